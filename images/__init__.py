@@ -1,0 +1,1 @@
+"""Reading pictures safely, control maps, sizes, previews and the blob store."""

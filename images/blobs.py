@@ -1,0 +1,142 @@
+"""The blob store in a folder: pictures under the hash of their bytes, written whole or not at all.
+
+All functions block and belong in a worker thread. A picture is written to a temporary file that nobody else can name,
+forced to disk, renamed, and the folder forced to disk too, so that a name that exists holds all its bytes after a
+crash at any moment. Writers never wait for each other: the same name always means the same bytes.
+"""
+
+import errno
+import hashlib
+import os
+import re
+import secrets
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from controlnet_mcp.images.errors import RequestError, StorageError
+from controlnet_mcp.images.pictures import EXTENSIONS, StoredType
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+# Windows knows no links at this level and must be told not to translate line ends.
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+
+
+class BlobStore:
+    """Content-addressed files `<folder>/<first two digits>/<sha256>.<extension>`, readable by their owner only."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def put(self, content: bytes, mime_type: StoredType) -> str:
+        """Store a picture; storing the same bytes again, even at the same moment, is cheap and changes nothing.
+
+        Returns:
+            The SHA-256 of the bytes, which is their key.
+
+        Raises:
+            StorageError: `not_configured`: the data folder cannot be written, or the disk is full (worth a retry).
+        """
+        sha256 = hashlib.sha256(content).hexdigest()
+        path = self._folder / sha256[:2] / f"{sha256}.{EXTENSIONS[mime_type]}"
+        with _explained():
+            if not (path.is_file() and path.stat().st_size == len(content)):
+                _make_private(path.parent)
+                _write_whole(path, content)
+            _force_names(path.parent)  # always: another writer may just have renamed the file
+        return sha256
+
+    def get(self, sha256: str) -> bytes:
+        """The bytes under a key, checked against it.
+
+        Raises:
+            RequestError: `not_found`: nothing is stored under the key.
+            StorageError: `not_configured`: the file cannot be read, or was changed by somebody else.
+        """
+        path = self.path(sha256)
+        with _explained():
+            content = path.read_bytes()
+        if hashlib.sha256(content).hexdigest() != sha256:
+            raise StorageError(
+                "not_configured",
+                f"The stored picture {sha256} was changed on disk.",
+                hint="Delete its file in the data folder (CONTROLNET_MCP_DATA_DIR), then pass the picture again.",
+            )
+        return content
+
+    def path(self, sha256: str) -> Path:
+        """The file under a key.
+
+        Raises:
+            RequestError: `not_found`: it is no SHA-256 in lower-case hexadecimal digits, or nothing is stored under it.
+        """
+        if _SHA256.fullmatch(sha256):
+            names = (f"{sha256}.{extension}" for extension in EXTENSIONS.values())
+            for path in (self._folder / sha256[:2] / name for name in names):
+                if path.is_file():
+                    return path
+        raise RequestError(
+            "not_found",
+            f"No picture is stored under {sha256[:64]!r}.",
+            hint="It may have been deleted from the data folder; make it or pass it again.",
+        )
+
+    def exists(self, sha256: str) -> bool:
+        """Whether something is stored under a key."""
+        with suppress(RequestError):
+            return self.path(sha256).is_file()
+        return False
+
+
+def _make_private(folder: Path) -> None:
+    """Make a folder and its missing parents, for the owner only, and force their names to disk."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    for path in reversed(missing):
+        path.mkdir(mode=0o700, exist_ok=True)
+        _force_names(path.parent)
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    """Write a file so that its name appears with all of its bytes or not at all."""
+    temporary = path.with_name(f".{secrets.token_hex(16)}.tmp")
+    try:
+        with os.fdopen(os.open(temporary, _CREATE, 0o600), "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _force_names(folder: Path) -> None:
+    """Force the names in a folder to disk, where the system can open a folder for that (Windows cannot)."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _explained() -> Generator[None, None, None]:
+    """Tell what went wrong with the data folder, and the operator what to do about it."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise StorageError(
+                "not_configured",
+                "The disk of the data folder is full.",
+                hint="Free some space, or set CONTROLNET_MCP_DATA_DIR to a folder on another disk; then try again.",
+                retryable=True,
+            ) from error
+        raise StorageError(
+            "not_configured",
+            f"The data folder cannot be used: {error.strerror or error}.",
+            hint="Set CONTROLNET_MCP_DATA_DIR to a folder that this program may write.",
+        ) from error

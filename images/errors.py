@@ -1,0 +1,59 @@
+"""The one error tree of the project; every layer above adds no class of its own but `ProviderError`.
+
+ControlNetError          what happened, for whom, whether a retry can help, what to do next
+├── RequestError         the caller's arguments: invalid_request, unsupported, not_found
+├── ImageError           a picture: image_unreadable, image_blocked
+├── StorageError         the data folder: not_configured (read-only, full, corrupt)
+└── ProviderError        a provider, see `controlnet_mcp.providers.errors`
+"""
+
+from typing import Literal, TypeAlias
+
+ErrorCode: TypeAlias = Literal[
+    "invalid_request",
+    "unsupported",
+    "image_unreadable",
+    "image_blocked",
+    "not_configured",
+    "unauthorized",
+    "payment_required",
+    "rate_limited",
+    "moderated",
+    "provider_failed",
+    "timed_out",
+    "not_found",
+    "canceled",
+]
+
+
+class ControlNetError(Exception):
+    """A failure told in sentences that a language model and its user can act on.
+
+    Attributes:
+        code: The closed code that programs branch on.
+        message: One sentence: what happened.
+        hint: One sentence: what to do next.
+        retryable: Whether the same call can succeed later without a change.
+    """
+
+    def __init__(self, code: ErrorCode, message: str, *, hint: str = "", retryable: bool = False) -> None:
+        super().__init__(message)
+        self.code: ErrorCode = code
+        self.message = message
+        self.hint = hint
+        self.retryable = retryable
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.hint}".strip()
+
+
+class RequestError(ControlNetError):
+    """The arguments of a call cannot be honoured as they stand."""
+
+
+class ImageError(ControlNetError):
+    """A picture cannot be read, or may not be read."""
+
+
+class StorageError(ControlNetError):
+    """The data folder cannot be read or written."""

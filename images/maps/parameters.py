@@ -1,0 +1,83 @@
+"""The knobs of the control maps, and which map has which."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from controlnet_mcp.images.errors import RequestError
+from controlnet_mcp.images.modalities import Modality
+
+KNOBS: dict[str, tuple[str, ...]] = {
+    "canny": ("low_threshold", "high_threshold"),
+    "scribble": ("threshold", "invert"),
+    "sketch": ("invert",),
+    "lineart": ("invert",),
+    "softedge": ("invert",),
+    "mlsd": ("minimum_length",),
+    "tile": ("factor",),
+    "blur": ("sigma_pixels",),
+    "gray": (),
+    "low-quality": ("factor", "quality"),
+    "shuffle": ("seed",),
+}
+"""Canonical modality to the names of its knobs, for every map that is made without trained weights."""
+
+
+class MapParameters(BaseModel):
+    """How to make a control map. A knob that is set must be one that the modality has (see `KNOBS`)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    low_threshold: Annotated[
+        int, Field(ge=1, le=255, description="canny: gradient from which an edge goes on, in levels, 1 to 255.")
+    ] = 100
+    high_threshold: Annotated[
+        int, Field(ge=1, le=255, description="canny: gradient from which an edge begins, in levels, 1 to 255.")
+    ] = 200
+    threshold: Annotated[
+        int,
+        Field(ge=1, le=255, description="scribble: how dark a line must be, in levels, 1 to 255; less is more lines."),
+    ] = 32
+    invert: Annotated[
+        Literal["auto", "yes", "no"],
+        Field(
+            description="scribble, sketch, lineart, softedge: auto tells drawings from photos by looking; yes: the "
+            "picture is a drawing of dark lines on a light ground; no: it is not (sketch: its light lines are taken)."
+        ),
+    ] = "auto"
+    minimum_length: Annotated[
+        float,
+        Field(ge=0, le=1, description="mlsd: shortest line kept, as a fraction of the shorter side, 0 to 1."),
+    ] = 0.08
+    factor: Annotated[
+        float, Field(ge=1, le=16, description="tile, low-quality: how many times smaller the picture gets, 1 to 16.")
+    ] = 4.0
+    sigma_pixels: Annotated[
+        float, Field(ge=0.5, le=64, description="blur: sigma of the Gaussian in pixels, 0.5 to 64.")
+    ] = 9.0
+    quality: Annotated[int, Field(ge=1, le=95, description="low-quality: JPEG quality, 1 to 95.")] = 25
+    seed: Annotated[int, Field(ge=0, le=2**32 - 1, description="shuffle: which warp, 0 to 4294967295.")] = 0
+
+
+def knobs_of(modality: Modality, parameters: MapParameters) -> dict[str, float | int | str]:
+    """The knobs that this map has with their values, defaults included.
+
+    Raises:
+        RequestError: `unsupported` for a map that needs trained weights; `invalid_request` for a knob that was set and
+            that this map does not have.
+    """
+    if modality.name not in KNOBS:
+        raise RequestError(
+            "unsupported",
+            f"A {modality.name} map ({modality.summary}) cannot be computed here: it needs a model's trained weights.",
+            hint="Pass a ready map with control_is_map=true, or use a provider that preprocesses the picture itself.",
+        )
+    names = KNOBS[modality.name]
+    foreign = sorted(parameters.model_fields_set.difference(names))
+    if foreign:
+        raise RequestError(
+            "invalid_request",
+            f"The {modality.name} map has no {' and no '.join(foreign)}.",
+            hint=f"Its knobs: {', '.join(names)}." if names else "It has no knobs: leave them all out.",
+        )
+    return {name: getattr(parameters, name) for name in names}

@@ -1,0 +1,106 @@
+"""The one door for pictures: whatever a caller names becomes a clean picture in the blob store, or an error."""
+
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from anyio import CapacityLimiter, to_thread
+
+from controlnet_mcp.images.blobs import BlobStore
+from controlnet_mcp.images.data_uris import missing_prefix, read_data_uri
+from controlnet_mcp.images.errors import ImageError, RequestError
+from controlnet_mcp.images.paths import read_file
+from controlnet_mcp.images.pictures import Limits, StoredPicture
+
+CLEANED_AT_ONCE = 4
+"""How many pictures are decoded at the same time; the largest legal one takes about 400 MB meanwhile."""
+
+_SCHEME = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.\-]+):(?P<slashes>//)?")
+_ACCEPTED = "Pass an https link, a data: URI, a controlnet:// reference or the path of a local file."
+
+
+@dataclass(frozen=True, slots=True)
+class PictureReader:
+    """Reads pictures from links, `data:` URIs, local files and our own references.
+
+    Attributes:
+        blobs: Where the clean pictures go.
+        limits: Bytes, pixels and seconds.
+        allowed_folders: Where local files may be read.
+        trusted_hosts: `host` or `host:port` that links may lead to although private or plain http.
+        resolve_resource: Maps a `controlnet://` URI to the SHA-256 of a stored picture.
+    """
+
+    blobs: BlobStore
+    limits: Limits
+    allowed_folders: tuple[Path, ...]
+    trusted_hosts: frozenset[str]
+    resolve_resource: Callable[[str], Awaitable[str]]
+    _cleaning: CapacityLimiter = field(default_factory=partial(CapacityLimiter, CLEANED_AT_ONCE), init=False)
+
+    async def read(self, reference: str, *, local_paths: bool) -> StoredPicture:
+        """Read a picture, clean it (upright, 8-bit RGB PNG, no metadata) and store it.
+
+        Args:
+            reference: An http(s) link, `data:` or `file:` URI, `controlnet://` reference or path.
+            local_paths: Whether paths and `file:` URIs may be read at all: only where caller and server share a
+                machine.
+
+        Raises:
+            RequestError: `invalid_request`: nothing that names a picture; `not_found`: an unknown reference.
+            ImageError: `image_blocked`: it may not be read from there; `image_unreadable`: it is missing, broken, too
+                large or no picture.
+            StorageError: `not_configured`: the data folder fails.
+        """
+        content = await self._load(reference.strip(), local_paths=local_paths)
+        return await to_thread.run_sync(self._keep, content, limiter=self._cleaning)
+
+    async def _load(self, reference: str, *, local_paths: bool) -> bytes:
+        """The bytes that a reference leads to, from wherever they are."""
+        match _kind(reference):
+            case "data":
+                return await to_thread.run_sync(read_data_uri, reference, self.limits.max_bytes)
+            case "http" | "https":
+                from controlnet_mcp.images.fetch import fetch
+
+                return await fetch(reference, limits=self.limits, trusted_hosts=self.trusted_hosts)
+            case "controlnet":
+                return await to_thread.run_sync(self.blobs.get, await self.resolve_resource(reference))
+            case _ if local_paths:
+                return await to_thread.run_sync(read_file, reference, self.allowed_folders, self.limits.max_bytes)
+            case _:
+                raise ImageError(
+                    "image_blocked",
+                    "Local files cannot be read over this connection, because it may come from another machine.",
+                    hint="Pass the picture as an https link, a data: URI or a controlnet:// reference.",
+                )
+
+    def _keep(self, content: bytes) -> StoredPicture:
+        """Clean and store a picture; runs in a worker thread."""
+        from controlnet_mcp.images.decode import clean
+
+        cleaned, picture = clean(content, self.limits)
+        self.blobs.put(cleaned, picture.mime_type)
+        return picture
+
+
+def _kind(reference: str) -> str:
+    """The scheme of a reference in lower case, or `path`; what can be neither is refused with the right spelling."""
+    if not reference:
+        raise RequestError("invalid_request", "No picture was given.", hint=_ACCEPTED)
+    found = _SCHEME.match(reference)
+    scheme = found["scheme"].lower() if found else "path"
+    if scheme in {"data", "http", "https", "controlnet", "file"}:
+        return scheme
+    if found and found["slashes"]:
+        raise RequestError("invalid_request", f"Pictures cannot be read from {scheme[:40]}:// links.", hint=_ACCEPTED)
+    prefix = missing_prefix(reference)
+    if prefix:
+        raise RequestError(
+            "invalid_request",
+            "The picture was given as base64 without saying so.",
+            hint=f"Put {prefix!r} in front of it.",
+        )
+    return "path"

@@ -1,0 +1,71 @@
+"""Our resource URIs, and the blobs that they mean."""
+
+import re
+from dataclasses import dataclass
+
+from controlnet_mcp.images.errors import RequestError
+from controlnet_mcp.images.pictures import StoredPicture
+from controlnet_mcp.jobs.store import JobStore
+
+SCHEME = "controlnet://"
+_IMAGE = re.compile(r"controlnet://jobs/(job_[0-9a-f]{32})/images/([0-9]{1,2})")
+_CONTROL_MAP = re.compile(r"controlnet://jobs/(job_[0-9a-f]{32})/control-map")
+_MAP = re.compile(r"controlnet://maps/([0-9a-f]{64})")
+
+
+def job_uri(job_id: str) -> str:
+    """The resource of a job."""
+    return f"{SCHEME}jobs/{job_id}"
+
+
+def image_uri(job_id: str, index: int) -> str:
+    """The resource of a finished picture, counted from 0."""
+    return f"{job_uri(job_id)}/images/{index}"
+
+
+def control_map_uri(job_id: str) -> str:
+    """The resource of the map that was made for a job."""
+    return f"{job_uri(job_id)}/control-map"
+
+
+def map_uri(sha256: str) -> str:
+    """The resource of a map that was made by itself."""
+    return f"{SCHEME}maps/{sha256}"
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Looks URIs up for one principal."""
+
+    store: JobStore
+    principal: str
+
+    async def sha256_of(self, uri: str) -> str:
+        """The blob behind a picture's URI.
+
+        Raises:
+            RequestError: `not_found`, the same for malformed, unknown and foreign ones.
+        """
+        if match := _MAP.fullmatch(uri):
+            return match[1]
+        return (await self.picture(uri)).sha256
+
+    async def picture(self, uri: str) -> StoredPicture:
+        """The stored picture behind the URI of a job's image or control map.
+
+        Raises:
+            RequestError: `not_found`.
+        """
+        if match := _IMAGE.fullmatch(uri):
+            images = (await self.store.get(match[1], self.principal)).images
+            if int(match[2]) < len(images):
+                return images[int(match[2])].picture
+        if match := _CONTROL_MAP.fullmatch(uri):
+            control_map = (await self.store.get(match[1], self.principal)).control_map
+            if control_map is not None:
+                return control_map
+        raise RequestError(
+            "not_found",
+            f"There is no resource {uri[:100]!r}.",
+            hint="A finished job has controlnet://jobs/{job_id}/images/0; list_jobs shows the jobs.",
+        )

@@ -1,0 +1,138 @@
+"""The SQLite file of the record: one connection, one statement block at a time, in a worker thread."""
+
+import sqlite3
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from anyio import CapacityLimiter, to_thread
+
+from controlnet_mcp.images.errors import StorageError
+
+ResultT = TypeVar("ResultT")
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS jobs (
+    job_id TEXT PRIMARY KEY,
+    principal TEXT NOT NULL,
+    provider TEXT NOT NULL,
+    status TEXT NOT NULL,
+    ended INTEGER NOT NULL,
+    created_at REAL NOT NULL,
+    request_key TEXT,
+    fingerprint TEXT NOT NULL,
+    delivered INTEGER NOT NULL DEFAULT 0,
+    cancel_requested INTEGER NOT NULL DEFAULT 0,
+    lease_owner TEXT,
+    lease_until REAL NOT NULL DEFAULT 0,
+    fence INTEGER NOT NULL DEFAULT 0,
+    document TEXT NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX IF NOT EXISTS jobs_request_key ON jobs (principal, request_key) WHERE request_key IS NOT NULL;
+CREATE INDEX IF NOT EXISTS jobs_fingerprint ON jobs (principal, fingerprint, created_at);
+CREATE INDEX IF NOT EXISTS jobs_newest ON jobs (principal, created_at, job_id);
+CREATE INDEX IF NOT EXISTS jobs_open ON jobs (lease_until) WHERE ended = 0;
+CREATE TABLE IF NOT EXISTS attempts (
+    attempt_id INTEGER PRIMARY KEY AUTOINCREMENT,
+    job_id TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    at REAL NOT NULL,
+    fact TEXT NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS attempts_job ON attempts (job_id, attempt_id);
+"""
+SCHEMA_VERSION = 1
+_BUSY_SECONDS = 5.0
+
+
+class Database:
+    """Runs blocks of statements, each in one transaction; opened at the first use, so that a start costs nothing."""
+
+    def __init__(self, path: Path) -> None:
+        """Remember where the file is; nothing is opened yet."""
+        self._path = path
+        self._connection: sqlite3.Connection | None = None
+        self._one_at_a_time: CapacityLimiter | None = None
+
+    async def run(self, work: Callable[[sqlite3.Connection], ResultT]) -> ResultT:
+        """Run `work` in one immediate transaction on the database thread.
+
+        Raises:
+            StorageError: `not_configured` when the file cannot be opened, read or written.
+        """
+        return await self._in_thread(partial(self._transaction, work))
+
+    async def rows(self, sql: str, values: Sequence[object] = ()) -> list[tuple[object, ...]]:
+        """Read without a transaction, so that readers never wait for writers.
+
+        Raises:
+            StorageError: As `run`.
+        """
+        return await self._in_thread(partial(self._read, sql, values))
+
+    def close(self) -> None:
+        """Close the file; a later `run` opens it again."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    async def _in_thread(self, work: Callable[[], ResultT]) -> ResultT:
+        if self._one_at_a_time is None:
+            self._one_at_a_time = CapacityLimiter(1)
+        return await to_thread.run_sync(work, limiter=self._one_at_a_time)
+
+    def _transaction(self, work: Callable[[sqlite3.Connection], ResultT]) -> ResultT:
+        with self._opened() as connection, connection:
+            connection.execute("BEGIN IMMEDIATE")
+            return work(connection)
+
+    def _read(self, sql: str, values: Sequence[object]) -> list[tuple[object, ...]]:
+        with self._opened() as connection:
+            return connection.execute(sql, values).fetchall()
+
+    @contextmanager
+    def _opened(self) -> Generator[sqlite3.Connection]:
+        try:
+            if self._connection is None:
+                self._connection = _open(self._path)
+            yield self._connection
+        except (sqlite3.Error, OSError) as error:
+            raise _told(self._path, error) from error
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+        _migrate(connection, version, path)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _migrate(connection: sqlite3.Connection, version: int, path: Path) -> None:
+    if version > SCHEMA_VERSION:
+        raise StorageError(
+            "not_configured",
+            f"The job database {path} was written by a newer version of controlnet-mcp.",
+            hint="Update controlnet-mcp, or set CONTROLNET_MCP_DATA_DIR to another folder.",
+        )
+    if version < SCHEMA_VERSION:
+        connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+
+
+def _told(path: Path, error: sqlite3.Error | OSError) -> StorageError:
+    corrupt = isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError)
+    if corrupt:
+        message = f"The job database {path} is damaged ({error}). It was left as it is."
+        hint = "Move the file away to start afresh, or restore a copy; the pictures beside it are untouched."
+    else:
+        message = f"The job database {path} cannot be used ({error})."
+        hint = "Check that the data folder is writable and has room, or set CONTROLNET_MCP_DATA_DIR to another folder."
+    return StorageError("not_configured", message, hint=hint, retryable=not corrupt)

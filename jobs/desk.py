@@ -1,0 +1,123 @@
+"""The counter of the job layer: submit, look up, wait, cancel, list. Tools talk to nothing below it."""
+
+import hashlib
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from controlnet_mcp.jobs.intake import Intake, Prepared
+from controlnet_mcp.jobs.record import JobRecord, Status
+from controlnet_mcp.jobs.runner import JobRunner
+from controlnet_mcp.jobs.store import JobStore, Page
+from controlnet_mcp.jobs.wish import Wish
+from controlnet_mcp.providers.runner import ProviderRunner
+from controlnet_mcp.providers.values import Cost
+
+_OTHER_PROCESS_SECONDS = 0.5
+"""How often a waiting caller looks at a job that another process may drive."""
+
+Watcher: TypeAlias = Callable[[JobRecord], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks, and what is theirs.
+
+    Attributes:
+        principal: Identity that jobs belong to.
+        local: Whether caller and server share a machine, so that paths mean something.
+    """
+
+    principal: str
+    local: bool
+
+
+@dataclass(frozen=True, slots=True)
+class JobDesk:
+    """Everything a tool can do with jobs."""
+
+    store: JobStore
+    intake: Intake
+    runner: JobRunner
+    sender: ProviderRunner
+    clock: Callable[[], float]
+    deadline_seconds: float
+
+    async def submit(self, wish: Wish, caller: Caller, request_key: str | None = None) -> JobRecord:
+        """Start a generation, or give the job that this wish already started.
+
+        Raises:
+            ControlNetError: What no attempt could make right; nothing was sent.
+        """
+        fingerprint = hashlib.sha256(wish.model_dump_json().encode()).hexdigest()
+        earlier = await self.store.earlier(caller.principal, request_key=request_key, fingerprint=fingerprint)
+        if earlier is not None:
+            return earlier
+        record = self._record(await self.intake.prepare(wish, local_paths=caller.local), caller)
+        kept = await self.store.add(record, request_key=request_key, fingerprint=fingerprint)
+        self.runner.wake(kept.job_id)
+        return kept
+
+    async def plan(self, wish: Wish, caller: Caller) -> tuple[Prepared, Cost | None]:
+        """Settle a wish and ask for its price, without submitting it."""
+        prepared = await self.intake.prepare(wish, local_paths=caller.local)
+        provider = prepared.provider
+        if not provider.capabilities.prices:
+            return prepared, None
+        return prepared, await self.sender.run(provider, provider.price(prepared.request))
+
+    async def get(self, job_id: str, caller: Caller) -> JobRecord:
+        """Read a job; `not_found` for unknown ones and those of others."""
+        return await self.store.get(job_id, caller.principal)
+
+    async def wait(self, job: JobRecord, caller: Caller, until: float, watch: Watcher | None = None) -> JobRecord:
+        """Wait until a job ends or the clock passes `until` (seconds since the epoch), telling `watch` of changes."""
+        while not job.ended and (left := until - self.clock()) > 0:
+            await self.runner.changed(job.job_id, min(left, _OTHER_PROCESS_SECONDS))
+            now = await self.get(job.job_id, caller)
+            if watch is not None and now != job:
+                await watch(now)
+            job = now
+        return job
+
+    async def cancel(self, job_id: str, caller: Caller, until: float) -> JobRecord:
+        """Ask for a job to be stopped and wait shortly for what the provider says."""
+        job = await self.get(job_id, caller)
+        if job.ended:
+            return job
+        await self.store.request_cancel(job_id)
+        self.runner.wake(job_id)
+        while (left := until - self.clock()) > 0:
+            await self.runner.changed(job_id, min(left, _OTHER_PROCESS_SECONDS))
+            job = await self.get(job_id, caller)
+            if job.ended or job.cancel_answered:
+                break
+        return job
+
+    async def page(
+        self, caller: Caller, *, status: Status | None, provider: str | None, limit: int, cursor: str | None
+    ) -> Page:
+        """List a caller's jobs, newest first."""
+        return await self.store.page(caller.principal, status=status, provider=provider, limit=limit, cursor=cursor)
+
+    async def delivered(self, job_id: str) -> None:
+        """Note that an answer which names this job goes out, so that the same wish means a new job from now on."""
+        await self.store.mark_delivered(job_id)
+
+    def _record(self, prepared: Prepared, caller: Caller) -> JobRecord:
+        now = self.clock()
+        return JobRecord(
+            job_id=f"job_{secrets.token_hex(16)}",
+            principal=caller.principal,
+            provider=prepared.provider.name,
+            state="new",
+            request=prepared.request,
+            reference=secrets.token_hex(16),
+            created_at=now,
+            updated_at=now,
+            deadline_at=now + self.deadline_seconds,
+            control_map=prepared.control_map,
+            seed=prepared.request.seed,
+            warnings=prepared.warnings,
+        )

@@ -1,0 +1,119 @@
+"""One idempotent step of a job's life.
+
+new -> submitting -> running -> fetching -> succeeded
+          |-> uncertain  |-> failed, canceled
+
+Polling, downloading and storing are safe to repeat; `succeeded` is committed last.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from controlnet_mcp.images.blobs import BlobStore
+from controlnet_mcp.images.errors import ControlNetError
+from controlnet_mcp.jobs.collect import collect
+from controlnet_mcp.jobs.faults import DEADLINE, INTERRUPTED, UNEXPLAINED
+from controlnet_mcp.jobs.leases import Lease
+from controlnet_mcp.jobs.record import JobRecord, Notice
+from controlnet_mcp.jobs.submission import Submitter
+from controlnet_mcp.jobs.writer import JobWriter
+from controlnet_mcp.providers.base import Provider
+from controlnet_mcp.providers.errors import ProviderError
+from controlnet_mcp.providers.runner import ProviderRunner
+from controlnet_mcp.providers.values import Report, Submission
+
+POLL_SECONDS = 1.0
+"""Longest spacing of polls while a provider works."""
+SHORTEST_POLL_SECONDS = 0.1
+_TOLD = ("progress", "stage", "eta_seconds", "seed", "cost", "credits_left")
+
+
+@dataclass(frozen=True, slots=True)
+class Driver:
+    """Takes steps; holds no state of its own, so any process can take the next one."""
+
+    writer: JobWriter
+    providers: Callable[[str], Provider]
+    runner: ProviderRunner
+    blobs: BlobStore
+
+    async def step(self, job: JobRecord, lease: Lease) -> JobRecord:
+        """Take one step and commit what came of it."""
+        provider = self.providers(job.provider)
+        if job.cancel_requested and not job.cancel_answered and job.state in {"new", "running"}:
+            return await self._cancel(job, lease, provider)
+        submitter = Submitter(self.writer, self.runner)
+        match job.state:
+            case "new":
+                return await self._adopt(job, lease, await submitter.submit(job, lease, provider))
+            case "submitting":
+                return await self._adopt(job, lease, await submitter.recover(job, lease, provider))
+            case "running":
+                return await self._poll(job, lease, provider)
+            case "fetching":
+                return await self._fetch(job, lease, provider)
+            case _:
+                return job
+
+    async def _adopt(self, job: JobRecord, lease: Lease, outcome: JobRecord | Submission) -> JobRecord:
+        if isinstance(outcome, JobRecord):
+            return outcome
+        adopted = job.model_copy(update={"task": outcome.task, "failures": 0})
+        return await self._learn(adopted, lease, outcome.report)
+
+    async def _poll(self, job: JobRecord, lease: Lease, provider: Provider) -> JobRecord:
+        if job.task is None:
+            return await self.writer.end(job, lease, "uncertain", INTERRUPTED)
+        try:
+            report = await self.runner.run(provider, provider.poll(job.task))
+        except ProviderError as error:
+            return await self.writer.later(job, lease, error)
+        return await self._learn(job.model_copy(update={"failures": 0}), lease, report)
+
+    async def _learn(self, job: JobRecord, lease: Lease, report: Report) -> JobRecord:
+        """Take over what a report tells; what it leaves out stays as it was."""
+        told = report.model_dump(include=set(_TOLD), exclude_none=True) | {"cost": report.cost or job.cost}
+        job = job.model_copy(update=told)
+        match report.phase:
+            case "queued" | "running":
+                return await self._wait(job, lease, report)
+            case "succeeded":
+                return await self.writer.write(job, lease, state="fetching", outputs=report.outputs, wake_at=0.0)
+            case "failed":
+                return await self.writer.end(job, lease, "failed", report.fault or UNEXPLAINED)
+            case "canceled":
+                return await self.writer.end(job, lease, "canceled", report.fault)
+
+    async def _wait(self, job: JobRecord, lease: Lease, report: Report) -> JobRecord:
+        now = self.writer.clock()
+        if now >= job.deadline_at:
+            return await self.writer.end(job, lease, "failed", DEADLINE)
+        eta = POLL_SECONDS if report.eta_seconds is None else report.eta_seconds
+        wake_at = now + min(max(eta, SHORTEST_POLL_SECONDS), POLL_SECONDS)
+        queued = report.phase == "queued"
+        return await self.writer.write(job, lease, state="running", queued=queued, wake_at=wake_at)
+
+    async def _fetch(self, job: JobRecord, lease: Lease, provider: Provider) -> JobRecord:
+        try:
+            images = await collect(job, provider, self.runner, self.blobs)
+        except ControlNetError as error:
+            return await self.writer.later(job, lease, error)
+        finished = job.model_copy(update={"images": images, "progress": 1.0, "stage": None, "failures": 0})
+        return await self.writer.end(finished, lease, "succeeded")
+
+    async def _cancel(self, job: JobRecord, lease: Lease, provider: Provider) -> JobRecord:
+        stopped = job.task is None
+        if job.task is not None and provider.capabilities.cancels:
+            try:
+                stopped = await self.runner.run(provider, provider.cancel(job.task))
+            except ProviderError as error:
+                return await self.writer.later(job, lease, error)
+        if stopped:
+            return await self.writer.end(job, lease, "canceled")
+        warnings = (*job.warnings, _cannot_stop(provider.name))
+        return await self.writer.write(job, lease, cancel_answered=True, warnings=warnings)
+
+
+def _cannot_stop(provider: str) -> Notice:
+    detail = f"{provider} cannot stop this job; it goes on, may be charged, and its result is kept if it comes."
+    return Notice(kind="unsupported", feature="cancel", detail=detail)

@@ -1,0 +1,53 @@
+"""The size of a generation: what was asked for, or the control picture's aspect, inside the provider's limits."""
+
+from dataclasses import dataclass
+
+from controlnet_mcp.images.pictures import StoredPicture
+from controlnet_mcp.images.sizes import fit_size
+from controlnet_mcp.jobs.record import Notice
+from controlnet_mcp.jobs.wish import Wish
+from controlnet_mcp.providers.capabilities import SizeLimits
+
+_CROPPED_ASPECT = 1.02
+"""Aspects that differ by more than this factor are worth a warning."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """Width and height of the generation in pixels."""
+
+    width: int
+    height: int
+
+
+def frame_of(wish: Wish, main: StoredPicture | None, limits: SizeLimits) -> tuple[Frame, list[Notice]]:
+    """Settle the size.
+
+    Args:
+        wish: May name a width, a height, both or none.
+        main: The control picture, whose aspect fills in what is not named.
+        limits: The provider's.
+    """
+    aspect = main.width / main.height if main else 1.0
+    asked = _asked(wish, aspect, limits)
+    width, height = fit_size(*asked, minimum=limits.minimum, maximum=limits.maximum, multiple=limits.multiple)
+    notices: list[Notice] = []
+    named = (wish.width or width, wish.height or height)
+    if named != (width, height):
+        detail = f"{named[0]}x{named[1]} is outside the provider's limits; {width}x{height} is drawn."
+        notices.append(Notice(kind="adjusted", feature="width and height", detail=detail))
+    if main and not 1 / _CROPPED_ASPECT <= (width / height) / aspect <= _CROPPED_ASPECT:
+        detail = f"The control picture ({main.width}x{main.height}) is cropped to the aspect of {width}x{height}."
+        notices.append(Notice(kind="adjusted", feature="control_image", detail=detail))
+    return Frame(width, height), notices
+
+
+def _asked(wish: Wish, aspect: float, limits: SizeLimits) -> tuple[int, int]:
+    if wish.width and wish.height:
+        return wish.width, wish.height
+    if wish.width:
+        return wish.width, max(1, round(wish.width / aspect))
+    if wish.height:
+        return max(1, round(wish.height * aspect)), wish.height
+    side = limits.preferred
+    return max(1, round(side * aspect**0.5)), max(1, round(side / aspect**0.5))

@@ -1,0 +1,143 @@
+"""From a wish to a job that is ready to be driven: provider chosen, pictures read, maps made, settings checked."""
+
+import secrets
+from dataclasses import dataclass
+from functools import partial
+
+from pydantic import ValidationError
+
+from controlnet_mcp.images.blobs import BlobStore
+from controlnet_mcp.images.errors import RequestError
+from controlnet_mcp.images.pictures import StoredPicture
+from controlnet_mcp.images.reader import PictureReader
+from controlnet_mcp.jobs.controls import Ask, parse_modalities
+from controlnet_mcp.jobs.frames import Frame, frame_of
+from controlnet_mcp.jobs.honour import honour
+from controlnet_mcp.jobs.maps import MapRoom
+from controlnet_mcp.jobs.record import Notice
+from controlnet_mcp.jobs.selection import choose
+from controlnet_mcp.jobs.wish import Wish
+from controlnet_mcp.providers.base import Provider
+from controlnet_mcp.providers.registry import Entry
+from controlnet_mcp.providers.values import Control, GenerationRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A generation with everything settled, and what had to be said on the way."""
+
+    provider: Provider
+    request: GenerationRequest
+    warnings: tuple[Notice, ...]
+    control_map: StoredPicture | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Pictures:
+    main: StoredPicture | None
+    asset_id: str | None
+    extras: tuple[StoredPicture, ...]
+    init: StoredPicture | None
+    mask: StoredPicture | None
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """Prepares wishes; nothing is sent to anybody but reads of the pictures that the caller named."""
+
+    entries: tuple[Entry, ...]
+    reader: PictureReader
+    blobs: BlobStore
+
+    async def prepare(self, wish: Wish, *, local_paths: bool) -> Prepared:
+        """Settle a wish.
+
+        Raises:
+            ControlNetError: What no attempt could make right, before anything is sent.
+        """
+        asks = parse_modalities(wish.modality)
+        extra_asks = tuple(parse_modalities(extra.modality)[0] for extra in wish.extra_controls)
+        provider, chosen = choose(wish, (*asks, *extra_asks), self.entries)
+        options = _options(wish, provider)
+        pictures = await self._read(wish, local_paths=local_paths)
+        frame, fitted = frame_of(wish, pictures.main, provider.capabilities.sizes)
+        room = MapRoom(provider, self.blobs, frame)
+        controls = await _controls(wish, asks, extra_asks, pictures, room)
+        request = _request(wish, controls, pictures, frame, provider).model_copy(update={"options": options})
+        request, dropped = honour(request, wish, provider)
+        return Prepared(provider, request, (*chosen, *fitted, *dropped, *room.notices), room.first_map)
+
+    async def _read(self, wish: Wish, *, local_paths: bool) -> _Pictures:
+        read = partial(self.reader.read, local_paths=local_paths)
+        asset_id = wish.control_image if wish.control_image.startswith("asset_") else None
+        return _Pictures(
+            main=None if asset_id else await read(wish.control_image),
+            asset_id=asset_id,
+            extras=tuple([await read(extra.image) for extra in wish.extra_controls]),
+            init=await read(wish.init_image) if wish.init_image else None,
+            mask=await read(wish.mask_image) if wish.mask_image else None,
+        )
+
+
+async def _controls(
+    wish: Wish, asks: tuple[Ask, ...], extra_asks: tuple[Ask, ...], pictures: _Pictures, room: MapRoom
+) -> tuple[Control, ...]:
+    source_url = wish.control_image if wish.control_image.startswith("https://") else None
+    main = [
+        Control(
+            modality=ask.modality.name,
+            picture=pictures.main,
+            asset_id=pictures.asset_id,
+            source_url=source_url,
+            weight=ask.weight,
+            is_map=wish.control_is_map,
+        )
+        for ask in asks
+    ]
+    extras = [
+        Control(
+            modality=ask.modality.name,
+            picture=picture,
+            source_url=extra.image if extra.image.startswith("https://") else None,
+            weight=extra.weight,
+            start=extra.start,
+            end=extra.end,
+            is_map=extra.is_map,
+        )
+        for extra, ask, picture in zip(wish.extra_controls, extra_asks, pictures.extras, strict=True)
+    ]
+    return tuple([await room.ready(control) for control in (*main, *extras)])
+
+
+def _request(
+    wish: Wish, controls: tuple[Control, ...], pictures: _Pictures, frame: Frame, provider: Provider
+) -> GenerationRequest:
+    return GenerationRequest(
+        prompt=wish.prompt,
+        controls=controls,
+        negative_prompt=wish.negative_prompt,
+        init_image=pictures.init,
+        mask_image=pictures.mask,
+        strength=wish.strength,
+        model=wish.model,
+        width=frame.width,
+        height=frame.height,
+        num_images=min(wish.num_images, provider.capabilities.max_images),
+        steps=wish.steps,
+        guidance=wish.guidance,
+        scheduler=wish.scheduler,
+        seed=secrets.randbelow(2**31) if wish.seed is None else wish.seed,
+    )
+
+
+def _options(wish: Wish, provider: Provider) -> dict[str, object]:
+    try:
+        return provider.options.model_validate(wish.provider_options).model_dump(mode="json")
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise RequestError(
+            "invalid_request",
+            f"provider_options.{field} is not right for {provider.name}: {first['msg']}.",
+            hint=f"{provider.name} knows: {', '.join(provider.options.model_fields) or 'no options'}.",
+        ) from error

@@ -1,0 +1,74 @@
+"""Making controls ready: a map where the provider wants one and none was given, at the size of the generation."""
+
+from dataclasses import dataclass, field
+from functools import partial
+
+from anyio import to_thread
+
+from controlnet_mcp.images.blobs import BlobStore
+from controlnet_mcp.images.errors import ImageError
+from controlnet_mcp.images.modalities import MODALITIES
+from controlnet_mcp.images.pictures import Limits, StoredPicture
+from controlnet_mcp.jobs.frames import Frame
+from controlnet_mcp.jobs.record import Notice
+from controlnet_mcp.providers.base import Provider
+from controlnet_mcp.providers.values import Control
+
+_BLANK_COVERAGE = 0.0005
+"""A map with less than this fraction of its pixels lit keeps no structure."""
+
+
+@dataclass(slots=True)
+class MapRoom:
+    """Readies the controls of one generation and gathers what has to be said about them."""
+
+    provider: Provider
+    blobs: BlobStore
+    frame: Frame
+    notices: list[Notice] = field(default_factory=list[Notice])
+    first_map: StoredPicture | None = None
+
+    async def ready(self, control: Control) -> Control:
+        """Give a control back as the provider should get it.
+
+        Raises:
+            ImageError: `image_unreadable` when the map of the picture comes out blank.
+        """
+        support = self.provider.capabilities.modalities[control.modality]
+        modality = MODALITIES[control.modality]
+        if control.picture is None or control.is_map or support.takes != "map":
+            return control
+        if not modality.computed:
+            self.notices.append(_assumed(modality.name, self.provider.name))
+            return control.model_copy(update={"is_map": True})
+        picture = await to_thread.run_sync(partial(self._make, control.picture, modality.name))
+        self.first_map = self.first_map or picture
+        return control.model_copy(update={"picture": picture, "is_map": True, "source_url": None})
+
+    def _make(self, picture: StoredPicture, modality: str) -> StoredPicture:
+        from controlnet_mcp.images.decode import decode
+        from controlnet_mcp.images.frame import store_pixels, to_frame
+        from controlnet_mcp.images.maps import make_map
+
+        pixels = to_frame(decode(self.blobs.get(picture.sha256), Limits()), self.frame.width, self.frame.height)
+        made = make_map(pixels, modality)
+        if made.coverage < _BLANK_COVERAGE:
+            raise _blank(modality)
+        self.notices.extend(Notice(kind="approximate", feature=modality, detail=note) for note in made.notes)
+        return store_pixels(made.rgb, self.blobs)
+
+
+def _assumed(modality: str, provider: str) -> Notice:
+    detail = (
+        f"A {modality} map cannot be computed without trained weights, and {provider} has none: "
+        "the picture was taken as a ready map. Set control_is_map=true when it is one."
+    )
+    return Notice(kind="assumed", feature=modality, detail=detail)
+
+
+def _blank(modality: str) -> ImageError:
+    return ImageError(
+        "image_unreadable",
+        f"The {modality} map of this picture is blank, so there is no structure to keep.",
+        hint="Use a picture with more contrast, another modality, or control_is_map=true with a ready map.",
+    )

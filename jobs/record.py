@@ -1,0 +1,99 @@
+"""What is durably known of one generation."""
+
+from typing import Literal, TypeAlias
+
+from controlnet_mcp.images.pictures import StoredPicture
+from controlnet_mcp.providers.values import Cost, Fault, Frozen, GenerationRequest, Output, RemoteTask
+
+State: TypeAlias = Literal["new", "submitting", "running", "fetching", "succeeded", "failed", "canceled", "uncertain"]
+"""Where a job stands inside; `Status` is what callers see."""
+
+Status: TypeAlias = Literal["queued", "running", "succeeded", "failed", "canceled", "uncertain"]
+
+ENDED: frozenset[State] = frozenset({"succeeded", "failed", "canceled", "uncertain"})
+"""States that nothing drives any further."""
+
+
+class Notice(Frozen):
+    """Something that was not done as asked, or that the caller should know.
+
+    Attributes:
+        kind: `unsupported`, `adjusted`, `assumed`, `approximate` or `draft`.
+        feature: The parameter or modality it is about.
+        detail: One sentence.
+    """
+
+    kind: Literal["unsupported", "adjusted", "assumed", "approximate", "draft"]
+    feature: str
+    detail: str
+
+
+class ResultImage(Frozen):
+    """One finished picture in the blob store, as the provider sent it."""
+
+    picture: StoredPicture
+    flagged: bool = False
+
+
+class JobRecord(Frozen):
+    """The record of one generation; every change is a new value, written under the lease's fence.
+
+    Attributes:
+        job_id: `job_` and 128 random bits.
+        principal: Who asked; jobs of others do not exist for a caller.
+        reference: Our reference that goes with the submission, unique per job.
+        queued: Whether the provider still has it waiting in line.
+        created_at: Seconds since the epoch, as are all times here.
+        deadline_at: When polling ends.
+        wake_at: When the next step is due.
+        failures: Steps that failed in a row.
+        control_map: The map that was made of the control picture, if one was.
+        cancel_requested: Whether the caller wants it stopped (a column of its own: not the driver's to write).
+        cancel_answered: Whether the provider was asked to stop it.
+        delivered: Whether an answer that names it went out (a column of its own).
+    """
+
+    job_id: str
+    principal: str
+    provider: str
+    state: State
+    request: GenerationRequest
+    reference: str
+    created_at: float
+    updated_at: float
+    deadline_at: float
+    finished_at: float | None = None
+    wake_at: float = 0.0
+    failures: int = 0
+    queued: bool = True
+    stage: str | None = None
+    progress: float | None = None
+    eta_seconds: float | None = None
+    task: RemoteTask | None = None
+    outputs: tuple[Output, ...] = ()
+    images: tuple[ResultImage, ...] = ()
+    control_map: StoredPicture | None = None
+    seed: int | None = None
+    cost: Cost | None = None
+    credits_left: float | None = None
+    warnings: tuple[Notice, ...] = ()
+    fault: Fault | None = None
+    cancel_requested: bool = False
+    cancel_answered: bool = False
+    delivered: bool = False
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will happen by itself."""
+        return self.state in ENDED
+
+    @property
+    def status(self) -> Status:
+        """The closed set that callers see."""
+        match self.state:
+            case "new" | "submitting":
+                return "queued"
+            case "running" | "fetching":
+                return "queued" if self.queued and self.state == "running" else "running"
+            case ended:
+                return ended

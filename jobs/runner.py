@@ -1,0 +1,118 @@
+"""The runner: lives once per process, drives every job that no other process drives, and lets callers wait."""
+
+import logging
+from collections.abc import Callable
+
+import anyio
+from anyio.abc import TaskGroup
+
+from controlnet_mcp.images.errors import ControlNetError
+from controlnet_mcp.jobs.drive import Driver
+from controlnet_mcp.jobs.leases import Lease, Leases
+from controlnet_mcp.jobs.record import JobRecord
+from controlnet_mcp.jobs.writer import LeaseLostError
+
+LEASE_SECONDS = 30.0
+SWEEP_SECONDS = 10.0
+_log = logging.getLogger(__name__)
+
+
+class JobRunner:
+    """Drives jobs in tasks of their own; a caller that gives up never stops one."""
+
+    def __init__(self, leases: Leases, driver: Driver, owner: str, clock: Callable[[], float]) -> None:
+        """Take what driving needs.
+
+        Args:
+            leases: Where jobs are claimed.
+            driver: Takes the steps.
+            owner: Name of this process, unique on the data folder.
+            clock: Seconds since the epoch.
+        """
+        self._leases = leases
+        self._driver = driver
+        self._owner = owner
+        self._clock = clock
+        self._driving: dict[str, anyio.Event] = {}
+        self._changed: dict[str, anyio.Event] = {}
+        self._held: set[Lease] = set()
+        self._tasks: TaskGroup | None = None
+
+    def start(self, tasks: TaskGroup) -> None:
+        """Adopt what earlier processes left behind, and keep looking for it."""
+        self._tasks = tasks
+        tasks.start_soon(self._sweep)
+        tasks.start_soon(self._keep_leases)
+
+    def wake(self, job_id: str) -> None:
+        """Drive a job now: a new one, or one whose caller wants it stopped."""
+        if job_id in self._driving:
+            self._driving[job_id].set()
+        elif self._tasks is not None:
+            self._driving[job_id] = anyio.Event()
+            self._tasks.start_soon(self._drive, job_id)
+
+    async def changed(self, job_id: str, timeout_seconds: float) -> None:
+        """Wait until this process changes a job, or until the time is up."""
+        event = self._changed.setdefault(job_id, anyio.Event())
+        with anyio.move_on_after(timeout_seconds):
+            await event.wait()
+
+    async def _sweep(self) -> None:
+        while True:
+            try:
+                for job_id in await self._leases.unowned():
+                    self.wake(job_id)
+            except ControlNetError as error:
+                _log.warning("Jobs of earlier runs cannot be looked up: %s", error)
+            await anyio.sleep(SWEEP_SECONDS)
+
+    async def _keep_leases(self) -> None:
+        while True:
+            await anyio.sleep(LEASE_SECONDS / 3)
+            for lease in tuple(self._held):
+                try:
+                    await self._leases.renew(lease, LEASE_SECONDS)
+                except ControlNetError as error:
+                    _log.warning("The lease of job %s could not be renewed: %s", lease.job_id, error)
+
+    async def _drive(self, job_id: str) -> None:
+        try:
+            claimed = await self._leases.claim(job_id, self._owner, LEASE_SECONDS)
+            if claimed is not None:
+                await self._drive_claimed(*claimed)
+        except LeaseLostError:
+            _log.info("Job %s is driven by another process.", job_id)
+        except ControlNetError as error:
+            _log.warning("Job %s is left for the next sweep: %s", job_id, error)
+        except Exception:  # noqa: BLE001  # one job's fault must not stop the others
+            _log.exception("Job %s is left for the next sweep after a fault of this server.", job_id)
+        finally:
+            self._driving.pop(job_id, None)
+            self._tell(job_id)
+
+    async def _drive_claimed(self, job: JobRecord, lease: Lease) -> None:
+        self._held.add(lease)
+        try:
+            while not job.ended:
+                job = await self._driver.step(job, lease)
+                self._tell(job.job_id)
+                if not job.ended:
+                    job = await self._rest(job, lease)
+        finally:
+            self._held.discard(lease)
+            with anyio.CancelScope(shield=True):
+                await self._leases.release(lease)
+
+    async def _rest(self, job: JobRecord, lease: Lease) -> JobRecord:
+        """Sleep until the next step is due or somebody wakes the job."""
+        with anyio.move_on_after(max(job.wake_at - self._clock(), 0)):
+            await self._driving[job.job_id].wait()
+        self._driving[job.job_id] = anyio.Event()
+        wish = await self._leases.cancel_requested(lease.job_id)
+        return job.model_copy(update={"cancel_requested": wish})
+
+    def _tell(self, job_id: str) -> None:
+        event = self._changed.pop(job_id, None)
+        if event is not None:
+            event.set()

@@ -1,0 +1,124 @@
+"""The callers' side of the record: adding, reading, listing; the drivers' side is `controlnet_mcp.jobs.leases`."""
+
+import sqlite3
+from dataclasses import dataclass
+
+from controlnet_mcp.images.errors import RequestError
+from controlnet_mcp.jobs.database import Database
+from controlnet_mcp.jobs.record import JobRecord, Status
+
+COLUMNS = "document, cancel_requested, delivered"
+"""What `record_of` reads: the record, and the two facts that others than its driver write."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of jobs, newest first, and where the next begins."""
+
+    jobs: tuple[JobRecord, ...]
+    next_cursor: str | None
+
+
+class JobStore:
+    """Reads and writes `JobRecord`s."""
+
+    def __init__(self, database: Database) -> None:
+        """Take the database."""
+        self._database = database
+
+    async def add(self, record: JobRecord, *, request_key: str | None, fingerprint: str) -> JobRecord:
+        """Insert a new job, or give the earlier one that this request must not repeat."""
+
+        def work(db: sqlite3.Connection) -> JobRecord:
+            earlier = _earlier(db, record.principal, request_key, fingerprint)
+            if earlier is not None:
+                return earlier
+            db.execute(
+                "INSERT INTO jobs (job_id, principal, provider, status, ended, created_at, request_key, fingerprint,"
+                " document) VALUES (?, ?, ?, ?, 0, ?, ?, ?, ?)",
+                (
+                    record.job_id,
+                    record.principal,
+                    record.provider,
+                    record.status,
+                    record.created_at,
+                    request_key,
+                    fingerprint,
+                    record.model_dump_json(),
+                ),
+            )
+            return record
+
+        return await self._database.run(work)
+
+    async def earlier(self, principal: str, *, request_key: str | None, fingerprint: str) -> JobRecord | None:
+        """Find the job that a repeated request means, if there is one."""
+        return await self._database.run(lambda db: _earlier(db, principal, request_key, fingerprint))
+
+    async def get(self, job_id: str, principal: str) -> JobRecord:
+        """Read one job of a caller.
+
+        Raises:
+            RequestError: `not_found`, the same for unknown jobs and jobs of others.
+        """
+        sql = f"SELECT {COLUMNS} FROM jobs WHERE job_id = ? AND principal = ?"  # noqa: S608  # a constant
+        rows = await self._database.rows(sql, (job_id, principal))
+        if not rows:
+            raise RequestError(
+                "not_found", f"There is no job {job_id[:60]!r}.", hint="list_jobs shows the jobs that exist."
+            )
+        return record_of(rows[0])
+
+    async def request_cancel(self, job_id: str) -> None:
+        """Note that the caller wants a job stopped; whoever drives it reads this."""
+        sql = "UPDATE jobs SET cancel_requested = 1 WHERE job_id = ?"
+        await self._database.run(lambda db: db.execute(sql, (job_id,)))
+
+    async def mark_delivered(self, job_id: str) -> None:
+        """Note that an answer which names this job went out."""
+        sql = "UPDATE jobs SET delivered = 1 WHERE job_id = ? AND delivered = 0"
+        await self._database.run(lambda db: db.execute(sql, (job_id,)))
+
+    async def page(
+        self, principal: str, *, status: Status | None, provider: str | None, limit: int, cursor: str | None
+    ) -> Page:
+        """List a caller's jobs, newest first."""
+        before, before_id = _position(cursor)
+        sql = (
+            f"SELECT {COLUMNS} FROM jobs WHERE principal = ?1"  # noqa: S608  # a constant
+            " AND (?2 IS NULL OR status = ?2) AND (?3 IS NULL OR provider = ?3)"
+            " AND (created_at, job_id) < (?4, ?5) ORDER BY created_at DESC, job_id DESC LIMIT ?6"
+        )
+        values = (principal, status, provider, before, before_id, limit + 1)
+        rows = await self._database.rows(sql, values)
+        jobs = tuple(record_of(row) for row in rows[:limit])
+        more = len(rows) > limit
+        return Page(jobs, f"{jobs[-1].created_at!r}~{jobs[-1].job_id}" if more else None)
+
+
+def record_of(row: tuple[object, ...]) -> JobRecord:
+    """Read a row that starts with the `COLUMNS`."""
+    record = JobRecord.model_validate_json(str(row[0]))
+    return record.model_copy(update={"cancel_requested": bool(row[1]), "delivered": bool(row[2])})
+
+
+def _earlier(db: sqlite3.Connection, principal: str, request_key: str | None, fingerprint: str) -> JobRecord | None:
+    if request_key is not None:
+        clause, value = "request_key = ?", request_key
+    else:
+        clause, value = "request_key IS NULL AND delivered = 0 AND fingerprint = ?", fingerprint
+    sql = f"SELECT {COLUMNS} FROM jobs WHERE principal = ? AND {clause} ORDER BY created_at DESC LIMIT 1"  # noqa: S608  # clause is one of two literals
+    row = db.execute(sql, (principal, value)).fetchone()
+    return None if row is None else record_of(row)
+
+
+def _position(cursor: str | None) -> tuple[float, str]:
+    if cursor is None:
+        return float("inf"), ""
+    created_at, _, job_id = cursor.partition("~")
+    try:
+        return float(created_at), job_id
+    except ValueError:
+        raise RequestError(
+            "invalid_request", "This cursor is not one of ours.", hint="Use next_cursor of the last answer, or none."
+        ) from None

@@ -1,0 +1,1 @@
+"""One file per image provider, a shared vocabulary and the runner that sends their requests."""

@@ -1,0 +1,114 @@
+"""The adapter of the embedded draft engine: the engine answers as a small HTTP service inside this process.
+
+Test mode (`simulate`) therefore takes the same way as a paid provider's answers: status codes, polling, downloads.
+"""
+
+from typing import Literal
+
+from pydantic import Field
+
+from controlnet_mcp.images.modalities import MODALITIES
+from controlnet_mcp.images.pictures import StoredPicture
+from controlnet_mcp.providers.capabilities import Capabilities, ModelInfo, SizeLimits, Support
+from controlnet_mcp.providers.draft.lexicon import MEDIA
+from controlnet_mcp.providers.draft.ticket import ORIGIN
+from controlnet_mcp.providers.replies import failure
+from controlnet_mcp.providers.values import Control, Cost, Frozen, GenerationRequest, RemoteTask, Report, Submission
+from controlnet_mcp.providers.wire import Body, HttpCall, Steps
+
+BASE_URL = ORIGIN
+_OK = 200
+
+
+class DraftOptions(Frozen):
+    """`provider_options` of the draft engine.
+
+    Attributes:
+        simulate: Test mode: what the engine should do instead of answering at once.
+        seconds: How long the simulated stage takes, 0 to 3600; for `rate_limited` the `Retry-After`.
+        mark: Whether the small corner mark is drawn.
+    """
+
+    simulate: (
+        Literal["queued", "progress", "moderated", "payment_required", "rate_limited", "failed", "timed_out"] | None
+    ) = None
+    seconds: float = Field(3.0, ge=0, le=3600)
+    mark: bool = True
+
+
+def _capabilities() -> Capabilities:
+    return Capabilities(
+        modalities={
+            name: Support(native=name, takes="map" if row.structure != "photo" else "picture")
+            for name, row in MODALITIES.items()
+        },
+        settings=frozenset({"negative_prompt", "init_image", "mask_image", "strength", "model", "seed"}),
+        sizes=SizeLimits(minimum=64, maximum=4096, multiple=8, preferred=1024),
+        max_controls=4,
+        picture_per_control=True,
+        cancels=True,
+        prices=True,
+        deduplication="key",
+        ai_generated=False,
+        models=tuple(ModelInfo(name, "draft", summary) for name, summary in MEDIA.items()),
+    )
+
+
+class DraftProvider:
+    """Speaks to the embedded engine; needs no key."""
+
+    name: str = "draft"
+    base_url: str = BASE_URL
+    capabilities: Capabilities = _capabilities()
+    options: type[Frozen] = DraftOptions
+
+    def build(self, request: GenerationRequest, reference: str) -> HttpCall:
+        """Pictures go by the hash under which the blob store holds them: the engine shares the store."""
+        body: dict[str, Body] = {
+            "reference": reference,
+            "prompt": request.prompt,
+            "negative_prompt": request.negative_prompt or "",
+            "controls": [_control(control) for control in request.controls],
+            "init_image": _hash(request.init_image),
+            "mask_image": _hash(request.mask_image),
+            "strength": 0.75 if request.strength is None else request.strength,
+            "model": request.model,
+            "width": request.width,
+            "height": request.height,
+            "num_images": request.num_images,
+            "seed": request.seed,
+            **DraftOptions.model_validate(request.options).model_dump(),
+        }
+        return HttpCall("POST", f"{BASE_URL}/v1/jobs", json=body, submits=True)
+
+    def submit(self, request: GenerationRequest, reference: str) -> Steps[Submission]:
+        """One call; the ticket that comes back holds the whole job, so nothing is lost with the process."""
+        reply = yield self.build(request, reference)
+        if reply.status != _OK:
+            raise failure(reply, said="")
+        return Submission.model_validate_json(reply.body)
+
+    def poll(self, task: RemoteTask) -> Steps[Report]:
+        """Ask for a report."""
+        reply = yield HttpCall("GET", f"{BASE_URL}/v1/report", query=task.state)
+        if reply.status != _OK:
+            raise failure(reply)
+        return Report.model_validate_json(reply.body)
+
+    def cancel(self, task: RemoteTask) -> Steps[bool]:  # noqa: ARG002  # the interface has it
+        """Nothing runs between two questions: forgetting the ticket stops the job."""
+        return True
+        yield HttpCall("DELETE", BASE_URL)  # makes this a conversation, of no calls
+
+    def price(self, request: GenerationRequest) -> Steps[Cost | None]:
+        """Drafts are free."""
+        return Cost(amount=0, unit="credits")
+        yield self.build(request, "")  # makes this a conversation, of no calls
+
+
+def _hash(picture: StoredPicture | None) -> str | None:
+    return f"blob:{picture.sha256}" if picture else None
+
+
+def _control(control: Control) -> dict[str, Body]:
+    return {"modality": control.modality, "image": _hash(control.picture), "weight": control.weight}

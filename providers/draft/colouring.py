@@ -1,0 +1,197 @@
+"""Gives every region a role in the picture and a colour: one object, one hue."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from controlnet_mcp.providers.draft.canvas import Field, Labels, Mask, Plane, blend, grid, plane, stream
+from controlnet_mcp.providers.draft.lexicon import Look
+from controlnet_mcp.providers.draft.objects import Material
+from controlnet_mcp.providers.draft.palette import Colour, mix, shifted
+from controlnet_mcp.providers.draft.regions import Lookup, Shapes, Values
+from controlnet_mcp.providers.draft.scene import Places
+from controlnet_mcp.providers.draft.texture import fbm
+
+THING, SKY, GROUND, WIDE, PATH = range(5)
+"""Roles: a thing, sky, ground, a space that reaches behind everything, a path over the ground."""
+
+Paint = npt.NDArray[np.float64]
+"""One colour a region: shape (count, 3)."""
+
+_EXTENT = {"wall": 0.8, "roof": 0.52, "foliage": 0.75, "wood": 0.95, "skin": 0.75, "ceramic": 0.85, "stone": 0.65}
+"""How much of its bounding box a thing of this material usually fills."""
+_FITTING = 0.2
+"""Misfit up to which a material is used a second time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Coloured:
+    """The outcome of colouring, per fine region: role, colour, 1.0 where it shines by itself, whether it is a part."""
+
+    role: Lookup
+    colour: Paint
+    glow: Values
+    part: npt.NDArray[np.bool_]
+
+
+def roles(shape: Shapes, look: Look) -> Lookup:
+    """Decide from where each large region touches the frame what it is."""
+    top, bottom, left, right = shape.touches
+    role = np.zeros(shape.area.size, dtype=np.int64)
+    sides = np.maximum(left, right)
+    outside = look.setting != "indoor"
+    tall = (top > 0.3) & ((bottom > 0.25) | (shape.bottom > 0.9))
+    high = (top > 0.22) & (shape.y < 0.55) & ~tall
+    low = (bottom > 0.3) & (shape.y > 0.55) & ((sides > 0.08) | outside)
+    band = (left + right > 0.12) & (shape.area > 0.02) & (top < 0.1) & outside
+    role[band & (shape.y > 0.4)] = GROUND
+    role[low & (top < 0.1)] = GROUND
+    role[(bottom > 0.03) & (bottom <= 0.3) & (shape.y > 0.75) & (sides < 0.05) & (look.setting == "outdoor")] = PATH
+    role[high] = SKY if outside else WIDE
+    role[tall] = WIDE
+    if not role.any() and role.size:
+        touching = shape.touches.sum(axis=0)
+        if float(touching.max()) > 0.5:
+            role[int(touching.argmax())] = WIDE
+    return role
+
+
+def coloured(shape: Shapes, group: Lookup, look: Look) -> Coloured:
+    """Colour every region.
+
+    Args:
+        shape: Regions.
+        group: Region to the region that stands for its object.
+        look: The brief.
+    """
+    role = roles(shape, look)
+    part = _parts(shape) & (group != np.arange(group.size))
+    own, glow = _object_colours(shape, role, group, look)
+    rng = stream(look.key, "tones")
+    tone = (rng.random(shape.area.size) - 0.5) * np.where(group == np.arange(group.size), 0.06, 0.2)
+    colour = np.clip(np.asarray(own, dtype=np.float64)[group] * (1 + tone[:, None]), 0, 1)
+    role = role[group]
+    for index in np.flatnonzero(part).tolist():
+        paint, shines = _part(index, shape, role, own[int(group[index])], look)
+        colour[index], glow[index] = paint, float(shines)
+        role[index] = THING
+    return Coloured(role, colour, glow, part)
+
+
+def _parts(shape: Shapes) -> npt.NDArray[np.bool_]:
+    """Small, closed, compact regions: windows, doors, eyes, buttons, a sun. The most compact forty at most."""
+    inner = shape.touches.sum(axis=0) < 0.02
+    good = (shape.closed > 0.93) & inner & (shape.area > 0.0012) & (shape.area < 0.12)
+    good &= (shape.extent > 0.45) & (shape.roundness > 0.35)
+    if int(good.sum()) > 40:
+        worst = np.sort((shape.roundness * shape.extent)[good])[-40]
+        good &= shape.roundness * shape.extent >= worst
+    return good
+
+
+def _object_colours(shape: Shapes, role: Lookup, group: Lookup, look: Look) -> tuple[list[Colour], Values]:
+    """Materials that the words name go to the things they fit best, mood colours to the rest; also what shines."""
+    found: list[Colour] = [look.theme.ground[0]] * role.size
+    glow = np.zeros(role.size)
+    order = np.argsort(-shape.area, kind="stable").tolist()
+    things = [i for i in order if role[i] == THING and group[i] == i]
+    for index in [i for i in things if _is_sun(shape, i, look)][:1]:
+        found[index] = _sun(look)
+        glow[index] = 1.0
+        things.remove(index)
+    matched = _matched(shape, things, [m for m in look.materials if m.place == "thing"])
+    cursor = 0
+    for index in things:
+        if index in matched:
+            found[index] = matched[index]
+        else:
+            found[index] = look.accents[cursor % len(look.accents)]
+            cursor += 1
+    for index in np.flatnonzero(role == GROUND).tolist():
+        found[index] = mix(look.theme.ground[0], look.theme.foliage, 0.3)
+    for index in np.flatnonzero(role == PATH).tolist():
+        found[index] = mix(mix(look.theme.ground[0], look.theme.light, 0.55), (0.86, 0.72, 0.55), 0.35)
+    return found, glow
+
+
+def _matched(shape: Shapes, things: list[int], waiting: list[Material]) -> dict[int, Colour]:
+    """Pair things and materials, the best fitting pair first; a material may serve twice, in another variant."""
+    pairs = sorted(
+        (_misfit(material, shape, index) + 0.05 * rank - 0.6 * float(shape.area[index]) ** 0.5, rank, index)
+        for rank, material in enumerate(waiting)
+        for index in things
+    )
+    matched: dict[int, Colour] = {}
+    used: dict[int, int] = {}
+    for most in (1, 2):
+        for cost, rank, index in pairs:
+            if index not in matched and used.get(rank, 0) < most and (most == 1 or cost < _FITTING):
+                colours = waiting[rank].colours
+                matched[index] = colours[used.get(rank, 0) % len(colours)]
+                used[rank] = used.get(rank, 0) + 1
+    return matched
+
+
+def _is_sun(shape: Shapes, index: int, look: Look) -> bool:
+    """Round, small, high and whole: a sun or moon, outdoors."""
+    disc = float(shape.roundness[index]) > 0.8 and 0.68 < float(shape.extent[index]) < 0.88
+    place = float(shape.y[index]) < 0.4 and float(shape.area[index]) < 0.06 and float(shape.touches[:, index].sum()) == 0
+    return disc and place and look.setting != "indoor"
+
+
+def _sun(look: Look) -> Colour:
+    return mix(look.theme.light, (1.0, 0.82, 0.35), 0.1 if look.theme.dim > 0.3 else 0.7)
+
+
+def _misfit(material: Material, shape: Shapes, index: int) -> float:
+    fill = _EXTENT.get(material.name, 0.8)
+    return 1.2 * abs(material.rise - float(shape.y[index])) + 0.9 * abs(fill - float(shape.extent[index]))
+
+
+def _part(index: int, shape: Shapes, role: Lookup, around: Colour, look: Look) -> tuple[Colour, bool]:
+    """Colour of a part, and whether it shines; parts of like size and form get one colour, as windows do."""
+    at = int(role[index])
+    if at in {SKY, WIDE} and _is_sun(shape, index, look):
+        return _sun(look), True
+    kind = int(np.round(np.log(float(shape.area[index])) * 1.4)) + (7 if float(shape.extent[index]) < 0.84 else 0)
+    choices = [m.colours[0] for m in look.materials if m.place == "part"]
+    glassy = any(m.name == "glass" for m in look.materials)
+    if glassy and look.theme.dim > 0.1 and kind % 2 == 0:
+        return (1.0, 0.84, 0.48), True
+    choices += [m.colours[0] for m in look.materials if m.name in {"wood", "flower", "gold"}]
+    choices += [shifted(around, 0.12, 1.1), *look.accents[:4], shifted(around, -0.14)]
+    return choices[kind % len(choices)], False
+
+
+def painted(labels: Labels, shape: Shapes, found: Coloured, look: Look) -> Field:
+    """Lay the colours down, each region lighter towards its top, hues wandering a little as hand-mixed paint does."""
+    height, width = labels.shape
+    y, _ = grid(height, width)
+    field = plane(found.colour[labels])
+    span = np.maximum(shape.bottom - shape.top, 0.05)
+    up = (plane(shape.y[labels]) - y) / plane(span[labels])
+    drift = fbm(height, width, stream(look.key, "drift"), max(min(height, width) / 5, 8), 3) - 0.5
+    field = plane(field * (1 + 0.16 * up + 0.18 * drift)[..., None])
+    warm = plane(drift * 0.1)
+    field[..., 0] += warm
+    field[..., 2] -= warm
+    return blend(plane(np.clip(field, 0, 1)), look.theme.light, plane(np.clip(up, 0, 1) * 0.1))
+
+
+def places(labels: Labels, found: Coloured) -> Places:
+    """Where sky, ground and backdrop show."""
+    role = found.role[labels]
+    return Places(sky=role == SKY, ground=role == GROUND, backdrop=role == WIDE)
+
+
+def fullness(shape: Shapes) -> Values:
+    """How far light should model a region as round: 1 for a ball or blob, 0.3 for a wall that fills its box."""
+    square = np.clip((shape.extent - 0.7) / 0.18, 0, 1) * (shape.roundness < 0.88)
+    return 1 - 0.7 * square
+
+
+def things(labels: Labels, found: Coloured) -> Mask:
+    """Where things are."""
+    return np.asarray(found.role[labels] == THING, dtype=np.bool_)
+

@@ -1,0 +1,54 @@
+"""The provider branch of the error tree, and how a failed exchange is told.
+
+ControlNetError
+└── ProviderError        which provider, whether the request can have been accepted, when to try again
+"""
+
+import re
+import unicodedata
+from typing import Literal, TypeAlias
+
+from controlnet_mcp.images.errors import ControlNetError, ErrorCode
+
+Delivery: TypeAlias = Literal["not_sent", "refused", "unknown"]
+"""What is known of a failed submission: it never left, it was refused before any work, or it may have been accepted."""
+
+MAX_QUOTE_CHARACTERS = 300
+
+
+def quote(text: str, limit: int = MAX_QUOTE_CHARACTERS) -> str:
+    """Bound a provider's words and strip what could steer a terminal or a reader: they are data, not instructions."""
+    kept = "".join(c if unicodedata.category(c)[0] != "C" else " " for c in text[: limit * 4])
+    plain = re.sub(r"\s+", " ", kept).strip()
+    return plain if len(plain) <= limit else plain[: limit - 1] + "…"
+
+
+class ProviderError(ControlNetError):
+    """A provider refused, failed, or could not be reached.
+
+    Attributes:
+        provider: Name of the provider.
+        delivery: What is known of whether the request was accepted.
+        retry_after_seconds: When the provider asked to come back.
+        provider_message: The provider's own words, bounded and cleaned.
+    """
+
+    def __init__(  # noqa: PLR0913  # a value with named fields; every one is keyword-only
+        self,
+        code: ErrorCode,
+        message: str,
+        *,
+        provider: str,
+        hint: str = "",
+        retryable: bool = False,
+        delivery: Delivery = "refused",
+        retry_after_seconds: float | None = None,
+        provider_message: str = "",
+    ) -> None:
+        said = quote(provider_message)
+        told = f'{message} The provider said: "{said}".' if said else message
+        super().__init__(code, told, hint=hint, retryable=retryable)
+        self.provider = provider
+        self.delivery: Delivery = delivery
+        self.retry_after_seconds = retry_after_seconds
+        self.provider_message = said

@@ -1,0 +1,47 @@
+"""What HTTP statuses mean, for adapters whose provider uses them in the standard way."""
+
+from controlnet_mcp.images.errors import ErrorCode
+from controlnet_mcp.providers.errors import Delivery, ProviderError
+from controlnet_mcp.providers.wire import HttpReply
+
+_MEANING: dict[int, tuple[ErrorCode, str, str]] = {
+    400: ("invalid_request", "did not accept the request", "Change the setting it names and try again."),
+    401: ("unauthorized", "refused the key", "Check the provider's key."),
+    402: ("payment_required", "wants to be paid first", "Top up the account or choose another provider."),
+    403: ("unauthorized", "does not allow this", "The plan or the key may not use this model."),
+    404: ("not_found", "does not know this", "Check the model's name with list_models."),
+    422: ("invalid_request", "did not accept the request", "Change the setting it names and try again."),
+    429: ("rate_limited", "is asked too often", "Wait and try again, or choose another provider."),
+}
+_SERVER_ERROR = 500
+_BUSY = frozenset({429, 503})
+
+
+def retry_after_seconds(reply: HttpReply) -> float | None:
+    """Read `Retry-After` when it is given in seconds (RFC 9110, 10.2.3)."""
+    value = reply.headers.get("retry-after", "")
+    return float(value) if value.isdigit() else None
+
+
+def failure(reply: HttpReply, said: str | None = None) -> ProviderError:
+    """Turn a reply that is not a success into the error to raise.
+
+    Args:
+        reply: The provider's answer.
+        said: The provider's own message when the adapter found one in the body.
+    """
+    status = reply.status
+    default: tuple[ErrorCode, str, str] = ("provider_failed", f"answered HTTP {status}", "Try again later.")
+    code, told, hint = _MEANING.get(status, default)
+    unknown = status >= _SERVER_ERROR and status not in _BUSY
+    delivery: Delivery = "unknown" if unknown else "refused"
+    return ProviderError(
+        code,
+        f"{reply.provider} {told}.",
+        provider=reply.provider,
+        hint=hint,
+        retryable=status in _BUSY or unknown,
+        delivery=delivery,
+        retry_after_seconds=retry_after_seconds(reply),
+        provider_message=reply.text if said is None else said,
+    )

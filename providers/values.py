@@ -1,0 +1,137 @@
+"""The frozen values that pass between jobs and adapters; all are written into the job record as JSON."""
+
+from typing import Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, JsonValue
+
+from controlnet_mcp.images.errors import ErrorCode
+from controlnet_mcp.images.pictures import StoredPicture
+
+
+class Frozen(BaseModel):
+    """A value that is written into the job record: immutable, no unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Control(Frozen):
+    """One structure to keep.
+
+    Attributes:
+        modality: Canonical modality name.
+        picture: The control picture; `None` when the provider already holds it as `asset_id`.
+        asset_id: The provider's own id of the picture.
+        weight: Conditioning scale, 0 to 2.
+        start: Fraction of the steps at which the control sets in, 0 to 1.
+        end: Fraction of the steps at which it ends, 0 to 1.
+        is_map: Whether the picture already is a control map, so that nothing may preprocess it again.
+    """
+
+    modality: str
+    picture: StoredPicture | None = None
+    asset_id: str | None = None
+    source_url: str | None = None
+    weight: float = 1.0
+    start: float = 0.0
+    end: float = 1.0
+    is_map: bool = False
+
+
+class GenerationRequest(Frozen):
+    """A generation with every default settled: what an adapter turns into a request.
+
+    Attributes:
+        prompt: What to draw.
+        controls: Structures to keep, the main one first.
+        init_image: Start image for image-to-image.
+        mask_image: Inpainting mask, white = repaint.
+        strength: Denoising strength, 0 to 1: how far to leave `init_image`.
+        width: Pixels, inside the provider's limits.
+        height: Pixels, inside the provider's limits.
+        num_images: How many pictures, 1 to 4.
+        steps: Denoising steps; `None` leaves the provider's default.
+        guidance: Classifier-free guidance scale; `None` leaves the provider's default.
+        seed: Seed of the first picture.
+        options: The provider's own knobs, validated by its options model.
+    """
+
+    prompt: str
+    controls: tuple[Control, ...]
+    negative_prompt: str | None = None
+    init_image: StoredPicture | None = None
+    mask_image: StoredPicture | None = None
+    strength: float | None = None
+    model: str | None = None
+    width: int
+    height: int
+    num_images: int = 1
+    steps: int | None = None
+    guidance: float | None = None
+    scheduler: str | None = None
+    seed: int
+    options: dict[str, JsonValue] = {}
+
+
+class Cost(Frozen):
+    """What a job cost or will cost, in the provider's own unit."""
+
+    amount: float
+    unit: str
+    estimated: bool = False
+
+
+class Output(Frozen):
+    """Where one finished picture is to be had: a URL, or a blob when the bytes came inside a reply."""
+
+    url: str | None = None
+    sha256: str | None = None
+    flagged: bool = False
+
+
+class Fault(Frozen):
+    """A failure as it is kept in the record and shown to the caller."""
+
+    code: ErrorCode
+    message: str
+    hint: str = ""
+    retryable: bool = False
+
+
+Phase: TypeAlias = Literal["queued", "running", "succeeded", "failed", "canceled"]
+
+
+class Report(Frozen):
+    """What a provider says of a task.
+
+    Attributes:
+        phase: Where the task stands.
+        progress: Fraction done, 0 to 1, when the provider tells.
+        stage: The provider's own word for what it does, bounded.
+        eta_seconds: Remaining time, when the provider tells.
+        outputs: Finished pictures, in order.
+        fault: Why it failed.
+    """
+
+    phase: Phase
+    progress: float | None = None
+    stage: str | None = None
+    eta_seconds: float | None = None
+    outputs: tuple[Output, ...] = ()
+    seed: int | None = None
+    cost: Cost | None = None
+    credits_left: float | None = None
+    fault: Fault | None = None
+
+
+class RemoteTask(Frozen):
+    """The provider's handle of an accepted submission: enough to ask again after a restart."""
+
+    remote_id: str
+    state: dict[str, str] = {}
+
+
+class Submission(Frozen):
+    """An accepted submission: its handle and what was already said about it."""
+
+    task: RemoteTask
+    report: Report

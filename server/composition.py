@@ -1,0 +1,92 @@
+"""Putting the process together: stores, providers, runner and services, once, outside any MCP session."""
+
+import secrets
+import socket
+import time
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+
+import anyio
+
+from controlnet_mcp.images.blobs import BlobStore
+from controlnet_mcp.images.pictures import Limits
+from controlnet_mcp.images.reader import PictureReader
+from controlnet_mcp.jobs.addresses import Addresses
+from controlnet_mcp.jobs.database import Database
+from controlnet_mcp.jobs.desk import JobDesk
+from controlnet_mcp.jobs.drive import Driver
+from controlnet_mcp.jobs.intake import Intake
+from controlnet_mcp.jobs.leases import Leases
+from controlnet_mcp.jobs.runner import JobRunner
+from controlnet_mcp.jobs.store import JobStore
+from controlnet_mcp.jobs.writer import JobWriter
+from controlnet_mcp.providers.draft.service import DraftTransport
+from controlnet_mcp.providers.registry import Entry, build_table, ready
+from controlnet_mcp.providers.runner import open_runner
+from controlnet_mcp.server.settings import Settings
+from controlnet_mcp.tools.spec import Services
+
+PRINCIPAL = "local"
+"""Whose jobs they are while there is no authentication."""
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """A running process: what tools and resources need."""
+
+    settings: Settings
+    services: Services
+    addresses: Addresses
+
+
+async def _fetch(url: str, *, limits: Limits, trusted_hosts: frozenset[str]) -> bytes:
+    from controlnet_mcp.images.fetch import fetch
+
+    return await fetch(url, limits=limits, trusted_hosts=trusted_hosts)
+
+
+@asynccontextmanager
+async def open_application(settings: Settings) -> AsyncGenerator[Application]:
+    """Open everything that lives once per process, and drive jobs until the block ends."""
+    blobs = BlobStore(settings.data_folder / "pictures")
+    database = Database(settings.data_folder / "jobs.sqlite3")
+    fetch = partial(_fetch, limits=settings.limits, trusted_hosts=settings.trusted_hosts)
+    async with (
+        open_runner(blobs, fetch, {"draft": DraftTransport(blobs, time.time)}) as sender,
+        anyio.create_task_group() as tasks,
+    ):
+        entries = build_table(settings.providers)
+        leases = Leases(database, time.time)
+        driver = Driver(JobWriter(leases, time.time), partial(ready, entries), sender, blobs)
+        owner = f"{socket.gethostname()}-{secrets.token_hex(8)}"
+        runner = JobRunner(leases, driver, owner, time.time)
+        store = JobStore(database)
+        addresses = Addresses(store, PRINCIPAL)
+        reader = PictureReader(
+            blobs=blobs,
+            limits=settings.limits,
+            allowed_folders=settings.allowed_folders,
+            trusted_hosts=settings.trusted_hosts,
+            resolve_resource=addresses.sha256_of,
+        )
+        desk = JobDesk(store, Intake(entries, reader, blobs), runner, sender, time.time, settings.job_timeout_seconds)
+        runner.start(tasks)
+        yield Application(settings, _services(settings, desk, entries, reader, blobs), addresses)
+        tasks.cancel_scope.cancel()
+    database.close()
+
+
+def _services(
+    settings: Settings, desk: JobDesk, entries: tuple[Entry, ...], reader: PictureReader, blobs: BlobStore
+) -> Services:
+    return Services(
+        desk=desk,
+        entries=entries,
+        reader=reader,
+        blobs=blobs,
+        wait_seconds=settings.wait_seconds,
+        wait_seconds_without_progress=settings.wait_seconds_without_progress,
+        previews=settings.previews,
+    )

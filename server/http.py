@@ -1,0 +1,145 @@
+"""Serving over HTTP: Streamable HTTP and SSE with the same jobs, the originals under `/files/`, and `/health`.
+
+Imported only when HTTP is served: it brings starlette and uvicorn.
+"""
+
+import time
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import anyio
+import uvicorn
+from anyio import to_thread
+from mcp.server.lowlevel import Server
+from mcp.server.sse import SseServerTransport
+from mcp.server.streamable_http_manager import StreamableHTTPASGIApp, StreamableHTTPSessionManager
+from mcp.server.transport_security import TransportSecuritySettings
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.types import Receive, Scope, Send
+
+from controlnet_mcp.images.blobs import BlobStore
+from controlnet_mcp.images.errors import ControlNetError, RequestError
+from controlnet_mcp.server import __version__
+from controlnet_mcp.server.composition import Application, open_application
+from controlnet_mcp.server.file_links import FileLinks, load_secret
+from controlnet_mcp.server.protocol import build_server
+from controlnet_mcp.server.settings import Settings, log_to_stderr
+
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+_DRAIN_SECONDS = 5
+
+
+def check_host(host: str) -> None:
+    """Refuse to be reachable by others: there is no authentication yet.
+
+    Raises:
+        RequestError: `invalid_request` for any host but loopback.
+    """
+    if host not in LOOPBACK:
+        raise RequestError(
+            "invalid_request",
+            f"Refusing to listen on {host}: anybody who reaches it could spend your credits.",
+            hint="Listen on 127.0.0.1, and put a proxy with authentication in front.",
+        )
+
+
+def _security() -> TransportSecuritySettings:
+    names = ["127.0.0.1", "localhost", "[::1]"]
+    return TransportSecuritySettings(
+        enable_dns_rebinding_protection=True,
+        allowed_hosts=[f"{name}{port}" for name in names for port in ("", ":*")],
+        allowed_origins=[f"http://{name}{port}" for name in names for port in ("", ":*")],
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class SseEndpoint:
+    """`GET /sse`: one MCP connection per request; jobs outlive it."""
+
+    server: Server[dict[str, Any]]
+    transport: SseServerTransport
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection until either side closes it."""
+        async with self.transport.connect_sse(scope, receive, send) as (read, write):
+            await self.server.run(read, write, self.server.create_initialization_options())
+
+
+@dataclass(frozen=True, slots=True)
+class FileEndpoint:
+    """`GET /files/{name}`: an original, for whoever holds a signed link that has not expired."""
+
+    blobs: BlobStore
+    links: FileLinks
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer with the picture, or 404 for any link that opens nothing."""
+        await (await self._answer(Request(scope)))(scope, receive, send)
+
+    async def _answer(self, request: Request) -> Response:
+        query = request.query_params
+        name = str(request.path_params["name"])
+        opened = self.links.opens(name, query.get("expires", ""), query.get("signature", ""))
+        if opened is None:
+            return PlainTextResponse("There is no such file, or the link has expired.", status_code=404)
+        try:
+            content = await to_thread.run_sync(self.blobs.get, opened[0])
+        except ControlNetError as error:
+            return PlainTextResponse(str(error), status_code=404)
+        headers = {"cache-control": "private, immutable", "x-content-type-options": "nosniff"}
+        return Response(content, media_type=opened[1], headers=headers)
+
+
+async def _health(_request: Request) -> Response:
+    return JSONResponse({"status": "ok", "version": __version__})
+
+
+def build_app(application: Application, links: FileLinks) -> Starlette:
+    """The web application: `/mcp`, `/sse` with `/messages/`, `/files/{name}` and `/health`."""
+    server = build_server(application, links=links, local=False)
+    limit = application.settings.max_request_bytes
+    sessions = StreamableHTTPSessionManager(server, security_settings=_security(), max_request_body_size=limit)
+    sse = SseServerTransport("/messages/", security_settings=_security(), max_request_body_size=limit)
+
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncGenerator[None]:
+        async with sessions.run():
+            yield
+
+    routes: list[BaseRoute] = [
+        Route("/mcp", endpoint=StreamableHTTPASGIApp(sessions)),
+        Route("/sse", endpoint=SseEndpoint(server, sse), methods=["GET"]),
+        Mount("/messages/", app=sse.handle_post_message),
+        Route("/files/{name}", endpoint=FileEndpoint(application.services.blobs, links), methods=["GET"]),
+        Route("/health", endpoint=_health, methods=["GET"]),
+    ]
+    return Starlette(routes=routes, lifespan=lifespan)
+
+
+async def serve(settings: Settings, host: str, port: int) -> None:
+    """Serve until the process is told to stop."""
+    async with open_application(settings) as application:
+        secret = await to_thread.run_sync(load_secret, settings.data_folder)
+        base_url = settings.public_url or f"http://{host}:{port}"
+        app = build_app(application, FileLinks(base_url, secret, time.time))
+        config = uvicorn.Config(
+            app,
+            host=host,
+            port=port,
+            log_level=settings.log_level.lower(),
+            access_log=False,
+            timeout_graceful_shutdown=_DRAIN_SECONDS,
+        )
+        await uvicorn.Server(config).serve()
+
+
+def run(settings: Settings, host: str, port: int) -> None:
+    """Block until the process is told to stop."""
+    check_host(host)
+    log_to_stderr(settings.log_level)
+    anyio.run(serve, settings, host, port)

@@ -1,0 +1,84 @@
+"""Prompts: the wishes that people have most, worded so that a model calls the right tool the right way."""
+
+from dataclasses import dataclass
+
+import mcp_types as types
+from mcp.shared.exceptions import MCPError
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """A prompt: its name, what it is for, and the text with places for its arguments."""
+
+    name: str
+    title: str
+    description: str
+    text: str
+
+
+_WISHES = (
+    Wish(
+        "sketch_to_render",
+        "Render a sketch",
+        "Turn a hand drawing into a finished picture that keeps its lines",
+        "Turn my drawing {image} into a finished picture: {look}. Call controlnet_generate with modality sketch and "
+        "keep every line of the drawing.",
+    ),
+    Wish(
+        "keep_pose",
+        "Keep the pose",
+        "Draw somebody else in the same pose",
+        "Take the body pose of {image} and draw: {look}. Call controlnet_generate with modality pose.",
+    ),
+    Wish(
+        "restyle",
+        "Keep the layout and restyle",
+        "Redraw a picture in another look, keeping its layout",
+        "Redraw {image} in a new look: {look}. Call controlnet_generate with modality canny:0.7,depth:0.5 where the "
+        "provider has both (list_modalities tells), else canny.",
+    ),
+    Wish(
+        "colourise",
+        "Colourise",
+        "Give a grey picture colours",
+        "Give {image} natural colours: {look}. Call controlnet_generate with modality gray.",
+    ),
+    Wish(
+        "sharpen",
+        "Sharpen",
+        "Make a blurred or poor picture clear",
+        "Make {image} sharp and detailed: {look}. Call controlnet_generate with modality blur, or low-quality when it "
+        "is pixelated or badly compressed.",
+    ),
+)
+
+
+def _arguments() -> list[types.PromptArgument]:
+    return [
+        types.PromptArgument(name="image", description="Path, https URL or resource URI of the picture", required=True),
+        types.PromptArgument(name="look", description="What the result should look like", required=True),
+    ]
+
+
+PROMPTS = tuple(
+    types.Prompt(name=wish.name, title=wish.title, description=wish.description, arguments=_arguments())
+    for wish in _WISHES
+)
+
+
+def prompt_result(name: str, arguments: dict[str, str]) -> types.GetPromptResult:
+    """Word one wish.
+
+    Raises:
+        MCPError: Invalid parameters: no such prompt, or an argument is missing.
+    """
+    wish = next((wish for wish in _WISHES if wish.name == name), None)
+    if wish is None:
+        known = ", ".join(wish.name for wish in _WISHES)
+        raise MCPError(code=types.INVALID_PARAMS, message=f"There is no prompt {name[:60]!r}. Known: {known}.")
+    missing = [field for field in ("image", "look") if not arguments.get(field)]
+    if missing:
+        raise MCPError(code=types.INVALID_PARAMS, message=f"The prompt {name} needs {' and '.join(missing)}.")
+    text = wish.text.replace("{image}", arguments["image"]).replace("{look}", arguments["look"])
+    message = types.PromptMessage(role="user", content=types.TextContent(type="text", text=text))
+    return types.GetPromptResult(description=wish.description, messages=[message])

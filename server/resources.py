@@ -1,0 +1,135 @@
+"""Resources: the lists, jobs, finished pictures and maps."""
+
+import base64
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import mcp_types as types
+from anyio import to_thread
+from mcp.shared.exceptions import MCPError
+from pydantic import BaseModel
+
+from controlnet_mcp.images.blobs import BlobStore
+from controlnet_mcp.images.errors import ControlNetError
+from controlnet_mcp.images.pictures import StoredPicture
+from controlnet_mcp.jobs.desk import Caller
+from controlnet_mcp.server.composition import PRINCIPAL, Application
+from controlnet_mcp.server.file_links import FileLinks
+from controlnet_mcp.server.rendering import text_of
+from controlnet_mcp.tools.job_answer import view_of
+from controlnet_mcp.tools.list_jobs import JobList
+from controlnet_mcp.tools.list_modalities import ModalityList, modality_list
+from controlnet_mcp.tools.spec import Call
+
+MAX_BLOB_BYTES = 700_000
+"""Largest picture that is read whole: with base64 and its envelope it stays under 1,000,000 bytes, the limit of one
+common host and of every client built on the SDK."""
+_JSON = "application/json"
+Contents: TypeAlias = types.TextResourceContents | types.BlobResourceContents
+_RECENT = 50
+
+RESOURCES = (
+    types.Resource(
+        uri="controlnet://modalities", name="modalities", mime_type=_JSON, description="Structures and who offers them"
+    ),
+    types.Resource(uri="controlnet://providers", name="providers", mime_type=_JSON, description="Providers and limits"),
+    types.Resource(uri="controlnet://jobs", name="jobs", mime_type=_JSON, description="Recent jobs, newest first"),
+)
+TEMPLATES = (
+    types.ResourceTemplate(
+        uri_template="controlnet://jobs/{job_id}", name="job", mime_type=_JSON, description="One job"
+    ),
+    types.ResourceTemplate(
+        uri_template="controlnet://jobs/{job_id}/images/{index}",
+        name="image",
+        description="A finished picture, counted from 0",
+    ),
+    types.ResourceTemplate(
+        uri_template="controlnet://jobs/{job_id}/control-map", name="control-map", description="The map made for a job"
+    ),
+    types.ResourceTemplate(
+        uri_template="controlnet://maps/{map_id}", name="map", description="A map of extract_control_map"
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceReader:
+    """Reads resources for one client."""
+
+    application: Application
+    links: FileLinks | None
+    local: bool
+
+    async def read(self, uri: str) -> types.ReadResourceResult:
+        """Read one.
+
+        Raises:
+            MCPError: Invalid parameters, for a URI that means nothing (here).
+        """
+        try:
+            body = await self._body(uri)
+            contents = await self._picture(uri) if body is None else [_text(uri, body)]
+        except ControlNetError as error:
+            raise MCPError(code=types.INVALID_PARAMS, message=str(error), data={"uri": uri}) from error
+        return types.ReadResourceResult(contents=contents)
+
+    async def _body(self, uri: str) -> BaseModel | None:
+        services, call = self.application.services, Call(Caller(PRINCIPAL, self.local))
+        match uri.removeprefix("controlnet://").split("/"):
+            case ["modalities"]:
+                return modality_list(services.entries)
+            case ["providers"]:
+                return ModalityList(modalities=(), providers=modality_list(services.entries).providers)
+            case ["jobs"]:
+                page = await services.desk.page(call.caller, status=None, provider=None, limit=_RECENT, cursor=None)
+                jobs = tuple(view_of(services, call, job) for job in page.jobs)
+                return JobList(jobs=jobs, next_cursor=page.next_cursor)
+            case ["jobs", job_id]:
+                return view_of(services, call, await services.desk.get(job_id, call.caller))
+            case _:
+                return None
+
+    async def _picture(self, uri: str) -> list[Contents]:
+        blobs = self.application.services.blobs
+        addresses = self.application.addresses
+        if uri.startswith("controlnet://maps/"):
+            sha256 = await addresses.sha256_of(uri)
+            picture = await to_thread.run_sync(_described, sha256, blobs)
+        else:
+            picture = await addresses.picture(uri)
+        content = await to_thread.run_sync(blobs.get, picture.sha256)
+        if len(content) <= MAX_BLOB_BYTES:
+            return [_blob(uri, content, picture.mime_type)]
+        return [await to_thread.run_sync(_smaller, uri, content), self._where(uri, picture)]
+
+    def _where(self, uri: str, picture: StoredPicture) -> types.TextResourceContents:
+        path = self.application.services.blobs.path(picture.sha256)
+        place = self.links.url_of(picture) if self.links else path
+        said = (
+            f"The picture was re-encoded to fit a message. The original is {picture.width}x{picture.height} pixels, "
+            f"{picture.mime_type}, {picture.size_bytes} bytes: {place}"
+        )
+        return types.TextResourceContents(uri=uri, mime_type="text/plain", text=said)
+
+
+def _text(uri: str, body: BaseModel) -> Contents:
+    return types.TextResourceContents(uri=uri, mime_type=_JSON, text=text_of(body))
+
+
+def _blob(uri: str, content: bytes, mime_type: str) -> types.BlobResourceContents:
+    return types.BlobResourceContents(uri=uri, mime_type=mime_type, blob=base64.b64encode(content).decode("ascii"))
+
+
+def _smaller(uri: str, content: bytes) -> types.BlobResourceContents:
+    from controlnet_mcp.images.encode import recompress
+
+    copy, mime_type = recompress(content, MAX_BLOB_BYTES)
+    return _blob(uri, copy, mime_type)
+
+
+def _described(sha256: str, blobs: BlobStore) -> StoredPicture:
+    from controlnet_mcp.images.decode import original
+    from controlnet_mcp.images.pictures import Limits
+
+    return original(blobs.get(sha256), Limits())[1]

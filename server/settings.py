@@ -1,0 +1,87 @@
+"""Everything the operator can set, read once from the environment into a frozen object."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from controlnet_mcp.images.pictures import Limits
+
+PREFIX = "CONTROLNET_MCP_"
+_MEBIBYTE = 1024 * 1024
+
+
+def _split(text: object) -> object:
+    """Read a comma list; folders may also be separated as in `PATH`."""
+    return [part.strip() for part in text.split(",") if part.strip()] if isinstance(text, str) else text
+
+
+class Settings(BaseSettings):
+    """Settings with the prefix `CONTROLNET_MCP_`; the README's table is made from this."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore", env_ignore_empty=True)
+
+    data_dir: Path | None = Field(None, description="Where jobs and pictures are kept. Default: the user data folder")
+    allowed_dirs: Annotated[tuple[Path, ...] | None, NoDecode] = Field(
+        None,
+        description="Comma list of folders from which local pictures may be read. Default: the data folder, the "
+        "working directory unless it is / or the home folder, and Pictures, Downloads, Desktop",
+    )
+    trusted_hosts: Annotated[frozenset[str], NoDecode] = Field(
+        frozenset(), description="Comma list of host or host:port that pictures may come from although private or http"
+    )
+    public_url: str | None = Field(None, description="Where others reach this server's /files/, as https://host")
+    providers: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Comma list: the order in which provider=auto tries providers"
+    )
+    wait_seconds: float = Field(45, ge=0, le=300, description="Default wait of a call that asks for progress")
+    wait_seconds_without_progress: float = Field(4, ge=0, le=300, description="Default wait of any other call")
+    previews: bool = Field(default=True, description="Whether answers hold small inline pictures")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("WARNING", description="What goes to stderr")
+    max_image_bytes: int = Field(64 * _MEBIBYTE, ge=1024, description="Largest picture that is read, in bytes")
+    max_image_pixels: int = Field(40_000_000, ge=1024, description="Largest picture that is decoded, in pixels")
+    max_request_bytes: int = Field(96 * _MEBIBYTE, ge=65536, description="Largest HTTP request, in bytes")
+    fetch_timeout_seconds: float = Field(20, gt=0, le=300, description="Longest time to fetch a picture from a URL")
+    job_timeout_seconds: float = Field(1800, gt=0, le=86400, description="A job that is not done by then has failed")
+
+    @field_validator("allowed_dirs", "trusted_hosts", "providers", mode="before")
+    @classmethod
+    def _read_list(cls, value: object) -> object:
+        return _split(value)
+
+    @property
+    def data_folder(self) -> Path:
+        """The data folder that is in force."""
+        if self.data_dir is not None:
+            return self.data_dir.expanduser().absolute()
+        from platformdirs import user_data_path
+
+        return user_data_path("controlnet-mcp", appauthor=False)
+
+    @property
+    def allowed_folders(self) -> tuple[Path, ...]:
+        """The folders from which local pictures may be read."""
+        if self.allowed_dirs is not None:
+            return tuple(folder.expanduser().absolute() for folder in self.allowed_dirs)
+        home, here = Path.home(), Path.cwd()
+        usual = [self.data_folder, *(home / name for name in ("Pictures", "Downloads", "Desktop"))]
+        return tuple(usual if here in {Path(here.anchor), home} else [here, *usual])
+
+    @property
+    def limits(self) -> Limits:
+        """Limits on pictures that are read."""
+        return Limits(
+            max_bytes=self.max_image_bytes,
+            max_pixels=self.max_image_pixels,
+            fetch_timeout_seconds=self.fetch_timeout_seconds,
+        )
+
+
+def log_to_stderr(level: str) -> None:
+    """Send logs to stderr: stdout belongs to the protocol. URLs are not logged, they can hold keys."""
+    import logging
+
+    logging.basicConfig(level=level, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
+    logging.getLogger("httpx2").setLevel(logging.WARNING)

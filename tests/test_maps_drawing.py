@@ -1,0 +1,145 @@
+"""Drawings as input: their own strokes are taken, white on black, once."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pytest
+from PIL import Image
+from skimage import data
+
+from controlnet_mcp.images.maps import MapParameters, make_map
+from controlnet_mcp.images.maps.drawing import find_ground
+
+STROKED = ("sketch", "lineart", "scribble", "softedge")
+
+
+def bundled(file: str) -> npt.NDArray[np.uint8]:
+    """A picture that scikit-image carries in its wheel (nothing is downloaded)."""
+    return np.array(Image.open(Path(data.__file__).with_name(file)).convert("RGB"), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def ink() -> npt.NDArray[np.bool_]:
+    """Where the drawing has strokes of 3 px: a house, 320 x 400 px."""
+    plane: npt.NDArray[np.uint8] = np.zeros((320, 400), dtype=np.uint8)
+    cv2.rectangle(plane, (60, 140), (260, 290), 255, 3)
+    cv2.polylines(plane, [np.array([[60, 140], [160, 50], [260, 140]], dtype=np.int32)], False, 255, 3)  # noqa: FBT003  # cv2's own order
+    cv2.circle(plane, (330, 70), 35, 255, 3)
+    return plane > 0
+
+
+@pytest.fixture(scope="module")
+def drawing(ink: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
+    """The house as black lines on white."""
+    return np.where(ink[..., None], np.uint8(0), np.full(3, 255, dtype=np.uint8))
+
+
+def paper(ink: npt.NDArray[np.bool_], pen: tuple[int, int, int] = (95, 95, 100)) -> npt.NDArray[np.uint8]:
+    """The house in pencil, photographed: yellowish paper, lit from one side, grainy."""
+    light = np.linspace(0.55, 0.95, ink.shape[1])[None, :, None]
+    sheet = np.where(ink[..., None], np.array(pen), np.array([255, 250, 232])) * light
+    return (sheet + np.random.default_rng(4).normal(0, 4, sheet.shape)).clip(0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("modality", STROKED)
+def test_a_clean_drawing_becomes_its_own_strokes_in_white(
+    modality: str, drawing: npt.NDArray[np.uint8], ink: npt.NDArray[np.bool_]
+) -> None:
+    """White where the ink is, black away from it: no doubled contours; and the inversion is reported."""
+    made = make_map(drawing, modality)
+    assert made.rgb[ink].min() > 200
+    away = cv2.dilate(ink.astype(np.uint8), np.ones((13, 13), dtype=np.uint8)) == 0
+    assert not made.rgb[away].any()
+    assert any("inverted" in note for note in made.notes)
+
+
+def test_the_lineart_of_a_clean_drawing_is_exactly_its_negative(drawing: npt.NDArray[np.uint8]) -> None:
+    """Black on white and white on black hold the same information."""
+    assert np.array_equal(make_map(drawing, "lineart").rgb, 255 - drawing)
+
+
+@pytest.mark.parametrize("modality", STROKED)
+def test_a_drawing_that_is_white_on_black_is_kept_as_it_is(modality: str, drawing: npt.NDArray[np.uint8]) -> None:
+    """A chalk drawing, or a line map that comes in again, gives the map of its negative; it says that it was kept."""
+    made = make_map(255 - drawing, modality)
+    assert np.array_equal(made.rgb, make_map(drawing, modality).rgb)
+    assert any("as they are" in note for note in made.notes)
+
+
+@pytest.mark.parametrize(
+    "pen", [(95, 95, 100), (40, 70, 190), (225, 205, 30)], ids=["pencil", "blue pen", "yellow pen"]
+)
+def test_a_photographed_sketch_comes_out_clean(ink: npt.NDArray[np.bool_], pen: tuple[int, int, int]) -> None:
+    """Uneven light, paper colour and grain turn black, strokes of any colour turn white."""
+    made = make_map(paper(ink, pen), "sketch").rgb[..., 0]
+    away = cv2.dilate(ink.astype(np.uint8), np.ones((5, 5), dtype=np.uint8)) == 0
+    assert np.mean(made[ink] > 127) > 0.97
+    assert np.mean(made[away] > 0) < 0.01
+    assert made[away].max() < 127
+
+
+@pytest.mark.parametrize(
+    "file", ["astronaut.png", "coffee.png", "chelsea.png", "camera.png", "rocket.jpg", "brick.png"]
+)
+def test_a_photo_is_not_taken_for_a_drawing(file: str) -> None:
+    """Neither by the line detectors nor by the more tolerant sketch."""
+    assert find_ground(bundled(file)) is None
+    assert find_ground(bundled(file), tolerant=True) is None
+
+
+@pytest.mark.parametrize("file", ["astronaut.png", "coffee.png", "moon.png"])
+@pytest.mark.parametrize("side", [150, 260, 380])
+def test_an_object_cut_out_on_white_is_not_taken_for_a_drawing(file: str, side: int) -> None:
+    """A product photo is mostly white ground, yet what stands on it is no stroke."""
+    picture: npt.NDArray[np.uint8] = np.full((512, 512, 3), 255, dtype=np.uint8)
+    picture[60 : 60 + side, 60 : 60 + side] = cv2.resize(bundled(file), (side, side), interpolation=cv2.INTER_AREA)
+    assert find_ground(picture) is None
+
+
+def test_blank_and_grainy_paper_are_not_drawings() -> None:
+    """Without strokes there is nothing to take."""
+    grain = np.random.default_rng(5).normal(200, 6, (128, 128, 3)).clip(0, 255).astype(np.uint8)
+    assert find_ground(grain) is None
+    assert find_ground(np.full_like(grain, 255)) is None
+
+
+def test_the_sketch_of_a_photo_is_traced_and_says_so() -> None:
+    """Fine lines, mostly black, with a way out for the user whose drawing was misjudged."""
+    made = make_map(bundled("astronaut.png"), "sketch")
+    assert 0.02 < made.coverage < 0.2
+    assert "invert" in made.notes[0]
+    assert made.coverage < make_map(bundled("astronaut.png"), "scribble").coverage
+
+
+def test_contours_in_shade_show_in_a_traced_sketch() -> None:
+    """Lines are relative to the brightness around them: half the light, about the same lines."""
+    photo = bundled("astronaut.png")
+    dimmed = (photo * 0.5).astype(np.uint8)
+    assert make_map(dimmed, "sketch").coverage > 0.6 * make_map(photo, "sketch").coverage
+
+
+def test_invert_yes_takes_the_dark_strokes_of_any_picture(drawing: npt.NDArray[np.uint8]) -> None:
+    """A drawing with a large black shape is no clean line drawing; its owner can say that it is one."""
+    filled = drawing.copy()
+    filled[150:280, 70:250] = 0
+    assert "traced" in make_map(filled, "sketch").notes[0]
+    made = make_map(filled, "sketch", MapParameters(invert="yes"))
+    assert made.rgb[160:270, 80:240].min() > 200
+    assert made.rgb[:30].max() == 0
+    assert any("inverted" in note for note in made.notes)
+
+
+def test_invert_no_keeps_the_light_lines_of_a_sketch(drawing: npt.NDArray[np.uint8]) -> None:
+    """Strokes are then what is lighter than the ground."""
+    made = make_map(255 - drawing, "sketch", MapParameters(invert="no"))
+    assert np.array_equal(made.rgb, 255 - drawing)
+
+
+@pytest.mark.parametrize("modality", ["lineart", "scribble", "softedge"])
+def test_invert_no_runs_the_detector_on_a_drawing(modality: str, drawing: npt.NDArray[np.uint8]) -> None:
+    """The reference's behaviour on drawings can be had: nothing about inversion is reported."""
+    made = make_map(drawing, modality, MapParameters(invert="no"))
+    assert not np.array_equal(made.rgb, make_map(drawing, modality).rgb)
+    assert not any("lines were taken" in note for note in made.notes)

@@ -1,0 +1,219 @@
+"""The shape of the code, read with `ast`: sizes, names, docstrings. A rule has no list of exceptions.
+
+Each rule takes one module and yields what is wrong with it. The first test runs the rules over the whole repository,
+the others prove on snippets that every rule can fail, and where its limit lies.
+"""
+
+import ast
+import re
+import statistics
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TypeAlias
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+LAYERS = ("images", "providers", "jobs", "tools", "server")
+"""The five source folders, innermost first: each may import itself and what stands to its left."""
+
+MAX_ADAPTER_LINES, MAX_MODULE_LINES, MAX_TEST_MODULE_LINES = 300, 200, 400
+MAX_FUNCTION_LINES, MAX_TEST_FUNCTION_LINES = 45, 60
+MAX_MEDIAN_FUNCTION_LINES = 8
+VAGUE_WORDS = frozenset({"util", "utils", "helper", "helpers", "manager", "managers", "common"})
+
+AnyFunction: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
+Documented: TypeAlias = ast.Module | ast.ClassDef | AnyFunction
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    """One Python file: its path from the root with forward slashes, its text, and the text parsed."""
+
+    path: str
+    text: str
+    tree: ast.Module
+
+    @classmethod
+    def parse(cls, path: str, text: str) -> "Module":
+        """Parse the text of a file."""
+        return cls(path, text, ast.parse(text, filename=path))
+
+    @property
+    def folder(self) -> str:
+        """The first part of the path."""
+        return self.path.partition("/")[0]
+
+    @property
+    def is_source(self) -> bool:
+        """Whether it is shipped, not a test or a bench."""
+        return self.folder in LAYERS
+
+    @property
+    def is_adapter(self) -> bool:
+        """Whether it holds a provider: a module in `providers/` with a class that has `build` and `poll`."""
+        wanted = {"build", "poll"}
+        return self.folder == "providers" and any(
+            wanted <= {item.name for item in node.body if isinstance(item, AnyFunction)}
+            and not any("Protocol" in ast.unparse(base) for base in node.bases)
+            for node in self.tree.body
+            if isinstance(node, ast.ClassDef)
+        )
+
+
+Rule: TypeAlias = Callable[[Module], Iterator[str]]
+
+
+@cache
+def repository() -> tuple[Module, ...]:
+    """Every Python file of the sources, the tests and the benches."""
+    paths = sorted(path for folder in (*LAYERS, "tests", "bench") for path in (ROOT / folder).rglob("*.py"))
+    return tuple(Module.parse(path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8")) for path in paths)
+
+
+def functions(module: Module) -> Iterator[AnyFunction]:
+    """All functions of a module: methods and nested ones too."""
+    return (node for node in ast.walk(module.tree) if isinstance(node, AnyFunction))
+
+
+def own_lines(node: AnyFunction) -> int:
+    """Lines from `def` to the end, docstring and nested functions included, decorators not."""
+    return (node.end_lineno or node.lineno) - node.lineno + 1
+
+
+def keeps_to_the_length_of_a_module(module: Module) -> Iterator[str]:
+    """Modules fit a few screens; an adapter may be longer, because a provider is one file."""
+    limit = MAX_TEST_MODULE_LINES if module.folder == "tests" else MAX_MODULE_LINES
+    limit = MAX_ADAPTER_LINES if module.is_adapter else limit
+    lines = len(module.text.splitlines())
+    if lines > limit:
+        yield f"{module.path} has {lines} lines, more than {limit}"
+
+
+def keeps_to_the_length_of_a_function(module: Module) -> Iterator[str]:
+    """A function fits one screen."""
+    limit = MAX_FUNCTION_LINES if module.is_source else MAX_TEST_FUNCTION_LINES
+    for node in functions(module):
+        if own_lines(node) > limit:
+            yield f"{module.path}:{node.lineno} {node.name} has {own_lines(node)} lines, more than {limit}"
+
+
+def has_telling_names(module: Module) -> Iterator[str]:
+    """No module and no class is named for what it is to others instead of what it is."""
+    parts = re.split(r"[/_.]", module.path.removesuffix(".py"))
+    if VAGUE_WORDS.intersection(parts):
+        yield f"{module.path} says nothing by its name"
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.ClassDef):
+            words = {word.lower() for word in re.findall(r"[A-Z]?[a-z0-9]+", node.name)}
+            if words & VAGUE_WORDS:
+                yield f"{module.path}:{node.lineno} {node.name} says nothing by its name"
+
+
+def public_parts(node: Documented, path: str) -> Iterator[tuple[str, Documented]]:
+    """The node itself and every public class and function in it, but not what lives inside a function.
+
+    `@overload` and `@override` are left out: another definition of the same name carries the docstring.
+    """
+    yield path, node
+    if isinstance(node, AnyFunction):
+        return
+    for child in node.body:
+        if isinstance(child, ast.ClassDef | AnyFunction) and not child.name.startswith("_"):
+            marks = {ast.unparse(mark).rpartition(".")[2] for mark in child.decorator_list}
+            if not marks & {"overload", "override", "setter", "deleter"}:
+                yield from public_parts(child, f"{path}:{child.lineno} {child.name}")
+
+
+def has_docstrings(module: Module) -> Iterator[str]:
+    """Every module, public class, public function and test says what it is for."""
+    for name, node in public_parts(module.tree, module.path):
+        if not ast.get_docstring(node):
+            yield f"{name} has no docstring"
+
+
+RULES: tuple[Rule, ...] = (
+    keeps_to_the_length_of_a_module,
+    keeps_to_the_length_of_a_function,
+    has_telling_names,
+    has_docstrings,
+)
+
+
+def lines_of(count: int) -> str:
+    """The source of a module with so many lines."""
+    return "x = 1\n" * count
+
+
+def function_of(count: int) -> str:
+    """The source of a function with so many lines, under a decorator that is not counted."""
+    return "@cache\ndef work() -> None:\n" + "    x = 1\n" * (count - 1)
+
+
+ADAPTER = "class Scenario:\n    def build(self): ...\n    def poll(self): ...\n"
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_the_repository_keeps_the_rule(rule: Rule) -> None:
+    """Nothing in the sources, the tests and the benches breaks the rule."""
+    findings = [finding for module in repository() for finding in rule(module)]
+    assert not findings, "\n".join(findings)
+
+
+def test_the_median_function_is_short() -> None:
+    """Half of all source functions have at most eight lines, their docstrings included."""
+    sizes = [own_lines(node) for module in repository() if module.is_source for node in functions(module)]
+    assert statistics.median(sizes) <= MAX_MEDIAN_FUNCTION_LINES
+
+
+@pytest.mark.parametrize(
+    ("rule", "path", "text"),
+    [
+        (keeps_to_the_length_of_a_module, "jobs/record.py", lines_of(201)),
+        (keeps_to_the_length_of_a_module, "bench/speed.py", lines_of(201)),
+        (keeps_to_the_length_of_a_module, "providers/scenario.py", ADAPTER + lines_of(298)),
+        (keeps_to_the_length_of_a_module, "providers/runner.py", "class Runner:\n    def build(self): ...\n" * 101),
+        (keeps_to_the_length_of_a_module, "tests/test_jobs.py", lines_of(401)),
+        (keeps_to_the_length_of_a_function, "jobs/record.py", function_of(46)),
+        (keeps_to_the_length_of_a_function, "jobs/record.py", "async " + function_of(46).partition("\n")[2]),
+        (keeps_to_the_length_of_a_function, "tests/test_jobs.py", function_of(61)),
+        (has_telling_names, "jobs/utils.py", ""),
+        (has_telling_names, "images/mask_helpers.py", ""),
+        (has_telling_names, "tests/common/fakes.py", ""),
+        (has_telling_names, "jobs/record.py", "class JobManager: ..."),
+        (has_docstrings, "jobs/record.py", "x = 1"),
+        (has_docstrings, "jobs/record.py", '"""Said."""\ndef work(): ...'),
+        (has_docstrings, "jobs/record.py", '"""Said."""\nclass Job:\n    """Said."""\n    def work(self): ...'),
+        (has_docstrings, "tests/test_jobs.py", '"""Said."""\nasync def test_a_job_ends(): ...'),
+    ],
+)
+def test_a_rule_finds_what_breaks_it(rule: Rule, path: str, text: str) -> None:
+    """A snippet just over the limit is found, once."""
+    assert len(list(rule(Module.parse(path, text)))) == 1
+
+
+@pytest.mark.parametrize(
+    ("rule", "path", "text"),
+    [
+        (keeps_to_the_length_of_a_module, "jobs/record.py", lines_of(200)),
+        (keeps_to_the_length_of_a_module, "providers/scenario.py", ADAPTER + lines_of(297)),
+        (keeps_to_the_length_of_a_module, "providers/draft/adapter.py", ADAPTER + lines_of(297)),
+        (keeps_to_the_length_of_a_module, "tests/test_jobs.py", lines_of(400)),
+        (keeps_to_the_length_of_a_function, "jobs/record.py", function_of(45)),
+        (keeps_to_the_length_of_a_function, "tests/test_jobs.py", function_of(60)),
+        (has_telling_names, "jobs/managing.py", "class Commonplace: ..."),
+        (has_docstrings, "jobs/record.py", '"""Said."""\nclass _Private:\n    def work(self): ...'),
+        (has_docstrings, "jobs/record.py", '"""Said."""\ndef _work():\n    def inner(): ...'),
+    ],
+)
+def test_a_rule_leaves_good_code_alone(rule: Rule, path: str, text: str) -> None:
+    """A snippet on the limit passes."""
+    assert list(rule(Module.parse(path, text))) == []
+
+
+def test_a_function_is_counted_from_def_to_end() -> None:
+    """The docstring and a nested function count, the decorator does not."""
+    text = '@cache\ndef work():\n    """Say."""\n\n    def inner():\n        return 1\n\n    return inner\n'
+    assert [own_lines(node) for node in functions(Module.parse("jobs/record.py", text))] == [7, 2]

@@ -1,0 +1,1 @@
+"""One file per MCP tool: typed parameters in, a `Job` out."""

@@ -1,0 +1,32 @@
+"""`job_status`: one job, optionally waiting for it."""
+
+from pydantic import Field
+
+from controlnet_mcp.tools.job_answer import job_answer, wait_for
+from controlnet_mcp.tools.spec import Answer, Arguments, Call, Hints, Services, ToolSpec
+
+
+class StatusArguments(Arguments):
+    """Which job, and how long to wait for it."""
+
+    job_id: str
+    wait_seconds: float = Field(0, ge=0, le=300)
+    previews: bool = True
+
+
+async def status(services: Services, arguments: StatusArguments, call: Call) -> Answer:
+    """Read, wait, answer."""
+    job = await services.desk.get(arguments.job_id, call.caller)
+    if arguments.wait_seconds and not job.ended:
+        job = await wait_for(services, call, job, arguments.wait_seconds, services.desk.clock())
+    return job_answer(services, call, job, previews=arguments.previews)
+
+
+TOOL = ToolSpec(
+    name="job_status",
+    title="Look at a job",
+    description="How a job stands; wait_seconds waits for its end. A finished job comes with its pictures.",
+    arguments=StatusArguments,
+    hints=Hints(read_only=True, idempotent=True),
+    handler=status,
+)

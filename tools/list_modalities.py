@@ -1,0 +1,118 @@
+"""`list_modalities`: which structures can be used, with which provider, and which providers are ready."""
+
+from controlnet_mcp.images.modalities import MODALITIES, Modality, resolve
+from controlnet_mcp.jobs.selection import entry_named
+from controlnet_mcp.providers.capabilities import Capabilities
+from controlnet_mcp.providers.registry import Entry
+from controlnet_mcp.tools.spec import Answer, Arguments, Call, Hints, Services, ToolSpec
+from controlnet_mcp.tools.views import View
+
+
+class ModalityArguments(Arguments):
+    """Narrow the answer."""
+
+    provider: str | None = None
+    modality: str | None = None
+
+
+class OfferView(View):
+    """How one provider offers a structure: its own name for it, and whether it wants a ready map or a picture."""
+
+    provider: str
+    native: str
+    takes: str
+    families: tuple[str, ...] | None = None
+
+
+class ModalityView(View):
+    """One structure. `map_from_photo`: `exact`, `approximate`, or `needs a ready map`."""
+
+    name: str
+    aliases: tuple[str, ...] | None = None
+    keeps: str
+    map_from_photo: str
+    offers: tuple[OfferView, ...]
+
+
+class ProviderView(View):
+    """One provider: whether it is ready, what is missing, and its limits (pixels)."""
+
+    name: str
+    ready: bool
+    missing: tuple[str, ...] | None = None
+    ai_generated: bool | None = None
+    min_side: int | None = None
+    max_side: int | None = None
+    max_controls: int | None = None
+    max_images: int | None = None
+    picture_per_control: bool | None = None
+    settings: tuple[str, ...] | None = None
+
+
+class ModalityList(View):
+    """Structures and providers."""
+
+    modalities: tuple[ModalityView, ...]
+    providers: tuple[ProviderView, ...]
+
+
+def modality_list(entries: tuple[Entry, ...], provider: str | None = None, modality: str | None = None) -> ModalityList:
+    """Describe what can be used.
+
+    Raises:
+        RequestError: `invalid_request` for a name that nothing has.
+    """
+    shown = (entry_named(provider, entries),) if provider else entries
+    rows = (resolve(modality),) if modality else tuple(MODALITIES.values())
+    views = tuple(_modality(row, shown) for row in rows)
+    offered = tuple(view for view in views if view.offers or modality)
+    return ModalityList(modalities=offered, providers=tuple(_provider(entry) for entry in shown))
+
+
+def _modality(row: Modality, entries: tuple[Entry, ...]) -> ModalityView:
+    made = "approximate" if row.approximate else "exact"
+    return ModalityView(
+        name=row.name,
+        aliases=row.aliases or None,
+        keeps=row.summary,
+        map_from_photo=made if row.computed else "needs a ready map, or a provider that takes a picture",
+        offers=tuple(
+            OfferView(
+                provider=entry.name, native=support.native, takes=support.takes, families=support.families or None
+            )
+            for entry in entries
+            if (support := entry.capabilities.modalities.get(row.name))
+        ),
+    )
+
+
+def _provider(entry: Entry) -> ProviderView:
+    can: Capabilities = entry.capabilities
+    return ProviderView(
+        name=entry.name,
+        ready=entry.provider is not None,
+        missing=entry.missing or None,
+        ai_generated=can.ai_generated,
+        min_side=can.sizes.minimum,
+        max_side=can.sizes.maximum,
+        max_controls=can.max_controls,
+        max_images=can.max_images,
+        picture_per_control=can.picture_per_control,
+        settings=tuple(sorted(can.settings)),
+    )
+
+
+async def list_modalities(services: Services, arguments: ModalityArguments, _call: Call) -> Answer:
+    """Describe."""
+    return Answer(modality_list(services.entries, arguments.provider, arguments.modality))
+
+
+TOOL = ToolSpec(
+    name="list_modalities",
+    title="List structures",
+    description="Structures that can be kept, by which providers, with their limits; who is ready.",
+    arguments=ModalityArguments,
+    hints=Hints(read_only=True, idempotent=True),
+    handler=list_modalities,
+    output=ModalityList,
+)

@@ -1,0 +1,66 @@
+"""`list_models`: models, schedulers and limits of one provider."""
+
+from controlnet_mcp.jobs.selection import entry_named
+from controlnet_mcp.tools.spec import Answer, Arguments, Call, Hints, Services, ToolSpec
+from controlnet_mcp.tools.views import View
+
+
+class ModelArguments(Arguments):
+    """Whose models."""
+
+    provider: str
+
+
+class ModelView(View):
+    """One model."""
+
+    name: str
+    family: str | None = None
+    summary: str | None = None
+
+
+class SizeView(View):
+    """Allowed sides in pixels."""
+
+    minimum: int
+    maximum: int
+    multiple: int
+
+
+class ModelList(View):
+    """What one provider offers; `options` are the names that provider_options may hold."""
+
+    provider: str
+    models: tuple[ModelView, ...]
+    schedulers: tuple[str, ...]
+    options: dict[str, str]
+    sizes: SizeView
+
+
+async def list_models(services: Services, arguments: ModelArguments, _call: Call) -> Answer:
+    """Describe one provider's models."""
+    entry = entry_named(arguments.provider, services.entries)
+    can = entry.capabilities
+    fields = entry.provider.options.model_fields if entry.provider else {}
+    return Answer(
+        ModelList(
+            provider=entry.name,
+            models=tuple(
+                ModelView(name=row.name, family=row.family or None, summary=row.summary or None) for row in can.models
+            ),
+            schedulers=can.schedulers,
+            options={name: field.description or "" for name, field in fields.items()},
+            sizes=SizeView(minimum=can.sizes.minimum, maximum=can.sizes.maximum, multiple=can.sizes.multiple),
+        )
+    )
+
+
+TOOL = ToolSpec(
+    name="list_models",
+    title="List models",
+    description="Models, schedulers, size limits and own options of one provider.",
+    arguments=ModelArguments,
+    hints=Hints(read_only=True, idempotent=True, open_world=True),
+    handler=list_models,
+    output=ModelList,
+)

@@ -1,0 +1,29 @@
+"""One sentence that tells a model what to do with a job as it stands."""
+
+from controlnet_mcp.jobs.record import JobRecord
+
+
+def next_step(job: JobRecord) -> str:
+    """Say what to do next."""
+    match job.state:
+        case "succeeded":
+            return (
+                f"Show the user the {_pictures(len(job.images))}; to build on one, pass its uri as control_image "
+                "or init_image of controlnet_generate."
+            )
+        case "failed":
+            hint = job.fault.hint if job.fault else ""
+            return hint or "Tell the user why it failed."
+        case "canceled":
+            return "Nothing more will happen; call controlnet_generate for a new job."
+        case "uncertain":
+            return (
+                "Ask the user to look in the provider's history: this may have been accepted and charged. "
+                "Nothing is sent again unless asked for with a new request_key."
+            )
+        case _:
+            return f"Call job_status with job_id={job.job_id} and wait_seconds=30; do not submit it again."
+
+
+def _pictures(count: int) -> str:
+    return "picture" if count == 1 else f"{count} pictures"

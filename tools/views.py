@@ -1,0 +1,125 @@
+"""The one shape in which tools speak of a job."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from controlnet_mcp.images.blobs import BlobStore
+from controlnet_mcp.jobs.addresses import control_map_uri, image_uri
+from controlnet_mcp.jobs.record import JobRecord, Notice, ResultImage, Status
+from controlnet_mcp.providers.values import Cost, Fault
+from controlnet_mcp.tools.next_step import next_step
+
+
+class View(BaseModel):
+    """An immutable part of an answer."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class ControlView(View):
+    """One control of a job."""
+
+    modality: str
+    weight: float
+
+
+class StructureView(View):
+    """How much of the asked structure is in a picture: the measure's name and its score, 0 to 1."""
+
+    metric: str
+    score: float
+
+
+class ImageView(View):
+    """One finished picture; `path` only where caller and server share a machine."""
+
+    uri: str
+    width: int
+    height: int
+    mime_type: str
+    size_bytes: int
+    sha256: str
+    path: Path | None = None
+    flagged: bool | None = None
+    structure: StructureView | None = None
+
+
+class Job(View):
+    """A job as callers see it; fields that say nothing are null and left out when it is written."""
+
+    job_id: str
+    status: Status
+    progress: float | None = None
+    stage: str | None = None
+    provider: str
+    model: str | None = None
+    ai_generated: bool | None = None
+    controls: tuple[ControlView, ...]
+    prompt: str
+    seed: int | None = None
+    created_at: datetime
+    updated_at: datetime
+    elapsed_seconds: float
+    eta_seconds: float | None = None
+    images: tuple[ImageView, ...] | None = None
+    control_map_uri: str | None = None
+    cost: Cost | None = None
+    credits_left: float | None = None
+    warnings: tuple[Notice, ...] | None = None
+    error: Fault | None = None
+    next: str
+
+
+def job_view(record: JobRecord, *, now: float, blobs: BlobStore | None, ai_generated: bool) -> Job:
+    """Show a record.
+
+    Args:
+        record: What is known.
+        now: Seconds since the epoch.
+        blobs: Where the originals lie, when the caller may see paths.
+        ai_generated: Whether the provider's pictures come from a model; only a no is shown.
+    """
+    control_map = control_map_uri(record.job_id) if record.control_map else None
+    return Job(
+        job_id=record.job_id,
+        status=record.status,
+        progress=None if record.progress is None else round(record.progress, 3),
+        stage=record.stage,
+        provider=record.provider,
+        model=record.request.model,
+        ai_generated=None if ai_generated else False,
+        controls=tuple(ControlView(modality=row.modality, weight=row.weight) for row in record.request.controls),
+        prompt=record.request.prompt,
+        seed=record.seed,
+        created_at=_moment(record.created_at),
+        updated_at=_moment(record.updated_at),
+        elapsed_seconds=round((record.finished_at or now) - record.created_at, 2),
+        eta_seconds=None if record.eta_seconds is None else round(record.eta_seconds, 1),
+        images=tuple(_image(record, index, row, blobs) for index, row in enumerate(record.images)) or None,
+        control_map_uri=control_map,
+        cost=record.cost,
+        credits_left=record.credits_left,
+        warnings=record.warnings or None,
+        error=record.fault,
+        next=next_step(record),
+    )
+
+
+def _image(record: JobRecord, index: int, image: ResultImage, blobs: BlobStore | None) -> ImageView:
+    picture = image.picture
+    return ImageView(
+        uri=image_uri(record.job_id, index),
+        width=picture.width,
+        height=picture.height,
+        mime_type=picture.mime_type,
+        size_bytes=picture.size_bytes,
+        sha256=picture.sha256,
+        path=blobs.path(picture.sha256) if blobs else None,
+        flagged=image.flagged or None,
+    )
+
+
+def _moment(seconds: float) -> datetime:
+    return datetime.fromtimestamp(round(seconds, 3), UTC)

@@ -35,7 +35,7 @@ async def fetch(url: str, *, limits: Limits, trusted_hosts: frozenset[str] = fro
         ImageError: `image_blocked`: a link that may not be followed; `image_unreadable`: too long, too slow, not a
             picture, or the host did not deliver it (`retryable` where another try can help).
     """
-    context = await anyio.to_thread.run_sync(_tls_context)
+    context = await anyio.to_thread.run_sync(tls_context)
     backend = GuardedBackend(trusted_hosts)
     try:
         with anyio.fail_after(limits.fetch_timeout_seconds):
@@ -48,8 +48,8 @@ async def fetch(url: str, *, limits: Limits, trusted_hosts: frozenset[str] = fro
 
 
 @functools.cache
-def _tls_context() -> ssl.SSLContext:
-    """TLS with the system's trust, made once: it takes tens of milliseconds and reads files."""
+def tls_context() -> ssl.SSLContext:
+    """TLS with the system's trust; made once, in a thread, because it reads files for tens of milliseconds."""
     return httpx2.create_ssl_context(trust_env=False)
 
 

@@ -23,6 +23,10 @@ PORTS = frozenset({80, 443})
 ADDRESS_TIMEOUT_SECONDS = 5.0
 """How long one address of a host may take to answer before its next one is tried."""
 
+# Pyright sees only the stand-in that httpcore declares for machines without anyio.
+DIALLER: httpcore2.AsyncNetworkBackend = httpcore2.AnyIOBackend()  # pyright: ignore[reportAssignmentType]
+"""Makes the connections that the guard allows."""
+
 _CLOSED_V4 = tuple(
     map(
         ipaddress.IPv4Network,
@@ -66,8 +70,6 @@ class GuardedBackend(httpcore2.AsyncNetworkBackend):
 
     def __init__(self, trusted_hosts: frozenset[str]) -> None:
         self._trusted_hosts = trusted_hosts
-        # Pyright takes the stand-in that httpcore declares for a missing anyio.
-        self._dialler: httpcore2.AsyncNetworkBackend = httpcore2.AnyIOBackend()  # pyright: ignore[reportAttributeAccessIssue]
 
     async def connect_tcp(
         self,
@@ -88,12 +90,12 @@ class GuardedBackend(httpcore2.AsyncNetworkBackend):
         *others, last = await self._checked_addresses(host, port)
         for address in others:
             with suppress(httpcore2.ConnectError, httpcore2.ConnectTimeout):
-                return await self._dialler.connect_tcp(address, port, seconds, local_address, socket_options)
-        return await self._dialler.connect_tcp(last, port, seconds, local_address, socket_options)
+                return await DIALLER.connect_tcp(address, port, seconds, local_address, socket_options)
+        return await DIALLER.connect_tcp(last, port, seconds, local_address, socket_options)
 
     async def sleep(self, seconds: float) -> None:
         """Wait, as httpcore asks between attempts."""
-        await self._dialler.sleep(seconds)
+        await DIALLER.sleep(seconds)
 
     async def _checked_addresses(self, host: str, port: int) -> list[str]:
         """All addresses of a host, in the system's order; none if any of them is closed."""

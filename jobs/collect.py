@@ -29,10 +29,10 @@ async def collect(
 
 
 async def _bring(output: Output, provider: Provider, runner: ProviderRunner, blobs: BlobStore) -> ResultImage:
-    if output.url is not None:
-        content = await runner.download(provider, output.url)
+    if output.sha256 is not None:
+        content = await to_thread.run_sync(blobs.get, output.sha256)
     else:
-        content = await to_thread.run_sync(blobs.get, output.sha256 or "")
+        content = await runner.download(provider, output)
     picture = await to_thread.run_sync(partial(_store, content, blobs))
     return ResultImage(picture=picture, flagged=output.flagged)
 

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from controlnet_mcp.jobs.intake import Intake, Prepared
+from controlnet_mcp.jobs.intake import Intake, Prepared, planned_uploads
 from controlnet_mcp.jobs.record import JobRecord, Status
 from controlnet_mcp.jobs.runner import JobRunner
 from controlnet_mcp.jobs.store import JobStore, Page
@@ -65,7 +65,7 @@ class JobDesk:
         provider = prepared.provider
         if not provider.capabilities.prices:
             return prepared, None
-        return prepared, await self.sender.run(provider, provider.price(prepared.request))
+        return prepared, await self.sender.run(provider, provider.price(prepared.request, planned_uploads(prepared)))
 
     async def get(self, job_id: str, caller: Caller) -> JobRecord:
         """Read a job; `not_found` for unknown ones and those of others."""

@@ -14,13 +14,13 @@ from controlnet_mcp.images.errors import ControlNetError
 from controlnet_mcp.jobs.collect import collect
 from controlnet_mcp.jobs.faults import DEADLINE, INTERRUPTED, UNEXPLAINED
 from controlnet_mcp.jobs.leases import Lease
-from controlnet_mcp.jobs.record import JobRecord, Notice
+from controlnet_mcp.jobs.record import JobRecord
 from controlnet_mcp.jobs.submission import Submitter
 from controlnet_mcp.jobs.writer import JobWriter
 from controlnet_mcp.providers.base import Provider
 from controlnet_mcp.providers.errors import ProviderError
 from controlnet_mcp.providers.runner import ProviderRunner
-from controlnet_mcp.providers.values import Report, Submission
+from controlnet_mcp.providers.values import Notice, Report, Submission
 
 POLL_SECONDS = 1.0
 """Longest spacing of polls while a provider works."""
@@ -65,7 +65,7 @@ class Driver:
         if job.task is None:
             return await self.writer.end(job, lease, "uncertain", INTERRUPTED)
         try:
-            report = await self.runner.run(provider, provider.poll(job.task))
+            report = await self.runner.poll(provider, job.task)
         except ProviderError as error:
             return await self.writer.later(job, lease, error)
         return await self._learn(job.model_copy(update={"failures": 0}), lease, report)

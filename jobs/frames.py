@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 from controlnet_mcp.images.pictures import StoredPicture
 from controlnet_mcp.images.sizes import fit_size
-from controlnet_mcp.jobs.record import Notice
 from controlnet_mcp.jobs.wish import Wish
 from controlnet_mcp.providers.capabilities import SizeLimits
+from controlnet_mcp.providers.values import Notice
 
 _CROPPED_ASPECT = 1.02
 """Aspects that differ by more than this factor are worth a warning."""

@@ -3,11 +3,10 @@
 from typing import get_args
 
 from controlnet_mcp.images.errors import RequestError
-from controlnet_mcp.jobs.record import Notice
 from controlnet_mcp.jobs.wish import Wish
 from controlnet_mcp.providers.base import Provider
 from controlnet_mcp.providers.capabilities import Setting
-from controlnet_mcp.providers.values import GenerationRequest
+from controlnet_mcp.providers.values import GenerationRequest, Notice
 
 _SETTINGS: tuple[Setting, ...] = get_args(Setting)
 

@@ -14,12 +14,11 @@ from controlnet_mcp.jobs.controls import Ask, parse_modalities
 from controlnet_mcp.jobs.frames import Frame, frame_of
 from controlnet_mcp.jobs.honour import honour
 from controlnet_mcp.jobs.maps import MapRoom
-from controlnet_mcp.jobs.record import Notice
 from controlnet_mcp.jobs.selection import choose
 from controlnet_mcp.jobs.wish import Wish
 from controlnet_mcp.providers.base import Provider
 from controlnet_mcp.providers.registry import Entry
-from controlnet_mcp.providers.values import Control, GenerationRequest
+from controlnet_mcp.providers.values import Control, GenerationRequest, Notice
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +64,9 @@ class Intake:
         controls = await _controls(wish, asks, extra_asks, pictures, room)
         request = _request(wish, controls, pictures, frame, provider).model_copy(update={"options": options})
         request, dropped = honour(request, wish, provider)
-        return Prepared(provider, request, (*chosen, *fitted, *dropped, *room.notices), room.first_map)
+        settled = provider.settle(request)
+        warnings = (*chosen, *fitted, *dropped, *room.notices, *settled.notices)
+        return Prepared(provider, settled.request, warnings, room.first_map)
 
     async def _read(self, wish: Wish, *, local_paths: bool) -> _Pictures:
         read = partial(self.reader.read, local_paths=local_paths)
@@ -77,6 +78,12 @@ class Intake:
             init=await read(wish.init_image) if wish.init_image else None,
             mask=await read(wish.mask_image) if wish.mask_image else None,
         )
+
+
+def planned_uploads(prepared: Prepared) -> dict[str, str]:
+    """What stands for pictures that would be uploaded first, in a request that is only shown or priced."""
+    pictures = prepared.provider.uploads(prepared.request)
+    return {row.sha256: f"(link of the upload of sha256 {row.sha256[:12]}, {row.size_bytes} bytes)" for row in pictures}
 
 
 async def _controls(

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from controlnet_mcp.jobs.database import Database
 from controlnet_mcp.jobs.record import JobRecord
-from controlnet_mcp.jobs.store import COLUMNS, record_of
+from controlnet_mcp.jobs.store import record_of
 
 AttemptKind: TypeAlias = Literal["intent", "answer", "refusal", "unknown"]
 
@@ -42,10 +42,10 @@ class Leases:
     async def claim(self, job_id: str, owner: str, lease_seconds: float) -> tuple[JobRecord, Lease] | None:
         """Take a free, unfinished job under a lease with a new fence."""
         now = self._clock()
-        sql = (  # COLUMNS is a constant
+        sql = (
             "UPDATE jobs SET lease_owner = ?, lease_until = ?, fence = fence + 1"
             " WHERE job_id = ? AND ended = 0 AND (lease_until < ? OR lease_owner = ?)"
-            f" RETURNING {COLUMNS}, fence"
+            " RETURNING document, cancel_requested, delivered, fence"
         )
         values = (owner, now + lease_seconds, job_id, now, owner)
         rows = await self._database.run(lambda db: db.execute(sql, values).fetchall())

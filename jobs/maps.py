@@ -10,9 +10,8 @@ from controlnet_mcp.images.errors import ImageError
 from controlnet_mcp.images.modalities import MODALITIES
 from controlnet_mcp.images.pictures import Limits, StoredPicture
 from controlnet_mcp.jobs.frames import Frame
-from controlnet_mcp.jobs.record import Notice
 from controlnet_mcp.providers.base import Provider
-from controlnet_mcp.providers.values import Control
+from controlnet_mcp.providers.values import Control, Notice
 
 _BLANK_COVERAGE = 0.0005
 """A map with less than this fraction of its pixels lit keeps no structure."""

@@ -3,7 +3,7 @@
 from typing import Literal, TypeAlias
 
 from controlnet_mcp.images.pictures import StoredPicture
-from controlnet_mcp.providers.values import Cost, Fault, Frozen, GenerationRequest, Output, RemoteTask
+from controlnet_mcp.providers.values import Cost, Fault, Frozen, GenerationRequest, Notice, Output, RemoteTask
 
 State: TypeAlias = Literal["new", "submitting", "running", "fetching", "succeeded", "failed", "canceled", "uncertain"]
 """Where a job stands inside; `Status` is what callers see."""
@@ -12,20 +12,6 @@ Status: TypeAlias = Literal["queued", "running", "succeeded", "failed", "cancele
 
 ENDED: frozenset[State] = frozenset({"succeeded", "failed", "canceled", "uncertain"})
 """States that nothing drives any further."""
-
-
-class Notice(Frozen):
-    """Something that was not done as asked, or that the caller should know.
-
-    Attributes:
-        kind: `unsupported`, `adjusted`, `assumed`, `approximate` or `draft`.
-        feature: The parameter or modality it is about.
-        detail: One sentence.
-    """
-
-    kind: Literal["unsupported", "adjusted", "assumed", "approximate", "draft"]
-    feature: str
-    detail: str
 
 
 class ResultImage(Frozen):

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 
 from controlnet_mcp.images.errors import RequestError
 from controlnet_mcp.jobs.controls import Ask
-from controlnet_mcp.jobs.record import Notice
 from controlnet_mcp.jobs.wish import Wish
 from controlnet_mcp.providers.base import Provider
 from controlnet_mcp.providers.registry import Entry
+from controlnet_mcp.providers.values import Notice
 
 
 def choose(wish: Wish, asks: Sequence[Ask], entries: Sequence[Entry]) -> tuple[Provider, tuple[Notice, ...]]:

@@ -37,7 +37,7 @@ class Submitter:
         outcome: JobRecord | Submission = job
         with anyio.CancelScope(shield=True):
             try:
-                outcome = await self.runner.run(provider, provider.submit(job.request, job.reference))
+                outcome = await self.runner.submit(provider, job.request, job.reference)
                 await self.writer.leases.add_attempt(job.job_id, "answer", outcome)
             except ProviderError as error:
                 outcome = await self._unanswered(job, lease, provider, error)

@@ -1,51 +1,98 @@
 """The interface of a provider."""
 
+from collections.abc import Mapping
 from typing import Protocol
 
-from controlnet_mcp.providers.capabilities import Capabilities
-from controlnet_mcp.providers.values import Cost, Frozen, GenerationRequest, RemoteTask, Report, Submission
-from controlnet_mcp.providers.wire import HttpCall, Steps
+from controlnet_mcp.images.pictures import StoredPicture
+from controlnet_mcp.providers.capabilities import Capabilities, ModelInfo
+from controlnet_mcp.providers.errors import ProviderError
+from controlnet_mcp.providers.values import (
+    Cost,
+    Frozen,
+    GenerationRequest,
+    Output,
+    RemoteTask,
+    Report,
+    Settled,
+    Submission,
+)
+from controlnet_mcp.providers.wire import HttpCall, HttpReply, Steps
+
+Uploaded = Mapping[str, str]
+"""SHA-256 of a picture to what the provider calls it after its upload: a URL or an asset id."""
 
 
 class Provider(Protocol):
-    """An adapter: three pure parts and no I/O. The shared runner (`controlnet_mcp.providers.runner`) sends."""
+    """An adapter: pure parts without I/O. The shared runner (`controlnet_mcp.providers.runner`) sends.
 
-    @property
-    def name(self) -> str:
-        """Short lower-case name, as in `provider=`."""
+    A submission is: uploads (free and safe to repeat, remembered by content), then exactly one call that can cost
+    money (`build`), whose reply `read` understands. The other conversations are generators that yield calls and are
+    fed replies. Adapters inherit from this class for the defaults of what their provider does not have.
+    """
+
+    name: str
+    base_url: str
+    capabilities: Capabilities
+    options: type[Frozen]
+
+    def settle(self, request: GenerationRequest) -> Settled:
+        """Choose what depends on model and modality together, before anything is sent.
+
+        Raises:
+            ControlNetError: `unsupported` or `invalid_request` when this provider cannot do it at all.
+        """
+        return Settled(request=request)
+
+    def uploads(self, request: GenerationRequest) -> tuple[StoredPicture, ...]:  # noqa: ARG002  # for overriding
+        """The pictures that have to be uploaded before `build`."""
+        return ()
+
+    def upload(self, picture: StoredPicture) -> Steps[str]:
+        """Upload one picture; gives its URL or asset id."""
+        raise self.lacks("uploads")
+        yield HttpCall("PUT", picture.sha256)
+
+    def build(self, request: GenerationRequest, reference: str, uploaded: Uploaded) -> HttpCall:
+        """The exact call that submits; `reference` is ours, unique per job and stored before the call leaves."""
         ...
 
-    @property
-    def base_url(self) -> str:
-        """Configured origin and path; replies' URLs of the same origin are trusted like it."""
-        ...
+    def read(self, reply: HttpReply) -> Submission:
+        """Understand the reply to `build`.
 
-    @property
-    def capabilities(self) -> Capabilities:
-        """What it can do."""
-        ...
-
-    @property
-    def options(self) -> type[Frozen]:
-        """The model of `provider_options`; unknown names are refused."""
-        ...
-
-    def build(self, request: GenerationRequest, reference: str) -> HttpCall:
-        """The exact submission; `reference` is ours, unique per job and stored before the call leaves."""
-        ...
-
-    def submit(self, request: GenerationRequest, reference: str) -> Steps[Submission]:
-        """Submit, uploads included."""
+        Raises:
+            ProviderError: The provider refused or failed; `delivery` says whether it may have accepted.
+        """
         ...
 
     def poll(self, task: RemoteTask) -> Steps[Report]:
         """Ask how a task stands."""
         ...
 
+    def locate(self, output: Output) -> Steps[str]:
+        """The URL from which a finished picture can be fetched now."""
+        return output.url or ""
+        yield HttpCall("GET", "")
+
     def cancel(self, task: RemoteTask) -> Steps[bool]:
         """Ask to stop a task; `False` when this kind cannot be stopped."""
-        ...
+        return False
+        yield HttpCall("POST", task.remote_id)
 
-    def price(self, request: GenerationRequest) -> Steps[Cost | None]:
+    def price(self, request: GenerationRequest, uploaded: Uploaded) -> Steps[Cost | None]:
         """Ask what a request would cost; `None` when the provider cannot tell."""
-        ...
+        return None
+        yield self.build(request, "", uploaded)
+
+    def balance(self) -> Steps[float | None]:
+        """Ask for the credits that are left, by a call that costs nothing; `None` when there is no such call."""
+        return None
+        yield HttpCall("GET", self.base_url)
+
+    def models(self) -> Steps[tuple[ModelInfo, ...]]:
+        """The models that can be asked for now; by default the documented ones."""
+        return self.capabilities.models
+        yield HttpCall("GET", self.base_url)
+
+    def lacks(self, feature: str) -> ProviderError:
+        """The error of a feature that the provider does not have."""
+        return ProviderError("unsupported", f"{self.name} has no {feature}.", provider=self.name)

@@ -2,32 +2,57 @@
 
 import base64
 import json
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from pydantic import JsonValue, SecretStr
 
 from controlnet_mcp.images.blobs import BlobStore
+from controlnet_mcp.images.errors import RequestError
+from controlnet_mcp.images.pictures import StoredPicture
 from controlnet_mcp.providers.wire import Body, HttpCall, PictureData
 
 SECRET = "(secret)"  # noqa: S105  # what is shown instead of one
 
 
-def fill(body: Body, blobs: BlobStore) -> JsonValue:
+@dataclass(frozen=True, slots=True)
+class PictureSource:
+    """Where picture data comes from when a call is sent.
+
+    Attributes:
+        blobs: The stored bytes.
+        public_link: Makes a link that the provider can fetch; `None` when nobody outside can reach this server.
+    """
+
+    blobs: BlobStore
+    public_link: Callable[[StoredPicture], str] | None = None
+
+
+def fill(body: Body, source: PictureSource) -> JsonValue:
     """Put real picture data and secrets where the adapter left placeholders (reads files: call it in a thread)."""
     match body:
         case PictureData():
-            return _encode(body, blobs)
+            return _encode(body, source)
         case SecretStr():
             return body.get_secret_value()
         case list():
-            return [fill(item, blobs) for item in body]
+            return [fill(item, source) for item in body]
         case dict():
-            return {key: fill(value, blobs) for key, value in body.items()}
+            return {key: fill(value, source) for key, value in body.items()}
         case _:
             return body
 
 
-def _encode(data: PictureData, blobs: BlobStore) -> str:
-    text = base64.b64encode(blobs.get(data.picture.sha256)).decode("ascii")
+def _encode(data: PictureData, source: PictureSource) -> str:
+    if data.form == "public_url":
+        if source.public_link is None:
+            raise RequestError(
+                "not_configured",
+                "The provider fetches pictures by itself, and nobody outside can reach this server.",
+                hint="Set CONTROLNET_MCP_PUBLIC_URL, pass an https picture, or use a provider that takes uploads.",
+            )
+        return source.public_link(data.picture)
+    text = base64.b64encode(source.blobs.get(data.picture.sha256)).decode("ascii")
     return f"data:{data.picture.mime_type};base64,{text}" if data.form == "data_url" else text
 
 
@@ -47,12 +72,12 @@ def show(body: Body) -> JsonValue:
             return body
 
 
-def content_of(call: HttpCall, blobs: BlobStore) -> bytes | None:
+def content_of(call: HttpCall, source: PictureSource) -> bytes | None:
     """The bytes of a call's body, ready to be sent (reads files: call it in a thread)."""
     if call.content is not None:
-        return blobs.get(call.content.picture.sha256)
+        return source.blobs.get(call.content.picture.sha256)
     if call.json is not None:
-        return json.dumps(fill(call.json, blobs), ensure_ascii=False, separators=(",", ":")).encode()
+        return json.dumps(fill(call.json, source), ensure_ascii=False, separators=(",", ":")).encode()
     return None
 
 

@@ -57,7 +57,8 @@ class Capabilities:
         max_controls: Most controls in one request.
         picture_per_control: Whether further controls may have pictures of their own.
         weights: Whether each control has its own weight.
-        takes_uploads: Whether a local picture can be sent; otherwise only public URLs.
+        needs_public_url: Whether pictures can only be handed over as links that the provider fetches.
+        upload_lifetime_seconds: How long an upload may be used again.
         deduplication: How double submission can be prevented.
         ai_generated: Whether a model draws; `False` only for engines that say so.
     """
@@ -70,7 +71,8 @@ class Capabilities:
     picture_per_control: bool = False
     weights: bool = True
     control_range: bool = False
-    takes_uploads: bool = True
+    needs_public_url: bool = False
+    upload_lifetime_seconds: float = 0.0
     asset_ids: bool = False
     cancels: bool = False
     prices: bool = False

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from controlnet_mcp.images.errors import RequestError
 from controlnet_mcp.providers.base import Provider
 from controlnet_mcp.providers.capabilities import Capabilities
+from controlnet_mcp.providers.configuration import ProviderSettings
 from controlnet_mcp.providers.draft.adapter import DraftProvider
 
 
@@ -26,18 +27,19 @@ class Entry:
     missing: tuple[str, ...] = ()
 
 
-_FACTORIES: Mapping[str, Callable[[], Entry]] = {
-    "draft": lambda: Entry("draft", DraftProvider.capabilities, DraftProvider()),
+_FACTORIES: Mapping[str, Callable[[ProviderSettings], Entry]] = {
+    "draft": lambda _settings: Entry("draft", DraftProvider.capabilities, DraftProvider()),
 }
 """Every provider, in the default order of `auto`; engines that draw without a model come last."""
 
 NAMES = tuple(_FACTORIES)
 
 
-def build_table(order: Sequence[str] = ()) -> tuple[Entry, ...]:
+def build_table(settings: ProviderSettings, order: Sequence[str] = ()) -> tuple[Entry, ...]:
     """Make the adapters of all providers.
 
     Args:
+        settings: Keys and base URLs.
         order: Names that `auto` tries first, in this order.
 
     Raises:
@@ -51,7 +53,7 @@ def build_table(order: Sequence[str] = ()) -> tuple[Entry, ...]:
             hint=f"Known: {', '.join(NAMES)}.",
         )
     names = [*order, *(name for name in NAMES if name not in order)]
-    return tuple(_FACTORIES[name]() for name in names)
+    return tuple(_FACTORIES[name](settings) for name in names)
 
 
 def ready(entries: Sequence[Entry], name: str) -> Provider:

@@ -1,23 +1,24 @@
 """The one place that sends: drives an adapter's conversation over HTTP and fetches its results."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
-from contextlib import asynccontextmanager, contextmanager
-from functools import partial
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from typing import TypeAlias, TypeVar
 
 import httpx2
 from anyio import to_thread
 
 from controlnet_mcp.images.blobs import BlobStore
+from controlnet_mcp.images.pictures import Limits, StoredPicture
 from controlnet_mcp.providers.base import Provider
-from controlnet_mcp.providers.body import content_of, headers_of
+from controlnet_mcp.providers.body import PictureSource
+from controlnet_mcp.providers.connections import Connections
 from controlnet_mcp.providers.errors import ProviderError
-from controlnet_mcp.providers.wire import HttpCall, HttpReply, Steps
+from controlnet_mcp.providers.uploads import UploadCache
+from controlnet_mcp.providers.values import GenerationRequest, Output, RemoteTask, Report, Submission
+from controlnet_mcp.providers.wire import HttpCall, Steps
 
 ResultT = TypeVar("ResultT")
 Fetch: TypeAlias = Callable[[str], Awaitable[bytes]]
-MAX_REPLY_BYTES = 96 * 1024 * 1024
-"""Room for four pictures as base64; a larger reply is cut off and refused."""
 OK = 200
 
 
@@ -28,19 +29,53 @@ class ProviderRunner:
     """
 
     def __init__(
-        self, blobs: BlobStore, fetch: Fetch, transports: Mapping[str, httpx2.AsyncBaseTransport] | None = None
+        self, source: PictureSource, fetch: Fetch, transports: Mapping[str, httpx2.AsyncBaseTransport] | None = None
     ) -> None:
         """Take the stores and ways that calls need.
 
         Args:
-            blobs: Where picture data is read from when a call is sent.
+            source: Where picture data comes from when a call is sent.
             fetch: Downloads a picture from an untrusted URL, without credentials.
             transports: Engines that live in this process, by provider name.
         """
-        self._blobs = blobs
+        self._source = source
         self._fetch = fetch
-        self._transports = transports or {}
-        self._clients: dict[str, httpx2.AsyncClient] = {}
+        self._connections = Connections(source, transports or {})
+        self._uploads = UploadCache()
+
+    async def submit(self, provider: Provider, request: GenerationRequest, reference: str) -> Submission:
+        """Upload what has to be uploaded, then send the one call that can cost money.
+
+        Raises:
+            ProviderError: `delivery` says whether the provider may have accepted; uploads cost nothing.
+        """
+        uploaded: dict[str, str] = {}
+        for picture in provider.uploads(request):
+            try:
+                uploaded[picture.sha256] = await self._uploaded(provider, picture)
+            except ProviderError as error:
+                error.delivery = "not_sent"
+                raise
+        answer = provider.read(await self._connections.send(provider, provider.build(request, reference, uploaded)))
+        return answer.model_copy(update={"report": await self._kept(answer.report)})
+
+    async def poll(self, provider: Provider, task: RemoteTask) -> Report:
+        """Ask how a task stands."""
+        return await self._kept(await self.run(provider, provider.poll(task)))
+
+    async def _uploaded(self, provider: Provider, picture: StoredPicture) -> str:
+        known = self._uploads.get(provider.name, picture.sha256)
+        if known is None:
+            known = await self.run(provider, provider.upload(picture))
+            self._uploads.put(provider.name, picture.sha256, known, provider.capabilities.upload_lifetime_seconds)
+        return known
+
+    async def _kept(self, report: Report) -> Report:
+        """Store pictures that came inside a reply, so that what is written down names them by hash."""
+        if not any(output.content for output in report.outputs):
+            return report
+        outputs = [await to_thread.run_sync(_stored, output, self._source.blobs) for output in report.outputs]
+        return report.model_copy(update={"outputs": tuple(outputs)})
 
     async def run(self, provider: Provider, steps: Steps[ResultT]) -> ResultT:
         """Hold one conversation to its end.
@@ -51,36 +86,17 @@ class ProviderRunner:
         try:
             call = next(steps)
             while True:
-                call = steps.send(await self.send(provider, call))
+                call = steps.send(await self._connections.send(provider, call))
         except StopIteration as end:
             result: ResultT = end.value
             return result
 
-    async def send(self, provider: Provider, call: HttpCall) -> HttpReply:
-        """Send one call as it is, once."""
-        content = await to_thread.run_sync(partial(content_of, call, self._blobs))
-        client = self._client(provider)
-        request = client.build_request(
-            call.method,
-            call.url,
-            params=dict(call.query) or None,
-            headers=headers_of(call),
-            content=content,
-            timeout=call.timeout_seconds,
-        )
-        with _told_as_ours(provider.name):
-            response = await client.send(request, stream=True)
-            try:
-                body = await _bounded_body(response, provider.name)
-            finally:
-                await response.aclose()
-        return HttpReply(provider.name, response.status_code, dict(response.headers), body)
-
-    async def download(self, provider: Provider, url: str) -> bytes:
+    async def download(self, provider: Provider, output: Output) -> bytes:
         """Fetch a result: from the provider's own origin like any call, from elsewhere as an untrusted picture."""
+        url = await self.run(provider, provider.locate(output))
         if _origin(url) != _origin(provider.base_url):
             return await self._fetch(url)
-        reply = await self.send(provider, HttpCall("GET", url, timeout_seconds=120.0))
+        reply = await self._connections.send(provider, HttpCall("GET", url, timeout_seconds=120.0))
         if reply.status != OK:
             raise ProviderError(
                 "provider_failed",
@@ -92,79 +108,32 @@ class ProviderRunner:
         return reply.body
 
     async def aclose(self) -> None:
-        """Close all connection pools."""
-        for client in self._clients.values():
-            await client.aclose()
-        self._clients.clear()
-
-    def _client(self, provider: Provider) -> httpx2.AsyncClient:
-        if provider.name not in self._clients:
-            self._clients[provider.name] = httpx2.AsyncClient(
-                transport=self._transports.get(provider.name), follow_redirects=False
-            )
-        return self._clients[provider.name]
+        """Close all connections."""
+        await self._connections.aclose()
 
 
 @asynccontextmanager
 async def open_runner(
-    blobs: BlobStore, fetch: Fetch, transports: Mapping[str, httpx2.AsyncBaseTransport]
+    source: PictureSource, fetch: Fetch, transports: Mapping[str, httpx2.AsyncBaseTransport]
 ) -> AsyncGenerator[ProviderRunner]:
     """Open a runner for the life of the process."""
-    runner = ProviderRunner(blobs, fetch, transports)
+    runner = ProviderRunner(source, fetch, transports)
     try:
         yield runner
     finally:
         await runner.aclose()
 
 
+def _stored(output: Output, blobs: BlobStore) -> Output:
+    from controlnet_mcp.images.decode import original
+
+    if output.content is None:
+        return output
+    content, picture = original(output.content, Limits())
+    blobs.put(content, picture.mime_type)
+    return output.model_copy(update={"content": None, "sha256": picture.sha256})
+
+
 def _origin(url: str) -> tuple[str, str, int | None]:
     parsed = httpx2.URL(url)
     return parsed.scheme, parsed.host, parsed.port
-
-
-async def _bounded_body(response: httpx2.Response, provider: str) -> bytes:
-    body = bytearray()
-    async for chunk in response.aiter_bytes():
-        body += chunk
-        if len(body) > MAX_REPLY_BYTES:
-            raise ProviderError(
-                "provider_failed",
-                f"{provider} sent more than {MAX_REPLY_BYTES // 2**20} MiB.",
-                provider=provider,
-                delivery="unknown",
-            )
-    return bytes(body)
-
-
-@contextmanager
-def _told_as_ours(provider: str) -> Generator[None]:
-    """Map the HTTP library's errors to ours; what never left is told apart from what may have been accepted."""
-    try:
-        yield
-    except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.UnsupportedProtocol) as error:
-        raise ProviderError(
-            "provider_failed",
-            f"{provider} could not be reached ({type(error).__name__}); nothing was sent.",
-            provider=provider,
-            hint="Check the connection and the provider's base URL, then try again.",
-            retryable=True,
-            delivery="not_sent",
-        ) from error
-    except httpx2.TimeoutException as error:
-        raise ProviderError(
-            "timed_out",
-            f"{provider} did not answer in time.",
-            provider=provider,
-            hint="It may still have accepted the request.",
-            retryable=True,
-            delivery="unknown",
-        ) from error
-    except httpx2.HTTPError as error:
-        raise ProviderError(
-            "provider_failed",
-            f"The connection to {provider} broke ({type(error).__name__}).",
-            provider=provider,
-            hint="It may still have accepted the request.",
-            retryable=True,
-            delivery="unknown",
-        ) from error

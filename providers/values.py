@@ -72,6 +72,20 @@ class GenerationRequest(Frozen):
     options: dict[str, JsonValue] = {}
 
 
+class Notice(Frozen):
+    """Something that was not done as asked, or that the caller should know.
+
+    Attributes:
+        kind: `unsupported`, `adjusted`, `assumed`, `approximate` or `draft`.
+        feature: The parameter or modality it is about.
+        detail: One sentence.
+    """
+
+    kind: Literal["unsupported", "adjusted", "assumed", "approximate", "draft"]
+    feature: str
+    detail: str
+
+
 class Cost(Frozen):
     """What a job cost or will cost, in the provider's own unit."""
 
@@ -81,9 +95,21 @@ class Cost(Frozen):
 
 
 class Output(Frozen):
-    """Where one finished picture is to be had: a URL, or a blob when the bytes came inside a reply."""
+    """Where one finished picture is to be had.
+
+    Attributes:
+        url: Where it can be fetched, as long as the provider keeps it.
+        asset_id: The provider's id of it, from which `locate` makes a fresh URL.
+        content: Its bytes, when they came inside a reply; the runner stores them before anything else.
+        sha256: The stored bytes.
+        flagged: Whether the provider's safety filter marked it.
+    """
+
+    model_config = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
 
     url: str | None = None
+    asset_id: str | None = None
+    content: bytes | None = None
     sha256: str | None = None
     flagged: bool = False
 
@@ -135,3 +161,10 @@ class Submission(Frozen):
 
     task: RemoteTask
     report: Report
+
+
+class Settled(Frozen):
+    """A request with everything chosen that depends on the provider's models, and what had to be said about it."""
+
+    request: GenerationRequest
+    notices: tuple[Notice, ...] = ()

@@ -8,12 +8,12 @@ from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias, TypeVar
 
-from pydantic import JsonValue, SecretStr, TypeAdapter, ValidationError
+from pydantic import BaseModel, JsonValue, SecretStr, TypeAdapter, ValidationError
 
 from controlnet_mcp.images.pictures import StoredPicture
 from controlnet_mcp.providers.errors import ProviderError
 
-PictureForm: TypeAlias = Literal["data_url", "base64", "bytes"]
+PictureForm: TypeAlias = Literal["data_url", "base64", "bytes", "public_url"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,8 @@ class PictureData:
 
     Attributes:
         picture: The picture in the blob store.
-        form: How it is written: a `data:` URL, plain base64, or raw bytes (only as a whole body).
+        form: How it is written: a `data:` URL, plain base64, raw bytes (only as a whole body), or a signed link to
+            this server's own `/files/`.
     """
 
     picture: StoredPicture
@@ -60,6 +61,7 @@ class HttpCall:
 
 
 _JSON: TypeAdapter[JsonValue] = TypeAdapter(JsonValue)
+ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,14 +89,28 @@ class HttpReply:
         try:
             return _JSON.validate_json(self.body)
         except ValidationError as error:
-            raise ProviderError(
-                "provider_failed",
-                f"{self.provider} answered HTTP {self.status} with something that is not JSON.",
-                provider=self.provider,
-                delivery="unknown",
-                retryable=True,
-                provider_message=self.text,
-            ) from error
+            raise self._nonsense() from error
+
+    def read(self, model: type[ModelT]) -> ModelT:
+        """Read the body as a model; unknown fields are tolerated, missing ones are not.
+
+        Raises:
+            ProviderError: `provider_failed`, delivery unknown, quoting what came.
+        """
+        try:
+            return model.model_validate_json(self.body)
+        except ValidationError as error:
+            raise self._nonsense() from error
+
+    def _nonsense(self) -> ProviderError:
+        return ProviderError(
+            "provider_failed",
+            f"{self.provider} answered HTTP {self.status} with something that was not expected.",
+            provider=self.provider,
+            delivery="unknown",
+            retryable=True,
+            provider_message=self.text,
+        )
 
     @property
     def text(self) -> str:

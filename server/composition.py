@@ -3,15 +3,16 @@
 import secrets
 import socket
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
 import anyio
+from anyio import to_thread
 
 from controlnet_mcp.images.blobs import BlobStore
-from controlnet_mcp.images.pictures import Limits
+from controlnet_mcp.images.pictures import Limits, StoredPicture
 from controlnet_mcp.images.reader import PictureReader
 from controlnet_mcp.jobs.addresses import Addresses
 from controlnet_mcp.jobs.database import Database
@@ -22,9 +23,11 @@ from controlnet_mcp.jobs.leases import Leases
 from controlnet_mcp.jobs.runner import JobRunner
 from controlnet_mcp.jobs.store import JobStore
 from controlnet_mcp.jobs.writer import JobWriter
+from controlnet_mcp.providers.body import PictureSource
 from controlnet_mcp.providers.draft.service import DraftTransport
 from controlnet_mcp.providers.registry import Entry, build_table, ready
 from controlnet_mcp.providers.runner import open_runner
+from controlnet_mcp.server.file_links import FileLinks, load_secret
 from controlnet_mcp.server.settings import Settings
 from controlnet_mcp.tools.spec import Services
 
@@ -53,11 +56,12 @@ async def open_application(settings: Settings) -> AsyncGenerator[Application]:
     blobs = BlobStore(settings.data_folder / "pictures")
     database = Database(settings.data_folder / "jobs.sqlite3")
     fetch = partial(_fetch, limits=settings.limits, trusted_hosts=settings.trusted_hosts)
+    source = PictureSource(blobs, await _public_link(settings))
     async with (
-        open_runner(blobs, fetch, {"draft": DraftTransport(blobs, time.time)}) as sender,
+        open_runner(source, fetch, {"draft": DraftTransport(blobs, time.time)}) as sender,
         anyio.create_task_group() as tasks,
     ):
-        entries = build_table(settings.providers)
+        entries = build_table(settings.keys, settings.providers)
         leases = Leases(database, time.time)
         driver = Driver(JobWriter(leases, time.time), partial(ready, entries), sender, blobs)
         owner = f"{socket.gethostname()}-{secrets.token_hex(8)}"
@@ -76,6 +80,14 @@ async def open_application(settings: Settings) -> AsyncGenerator[Application]:
         yield Application(settings, _services(settings, desk, entries, reader, blobs), addresses)
         tasks.cancel_scope.cancel()
     database.close()
+
+
+async def _public_link(settings: Settings) -> Callable[[StoredPicture], str] | None:
+    """How providers that fetch pictures by themselves reach ours, when the operator said where we are."""
+    if settings.public_url is None:
+        return None
+    secret = await to_thread.run_sync(load_secret, settings.data_folder)
+    return FileLinks(settings.public_url, secret, time.time).url_of
 
 
 def _services(

@@ -1,5 +1,6 @@
 """Everything the operator can set, read once from the environment into a frozen object."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
@@ -8,6 +9,7 @@ from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from controlnet_mcp.images.pictures import Limits
+from controlnet_mcp.providers.configuration import ProviderSettings
 
 PREFIX = "CONTROLNET_MCP_"
 _MEBIBYTE = 1024 * 1024
@@ -16,6 +18,14 @@ _MEBIBYTE = 1024 * 1024
 def _split(text: object) -> object:
     """Read a comma list; folders may also be separated as in `PATH`."""
     return [part.strip() for part in text.split(",") if part.strip()] if isinstance(text, str) else text
+
+
+def read_keys() -> ProviderSettings:
+    """Read the providers' own variables, which have no prefix: `SCENARIO_API_KEY`, `SEGMIND_BASE_URL` and so on."""
+    names = {name: name.upper() for name in ProviderSettings.model_fields}
+    return ProviderSettings.model_validate(
+        {name: os.environ[variable] for name, variable in names.items() if os.environ.get(variable)}
+    )
 
 
 class Settings(BaseSettings):
@@ -44,6 +54,7 @@ class Settings(BaseSettings):
     max_image_pixels: int = Field(40_000_000, ge=1024, description="Largest picture that is decoded, in pixels")
     max_request_bytes: int = Field(96 * _MEBIBYTE, ge=65536, description="Largest HTTP request, in bytes")
     fetch_timeout_seconds: float = Field(20, gt=0, le=300, description="Longest time to fetch a picture from a URL")
+    keys: ProviderSettings = Field(default_factory=read_keys, exclude=True)
     job_timeout_seconds: float = Field(1800, gt=0, le=86400, description="A job that is not done by then has failed")
 
     @field_validator("allowed_dirs", "trusted_hosts", "providers", mode="before")

@@ -93,9 +93,12 @@ def test_other_keys_lead_nowhere(tmp_path: Path, key: str) -> None:
 
 def test_a_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """When the bytes cannot be forced to disk, no name appears: neither the picture's nor a temporary one."""
+    fsync = os.fsync
 
-    def fail(_: int) -> None:
-        raise OSError(errno.EIO, "Input/output error")
+    def fail(descriptor: int) -> None:
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EIO, "Input/output error")
+        fsync(descriptor)
 
     blobs = BlobStore(tmp_path)
     blobs.put(b"another picture", "image/png")

@@ -11,6 +11,7 @@ import httpcore2
 import numpy as np
 import pytest
 
+from controlnet_mcp.images import guard
 from controlnet_mcp.images.encode import encode_png
 from controlnet_mcp.images.errors import ControlNetError, ImageError, RequestError
 from controlnet_mcp.images.fetch import fetch
@@ -42,7 +43,7 @@ class Site:
                 site.asked.append((self.path, {name.lower(): value for name, value in self.headers.items()}))
                 site.answers[self.path](self)
 
-            def log_message(self, *_: object) -> None:
+            def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
                 """Say nothing."""
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
@@ -51,6 +52,23 @@ class Site:
     def url(self, path: str) -> str:
         """The full link of a path."""
         return f"http://127.0.0.1:{self.server.server_port}{path}"
+
+
+class Recording(httpcore2.AsyncNetworkBackend):
+    """The real network, but it remembers.
+
+    Attributes:
+        dialled: Address and port of each connection.
+    """
+
+    def __init__(self) -> None:
+        self.dialled: list[tuple[str, int]] = []
+        self._network = guard.DIALLER
+
+    async def connect_tcp(self, host: str, port: int, *_: object, **__: object) -> httpcore2.AsyncNetworkStream:
+        """Remember and connect."""
+        self.dialled.append((host, port))
+        return await self._network.connect_tcp(host, port)
 
 
 @pytest.fixture
@@ -134,17 +152,11 @@ async def test_redirects_are_followed_three_times(site: Site, status: int) -> No
 )
 async def test_a_redirect_leads_nowhere_else(site: Site, location: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each hop is judged like the first link; only the trusted site itself was ever connected to."""
-    dialled: list[tuple[str, int]] = []
-    connect = httpcore2.AnyIOBackend.connect_tcp
-
-    async def recorded(backend: object, host: str, port: int, *rest: object) -> httpcore2.AsyncNetworkStream:
-        dialled.append((host, port))
-        return await connect(backend, host, port, *rest)
-
-    monkeypatch.setattr(httpcore2.AnyIOBackend, "connect_tcp", recorded)
+    network = Recording()
+    monkeypatch.setattr(guard, "DIALLER", network)
     site.answers["/cat"] = leading(location)
     assert (await refused(site, "/cat")).code == "image_blocked"
-    assert dialled == [("127.0.0.1", site.server.server_port)]
+    assert network.dialled == [("127.0.0.1", site.server.server_port)]
 
 
 @pytest.mark.parametrize(

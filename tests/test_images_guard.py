@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from controlnet_mcp.images import guard
 from controlnet_mcp.images.errors import ImageError
 from controlnet_mcp.images.guard import GuardedBackend, is_public, is_trusted
 
@@ -38,17 +39,28 @@ OPEN = [
 ]
 
 
-@pytest.fixture
-def dialled(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
-    """Record what would be dialled, and refuse it as an unreachable host does."""
-    attempts: list[tuple[str, int]] = []
+class Unreachable(httpcore2.AsyncNetworkBackend):
+    """A network where nobody answers.
 
-    async def refuse(_: object, host: str, port: int, *__: object) -> httpcore2.AsyncNetworkStream:
-        attempts.append((host, port))
+    Attributes:
+        dialled: Address and port of each attempt.
+    """
+
+    def __init__(self) -> None:
+        self.dialled: list[tuple[str, int]] = []
+
+    async def connect_tcp(self, host: str, port: int, *_: object, **__: object) -> httpcore2.AsyncNetworkStream:
+        """Remember the attempt and refuse it."""
+        self.dialled.append((host, port))
         raise httpcore2.ConnectError("unreachable")
 
-    monkeypatch.setattr(httpcore2.AnyIOBackend, "connect_tcp", refuse)
-    return attempts
+
+@pytest.fixture
+def dialled(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
+    """Put the guard before a network where nobody answers, and tell what it dials there."""
+    network = Unreachable()
+    monkeypatch.setattr(guard, "DIALLER", network)
+    return network.dialled
 
 
 def answering(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> None:

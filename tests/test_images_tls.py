@@ -1,6 +1,7 @@
 """TLS behind the guard: the address is dialled, and the certificate must be for the name in the link."""
 
-import datetime
+import datetime as dt
+import socket
 import ssl
 import threading
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from controlnet_mcp.images import fetch as fetching
+from controlnet_mcp.images import guard
 from controlnet_mcp.images.encode import encode_png
 from controlnet_mcp.images.errors import ImageError
 from controlnet_mcp.images.fetch import fetch
@@ -39,7 +41,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(PICTURE)
 
-    def log_message(self, *_: object) -> None:
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         """Say nothing."""
 
 
@@ -47,11 +49,11 @@ def certificate(folder: Path) -> Path:
     """A new key and a certificate for the name, in one PEM file."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, NAME)])
-    now = datetime.datetime.now(datetime.UTC)
+    now = dt.datetime.now(dt.UTC)
     signed = (
         x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=1))
         .add_extension(x509.SubjectAlternativeName([x509.DNSName(NAME)]), critical=False)
         .sign(key, hashes.SHA256())
     )
@@ -62,34 +64,51 @@ def certificate(folder: Path) -> Path:
     return file
 
 
+class Server(ThreadingHTTPServer):
+    """A web server that takes a refused handshake calmly: some tests want one."""
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing."""
+
+
+class Detour(httpcore2.AsyncNetworkBackend):
+    """Connects every address to one port of this machine.
+
+    Attributes:
+        dialled: Address and port that were asked for.
+    """
+
+    def __init__(self, port: int) -> None:
+        self.dialled: list[tuple[str, int]] = []
+        self._port = port
+        self._network = guard.DIALLER
+
+    async def connect_tcp(self, host: str, port: int, *_: object, **__: object) -> httpcore2.AsyncNetworkStream:
+        """Remember what was asked for and connect to loopback."""
+        self.dialled.append((host, port))
+        return await self._network.connect_tcp("127.0.0.1", self._port)
+
+
+async def public(_: str, port: int, **__: object) -> list[tuple[object, ...]]:
+    """Stands in for `getaddrinfo`: every name has one public address."""
+    return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (ADDRESS, port))]
+
+
 @pytest.fixture
 def dialled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, int]]]:
-    """A TLS server that stands in for every public address, and the list of what was dialled.
-
-    Every name resolves to one public address; the connection to it ends on loopback.
-    """
+    """Put a TLS server at every public address, and tell what is dialled."""
     file = certificate(tmp_path)
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(file)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = Server(("127.0.0.1", 0), Handler)
     server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
-    server.handle_error = lambda *_: None  # type: ignore[method-assign]  # a refused handshake is what some tests want
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
-    attempts: list[tuple[str, int]] = []
-    connect = httpcore2.AnyIOBackend.connect_tcp
-
-    async def answer(_: str, port: int, **__: object) -> list[tuple[object, ...]]:
-        return [(2, 1, 6, "", (ADDRESS, port))]
-
-    async def to_loopback(backend: object, host: str, port: int, *rest: object) -> httpcore2.AsyncNetworkStream:
-        attempts.append((host, port))
-        return await connect(backend, "127.0.0.1", server.server_port, *rest)
-
-    monkeypatch.setattr(anyio, "getaddrinfo", answer)
-    monkeypatch.setattr(httpcore2.AnyIOBackend, "connect_tcp", to_loopback)
-    monkeypatch.setattr(fetching, "_tls_context", lambda: ssl.create_default_context(cafile=file))
-    yield attempts
+    network = Detour(server.server_port)
+    monkeypatch.setattr(anyio, "getaddrinfo", public)
+    monkeypatch.setattr(guard, "DIALLER", network)
+    monkeypatch.setattr(fetching, "tls_context", lambda: ssl.create_default_context(cafile=file))
+    yield network.dialled
     server.shutdown()
     server.server_close()
     thread.join()
@@ -120,7 +139,7 @@ async def test_https_never_becomes_http(dialled: list[tuple[str, int]]) -> None:
 
 def test_the_real_context_verifies() -> None:
     """What the tests replace asks for a valid certificate of the right name, and is made once."""
-    context = fetching._tls_context()
+    context = fetching.tls_context()
     assert context.verify_mode == ssl.CERT_REQUIRED
     assert context.check_hostname
-    assert fetching._tls_context() is context
+    assert fetching.tls_context() is context

@@ -98,6 +98,21 @@ def test_an_object_cut_out_on_white_is_not_taken_for_a_drawing(file: str, side: 
     assert find_ground(picture) is None
 
 
+@pytest.mark.parametrize("file", ["text.png", "page.png"])
+def test_sketch_is_more_tolerant_of_shadows_on_paper_than_the_line_detectors(file: str) -> None:
+    """Whoever asks for a sketch holds the picture to be a drawing: dense, smudged handwriting passes."""
+    assert find_ground(bundled(file)) is None
+    assert find_ground(bundled(file), tolerant=True) == "light"
+    assert any("inverted" in note for note in make_map(bundled(file), "sketch").notes)
+
+
+def test_smudges_of_a_few_levels_are_not_strokes(drawing: npt.NDArray[np.uint8]) -> None:
+    """What a scanner or JPEG leaves beside the lines stays black."""
+    smudged = drawing.copy()
+    smudged[20:26, 20:26] = 251
+    assert make_map(smudged, "sketch").rgb[20:26, 20:26].max() == 0
+
+
 def test_blank_and_grainy_paper_are_not_drawings() -> None:
     """Without strokes there is nothing to take."""
     grain = np.random.default_rng(5).normal(200, 6, (128, 128, 3)).clip(0, 255).astype(np.uint8)
@@ -140,6 +155,6 @@ def test_invert_no_keeps_the_light_lines_of_a_sketch(drawing: npt.NDArray[np.uin
 @pytest.mark.parametrize("modality", ["lineart", "scribble", "softedge"])
 def test_invert_no_runs_the_detector_on_a_drawing(modality: str, drawing: npt.NDArray[np.uint8]) -> None:
     """The reference's behaviour on drawings can be had: nothing about inversion is reported."""
-    made = make_map(drawing, modality, MapParameters(invert="no"))
-    assert not np.array_equal(made.rgb, make_map(drawing, modality).rgb)
+    made = make_map(255 - drawing, modality, MapParameters(invert="no"))
+    assert not np.array_equal(made.rgb, make_map(255 - drawing, modality).rgb)
     assert not any("lines were taken" in note for note in made.notes)

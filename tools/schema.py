@@ -59,7 +59,8 @@ def _nested(schema: Schema) -> Schema:
     if not isinstance(properties, dict):
         return schema
     rows = cast("dict[str, Schema]", properties)
-    return schema | {"properties": {n: {key: row[key] for key in _NESTED if key in row} for n, row in rows.items()}}
+    short: Schema = {name: {key: row[key] for key in _NESTED if key in row} for name, row in rows.items()}
+    return {**schema, "properties": short}
 
 
 def _part(key: str, value: JsonValue, definitions: dict[str, Schema]) -> JsonValue:

@@ -7,8 +7,8 @@ from pydantic import BaseModel, ConfigDict
 
 from controlnet_mcp.images.blobs import BlobStore
 from controlnet_mcp.jobs.addresses import control_map_uri, image_uri
-from controlnet_mcp.jobs.record import JobRecord, Notice, ResultImage, Status
-from controlnet_mcp.providers.values import Cost, Fault
+from controlnet_mcp.jobs.record import JobRecord, ResultImage, Status
+from controlnet_mcp.providers.values import Cost, Fault, Notice
 from controlnet_mcp.tools.next_step import next_step
 
 

@@ -9,12 +9,13 @@ from pydantic import Field
 
 from controlnet_mcp.images.modalities import MODALITIES
 from controlnet_mcp.images.pictures import StoredPicture
+from controlnet_mcp.providers.base import Provider, Uploaded
 from controlnet_mcp.providers.capabilities import Capabilities, ModelInfo, SizeLimits, Support
 from controlnet_mcp.providers.draft.lexicon import MEDIA
 from controlnet_mcp.providers.draft.ticket import ORIGIN
 from controlnet_mcp.providers.replies import failure
 from controlnet_mcp.providers.values import Control, Cost, Frozen, GenerationRequest, RemoteTask, Report, Submission
-from controlnet_mcp.providers.wire import Body, HttpCall, Steps
+from controlnet_mcp.providers.wire import Body, HttpCall, HttpReply, Steps
 
 BASE_URL = ORIGIN
 _OK = 200
@@ -54,7 +55,7 @@ def _capabilities() -> Capabilities:
     )
 
 
-class DraftProvider:
+class DraftProvider(Provider):
     """Speaks to the embedded engine; needs no key."""
 
     name: str = "draft"
@@ -62,7 +63,7 @@ class DraftProvider:
     capabilities: Capabilities = _capabilities()
     options: type[Frozen] = DraftOptions
 
-    def build(self, request: GenerationRequest, reference: str) -> HttpCall:
+    def build(self, request: GenerationRequest, reference: str, uploaded: Uploaded) -> HttpCall:  # noqa: ARG002  # none
         """Pictures go by the hash under which the blob store holds them: the engine shares the store."""
         body: dict[str, Body] = {
             "reference": reference,
@@ -81,9 +82,8 @@ class DraftProvider:
         }
         return HttpCall("POST", f"{BASE_URL}/v1/jobs", json=body, submits=True)
 
-    def submit(self, request: GenerationRequest, reference: str) -> Steps[Submission]:
-        """One call; the ticket that comes back holds the whole job, so nothing is lost with the process."""
-        reply = yield self.build(request, reference)
+    def read(self, reply: HttpReply) -> Submission:
+        """The ticket that comes back holds the whole job, so nothing is lost with the process."""
         if reply.status != _OK:
             raise failure(reply, said="")
         return Submission.model_validate_json(reply.body)
@@ -100,10 +100,10 @@ class DraftProvider:
         return True
         yield HttpCall("DELETE", BASE_URL)  # makes this a conversation, of no calls
 
-    def price(self, request: GenerationRequest) -> Steps[Cost | None]:
+    def price(self, request: GenerationRequest, uploaded: Uploaded) -> Steps[Cost | None]:
         """Drafts are free."""
         return Cost(amount=0, unit="credits")
-        yield self.build(request, "")  # makes this a conversation, of no calls
+        yield self.build(request, "", uploaded)  # makes this a conversation, of no calls
 
 
 def _hash(picture: StoredPicture | None) -> str | None:

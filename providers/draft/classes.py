@@ -42,7 +42,7 @@ _TABLE = """
 255 31 0 path cdb793 ground         255 224 0 stairs bdb2a2 flat        11 200 200 river - water
 255 82 0 bridge a89a86 flat         255 0 0 flower e2637f leaf          255 163 0 book a5503f flat
 255 102 0 hill 8fa86a rock          0 82 255 palm - leaf                173 255 0 boat b5703f soft
-255 0 245 tower c9b595 flat         255 0 122 van cfd2d6 soft           20 0 255 bus d9a23a soft
+255 184 184 tower c9b595 flat       255 0 20 truck cfd2d6 soft          255 0 245 bus d9a23a soft
 """
 """Red, green, blue, class, colour (`-`: from the mood), kind of surface. Colours of the classes: the ADE20K palette that
 MMSegmentation and the reference ControlNet annotators use (150 classes; the common ones are here)."""

@@ -27,12 +27,14 @@ _FITTING = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Coloured:
-    """The outcome of colouring, per fine region: role, colour, 1.0 where it shines by itself, whether it is a part."""
+    """The outcome of colouring, per fine region: role, colour, 1.0 where it shines by itself, whether it is a part,
+    and how sure the drawing is of it (0 to 1)."""
 
     role: Lookup
     colour: Paint
     glow: Values
     part: npt.NDArray[np.bool_]
+    sure: Values
 
 
 def roles(shape: Shapes, look: Look) -> Lookup:
@@ -76,7 +78,8 @@ def coloured(shape: Shapes, group: Lookup, look: Look) -> Coloured:
         paint, shines = _part(index, shape, role, own[int(group[index])], look)
         colour[index], glow[index] = paint, float(shines)
         role[index] = THING
-    return Coloured(role, colour, glow, part)
+    sure = np.clip((shape.closed - 0.55) / 0.35, 0, 1)
+    return Coloured(role, colour, glow, part, np.minimum(sure, sure[group]))
 
 
 def _parts(shape: Shapes) -> npt.NDArray[np.bool_]:
@@ -126,11 +129,20 @@ def _matched(shape: Shapes, things: list[int], waiting: list[Material]) -> dict[
     used: dict[int, int] = {}
     for most in (1, 2):
         for cost, rank, index in pairs:
-            if index not in matched and used.get(rank, 0) < most and (most == 1 or cost < _FITTING):
-                colours = waiting[rank].colours
-                matched[index] = colours[used.get(rank, 0) % len(colours)]
-                used[rank] = used.get(rank, 0) + 1
+            if index in matched or used.get(rank, 0) >= most or (most > 1 and cost >= _FITTING):
+                continue
+            colours = waiting[rank].colours
+            for twin in [index, *(other for other in things if other not in matched and _alike(shape, index, other))]:
+                matched[twin] = colours[(used.get(rank, 0) + (twin != index) * twin) % len(colours)]
+            used[rank] = used.get(rank, 0) + 1
     return matched
+
+
+def _alike(shape: Shapes, one: int, two: int) -> bool:
+    """Whether two regions look like two of a kind: of like size, fullness and roundness."""
+    size = abs(np.log(float(shape.area[one]) / float(shape.area[two])))
+    form = abs(float(shape.extent[one] - shape.extent[two])) + abs(float(shape.roundness[one] - shape.roundness[two]))
+    return one != two and size < 0.16 and form < 0.2
 
 
 def _is_sun(shape: Shapes, index: int, look: Look) -> bool:
@@ -157,7 +169,7 @@ def _part(index: int, shape: Shapes, role: Lookup, around: Colour, look: Look) -
     kind = int(np.round(np.log(float(shape.area[index])) * 1.4)) + (7 if float(shape.extent[index]) < 0.84 else 0)
     choices = [m.colours[0] for m in look.materials if m.place == "part"]
     glassy = any(m.name == "glass" for m in look.materials)
-    if glassy and look.theme.dim > 0.1 and kind % 2 == 0:
+    if glassy and look.theme.dim > 0.1 and kind % 2 == 0 and float(shape.area[index]) < 0.01:
         return (1.0, 0.84, 0.48), True
     choices += [m.colours[0] for m in look.materials if m.name in {"wood", "flower", "gold"}]
     choices += [shifted(around, 0.12, 1.1), *look.accents[:4], shifted(around, -0.14)]

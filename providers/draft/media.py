@@ -66,7 +66,7 @@ def _ink(surface: Field, look: Look, dark: float = 0.2, tint: float = 0.35) -> F
     shadow = plane(np.asarray(mix((0.06, 0.06, 0.09), look.theme.shade, 0.35), dtype=np.float32))
     deep = shadow * (1 - tint) + near * tint * dark
     pale = plane(np.asarray(mix(look.theme.light, look.theme.sky[1], 0.3), dtype=np.float32)) * 0.9 + 0.08
-    return plane(np.where(below > 0.22, deep, np.clip(pale, 0, 1)))
+    return plane(np.where(below > 0.16, deep, np.clip(pale, 0, 1)))
 
 
 def _away(scene: Scene, near: float, far: float) -> Plane:
@@ -89,7 +89,8 @@ def illustration(scene: Scene, look: Look) -> tuple[Field, Field]:
     unit = _unit(scene.shade)
     base = lit(scene, look, 0.9)
     brush, _, _ = texture.brushed(luminance(base), stream(look.key, "brush"), 9 * unit)
-    base = plane(base * (1 + 0.045 * brush)[..., None])
+    dry = texture.fbm(*scene.shade.shape, stream(look.key, "dry"), 18 * unit, 3, stretch=5.0) - 0.5
+    base = plane(base * (1 + 0.028 * brush + 0.09 * dry)[..., None])
     grain = texture.paper(*scene.shade.shape, stream(look.key, "paper"))
     base = plane(_vivid(base, 1.08) + 0.022 * grain[..., None])
     surface = plane(np.clip(bloomed(base, scene, look, 0.6), 0, 1))
@@ -127,7 +128,7 @@ def oil(scene: Scene, look: Look) -> tuple[Field, Field]:
     reach = 7 * unit * _away(scene, 2, 9 * unit)
     base = warped(base, plane(ux * brush * reach), plane(uy * brush * reach))
     hue = texture.fbm(height, width, stream(look.key, "broken"), 30 * unit, 3) - 0.5
-    broken = np.stack([hue * 0.16 + brush * 0.045, brush * 0.05, -hue * 0.16 + brush * 0.03], axis=-1)
+    broken = np.stack([hue * 0.085 + brush * 0.05, brush * 0.055, -hue * 0.085 + brush * 0.04], axis=-1)
     x, y = gradients(blurred(brush, 0.7 * unit))
     ridge = -(x * look.light[0] + y * look.light[1]) * 0.34
     weave = texture.canvas_weave(height, width) * 0.012
@@ -201,7 +202,8 @@ def _neon_hues(scene: Scene, look: Look) -> Field:
     """The hue that a tube has at each place: two or three gas colours that drift over the picture."""
     height, width = scene.shade.shape
     unit = _unit(scene.shade)
-    palette = [shifted(c, 0.1, 1.5) for c in (look.named or look.accents)]
+    first = look.accents[0]
+    palette = [shifted(c, 0.1, 1.5) for c in look.named or (first, shifted(first, 0.0, 1.0, 165), look.accents[1])]
     gases: list[Colour] = [mix(c, (1.0, 1.0, 1.0), 0.08) for c in palette[:3]]
     if len(gases) == 1:
         gases.append(shifted(gases[0], 0.05, 1.0, 50))

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from controlnet_mcp.providers.draft import colouring, light, scenery
-from controlnet_mcp.providers.draft.canvas import Field, Plane, blend, blurred, grid, plane
+from controlnet_mcp.providers.draft import colouring, light, scenery, wash
+from controlnet_mcp.providers.draft.canvas import Field, Plane, blend, blurred, grid, plane, smoothstep
 from controlnet_mcp.providers.draft.lexicon import Look
-from controlnet_mcp.providers.draft.regions import grouped, segment, shapes
+from controlnet_mcp.providers.draft.regions import grouped, outlined, segment, shapes
 from controlnet_mcp.providers.draft.scene import Places, Scene
 
 
@@ -21,7 +21,13 @@ def scene_from_lines(lines: Plane, look: Look) -> Scene:
     group = grouped(fine, shape)
     found = colouring.coloured(shape, group, look)
     where = colouring.places(fine, found)
-    colour, sky_glow, horizon = _set(colouring.painted(fine, shape, found, look), where, look)
+    paint = colouring.painted(fine, shape, found, look)
+    colour, sky_glow, horizon = _set(paint, where, look)
+    vague = 1 - float(smoothstep(plane(outlined(fine, lines)), 0.4, 0.75))
+    if vague > 0:
+        sure = np.where(where.backdrop, 0, np.where(where.sky | where.ground, 1, found.sure[fine]))
+        loose = blurred(plane((1 - sure) * vague), min(lines.shape) / 100)
+        colour = blend(colour, wash.washed(colour, lines, look, where), loose)
     things = colouring.things(fine, found)
     shadow = light.cast(things, look, min(lines.shape) * 0.05)
     colour = blend(colour, look.theme.shade, plane(shadow * 0.42 * (1 - where.sky)))

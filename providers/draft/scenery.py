@@ -91,11 +91,15 @@ def backdrop(look: Look, height: int, width: int) -> Field:
 def wide(look: Look, height: int, width: int) -> Field:
     """For a space that reaches from top to bottom: the backdrop indoors, else a sky that becomes ground."""
     if look.setting == "indoor":
-        table = ground(look, height, width, 0.72)
+        material = next((m for m in look.materials if m.place == "ground"), None)
+        wall = backdrop(look, height, width)
+        if material is None:
+            return wall
         y, _ = grid(height, width)
-        return blend(backdrop(look, height, width), table, plane(smoothstep(y + np.zeros((1, width)), 0.7, 0.78) * 0.85))
+        drift = fbm(height, width, stream(look.key, "foot"), max(height / 3, 8), 3) - 0.5
+        return blend(wall, ground(look, height, width, 0.5), plane(smoothstep(plane(y + drift * 0.3), 0.5, 1.0) * 0.8))
     above, _ = sky(look, height, width, 0.66)
     below = ground(look, height, width, 0.66)
     y, _ = grid(height, width)
-    edge = (fbm(height, width, stream(look.key, "horizon"), max(width / 3, 8), 3) - 0.5) * 0.14
-    return blend(above, below, smoothstep(plane(y + edge), 0.6, 0.74))
+    edge = (fbm(height, width, stream(look.key, "horizon"), max(width / 3, 8), 3) - 0.5) * 0.2
+    return blend(above, below, smoothstep(plane(y + edge), 0.52, 0.8))

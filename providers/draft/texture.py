@@ -80,7 +80,7 @@ def brushed(tone: Plane, rng: np.random.Generator, reach: float) -> tuple[Plane,
     """
     height, width = tone.shape
     gx, gy = gradients(blurred(tone, max(reach / 4, 1.5)))
-    wander = fbm(height, width, rng, max(reach * 6, 24), 2) * np.float32(2 * np.pi)
+    wander = fbm(height, width, rng, max(reach * 12, 24), 2) * np.float32(2 * np.pi)
     # Where the picture is flat the gradient is nothing and the brush wanders.
     xx = blurred(plane(gx * gx - gy * gy), reach) + 2e-6 * np.cos(wander)
     xy = blurred(plane(2 * gx * gy), reach) + 2e-6 * np.sin(wander)

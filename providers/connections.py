@@ -1,0 +1,111 @@
+"""The one place where provider calls leave: a connection pool per provider, each call sent exactly once.
+
+Redirects are never followed: a key must not travel to where a reply points. Errors of the HTTP library become ours
+here and nowhere else.
+"""
+
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from functools import partial
+
+import httpx2
+from anyio import to_thread
+
+from controlnet_mcp.providers.base import Provider
+from controlnet_mcp.providers.body import PictureSource, content_of, headers_of
+from controlnet_mcp.providers.errors import ProviderError
+from controlnet_mcp.providers.wire import HttpCall, HttpReply
+
+MAX_REPLY_BYTES = 96 * 1024 * 1024
+"""Room for four pictures as base64; a larger reply is cut off and refused."""
+
+
+class Connections:
+    """Sends calls as they are, once; lives once per process."""
+
+    def __init__(self, source: PictureSource, transports: Mapping[str, httpx2.AsyncBaseTransport]) -> None:
+        """Take where picture data comes from, and engines that live in this process by provider name."""
+        self._source = source
+        self._transports = transports
+        self._clients: dict[str, httpx2.AsyncClient] = {}
+
+    async def send(self, provider: Provider, call: HttpCall) -> HttpReply:
+        """Send one call as it is, once."""
+        content = await to_thread.run_sync(partial(content_of, call, self._source))
+        client = self._client(provider)
+        request = client.build_request(
+            call.method,
+            call.url,
+            params=dict(call.query) or None,
+            headers=headers_of(call),
+            content=content,
+            timeout=call.timeout_seconds,
+        )
+        with _told_as_ours(provider.name):
+            response = await client.send(request, stream=True)
+            try:
+                body = await _bounded_body(response, provider.name)
+            finally:
+                await response.aclose()
+        return HttpReply(provider.name, response.status_code, dict(response.headers), body)
+
+    async def aclose(self) -> None:
+        """Close all connection pools."""
+        for client in self._clients.values():
+            await client.aclose()
+        self._clients.clear()
+
+    def _client(self, provider: Provider) -> httpx2.AsyncClient:
+        if provider.name not in self._clients:
+            self._clients[provider.name] = httpx2.AsyncClient(
+                transport=self._transports.get(provider.name), follow_redirects=False
+            )
+        return self._clients[provider.name]
+
+
+async def _bounded_body(response: httpx2.Response, provider: str) -> bytes:
+    body = bytearray()
+    async for chunk in response.aiter_bytes():
+        body += chunk
+        if len(body) > MAX_REPLY_BYTES:
+            raise ProviderError(
+                "provider_failed",
+                f"{provider} sent more than {MAX_REPLY_BYTES // 2**20} MiB.",
+                provider=provider,
+                delivery="unknown",
+            )
+    return bytes(body)
+
+
+@contextmanager
+def _told_as_ours(provider: str) -> Generator[None]:
+    """Map the HTTP library's errors to ours; what never left is told apart from what may have been accepted."""
+    try:
+        yield
+    except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.UnsupportedProtocol) as error:
+        raise ProviderError(
+            "provider_failed",
+            f"{provider} could not be reached ({type(error).__name__}); nothing was sent.",
+            provider=provider,
+            hint="Check the connection and the provider's base URL, then try again.",
+            retryable=True,
+            delivery="not_sent",
+        ) from error
+    except httpx2.TimeoutException as error:
+        raise ProviderError(
+            "timed_out",
+            f"{provider} did not answer in time.",
+            provider=provider,
+            hint="It may still have accepted the request.",
+            retryable=True,
+            delivery="unknown",
+        ) from error
+    except httpx2.HTTPError as error:
+        raise ProviderError(
+            "provider_failed",
+            f"The connection to {provider} broke ({type(error).__name__}).",
+            provider=provider,
+            hint="It may still have accepted the request.",
+            retryable=True,
+            delivery="unknown",
+        ) from error

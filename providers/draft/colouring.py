@@ -21,7 +21,7 @@ Paint = npt.NDArray[np.float64]
 
 _EXTENT = {"wall": 0.8, "roof": 0.52, "foliage": 0.75, "wood": 0.95, "skin": 0.75, "ceramic": 0.85, "stone": 0.65}
 """How much of its bounding box a thing of this material usually fills."""
-_FITTING = 0.2
+_FITTING = 0.3
 """Misfit up to which a material is used a second time."""
 
 
@@ -103,7 +103,7 @@ def _object_colours(shape: Shapes, role: Lookup, group: Lookup, look: Look) -> t
         found[index] = _sun(look)
         glow[index] = 1.0
         things.remove(index)
-    matched = _matched(shape, things, [m for m in look.materials if m.place == "thing"])
+    matched = _matched(shape, things, [m for m in look.materials if m.place != "ground" and m.name != "glass"])
     cursor = 0
     for index in things:
         if index in matched:
@@ -158,7 +158,9 @@ def _sun(look: Look) -> Colour:
 
 def _misfit(material: Material, shape: Shapes, index: int) -> float:
     fill = _EXTENT.get(material.name, 0.8)
-    return 1.2 * abs(material.rise - float(shape.y[index])) + 0.9 * abs(fill - float(shape.extent[index]))
+    inner = material.place == "part" and (shape.area[index] > 0.05 or shape.touches[:, index].any())  # noqa: PLR2004
+    off = 1.2 * abs(material.rise - float(shape.y[index])) + 0.9 * abs(fill - float(shape.extent[index]))
+    return off + float(inner) - 0.1 * (material.place == "part")
 
 
 def _part(index: int, shape: Shapes, role: Lookup, around: Colour, look: Look) -> tuple[Colour, bool]:

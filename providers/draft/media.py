@@ -128,9 +128,9 @@ def oil(scene: Scene, look: Look) -> tuple[Field, Field]:
     reach = 7 * unit * _away(scene, 2, 9 * unit)
     base = warped(base, plane(ux * brush * reach), plane(uy * brush * reach))
     hue = texture.fbm(height, width, stream(look.key, "broken"), 30 * unit, 3) - 0.5
-    broken = np.stack([hue * 0.085 + brush * 0.05, brush * 0.055, -hue * 0.085 + brush * 0.04], axis=-1)
+    broken = np.stack([hue * 0.06 + brush * 0.042, brush * 0.044, -hue * 0.06 + brush * 0.036], axis=-1)
     x, y = gradients(blurred(brush, 0.7 * unit))
-    ridge = -(x * look.light[0] + y * look.light[1]) * 0.34
+    ridge = -(x * look.light[0] + y * look.light[1]) * 0.28
     weave = texture.canvas_weave(height, width) * 0.012
     surface = plane(base * (1 + broken * 1.5) + np.clip(ridge, -0.1, 0.16)[..., None] + weave[..., None])
     surface = plane(np.clip(bloomed(plane(np.clip(surface, 0, 1)), scene, look, 0.6), 0, 1))

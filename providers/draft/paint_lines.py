@@ -23,9 +23,9 @@ def scene_from_lines(lines: Plane, look: Look) -> Scene:
     where = colouring.places(fine, found)
     paint = colouring.painted(fine, shape, found, look)
     colour, sky_glow, horizon = _set(paint, where, look)
-    vague = 1 - float(smoothstep(plane(outlined(fine, lines)), 0.4, 0.75))
+    vague = 1 - float(smoothstep(plane(outlined(fine, lines)), 0.4, 0.68))
     if vague > 0:
-        sure = np.where(where.backdrop, 0, np.where(where.sky | where.ground, 1, found.sure[fine]))
+        sure = np.where(where.backdrop | where.ground, 0, np.where(where.sky, 1, found.sure[fine]))
         loose = blurred(plane((1 - sure) * vague), min(lines.shape) / 100)
         colour = blend(colour, wash.washed(colour, lines, look, where), loose)
     things = colouring.things(fine, found)

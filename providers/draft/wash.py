@@ -32,7 +32,10 @@ def _subject(lines: Plane) -> Plane:
     small = resized(lines, max(width // 4, 1), max(height // 4, 1))
     near = blurred(small, side / 4 / 14)
     broad = blurred(small, side / 4 / 6)
-    density = near / (float(np.percentile(near, 88)) + 1e-4) * 0.55 + broad / (float(np.percentile(broad, 80)) + 1e-4) * 0.6
+    widest = blurred(small, side / 4 / 3.2)
+    scales = ((near, 88, 0.45), (broad, 80, 0.4), (widest, 75, 0.35))
+    parts = [weight * part / (float(np.percentile(part, share)) + 1e-4) for part, share, weight in scales]
+    density = np.sum(parts, axis=0)
     return resized(smoothstep(plane(density), 0.22, 0.75), width, height)
 
 

@@ -12,6 +12,9 @@ from controlnet_mcp.providers.errors import ProviderError
 from controlnet_mcp.providers.runner import ProviderRunner
 from controlnet_mcp.providers.values import Output
 
+RESULT_LIMITS = Limits(max_bytes=256 * 1024 * 1024, max_pixels=150_000_000)
+"""Wider than for what callers hand in: a result was paid for."""
+
 
 async def collect(
     job: JobRecord, provider: Provider, runner: ProviderRunner, blobs: BlobStore
@@ -40,6 +43,6 @@ async def _bring(output: Output, provider: Provider, runner: ProviderRunner, blo
 def _store(content: bytes, blobs: BlobStore) -> StoredPicture:
     from controlnet_mcp.images.decode import original
 
-    kept, picture = original(content, Limits())
+    kept, picture = original(content, RESULT_LIMITS)
     blobs.put(kept, picture.mime_type)
     return picture

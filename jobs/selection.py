@@ -25,6 +25,7 @@ def choose(wish: Wish, asks: Sequence[Ask], entries: Sequence[Entry]) -> tuple[P
     if wish.provider != "auto":
         return _named(wish, asks, entries), ()
     able = [entry for entry in entries if entry.provider and not obstacles(wish, asks, entry.provider)]
+    able.sort(key=lambda entry: not _fits(wish, entry))  # stable: the operator's order stays within each half
     paid = next((entry.provider for entry in able if entry.provider and entry.provider.capabilities.ai_generated), None)
     if paid is not None:
         return paid, (_chosen(paid.name),)
@@ -72,6 +73,12 @@ def entry_named(name: str, entries: Sequence[Entry]) -> Entry:
             hint=f"{wish_text}Known: auto, {', '.join(names)}.",
         )
     return entry
+
+
+def _fits(wish: Wish, entry: Entry) -> bool:
+    """Whether the wanted sides are inside the provider's limits, so that nothing has to be adjusted."""
+    sizes = entry.capabilities.sizes
+    return all(sizes.minimum <= side <= sizes.maximum for side in (wish.width, wish.height) if side)
 
 
 def _named(wish: Wish, asks: Sequence[Ask], entries: Sequence[Entry]) -> Provider:

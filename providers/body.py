@@ -28,6 +28,16 @@ class PictureSource:
     public_link: Callable[[StoredPicture], str] | None = None
 
 
+def no_public_url(provider: str) -> RequestError:
+    """The refusal of a picture that a provider would have to fetch from a server that nobody can reach."""
+    return RequestError(
+        "not_configured",
+        f"{provider} fetches pictures by itself, and this one has no public link.",
+        hint="Pass an https picture, set CONTROLNET_MCP_PUBLIC_URL to where this server's /files/ can be reached, or "
+        "use a provider that takes uploads (list_modalities).",
+    )
+
+
 def fill(body: Body, source: PictureSource) -> JsonValue:
     """Put real picture data and secrets where the adapter left placeholders (reads files: call it in a thread)."""
     match body:
@@ -46,11 +56,7 @@ def fill(body: Body, source: PictureSource) -> JsonValue:
 def _encode(data: PictureData, source: PictureSource) -> str:
     if data.form == "public_url":
         if source.public_link is None:
-            raise RequestError(
-                "not_configured",
-                "The provider fetches pictures by itself, and nobody outside can reach this server.",
-                hint="Set CONTROLNET_MCP_PUBLIC_URL, pass an https picture, or use a provider that takes uploads.",
-            )
+            raise no_public_url("The provider")
         return source.public_link(data.picture)
     text = base64.b64encode(source.blobs.get(data.picture.sha256)).decode("ascii")
     return f"data:{data.picture.mime_type};base64,{text}" if data.form == "data_url" else text

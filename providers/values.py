@@ -21,6 +21,7 @@ class Control(Frozen):
         modality: Canonical modality name.
         picture: The control picture; `None` when the provider already holds it as `asset_id`.
         asset_id: The provider's own id of the picture.
+        source_url: The https link it was read from, as long as the picture is unchanged.
         weight: Conditioning scale, 0 to 2.
         start: Fraction of the steps at which the control sets in, 0 to 1.
         end: Fraction of the steps at which it ends, 0 to 1.
@@ -43,8 +44,8 @@ class GenerationRequest(Frozen):
     Attributes:
         prompt: What to draw.
         controls: Structures to keep, the main one first.
-        init_image: Start image for image-to-image.
-        mask_image: Inpainting mask, white = repaint.
+        init_image: Start image for image-to-image; `init_url` is the https link it was read from, if any.
+        mask_image: Inpainting mask, white = repaint; `mask_url` likewise.
         strength: Denoising strength, 0 to 1: how far to leave `init_image`.
         width: Pixels, inside the provider's limits.
         height: Pixels, inside the provider's limits.
@@ -59,7 +60,9 @@ class GenerationRequest(Frozen):
     controls: tuple[Control, ...]
     negative_prompt: str | None = None
     init_image: StoredPicture | None = None
+    init_url: str | None = None
     mask_image: StoredPicture | None = None
+    mask_url: str | None = None
     strength: float | None = None
     model: str | None = None
     width: int

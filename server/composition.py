@@ -75,7 +75,14 @@ async def open_application(settings: Settings) -> AsyncGenerator[Application]:
             trusted_hosts=settings.trusted_hosts,
             resolve_resource=addresses.sha256_of,
         )
-        desk = JobDesk(store, Intake(entries, reader, blobs), runner, sender, time.time, settings.job_timeout_seconds)
+        desk = JobDesk(
+            store,
+            Intake(entries, reader, blobs, reachable=source.public_link is not None),
+            runner,
+            sender,
+            time.time,
+            settings.job_timeout_seconds,
+        )
         runner.start(tasks)
         yield Application(settings, _services(settings, desk, entries, reader, blobs), addresses)
         tasks.cancel_scope.cancel()

@@ -1,9 +1,52 @@
 """Fixtures that every test file may use."""
 
+from collections.abc import AsyncGenerator, Generator
+from pathlib import Path
+
 import pytest
+
+from controlnet_mcp.server.settings import Settings
+from tests.serving import Session, open_session
+from tests.watching import LoopWatch, watch_event_loop
 
 
 @pytest.fixture
 def anyio_backend() -> str:
     """Async tests run on asyncio, as the server does."""
     return "asyncio"
+
+
+@pytest.fixture
+def loop_watch() -> Generator[LoopWatch]:
+    """Fails the test when code of the project blocks the event loop; the test may look at what was found."""
+    with watch_event_loop() as watch:
+        yield watch
+    assert not watch.findings, f"the event loop was blocked: {watch.findings}"
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with small pictures: `photo.png`, `sketch.png` and `blank.png`, all 256 pixels square."""
+    from PIL import Image
+    from skimage import data
+
+    from tests.drawings import house, paper
+
+    folder = tmp_path_factory.mktemp("pictures")
+    Image.fromarray(data.astronaut()).resize((256, 256), Image.Resampling.LANCZOS).save(folder / "photo.png")
+    Image.fromarray(house(256)).save(folder / "sketch.png")
+    Image.fromarray(paper(256)).save(folder / "blank.png")
+    return folder
+
+
+@pytest.fixture
+def settings(tmp_path: Path, pictures: Path) -> Settings:
+    """Settings with an empty data folder, for a server that may read `pictures`."""
+    return Settings(data_dir=tmp_path / "data", allowed_dirs=(pictures,))
+
+
+@pytest.fixture
+async def session(settings: Settings) -> AsyncGenerator[Session]:
+    """A whole server in memory, and a client on it."""
+    async with open_session(settings) as opened:
+        yield opened

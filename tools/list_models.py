@@ -1,6 +1,9 @@
 """`list_models`: models, schedulers and limits of one provider."""
 
+from controlnet_mcp.images.errors import ControlNetError
 from controlnet_mcp.jobs.selection import entry_named
+from controlnet_mcp.providers.capabilities import ModelInfo
+from controlnet_mcp.providers.registry import Entry
 from controlnet_mcp.tools.spec import Answer, Arguments, Call, Hints, Services, ToolSpec
 from controlnet_mcp.tools.views import View
 
@@ -35,24 +38,37 @@ class ModelList(View):
     schedulers: tuple[str, ...]
     options: dict[str, str]
     sizes: SizeView
+    note: str | None = None
 
 
 async def list_models(services: Services, arguments: ModelArguments, _call: Call) -> Answer:
     """Describe one provider's models."""
     entry = entry_named(arguments.provider, services.entries)
     can = entry.capabilities
+    models, note = await _models(services, entry)
     fields = entry.provider.options.model_fields if entry.provider else {}
     return Answer(
         ModelList(
             provider=entry.name,
             models=tuple(
-                ModelView(name=row.name, family=row.family or None, summary=row.summary or None) for row in can.models
+                ModelView(name=row.name, family=row.family or None, summary=row.summary or None) for row in models
             ),
             schedulers=can.schedulers,
             options={name: field.description or "" for name, field in fields.items()},
             sizes=SizeView(minimum=can.sizes.minimum, maximum=can.sizes.maximum, multiple=can.sizes.multiple),
+            note=note,
         )
     )
+
+
+async def _models(services: Services, entry: Entry) -> tuple[tuple[ModelInfo, ...], str | None]:
+    """What the provider lists now; the documented models when it cannot be asked."""
+    if entry.provider is None:
+        return entry.capabilities.models, f"From the documentation: set {' and '.join(entry.missing)} to ask it."
+    try:
+        return await services.desk.sender.run(entry.provider, entry.provider.models()), None
+    except ControlNetError as error:
+        return entry.capabilities.models, f"From the documentation: it could not be asked now ({error.message})"
 
 
 TOOL = ToolSpec(

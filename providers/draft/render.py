@@ -16,7 +16,7 @@ from controlnet_mcp.providers.draft.scene import Scene
 
 __all__ = ["Brief", "Layer", "render"]
 
-_PAINTED_PIXELS = 1024 * 1024
+_PAINTED_PIXELS = 1536 * 1536
 """Above this the surface is painted smaller and enlarged; lines and grain stay at full size."""
 _PLANNED_PIXELS = 640 * 640
 """The same for finding regions, colours and light."""

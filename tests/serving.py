@@ -1,0 +1,117 @@
+"""A whole server in memory with a client on it, and its answers read into the project's own types."""
+
+import base64
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import mcp_types as types
+from mcp.client.client import Client
+from mcp.shared.dispatcher import ProgressFnT
+from pydantic import BaseModel, ConfigDict, JsonValue
+
+from controlnet_mcp.providers.values import Fault
+from controlnet_mcp.server.composition import Application, open_application
+from controlnet_mcp.server.protocol import build_server
+from controlnet_mcp.server.settings import Settings
+from controlnet_mcp.tools.views import Job
+
+SIDE = 128
+"""Sides of the pictures that tests have drawn, in pixels: the smaller, the faster."""
+WAIT_SECONDS = 30
+"""How long a call may wait for a job; a job takes a fraction of a second on an idle machine."""
+
+
+class Refusal(BaseModel):
+    """The structured form of an error result."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    error: Fault
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The answer to a tool call."""
+
+    result: types.CallToolResult
+
+    @property
+    def text(self) -> str:
+        """The first block, which every host shows to the model."""
+        first = self.result.content[0]
+        assert isinstance(first, types.TextContent)
+        return first.text
+
+    @property
+    def job(self) -> Job:
+        """The job that the first block holds."""
+        assert not self.result.is_error, self.text
+        return Job.model_validate_json(self.text)
+
+    @property
+    def error(self) -> Fault:
+        """The refusal, in its structured form."""
+        assert self.result.is_error, self.text
+        return Refusal.model_validate(self.result.structured_content).error
+
+    @property
+    def previews(self) -> list[bytes]:
+        """The small pictures inside the answer."""
+        blocks = [block for block in self.result.content if isinstance(block, types.ImageContent)]
+        return [base64.b64decode(block.data) for block in blocks]
+
+    @property
+    def links(self) -> list[types.ResourceLink]:
+        """The links to originals."""
+        return [block for block in self.result.content if isinstance(block, types.ResourceLink)]
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A client on a server in this process.
+
+    Attributes:
+        client: Speaks the current protocol revision.
+        application: The running server's inside.
+        pictures: A folder that the server may read pictures from.
+    """
+
+    client: Client
+    application: Application
+    pictures: Path
+
+    async def call(self, tool: str, /, *, progress: ProgressFnT | None = None, **arguments: JsonValue) -> Reply:
+        """Call a tool."""
+        return Reply(await self.client.call_tool(tool, arguments, progress_callback=progress))
+
+    async def generate(self, *, progress: ProgressFnT | None = None, **arguments: JsonValue) -> Reply:
+        """Call `controlnet_generate` with a photo, a prompt and a small size, unless told otherwise."""
+        usual: dict[str, JsonValue] = {
+            "prompt": "an oil painting",
+            "control_image": str(self.pictures / "photo.png"),
+            "width": SIDE,
+            "height": SIDE,
+            "wait_seconds": WAIT_SECONDS,
+        }
+        return await self.call("controlnet_generate", progress=progress, **(usual | arguments))
+
+    async def read(self, uri: str) -> list[types.TextResourceContents | types.BlobResourceContents]:
+        """Read a resource from the server, not from the client's cache."""
+        return list((await self.client.read_resource(uri, cache_mode="bypass")).contents)
+
+    async def read_picture(self, uri: str) -> bytes:
+        """Read a resource that is one picture."""
+        (contents,) = await self.read(uri)
+        assert isinstance(contents, types.BlobResourceContents)
+        return base64.b64decode(contents.blob)
+
+
+
+
+@asynccontextmanager
+async def open_session(settings: Settings) -> AsyncGenerator[Session]:
+    """Open a server and a client on it; the first allowed folder is where its pictures are."""
+    async with open_application(settings) as application, Client(build_server(application, local=True)) as client:
+        yield Session(client, application, settings.allowed_folders[0])

@@ -4,12 +4,13 @@ import secrets
 import socket
 import time
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from functools import partial
 
 import anyio
 from anyio import to_thread
+from anyio.abc import TaskGroup
 
 from controlnet_mcp.images.blobs import BlobStore
 from controlnet_mcp.images.pictures import Limits, StoredPicture
@@ -57,36 +58,50 @@ async def open_application(settings: Settings) -> AsyncGenerator[Application]:
     database = Database(settings.data_folder / "jobs.sqlite3")
     fetch = partial(_fetch, limits=settings.limits, trusted_hosts=settings.trusted_hosts)
     source = PictureSource(blobs, await _public_link(settings))
-    async with (
-        open_runner(source, fetch, {"draft": DraftTransport(blobs, time.time)}) as sender,
-        anyio.create_task_group() as tasks,
-    ):
-        entries = build_table(settings.keys, settings.providers)
-        leases = Leases(database, time.time)
-        driver = Driver(JobWriter(leases, time.time), partial(ready, entries), sender, blobs)
-        owner = f"{socket.gethostname()}-{secrets.token_hex(8)}"
-        runner = JobRunner(leases, driver, owner, time.time)
-        store = JobStore(database)
-        addresses = Addresses(store, PRINCIPAL)
-        reader = PictureReader(
-            blobs=blobs,
-            limits=settings.limits,
-            allowed_folders=settings.allowed_folders,
-            trusted_hosts=settings.trusted_hosts,
-            resolve_resource=addresses.sha256_of,
-        )
-        desk = JobDesk(
-            store,
-            Intake(entries, reader, blobs, reachable=source.public_link is not None),
-            runner,
-            sender,
-            time.time,
-            settings.job_timeout_seconds,
-        )
-        runner.start(tasks)
-        yield Application(settings, _services(settings, desk, entries, reader, blobs), addresses)
-        tasks.cancel_scope.cancel()
-    database.close()
+    with closing(database):
+        async with (
+            open_runner(source, fetch, {"draft": DraftTransport(blobs, time.time)}) as sender,
+            _background() as tasks,
+        ):
+            entries = build_table(settings.keys, settings.providers)
+            leases = Leases(database, time.time)
+            driver = Driver(JobWriter(leases, time.time), partial(ready, entries), sender, blobs)
+            owner = f"{socket.gethostname()}-{secrets.token_hex(8)}"
+            runner = JobRunner(leases, driver, owner, time.time)
+            store = JobStore(database)
+            addresses = Addresses(store, PRINCIPAL)
+            reader = PictureReader(
+                blobs=blobs,
+                limits=settings.limits,
+                allowed_folders=settings.allowed_folders,
+                trusted_hosts=settings.trusted_hosts,
+                resolve_resource=addresses.sha256_of,
+            )
+            desk = JobDesk(
+                store,
+                Intake(entries, reader, blobs, reachable=source.public_link is not None),
+                runner,
+                sender,
+                time.time,
+                settings.job_timeout_seconds,
+            )
+            runner.start(tasks)
+            yield Application(settings, _services(settings, desk, entries, reader, blobs), addresses)
+
+
+@asynccontextmanager
+async def _background() -> AsyncGenerator[TaskGroup]:
+    """A task group that ends with its block; an error of the block stays itself, not part of a group."""
+    failure: Exception | None = None
+    async with anyio.create_task_group() as tasks:
+        try:
+            yield tasks
+        except Exception as error:  # noqa: BLE001  # raised again as it is, below
+            failure = error
+        finally:
+            tasks.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
 
 
 async def _public_link(settings: Settings) -> Callable[[StoredPicture], str] | None:

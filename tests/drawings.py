@@ -16,7 +16,25 @@ Point: TypeAlias = tuple[float, float]
 """x and y, 0 to 1."""
 
 INK = (38, 34, 40)
-LIMBS = ((1, 2), (1, 5), (2, 3), (3, 4), (5, 6), (6, 7), (1, 8), (8, 9), (9, 10), (1, 11), (11, 12), (12, 13), (1, 0), (0, 14), (14, 16), (0, 15), (15, 17))
+LIMBS = (
+    (1, 2),
+    (1, 5),
+    (2, 3),
+    (3, 4),
+    (5, 6),
+    (6, 7),
+    (1, 8),
+    (8, 9),
+    (9, 10),
+    (1, 11),
+    (11, 12),
+    (12, 13),
+    (1, 0),
+    (0, 14),
+    (14, 16),
+    (0, 15),
+    (15, 17),
+)
 """Pairs of OpenPose key points (18-point body, counted from 0) that limbs join, in colour order."""
 JOINTS: tuple[Point, ...] = (
     (0.50, 0.17), (0.50, 0.27), (0.42, 0.28), (0.34, 0.38), (0.27, 0.29), (0.58, 0.28), (0.65, 0.40), (0.70, 0.52), (0.45, 0.54),
@@ -126,9 +144,23 @@ def street(size: int) -> Rgb:
 def face(size: int) -> Rgb:
     """A portrait: hair, face, neck and shoulders; dark lines on white paper."""
     page = paper(size)
-    stroke(page, [(0.5 + 0.19 * math.sin(t), 0.42 - 0.25 * math.cos(t)) for t in np.linspace(0, 2 * math.pi, 40).tolist()])
+    stroke(
+        page, [(0.5 + 0.19 * math.sin(t), 0.42 - 0.25 * math.cos(t)) for t in np.linspace(0, 2 * math.pi, 40).tolist()]
+    )
     stroke(page, [(0.315, 0.36), (0.40, 0.30), (0.52, 0.28), (0.62, 0.31), (0.685, 0.37)])
-    stroke(page, [(0.30, 0.62), (0.26, 0.40), (0.31, 0.20), (0.50, 0.11), (0.69, 0.20), (0.74, 0.40), (0.70, 0.62), (0.62, 0.62)])
+    stroke(
+        page,
+        [
+            (0.30, 0.62),
+            (0.26, 0.40),
+            (0.31, 0.20),
+            (0.50, 0.11),
+            (0.69, 0.20),
+            (0.74, 0.40),
+            (0.70, 0.62),
+            (0.62, 0.62),
+        ],
+    )
     stroke(page, [(0.30, 0.62), (0.38, 0.62)])
     for x in (0.43, 0.57):
         stroke(page, blob(x, 0.41, 0.038, flat=0.55), closed=True)
@@ -185,7 +217,10 @@ def segmentation(size: int) -> Rgb:
     def fill(points: Sequence[Point], colour: tuple[int, int, int]) -> None:
         cv2.fillPoly(page, [np.round(np.array(points) * size).astype(np.int32).reshape(-1, 1, 2)], colour)
 
-    fill([(0, 0.55), (0.2, 0.34), (0.38, 0.48), (0.6, 0.30), (0.85, 0.46), (1, 0.42), (1, 0.7), (0, 0.7)], (143, 255, 140))
+    fill(
+        [(0, 0.55), (0.2, 0.34), (0.38, 0.48), (0.6, 0.30), (0.85, 0.46), (1, 0.42), (1, 0.7), (0, 0.7)],
+        (143, 255, 140),
+    )
     fill(box(0, 0.58, 1, 1), (4, 250, 7))
     fill([(0, 0.66), (0.3, 0.63), (0.34, 0.70), (0, 0.78)], (61, 230, 250))
     fill([(0.47, 0.62), (0.53, 0.62), (0.72, 1), (0.36, 1)], (140, 140, 140))

@@ -108,8 +108,6 @@ class Session:
         return base64.b64decode(contents.blob)
 
 
-
-
 @asynccontextmanager
 async def open_session(settings: Settings) -> AsyncGenerator[Session]:
     """Open a server and a client on it; the first allowed folder is where its pictures are."""

@@ -109,7 +109,10 @@ def test_the_tools_that_change_something_say_so() -> None:
     writing = {name for name, hint in hints.items() if hint and not hint.read_only_hint}
     assert writing == {"controlnet_generate", "cancel_job"}
     assert {name for name, hint in hints.items() if hint and hint.destructive_hint} == {"cancel_job"}
-    assert {name for name, hint in hints.items() if hint and hint.open_world_hint} >= {"controlnet_generate", "list_models"}
+    assert {name for name, hint in hints.items() if hint and hint.open_world_hint} >= {
+        "controlnet_generate",
+        "list_models",
+    }
 
 
 def test_only_tools_without_pictures_promise_structured_content() -> None:

@@ -83,7 +83,9 @@ def blend(first: Field, second: npt.ArrayLike, share: Plane | float) -> Field:
 
 def gradients(values: Plane) -> tuple[Plane, Plane]:
     """Slope along x and y, per pixel."""
-    return plane(cv2.Sobel(values, cv2.CV_32F, 1, 0, scale=0.125)), plane(cv2.Sobel(values, cv2.CV_32F, 0, 1, scale=0.125))
+    return plane(cv2.Sobel(values, cv2.CV_32F, 1, 0, scale=0.125)), plane(
+        cv2.Sobel(values, cv2.CV_32F, 0, 1, scale=0.125)
+    )
 
 
 def distance(mask: Mask) -> Plane:

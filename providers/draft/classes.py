@@ -133,10 +133,18 @@ def _fields(look: Look, height: int, width: int, horizon: float) -> dict[str, Fi
     y, _ = grid(height, width)
     leaf_noise = fbm(height, width, stream(look.key, "leaf"), max(height / 14, 4), 4)
     leaf = look.theme.foliage
-    leaves = blend(plane(np.broadcast_to(plane(shifted(leaf, -0.1)), (height, width, 3))), shifted(leaf, 0.1), smoothstep(leaf_noise, 0.3, 0.75))
+    leaves = blend(
+        plane(np.broadcast_to(plane(shifted(leaf, -0.1)), (height, width, 3))),
+        shifted(leaf, 0.1),
+        smoothstep(leaf_noise, 0.3, 0.75),
+    )
     ripple = fbm(height, width, stream(look.key, "ripple"), max(height / 18, 4), 3, stretch=7.0)
     water = mix(mix(look.theme.sky[0], (0.2, 0.5, 0.65), 0.5), look.theme.shade, 0.1)
-    waves = blend(plane(np.broadcast_to(plane(water), (height, width, 3))), mix(look.theme.sky[1], (1.0, 1.0, 1.0), 0.2), plane(smoothstep(ripple, 0.48, 0.8) * (0.65 - 0.35 * y)))
+    waves = blend(
+        plane(np.broadcast_to(plane(water), (height, width, 3))),
+        mix(look.theme.sky[1], (1.0, 1.0, 1.0), 0.2),
+        plane(smoothstep(ripple, 0.48, 0.8) * (0.65 - 0.35 * y)),
+    )
     grass = blend(scenery.ground(look, height, width, horizon), leaf, 0.35)
     return {"sky": scenery.sky(look, height, width, horizon)[0], "leaf": leaves, "water": waves, "grass": grass}
 
@@ -146,7 +154,9 @@ def _flat(surface: _Surface, look: Look, height: int, width: int) -> Field:
     colour = mix(surface.colour or look.accents[0], look.accents[0], 0.08)
     if look.named and surface.name in {"house", "building", "car", "wall", "sofa", "bed", "person", "flower"}:
         colour = mix(colour, look.named[0], 0.75)
-    spots = fbm(height, width, stream(look.key, surface.name), max(height / 9, 4), 4, 2.0 if surface.kind == "ground" else 1.0)
+    spots = fbm(
+        height, width, stream(look.key, surface.name), max(height / 9, 4), 4, 2.0 if surface.kind == "ground" else 1.0
+    )
     return plane(plane(colour) * (0.86 + 0.28 * spots)[..., None])
 
 

@@ -1,25 +1,32 @@
 """Gives every region a role in the picture and a colour: one object, one hue."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from controlnet_mcp.providers.draft.canvas import Field, Labels, Mask, Plane, blend, grid, plane, stream
+from controlnet_mcp.providers.draft.canvas import Field, Labels, Mask, blend, grid, plane, stream
 from controlnet_mcp.providers.draft.lexicon import Look
-from controlnet_mcp.providers.draft.objects import Material
+from controlnet_mcp.providers.draft.objects import MATERIALS, Material
 from controlnet_mcp.providers.draft.palette import Colour, mix, shifted
 from controlnet_mcp.providers.draft.regions import Lookup, Shapes, Values
+from controlnet_mcp.providers.draft.roles import GROUND, PATH, SKY, THING, WIDE, alike, is_sun, parts, roles
 from controlnet_mcp.providers.draft.scene import Places
 from controlnet_mcp.providers.draft.texture import fbm
-
-THING, SKY, GROUND, WIDE, PATH = range(5)
-"""Roles: a thing, sky, ground, a space that reaches behind everything, a path over the ground."""
 
 Paint = npt.NDArray[np.float64]
 """One colour a region: shape (count, 3)."""
 
-_EXTENT = {"wall": 0.8, "roof": 0.52, "foliage": 0.75, "wood": 0.95, "skin": 0.75, "ceramic": 0.85, "stone": 0.65}
+_EXTENT = {
+    "wall": 0.8,
+    "roof": 0.52,
+    "foliage": 0.75,
+    "wood": 0.95,
+    "skin": 0.75,
+    "ceramic": 0.85,
+    "stone": 0.65,
+    "coffee": 0.75,
+}
 """How much of its bounding box a thing of this material usually fills."""
 _FITTING = 0.3
 """Misfit up to which a material is used a second time."""
@@ -28,35 +35,14 @@ _FITTING = 0.3
 @dataclass(frozen=True, slots=True)
 class Coloured:
     """The outcome of colouring, per fine region: role, colour, 1.0 where it shines by itself, whether it is a part,
-    and how sure the drawing is of it (0 to 1)."""
+    and how sure the drawing is of it (0 to 1).
+    """
 
     role: Lookup
     colour: Paint
     glow: Values
     part: npt.NDArray[np.bool_]
     sure: Values
-
-
-def roles(shape: Shapes, look: Look) -> Lookup:
-    """Decide from where each large region touches the frame what it is."""
-    top, bottom, left, right = shape.touches
-    role = np.zeros(shape.area.size, dtype=np.int64)
-    sides = np.maximum(left, right)
-    outside = look.setting != "indoor"
-    tall = (top > 0.3) & ((bottom > 0.25) | (shape.bottom > 0.9))
-    high = (top > 0.22) & (shape.y < 0.55) & ~tall
-    low = (bottom > 0.3) & (shape.y > 0.55) & ((sides > 0.08) | outside)
-    band = (left + right > 0.12) & (shape.area > 0.02) & (top < 0.1) & outside
-    role[band & (shape.y > 0.4)] = GROUND
-    role[low & (top < 0.1)] = GROUND
-    role[(bottom > 0.03) & (bottom <= 0.3) & (shape.y > 0.75) & (sides < 0.05) & (look.setting == "outdoor")] = PATH
-    role[high] = SKY if outside else WIDE
-    role[tall] = WIDE
-    if not role.any() and role.size:
-        touching = shape.touches.sum(axis=0)
-        if float(touching.max()) > 0.5:
-            role[int(touching.argmax())] = WIDE
-    return role
 
 
 def coloured(shape: Shapes, group: Lookup, look: Look) -> Coloured:
@@ -68,7 +54,7 @@ def coloured(shape: Shapes, group: Lookup, look: Look) -> Coloured:
         look: The brief.
     """
     role = roles(shape, look)
-    part = _parts(shape) & (group != np.arange(group.size))
+    part = parts(shape) & (group != np.arange(group.size))
     own, glow = _object_colours(shape, role, group, look)
     rng = stream(look.key, "tones")
     tone = (rng.random(shape.area.size) - 0.5) * np.where(group == np.arange(group.size), 0.06, 0.2)
@@ -82,28 +68,17 @@ def coloured(shape: Shapes, group: Lookup, look: Look) -> Coloured:
     return Coloured(role, colour, glow, part, np.minimum(sure, sure[group]))
 
 
-def _parts(shape: Shapes) -> npt.NDArray[np.bool_]:
-    """Small, closed, compact regions: windows, doors, eyes, buttons, a sun. The most compact forty at most."""
-    inner = shape.touches.sum(axis=0) < 0.02
-    good = (shape.closed > 0.93) & inner & (shape.area > 0.0012) & (shape.area < 0.12)
-    good &= (shape.extent > 0.45) & (shape.roundness > 0.35)
-    if int(good.sum()) > 40:
-        worst = np.sort((shape.roundness * shape.extent)[good])[-40]
-        good &= shape.roundness * shape.extent >= worst
-    return good
-
-
 def _object_colours(shape: Shapes, role: Lookup, group: Lookup, look: Look) -> tuple[list[Colour], Values]:
     """Materials that the words name go to the things they fit best, mood colours to the rest; also what shines."""
     found: list[Colour] = [look.theme.ground[0]] * role.size
     glow = np.zeros(role.size)
     order = np.argsort(-shape.area, kind="stable").tolist()
     things = [i for i in order if role[i] == THING and group[i] == i]
-    for index in [i for i in things if _is_sun(shape, i, look)][:1]:
+    for index in [i for i in things if is_sun(shape, i, look)][:1]:
         found[index] = _sun(look)
         glow[index] = 1.0
         things.remove(index)
-    matched = _matched(shape, things, [m for m in look.materials if m.place != "ground" and m.name != "glass"])
+    matched = _matched(shape, things, _waiting(look))
     cursor = 0
     for index in things:
         if index in matched:
@@ -116,6 +91,19 @@ def _object_colours(shape: Shapes, role: Lookup, group: Lookup, look: Look) -> t
     for index in np.flatnonzero(role == PATH).tolist():
         found[index] = mix(mix(look.theme.ground[0], look.theme.light, 0.55), (0.86, 0.72, 0.55), 0.35)
     return found, glow
+
+
+def _waiting(look: Look) -> list[Material]:
+    """Materials for things, first the named ones; outdoors there are always leaves and wood."""
+    named = [m for m in look.materials if m.place != "ground" and m.name != "glass"]
+    if look.setting != "outdoor" or any(m.name == "foliage" for m in named):
+        return named
+    leaf = look.theme.foliage
+    return [
+        *named,
+        replace(MATERIALS["foliage"], colours=(leaf, shifted(leaf, -0.07), shifted(leaf, 0.08))),
+        MATERIALS["wood"],
+    ]
 
 
 def _matched(shape: Shapes, things: list[int], waiting: list[Material]) -> dict[int, Colour]:
@@ -132,24 +120,10 @@ def _matched(shape: Shapes, things: list[int], waiting: list[Material]) -> dict[
             if index in matched or used.get(rank, 0) >= most or (most > 1 and cost >= _FITTING):
                 continue
             colours = waiting[rank].colours
-            for twin in [index, *(other for other in things if other not in matched and _alike(shape, index, other))]:
+            for twin in [index, *(other for other in things if other not in matched and alike(shape, index, other))]:
                 matched[twin] = colours[(used.get(rank, 0) + (twin != index) * twin) % len(colours)]
             used[rank] = used.get(rank, 0) + 1
     return matched
-
-
-def _alike(shape: Shapes, one: int, two: int) -> bool:
-    """Whether two regions look like two of a kind: of like size, fullness and roundness."""
-    size = abs(np.log(float(shape.area[one]) / float(shape.area[two])))
-    form = abs(float(shape.extent[one] - shape.extent[two])) + abs(float(shape.roundness[one] - shape.roundness[two]))
-    return one != two and size < 0.16 and form < 0.2
-
-
-def _is_sun(shape: Shapes, index: int, look: Look) -> bool:
-    """Round, small, high and whole: a sun or moon, outdoors."""
-    disc = float(shape.roundness[index]) > 0.8 and 0.68 < float(shape.extent[index]) < 0.88
-    place = float(shape.y[index]) < 0.4 and float(shape.area[index]) < 0.06 and float(shape.touches[:, index].sum()) == 0
-    return disc and place and look.setting != "indoor"
 
 
 def _sun(look: Look) -> Colour:
@@ -166,7 +140,7 @@ def _misfit(material: Material, shape: Shapes, index: int) -> float:
 def _part(index: int, shape: Shapes, role: Lookup, around: Colour, look: Look) -> tuple[Colour, bool]:
     """Colour of a part, and whether it shines; parts of like size and form get one colour, as windows do."""
     at = int(role[index])
-    if at in {SKY, WIDE} and _is_sun(shape, index, look):
+    if at in {SKY, WIDE} and is_sun(shape, index, look):
         return _sun(look), True
     kind = int(np.round(np.log(float(shape.area[index])) * 1.4)) + (7 if float(shape.extent[index]) < 0.84 else 0)
     choices = [m.colours[0] for m in look.materials if m.place == "part"]
@@ -199,13 +173,6 @@ def places(labels: Labels, found: Coloured) -> Places:
     return Places(sky=role == SKY, ground=role == GROUND, backdrop=role == WIDE)
 
 
-def fullness(shape: Shapes) -> Values:
-    """How far light should model a region as round: 1 for a ball or blob, 0.3 for a wall that fills its box."""
-    square = np.clip((shape.extent - 0.7) / 0.18, 0, 1) * (shape.roundness < 0.88)
-    return 1 - 0.7 * square
-
-
 def things(labels: Labels, found: Coloured) -> Mask:
     """Where things are."""
     return np.asarray(found.role[labels] == THING, dtype=np.bool_)
-

@@ -33,7 +33,9 @@ def compose(brief: Brief, look: Look, plan: Size, work: Size) -> Scene:
     layers = sorted(brief.layers, key=lambda layer: _LEAD.index(_structure(layer)))
     if not layers and brief.init is not None:
         layers = [Layer("reference", brief.init)]
-    scene = _led(layers[0], brief, look, plan, work) if layers else scene_from_lines(np.zeros(plan[::-1], np.float32), look)
+    scene = (
+        _led(layers[0], brief, look, plan, work) if layers else scene_from_lines(np.zeros(plan[::-1], np.float32), look)
+    )
     for layer in layers[1:]:
         scene = _added(scene, layer, look)
     return _at(scene, work)

@@ -7,7 +7,18 @@ import numpy as np
 import numpy.typing as npt
 
 from controlnet_mcp.providers.draft import light, scenery
-from controlnet_mcp.providers.draft.canvas import Field, Plane, Rgb, blend, blurred, distance, grid, grown, plane, smoothstep
+from controlnet_mcp.providers.draft.canvas import (
+    Field,
+    Plane,
+    Rgb,
+    blend,
+    blurred,
+    distance,
+    grid,
+    grown,
+    plane,
+    smoothstep,
+)
 from controlnet_mcp.providers.draft.classes import border_lines
 from controlnet_mcp.providers.draft.lexicon import Look
 from controlnet_mcp.providers.draft.objects import MATERIALS
@@ -58,7 +69,9 @@ class _Body:
 
     def _neck(self) -> Point:
         """The point that shoulders, flanks and neck share."""
-        ends = [np.asarray(end) for b in self.bones if b.kind in {"shoulder", "flank", "neck"} for end in (b.start, b.end)]
+        ends = [
+            np.asarray(end) for b in self.bones if b.kind in {"shoulder", "flank", "neck"} for end in (b.start, b.end)
+        ]
         if not ends:
             return np.asarray(self.bones[0].start)
         return min(ends, key=lambda spot: sum(float(np.hypot(*(spot - other))) for other in ends))
@@ -66,7 +79,9 @@ class _Body:
     def _ordered(self, bone: Limb, hub: Point) -> tuple[Point, Point]:
         """Ends of a limb, the one nearer the trunk first."""
         a, b = np.asarray(bone.start), np.asarray(bone.end)
-        for parent in {"forearm": "upper-arm", "shin": "thigh", "thigh": "flank", "upper-arm": "shoulder"}.get(bone.kind, ""), :
+        for parent in (
+            {"forearm": "upper-arm", "shin": "thigh", "thigh": "flank", "upper-arm": "shoulder"}.get(bone.kind, ""),
+        ):
             spots = [np.asarray(end) for other in self._of(parent) for end in (other.start, other.end)]
             if spots:
                 near_a = min(float(np.hypot(*(a - s))) for s in spots)
@@ -104,7 +119,13 @@ class _Body:
         middle = (sum(hips, np.zeros(2)) / len(hips)) * 0.45 + neck * 0.55
         spots: list[tuple[Point, float]] = [(s, 0.105) for s in shoulders] + [(h, 0.12) for h in hips]
         spots += [(neck, 0.08)] + [(middle + (s - neck) * 0.62, 0.1) for s in shoulders]
-        ring = np.concatenate([s + self.unit * r * np.stack([np.cos(t), np.sin(t)], axis=1) for s, r in spots for t in [np.linspace(0, 2 * np.pi, 16)]])
+        ring = np.concatenate(
+            [
+                s + self.unit * r * np.stack([np.cos(t), np.sin(t)], axis=1)
+                for s, r in spots
+                for t in [np.linspace(0, 2 * np.pi, 16)]
+            ]
+        )
         mask = np.zeros_like(self.labels)
         hull = cv2.convexHull(np.round(ring).astype(np.int32).reshape(-1, 1, 2))
         cv2.fillConvexPoly(mask, hull, 1, cv2.LINE_8)
@@ -219,11 +240,13 @@ def _mass(rgb: Rgb, labels: npt.NDArray[np.uint8], height: Plane) -> None:
     labels[thick] = TOP
 
 
-def _bust(rows: npt.NDArray[np.int64], columns: npt.NDArray[np.int64], labels: npt.NDArray[np.uint8], height: Plane) -> None:
+def _bust(
+    rows: npt.NDArray[np.int64], columns: npt.NDArray[np.int64], labels: npt.NDArray[np.uint8], height: Plane
+) -> None:
     x, y = float(columns.min() + np.ptp(columns) / 2), float(rows.min() + np.ptp(rows) / 2)
     size = max(float(np.ptp(columns)) * 0.56, float(np.ptp(rows)) * 0.5)
     spots: list[tuple[tuple[float, float], tuple[float, float], int]] = [
-        ((x, y - size * 0.12), (size * 1.16, size * 1.36), HAIR),
+        ((x, y - size * 0.16), (size * 1.1, size * 1.26), HAIR),
         ((x, y + size * 2.5), (size * 2.1, size * 1.15), TOP),
         ((x, y + size * 1.25), (size * 0.45, size * 0.75), SKIN),
         ((x, y + size * 0.02), (size * 0.93, size * 1.2), SKIN),
@@ -246,7 +269,11 @@ def _wardrobe(look: Look) -> list[Colour]:
         skin = own.get("metal") or own.get("fur") or own.get("scales") or skin
     hair = own.get("hair") or hairs[look.key[4] % len(hairs)]
     top = look.named[0] if look.named else own.get("suit") or own.get("metal") or own.get("cloth") or look.accents[0]
-    legs = look.named[1] if len(look.named) > 1 else own.get("suit") or own.get("leather") or shifted(look.accents[2], -0.1, 0.8)
+    legs = (
+        look.named[1]
+        if len(look.named) > 1
+        else own.get("suit") or own.get("leather") or shifted(look.accents[2], -0.1, 0.8)
+    )
     return [skin, hair, top, legs, shifted(legs, -0.2, 0.7)]
 
 
@@ -275,7 +302,7 @@ def _ground_shadow(figure: npt.NDArray[np.bool_], look: Look) -> Plane:
     number, _, stats, _ = cv2.connectedComponentsWithStats(figure.astype(np.uint8))
     for piece in range(1, number):
         left, top, wide, tall = (int(v) for v in stats[piece, :4])
-        if top + tall >= height - 1 or wide * tall < 0.004 * height * width:  # noqa: PLR2004
+        if top + tall >= height - 1 or wide * tall < 0.004 * height * width:
             continue
         centre = (round(left + wide / 2 - look.light[0] * wide * 0.5), round(top + tall - 0.012 * tall))
         cv2.ellipse(shadow, centre, (max(round(wide * 0.75), 1), max(round(tall * 0.035), 1)), 0, 0, 360, 1.0, -1)

@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 from controlnet_mcp.providers.draft.colours import COLOURS, SYNONYMS
@@ -49,6 +49,7 @@ _LIGHT_WORDS: dict[str, tuple[float, float]] = {
     "below": (0.0, 0.8),
     "backlit": (0.0, -0.8),
 }
+_HOURS = frozenset({"sunset", "night"})
 _DENIALS = frozenset({"no", "without", "not", "minus"})
 
 
@@ -139,6 +140,16 @@ def _materials(words: list[str], theme: Theme) -> tuple[Material, ...]:
     return tuple(found.values())
 
 
+def _theme(words: list[str]) -> Theme | None:
+    """The mood named first; an hour of the day named beside it gives its sky and light."""
+    found = [THEMES[word] for word in words if word in THEMES]
+    hour = next((theme for theme in found if theme.name in _HOURS), None)
+    place = next((theme for theme in found if theme.name not in _HOURS), None)
+    if hour is None or place is None:
+        return hour or place
+    return replace(place, sky=hour.sky, light=hour.light, shade=hour.shade, weather=hour.weather, dim=hour.dim)
+
+
 def _tinted(theme: Theme, words: list[str], named: tuple[Colour, ...]) -> Theme:
     """Work named colours into sky and ground: `blue sky` decides it, any other colour only leans it."""
     plain = _plain(words)
@@ -152,18 +163,7 @@ def _tinted(theme: Theme, words: list[str], named: tuple[Colour, ...]) -> Theme:
         sky = (shifted(COLOURS[sky_word], -0.04), mix(COLOURS[sky_word], (1.0, 1.0, 1.0), 0.6))
     if ground_word in COLOURS:
         ground = (mix(COLOURS[ground_word], (1.0, 1.0, 1.0), 0.25), COLOURS[ground_word])
-    return Theme(
-        theme.name,
-        theme.words,
-        sky,
-        ground,
-        theme.accents,
-        theme.foliage,
-        theme.light,
-        theme.shade,
-        theme.weather,
-        theme.dim,
-    )
+    return replace(theme, sky=sky, ground=ground)
 
 
 def _accents(theme: Theme, named: tuple[Colour, ...], unwanted: frozenset[str]) -> tuple[Colour, ...]:
@@ -188,9 +188,7 @@ def read(prompt: str, negative_prompt: str, seed: int) -> Look:
     key = hashlib.sha256(f"{prompt}\x00{negative_prompt}\x00{seed}".encode()).digest()
     words, unwanted = _split(prompt, negative_prompt)
     plain = set(words)
-    theme = next((THEMES[word] for word in words if word in THEMES), None)
-    if theme is None:
-        theme = DEFAULTS[key[0] % len(DEFAULTS)]
+    theme = _theme(words) or DEFAULTS[key[0] % len(DEFAULTS)]
     named = tuple(dict.fromkeys(COLOURS[word] for word in words if word in COLOURS))
     outdoor, indoor = bool(plain & OUTDOOR), bool(plain & INDOOR)
     setting: Setting = "outdoor" if outdoor else "indoor" if indoor else "open"

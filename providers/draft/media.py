@@ -147,19 +147,27 @@ def ink(scene: Scene, look: Look) -> tuple[Field, Field]:
     pools = texture.fbm(height, width, rng, 70 * unit, 4)
     wash = np.clip((0.82 - blurred(tone, 1.5 * unit)) * 0.95 + (pools - 0.5) * 0.22, 0, 0.72)
     wash = plane(wash * (1 - 0.75 * scene.sky) * _deckle(base.shape, look, 0.05))
-    colour = blend(plane(np.broadcast_to(np.asarray(_RICE, dtype=np.float32), base.shape)), _vivid(base, 1.5), 0.3 if look.named else 0.16)
+    colour = blend(
+        plane(np.broadcast_to(np.asarray(_RICE, dtype=np.float32), base.shape)),
+        _vivid(base, 1.5),
+        0.3 if look.named else 0.16,
+    )
     wobble = blurred(plane(rng.standard_normal((height, width), dtype=np.float32)), 9 * unit) * 40 * unit
     y, x = np.arange(height, dtype=np.float32)[:, None], np.arange(width, dtype=np.float32)[None, :]
     pitch = 2 * np.pi / (6.5 * unit if unit > 0.6 else 4.0)
     hatch = np.maximum(
-        smoothstep(plane(np.sin((x + y + wobble) * 0.7 * pitch)), 0.35, 0.95) * smoothstep(plane(-scene.shade), 0.12, 0.5),
-        smoothstep(plane(np.sin((x - y + wobble) * 0.7 * pitch)), 0.35, 0.95) * smoothstep(plane(-scene.shade), 0.45, 0.8),
+        smoothstep(plane(np.sin((x + y + wobble) * 0.7 * pitch)), 0.35, 0.95)
+        * smoothstep(plane(-scene.shade), 0.12, 0.5),
+        smoothstep(plane(np.sin((x - y + wobble) * 0.7 * pitch)), 0.35, 0.95)
+        * smoothstep(plane(-scene.shade), 0.45, 0.8),
     )
     grain = texture.paper(height, width, rng)
     black = np.asarray((0.09, 0.09, 0.12), dtype=np.float32)
     cover = np.clip(wash * (0.75 + 0.1 * grain) + hatch * 0.5, 0, 0.85)
     surface = plane(np.clip(blend(colour, black, plane(cover)) + 0.015 * grain[..., None], 0, 1))
-    lines = plane(np.where(luminance(blurred(surface, 4 * unit))[..., None] > 0.3, black, np.asarray(_RICE, dtype=np.float32)))
+    lines = plane(
+        np.where(luminance(blurred(surface, 4 * unit))[..., None] > 0.3, black, np.asarray(_RICE, dtype=np.float32))
+    )
     return surface, lines
 
 
@@ -189,7 +197,11 @@ def neon(scene: Scene, look: Look) -> tuple[Field, Field]:
     vivid = _neon_hues(scene, look)
     haze = texture.fbm(height, width, stream(look.key, "smoke"), 140 * unit, 4)
     night = np.asarray(mix((0.02, 0.015, 0.06), look.theme.shade, 0.22), dtype=np.float32)
-    dark = plane(night + base * 0.13 * (0.6 + 0.8 * haze)[..., None] + vivid * (0.05 + 0.1 * np.clip(scene.shade, 0, 1))[..., None])
+    dark = plane(
+        night
+        + base * 0.13 * (0.6 + 0.8 * haze)[..., None]
+        + vivid * (0.05 + 0.1 * np.clip(scene.shade, 0, 1))[..., None]
+    )
     tubes = plane(vivid * np.maximum(scene.lines, scene.glow)[..., None])
     # Dense drawings would flood the room with light: the halo is measured against how much line there is.
     load = 1 / (1 + 7 * float(scene.lines.mean()))
@@ -268,8 +280,14 @@ def cinematic(scene: Scene, look: Look) -> tuple[Field, Field]:
     base = plane(np.clip(base, 0, 1))
     base = plane(base * 0.55 + (base * base * (3 - 2 * base)) * 0.45)
     tone = luminance(base)
-    base = blend(base, plane(base * np.asarray((1.1, 1.0, 0.86), dtype=np.float32)), plane(smoothstep(tone, 0.4, 0.9) * 0.8))
-    base = blend(base, plane(base * np.asarray((0.8, 1.0, 1.12), dtype=np.float32) + 0.01), plane((1 - smoothstep(tone, 0.1, 0.5)) * 0.8))
+    base = blend(
+        base, plane(base * np.asarray((1.1, 1.0, 0.86), dtype=np.float32)), plane(smoothstep(tone, 0.4, 0.9) * 0.8)
+    )
+    base = blend(
+        base,
+        plane(base * np.asarray((0.8, 1.0, 1.12), dtype=np.float32) + 0.01),
+        plane((1 - smoothstep(tone, 0.1, 0.5)) * 0.8),
+    )
     bright = plane(base * smoothstep(tone, 0.65, 1.0)[..., None])
     base = plane(1 - (1 - np.clip(base, 0, 1)) * (1 - 0.3 * np.clip(blurred(bright, 16 * unit), 0, 1)))
     y, x = grid(height, width)

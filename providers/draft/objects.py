@@ -56,7 +56,7 @@ MATERIALS: dict[str, Material] = {
         _material("asphalt", "8a8a90 73747c a09f9f", "ground", 0.85),
         _material("table", "b5804c 94623a cf9f66", "ground", 0.8),
         _material("ceramic", "f4ece0 dfe6e8 e6c9b0", rise=0.6),
-        _material("coffee", "5a3520 7a4c2c c49a6c", "part", 0.5),
+        _material("coffee", "5a3520 7a4c2c c49a6c", "part", 0.42),
         _material("tea", "b5682a cf8a3f", "part", 0.5),
         _material("fruit", "d8432f e8a23a 8fb545", rise=0.6),
         _material("bread", "d9a35f b97a3c f0d09a", rise=0.6),
@@ -155,16 +155,11 @@ THINGS: dict[str, tuple[str, ...]] = _things()
 """Word of a prompt to materials, each `name` or `name#rrggbb` where the thing has a colour of its own."""
 
 INDOOR: frozenset[str] = frozenset(
-    "portrait face head headshot selfie person man woman girl boy lady child model cup mug coffee espresso latte tea teapot teacup "
-    "vase bowl plate bottle cake dessert food bread pizza fruit apple still-life still life room interior kitchen bedroom "
-    "office library studio table desk chair sofa product lamp candle guitar violin piano book books cat kitten dog puppy "
-    "wine shoe shoes watch camera phone laptop jewelry".split()
+    ["portrait", "face", "head", "headshot", "selfie", "person", "man", "woman", "girl", "boy", "lady", "child", "model", "cup", "mug", "coffee", "espresso", "latte", "tea", "teapot", "teacup", "vase", "bowl", "plate", "bottle", "cake", "dessert", "food", "bread", "pizza", "fruit", "apple", "still-life", "still", "life", "room", "interior", "kitchen", "bedroom", "office", "library", "studio", "table", "desk", "chair", "sofa", "product", "lamp", "candle", "guitar", "violin", "piano", "book", "books", "cat", "kitten", "dog", "puppy", "wine", "shoe", "shoes", "watch", "camera", "phone", "laptop", "jewelry"]
 )
 """Words of pictures that have a backdrop rather than a sky."""
 
 OUTDOOR: frozenset[str] = frozenset(
-    "landscape house cottage cabin barn castle city skyline street village town mountain mountains hill hills forest woods jungle "
-    "garden park meadow field lake river sea ocean beach desert sky sun moon clouds tree trees bridge road valley island "
-    "church tower lighthouse harbour harbor waterfall outdoor outdoors snow snowy car train ship boat".split()
+    ["landscape", "house", "cottage", "cabin", "barn", "castle", "city", "skyline", "street", "village", "town", "mountain", "mountains", "hill", "hills", "forest", "woods", "jungle", "garden", "park", "meadow", "field", "lake", "river", "sea", "ocean", "beach", "desert", "sky", "sun", "moon", "clouds", "tree", "trees", "bridge", "road", "valley", "island", "church", "tower", "lighthouse", "harbour", "harbor", "waterfall", "outdoor", "outdoors", "snow", "snowy", "car", "train", "ship", "boat"]
 )
 """Words of pictures that have a sky."""

@@ -17,6 +17,8 @@ def scene_from_lines(lines: Plane, look: Look) -> Scene:
         look: The brief.
     """
     fine = segment(lines)
+    if not int(fine.max()):
+        return _empty(lines, look)
     shape = shapes(fine, lines)
     group = grouped(fine, shape)
     found = colouring.coloured(shape, group, look)
@@ -44,6 +46,14 @@ def scene_from_lines(lines: Plane, look: Look) -> Scene:
     )
 
 
+def _empty(lines: Plane, look: Look) -> Scene:
+    """A map without lines, or all line: a picture of the mood."""
+    height, width = lines.shape
+    nothing = np.zeros((height, width), dtype=np.float32)
+    field = (scenery.wide if look.setting == "indoor" else scenery.vista)(look, height, width)
+    return Scene(field, nothing, nothing.copy(), nothing.copy(), nothing.copy(), nothing.copy())
+
+
 def _set(colour: Field, where: Places, look: Look) -> tuple[Field, Plane, float]:
     """Put sky, ground and backdrop behind the things; also what shines in the sky, and the horizon."""
     height, width = where.sky.shape
@@ -67,4 +77,3 @@ def _distance(where: Places, horizon: float) -> Plane:
     y, _ = grid(*where.sky.shape)
     depth = np.clip(1 - (y - horizon) / max(1 - horizon, 0.1) * 1.6, 0, 1)
     return plane(depth * where.ground)
-

@@ -4,7 +4,21 @@ import cv2
 import numpy as np
 
 from controlnet_mcp.providers.draft import scenery
-from controlnet_mcp.providers.draft.canvas import Field, Mask, Plane, blend, blurred, gradients, grid, luminance, plane, resized, smoothstep, stream, warped
+from controlnet_mcp.providers.draft.canvas import (
+    Field,
+    Mask,
+    Plane,
+    blend,
+    blurred,
+    gradients,
+    grid,
+    luminance,
+    plane,
+    resized,
+    smoothstep,
+    stream,
+    warped,
+)
 from controlnet_mcp.providers.draft.lexicon import Look
 from controlnet_mcp.providers.draft.palette import BLACK, Colour, mix, shifted, to_oklch
 from controlnet_mcp.providers.draft.scene import Scene
@@ -21,7 +35,9 @@ def guided(field: Field, guide: Plane, radius: int, evenness: float) -> Field:
     mean = plane(cv2.blur(guide, size))
     variance = plane(cv2.blur(guide * guide, size)) - mean * mean
     middle = plane(cv2.blur(field, size))
-    slope = plane(cv2.blur(field * guide[..., None], size) - middle * mean[..., None]) / (variance + evenness)[..., None]
+    slope = (
+        plane(cv2.blur(field * guide[..., None], size) - middle * mean[..., None]) / (variance + evenness)[..., None]
+    )
     offset = middle - slope * mean[..., None]
     return plane(cv2.blur(plane(slope), size) * guide[..., None] + cv2.blur(plane(offset), size))
 
@@ -43,7 +59,12 @@ def graded(field: Field, look: Look) -> Field:
     strength = 0.14 if look.theme.name in _DEFAULT_NAMES and not look.named else 0.42
     tone = luminance(field)
     middle = look.named[0] if look.named else mix(look.accents[0], look.accents[1], 0.35)
-    stops: list[Colour] = [mix(look.theme.shade, BLACK, 0.45), shifted(mix(middle, look.theme.shade, 0.35), -0.05), mix(middle, look.theme.sky[1], 0.45), look.theme.light]
+    stops: list[Colour] = [
+        mix(look.theme.shade, BLACK, 0.45),
+        shifted(mix(middle, look.theme.shade, 0.35), -0.05),
+        mix(middle, look.theme.sky[1], 0.45),
+        look.theme.light,
+    ]
     ramp = np.stack([np.interp(tone, [0.0, 0.35, 0.7, 1.0], [s[c] for s in stops]) for c in range(3)], axis=-1)
     toned = plane(ramp * (tone / np.maximum(luminance(plane(ramp)), 0.02))[..., None])
     if look.theme.name == "monochrome":
@@ -91,7 +112,9 @@ def tinted(field: Field, look: Look) -> Scene:
     chroma = _chroma(plane(soft), look)
     lab_tone = plane(cv2.cvtColor(plane(tone[..., None].repeat(3, axis=2)), cv2.COLOR_RGB2Lab))[..., 0]
     strength = smoothstep(tone, 0.02, 0.3) * (1 - 0.75 * smoothstep(tone, 0.82, 1.0))
-    spread = guided(plane(np.dstack([chroma, chroma[..., :1]]) / 100), tone, max(min(height, width) // 40, 2), 0.004) * 100
+    spread = (
+        guided(plane(np.dstack([chroma, chroma[..., :1]]) / 100), tone, max(min(height, width) // 40, 2), 0.004) * 100
+    )
     lab = plane(np.dstack([lab_tone, spread[..., 0] * strength, spread[..., 1] * strength]))
     colour = plane(np.clip(cv2.cvtColor(lab, cv2.COLOR_Lab2RGB), 0, 1))
     scene = restyled(field, look, "gray")
@@ -150,8 +173,16 @@ def hidden(field: Field, look: Look) -> Scene:
     land, clumps = fbm(height, width, rng, side / 4, 5, stretch=1.5), fbm(height, width, rng, side / 26, 5)
     value = plane(np.clip(0.06 + 0.6 * pattern + 0.3 * (land - 0.5) + 0.7 * (clumps - 0.5) + 0.12, 0, 1))
     theme = look.theme
-    stops = [mix(theme.shade, BLACK, 0.3), shifted(theme.foliage, -0.12), look.accents[0], mix(look.accents[1], theme.sky[1], 0.4), mix(theme.sky[1], theme.light, 0.5)]
-    ramp = plane(np.stack([np.interp(value, [0, 0.25, 0.5, 0.75, 1], [s[c] for s in stops]) for c in range(3)], axis=-1))
+    stops = [
+        mix(theme.shade, BLACK, 0.3),
+        shifted(theme.foliage, -0.12),
+        look.accents[0],
+        mix(look.accents[1], theme.sky[1], 0.4),
+        mix(theme.sky[1], theme.light, 0.5),
+    ]
+    ramp = plane(
+        np.stack([np.interp(value, [0, 0.25, 0.5, 0.75, 1], [s[c] for s in stops]) for c in range(3)], axis=-1)
+    )
     lightness = luminance(ramp)
     colour = plane(np.clip(ramp * ((0.25 + 0.75 * value) / np.maximum(lightness, 0.05))[..., None] ** 0.6, 0, 1))
     y, _ = grid(height, width)
@@ -178,6 +209,8 @@ def filled(field: Field, hole: Mask, look: Look) -> Field:
         spread = plane(np.where(weight[..., None] > 1e-3, level / np.maximum(weight, 1e-3)[..., None], spread))
     height, width = hole.shape
     idea = fbm(height, width, stream(look.key, "idea"), max(min(height, width) / 5, 8), 4)
-    accent = blend(plane(np.broadcast_to(plane(look.accents[0]), field.shape)), look.accents[1], smoothstep(idea, 0.35, 0.65))
+    accent = blend(
+        plane(np.broadcast_to(plane(look.accents[0]), field.shape)), look.accents[1], smoothstep(idea, 0.35, 0.65)
+    )
     fresh = blend(spread, accent, plane(smoothstep(idea, 0.3, 0.7) * 0.5 + 0.15))
     return plane(np.where(hole[..., None], fresh, field))

@@ -86,4 +86,3 @@ def _feathered(mask: Rgb, width: int, height: int) -> Plane:
     seam = max(min(width, height) / 40, 2.0)
     reach = distance(np.asarray(inside, dtype=np.bool_))
     return plane(np.clip(reach / seam, 0, 1) * inside)
-

@@ -103,3 +103,20 @@ def wide(look: Look, height: int, width: int) -> Field:
     y, _ = grid(height, width)
     edge = (fbm(height, width, stream(look.key, "horizon"), max(width / 3, 8), 3) - 0.5) * 0.2
     return blend(above, below, smoothstep(plane(y + edge), 0.52, 0.8))
+
+
+def vista(look: Look, height: int, width: int) -> Field:
+    """For an empty map: ridges one behind the other under the sky, paler the farther."""
+    field, _ = sky(look, height, width, 0.6)
+    below = ground(look, height, width, 0.55)
+    rng = stream(look.key, "ridges")
+    y, _ = grid(height, width)
+    rough = fbm(height, width, rng, max(height / 30, 4), 4)
+    for level, base in enumerate((0.5, 0.6, 0.72, 0.86)):
+        line = fbm(1, width, rng, max(width / (2.2 + level), 8), 6 - level)
+        top = plane(base - (line - 0.5) * (0.34 - 0.05 * level))
+        near = level / 3
+        hue = mix(mix(look.theme.foliage, look.theme.ground[1], 0.4), look.theme.sky[1], 0.68 * (1 - near))
+        paint = blend(plane(below * 0.35 + plane(hue) * 0.65), look.theme.shade, plane((rough - 0.4) * 0.3 * near))
+        field = blend(field, paint, smoothstep(plane(y - top), -0.004, 0.004))
+    return field

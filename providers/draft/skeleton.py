@@ -8,9 +8,7 @@ import numpy.typing as npt
 
 from controlnet_mcp.providers.draft.canvas import Mask, Rgb
 
-PARTS = (
-    "shoulder shoulder upper-arm forearm upper-arm forearm flank thigh shin flank thigh shin neck face face face face"
-).split()
+PARTS = ["shoulder", "shoulder", "upper-arm", "forearm", "upper-arm", "forearm", "flank", "thigh", "shin", "flank", "thigh", "shin", "neck", "face", "face", "face", "face"]
 """What each of the 17 limbs is, in OpenPose's drawing order: limb `i` has hue 20 degrees times `i`."""
 
 _HUES = 18
@@ -77,7 +75,7 @@ def _limb(part: int, spots: npt.NDArray[np.int64]) -> Limb | None:
 def _longest_first(found: list[Limb]) -> list[Limb]:
     """Drop scraps: pieces of a hue that are far shorter than its longest limb."""
     longest = {part: max((limb.length for limb in found if limb.part == part), default=0.0) for part in range(_HUES)}
-    return [limb for limb in found if limb.length > 0.22 * longest[limb.part]]  # noqa: PLR2004
+    return [limb for limb in found if limb.length > 0.22 * longest[limb.part]]
 
 
 def people(found: list[Limb]) -> list[list[Limb]]:

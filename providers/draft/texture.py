@@ -6,7 +6,9 @@ import numpy as np
 from controlnet_mcp.providers.draft.canvas import Plane, blurred, gradients, plane, resized, stream, warped
 
 
-def fbm(height: int, width: int, rng: np.random.Generator, cell: float, octaves: int = 4, stretch: float = 1.0) -> Plane:
+def fbm(
+    height: int, width: int, rng: np.random.Generator, cell: float, octaves: int = 4, stretch: float = 1.0
+) -> Plane:
     """Fractal noise, 0 to 1 with mean near 0.5.
 
     Args:

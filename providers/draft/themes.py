@@ -165,10 +165,18 @@ THEMES: dict[str, Theme] = {word: theme for theme in _NAMED for word in theme.wo
 """Prompt word to theme."""
 
 DEFAULTS: tuple[Theme, ...] = (
-    _theme("daylight", "", "7db8e0 eef4ea b4cd86 7da058 cf5f45 e8b04f 4f83b0 efe2c6 7a5a8a 5f9a4a fff6dc 44508a", "clouds"),
-    _theme("meadow", "", "a7d3e4 f8f2dc c3d17a 86a84c d9634f f0c35a 5a9a8a f3e7cf 8a6fa0 6fa046 fff8dc 4a5a86", "clouds"),
+    _theme(
+        "daylight", "", "7db8e0 eef4ea b4cd86 7da058 cf5f45 e8b04f 4f83b0 efe2c6 7a5a8a 5f9a4a fff6dc 44508a", "clouds"
+    ),
+    _theme(
+        "meadow", "", "a7d3e4 f8f2dc c3d17a 86a84c d9634f f0c35a 5a9a8a f3e7cf 8a6fa0 6fa046 fff8dc 4a5a86", "clouds"
+    ),
     _theme("terracotta", "", "a9cbd0 f8e9d2 dcb98c b9865a c4623f e3a857 3f7f84 f0dcc0 8a4f4a 7a8f4f fff0d6 5a3f66"),
-    _theme("coastal", "", "8cc8e0 f4f3e8 d8dfb8 9fb98a e2725b f2c879 2f7f9a f6ecd8 5a6fa0 6fa37a fffaea 3f5588", "clouds"),
-    _theme("orchard", "", "b4d4ea fbeee4 cddb92 94b35f d4574e f2a65a 6f9a5a f8e3c8 6a5f9a 6a9a44 fff5e0 50488a", "clouds"),
+    _theme(
+        "coastal", "", "8cc8e0 f4f3e8 d8dfb8 9fb98a e2725b f2c879 2f7f9a f6ecd8 5a6fa0 6fa37a fffaea 3f5588", "clouds"
+    ),
+    _theme(
+        "orchard", "", "b4d4ea fbeee4 cddb92 94b35f d4574e f2a65a 6f9a5a f8e3c8 6a5f9a 6a9a44 fff5e0 50488a", "clouds"
+    ),
 )
 """What a prompt without a mood gets, chosen by prompt and seed."""

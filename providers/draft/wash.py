@@ -55,7 +55,7 @@ def _stacked(look: Look, there: Plane) -> Field:
 
 def _stops(look: Look) -> tuple[list[float], list[Colour]]:
     """Where along the subject each colour is at its purest, 0 top to 1 bottom."""
-    things: list[Material] = sorted((m for m in look.materials if m.place != "ground"), key=lambda m: m.rise)
+    things: list[Material] = sorted((m for m in look.materials if m.place == "thing"), key=lambda m: m.rise)
     if look.named:
         family = [*look.named, shifted(look.named[0], -0.1), mix(look.named[0], look.theme.light, 0.5)]
     elif things:

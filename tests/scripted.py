@@ -1,0 +1,240 @@
+"""A provider that answers by a script, a clock that tests turn, and the job layer on top of both.
+
+The provider's other end is an `httpx2.MockTransport`: requests and replies take the way of a paid provider's.
+"""
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeAlias
+
+import httpx2
+from pydantic import BaseModel
+
+from controlnet_mcp.images.blobs import BlobStore
+from controlnet_mcp.images.modalities import MODALITIES
+from controlnet_mcp.jobs.database import Database
+from controlnet_mcp.jobs.drive import Driver
+from controlnet_mcp.jobs.leases import Lease, Leases
+from controlnet_mcp.jobs.record import JobRecord
+from controlnet_mcp.jobs.store import JobStore
+from controlnet_mcp.jobs.writer import JobWriter
+from controlnet_mcp.providers.base import Provider, Uploaded
+from controlnet_mcp.providers.body import PictureSource
+from controlnet_mcp.providers.capabilities import Capabilities, Deduplication, Support
+from controlnet_mcp.providers.replies import failure
+from controlnet_mcp.providers.runner import ProviderRunner, open_runner
+from controlnet_mcp.providers.values import (
+    Control,
+    Frozen,
+    GenerationRequest,
+    Output,
+    Phase,
+    RemoteTask,
+    Report,
+    Submission,
+)
+from controlnet_mcp.providers.wire import HttpCall, HttpReply, Steps
+
+URL = "https://scripted.example"
+PICTURE_URL = f"{URL}/results/1.png"
+PRINCIPAL = "tester"
+LEASE_SECONDS = 30.0
+Answer: TypeAlias = httpx2.Response | httpx2.RequestError
+"""What the scripted service does with a request: reply, or break the connection."""
+
+
+def says(phase: Phase, status: int = 200, **more: object) -> httpx2.Response:
+    """A reply that tells how the task stands."""
+    return httpx2.Response(status, json={"id": "task-1", "phase": phase, **more})
+
+
+def broken(status: int, text: str = "no", **headers: str) -> httpx2.Response:
+    """A reply that is no success."""
+    return httpx2.Response(status, text=text, headers={name.replace("_", "-"): row for name, row in headers.items()})
+
+
+@dataclass(slots=True)
+class Clock:
+    """Seconds since the epoch, turned by hand."""
+
+    now: float = 1_800_000_000.0
+
+    def __call__(self) -> float:
+        """The time."""
+        return self.now
+
+
+@dataclass(slots=True)
+class Service:
+    """The other end: answers each kind of request in order, with the last answer again and again.
+
+    Attributes:
+        before: Called with every request, before it is answered.
+    """
+
+    submit: list[Answer] = field(default_factory=lambda: [says("queued", 201)])
+    poll: list[Answer] = field(default_factory=lambda: [says("succeeded", url=PICTURE_URL)])
+    cancel: list[Answer] = field(default_factory=lambda: [broken(204, "")])
+    download: list[Answer] = field(default_factory=list[Answer])
+    requests: list[httpx2.Request] = field(default_factory=list[httpx2.Request])
+    before: Callable[[httpx2.Request], None] = lambda _request: None
+
+    def count(self, method: str, path: str) -> int:
+        """How many requests of a kind came."""
+        return sum(row.method == method and row.url.path.startswith(path) for row in self.requests)
+
+    def answer(self, request: httpx2.Request) -> httpx2.Response:
+        """Answer one request."""
+        self.requests.append(request)
+        self.before(request)
+        match request.method, request.url.path.split("/")[1]:
+            case "POST", "jobs":
+                script = self.submit
+            case "DELETE", "jobs":
+                script = self.cancel
+            case "GET", "jobs":
+                script = self.poll
+            case _:
+                script = self.download
+        answer = script.pop(0) if len(script) > 1 else script[0]
+        if isinstance(answer, httpx2.RequestError):
+            raise answer
+        return httpx2.Response(answer.status_code, headers=answer.headers, content=answer.content)
+
+
+class _Told(BaseModel):
+    id: str
+    phase: Phase
+    url: str | None = None
+    progress: float | None = None
+    eta: float | None = None
+
+
+class ScriptedProvider(Provider):
+    """Speaks to a `Service`."""
+
+    name: str = "scripted"
+    base_url: str = URL
+    options: type[Frozen] = Frozen
+
+    def __init__(self, deduplication: Deduplication, *, cancels: bool) -> None:
+        """Take what differs between providers."""
+        modalities = {name: Support(native=name, takes="either") for name in MODALITIES}
+        self.capabilities = Capabilities(modalities=modalities, deduplication=deduplication, cancels=cancels)
+
+    def build(self, request: GenerationRequest, reference: str, uploaded: Uploaded) -> HttpCall:  # noqa: ARG002  # none
+        """Send prompt and reference."""
+        body: dict[str, str] = {"prompt": request.prompt, "reference": reference}
+        return HttpCall("POST", f"{URL}/jobs", json={**body}, submits=True)
+
+    def read(self, reply: HttpReply) -> Submission:
+        """Take 201 for an acceptance."""
+        if reply.status != 201:
+            raise failure(reply)
+        told = reply.read(_Told)
+        return Submission(task=RemoteTask(remote_id=told.id), report=_report(told))
+
+    def poll(self, task: RemoteTask) -> Steps[Report]:
+        """Ask how a task stands."""
+        reply = yield HttpCall("GET", f"{URL}/jobs/{task.remote_id}")
+        if reply.status != 200:
+            raise failure(reply)
+        return _report(reply.read(_Told))
+
+    def cancel(self, task: RemoteTask) -> Steps[bool]:
+        """Ask to stop; 409 means that it is too late."""
+        reply = yield HttpCall("DELETE", f"{URL}/jobs/{task.remote_id}")
+        if reply.status not in {204, 409}:
+            raise failure(reply)
+        return reply.status == 204
+
+
+def _report(told: _Told) -> Report:
+    outputs = (Output(url=told.url),) if told.url else ()
+    return Report(phase=told.phase, progress=told.progress, eta_seconds=told.eta, outputs=outputs)
+
+
+@dataclass(frozen=True, slots=True)
+class Workshop:
+    """One process's share of the job layer, driven step by step by the test."""
+
+    service: Service
+    clock: Clock
+    store: JobStore
+    leases: Leases
+    driver: Driver
+    sender: ProviderRunner
+    provider: ScriptedProvider
+    blobs: BlobStore
+
+    async def add(self, job_id: str = "job_1", deadline_seconds: float = 600, **changes: object) -> JobRecord:
+        """Keep a new job."""
+        now = self.clock()
+        job = JobRecord(
+            job_id=job_id,
+            principal=PRINCIPAL,
+            provider=self.provider.name,
+            state="new",
+            request=GenerationRequest(
+                prompt="a house", controls=(Control(modality="canny"),), width=64, height=64, seed=1
+            ),
+            reference="reference-1",
+            created_at=now,
+            updated_at=now,
+            deadline_at=now + deadline_seconds,
+        ).model_copy(update=changes)
+        return await self.store.add(job, request_key=None, fingerprint=job_id)
+
+    async def read(self, job_id: str = "job_1") -> JobRecord:
+        """The job as it is written down."""
+        return await self.store.get(job_id, PRINCIPAL)
+
+    async def claim(self, owner: str = "one", job_id: str = "job_1") -> tuple[JobRecord, Lease] | None:
+        """Try to take a job."""
+        return await self.leases.claim(job_id, owner, LEASE_SECONDS)
+
+    async def step(self, owner: str = "one", job_id: str = "job_1") -> JobRecord:
+        """Take a job, let the clock reach the time of its next step, take the step, and give the job back."""
+        claimed = await self.claim(owner, job_id)
+        assert claimed is not None, "another process holds the job"
+        job, lease = claimed
+        self.clock.now = max(self.clock.now, job.wake_at)
+        after = await self.driver.step(job, lease)
+        await self.leases.release(lease)
+        return after
+
+    async def steps(self, most: int = 50) -> JobRecord:
+        """Take steps until the job ends."""
+        for _ in range(most):
+            job = await self.step()
+            if job.ended:
+                return job
+        raise AssertionError(f"the job did not end in {most} steps")
+
+
+async def _no_fetch(url: str) -> bytes:
+    raise AssertionError(f"nothing may be fetched from {url}")
+
+
+@asynccontextmanager
+async def open_workshop(
+    folder: Path,
+    service: Service,
+    *,
+    clock: Clock | None = None,
+    deduplication: Deduplication = "none",
+    cancels: bool = True,
+) -> AsyncGenerator[Workshop]:
+    """Open the job layer of one process on a data folder; several on one folder are several processes."""
+    clock = clock or Clock()
+    blobs = BlobStore(folder / "pictures")
+    database = Database(folder / "jobs.sqlite3")
+    provider = ScriptedProvider(deduplication, cancels=cancels)
+    transports = {provider.name: httpx2.MockTransport(service.answer)}
+    async with open_runner(PictureSource(blobs), _no_fetch, transports) as sender:
+        leases = Leases(database, clock)
+        driver = Driver(JobWriter(leases, clock), lambda _name: provider, sender, blobs)
+        yield Workshop(service, clock, JobStore(database), leases, driver, sender, provider, blobs)
+    database.close()

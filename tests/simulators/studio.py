@@ -81,7 +81,8 @@ def paint(control: Rgb, width: int, height: int, seed: int) -> Rgb:
     ground = (tint[0] * (1 - rows) + tint[1] * rows) * np.ones((1, width, 1), dtype=np.float32)
     map_there = cv2.resize(control, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
     painted = ground * (1 - 0.7 * map_there) + 0.95 * map_there
-    return np.clip(painted * 255, 0, 255).astype(np.uint8)
+    levels: Rgb = np.clip(painted * 255, 0, 255).astype(np.uint8)
+    return levels
 
 
 def as_file(rgb: Rgb, kind: str = "PNG") -> bytes:

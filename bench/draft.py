@@ -1,7 +1,7 @@
-"""How long the draft engine takes and how well it keeps lines: processor seconds by size, edge recall beside chance.
+"""How long the draft engine takes (processor seconds) and how well it keeps lines (edge recall beside chance).
 
-Recall is the share of the control's own Canny edge pixels (100/200) that have an edge of the result (Canny 60/150 of its
-grey) within 2 px. Chance is the same for a control moved by 23 and 17 px. Run: `python -m bench.draft`.
+Recall is the share of the control's own Canny edge pixels (100/200) that have an edge of the result (Canny 60/150 of
+its grey) within 2 px. Chance is the same for a control moved by 23 and 17 px. Run: `python -m bench.draft`.
 """
 
 import time
@@ -18,8 +18,9 @@ from tests.drawings import house
 from tests.recall import chance_of, recall_of
 
 
-def canny_of(photo: Rgb, size: int = 512) -> Rgb:
-    """Canny map of the middle square of a photo."""
+def canny_of(name: str, size: int = 512) -> Rgb:
+    """Canny map of the middle square of one of scikit-image's photos."""
+    photo: Rgb = np.asarray(getattr(data, name)(), dtype=np.uint8)
     side = min(photo.shape[:2])
     top, left = (photo.shape[0] - side) // 2, (photo.shape[1] - side) // 2
     square = cv2.resize(photo[top : top + side, left : left + side], (size, size), interpolation=cv2.INTER_AREA)
@@ -45,7 +46,7 @@ def times() -> None:
 
 def recalls() -> None:
     """Print recall and chance for each medium and drawing."""
-    drawings = {"house": house(512), "coffee": canny_of(data.coffee()), "astronaut": canny_of(data.astronaut())}
+    drawings = {"house": house(512), "coffee": canny_of("coffee"), "astronaut": canny_of("astronaut")}
     print("medium        " + "  ".join(f"{name:>16}" for name in drawings) + "   (recall, chance)")
     for medium in MEDIA:
         cells: list[str] = []

@@ -5,6 +5,7 @@ All are uint8 of shape (size, size, 3).
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TypeAlias
 
 import cv2
@@ -17,29 +18,15 @@ Point: TypeAlias = tuple[float, float]
 
 INK = (38, 34, 40)
 LIMBS = (
-    (1, 2),
-    (1, 5),
-    (2, 3),
-    (3, 4),
-    (5, 6),
-    (6, 7),
-    (1, 8),
-    (8, 9),
-    (9, 10),
-    (1, 11),
-    (11, 12),
-    (12, 13),
-    (1, 0),
-    (0, 14),
-    (14, 16),
-    (0, 15),
-    (15, 17),
+    *((1, 2), (1, 5), (2, 3), (3, 4), (5, 6), (6, 7), (1, 8), (8, 9), (9, 10)),
+    *((1, 11), (11, 12), (12, 13), (1, 0), (0, 14), (14, 16), (0, 15), (15, 17)),
 )
 """Pairs of OpenPose key points (18-point body, counted from 0) that limbs join, in colour order."""
 JOINTS: tuple[Point, ...] = (
-    (0.50, 0.17), (0.50, 0.27), (0.42, 0.28), (0.34, 0.38), (0.27, 0.29), (0.58, 0.28), (0.65, 0.40), (0.70, 0.52), (0.45, 0.54),
-    (0.41, 0.73), (0.40, 0.92), (0.55, 0.54), (0.60, 0.72), (0.66, 0.90), (0.48, 0.15), (0.52, 0.15), (0.455, 0.16), (0.545, 0.16),
-)  # fmt: skip
+    *((0.50, 0.17), (0.50, 0.27), (0.42, 0.28), (0.34, 0.38), (0.27, 0.29), (0.58, 0.28), (0.65, 0.40), (0.70, 0.52)),
+    *((0.45, 0.54), (0.41, 0.73), (0.40, 0.92), (0.55, 0.54), (0.60, 0.72), (0.66, 0.90)),
+    *((0.48, 0.15), (0.52, 0.15), (0.455, 0.16), (0.545, 0.16)),
+)
 """A waving figure as 18 OpenPose key points."""
 
 
@@ -60,7 +47,7 @@ def stroke(page: Rgb, points: Sequence[Point], *, closed: bool = False) -> None:
     size = page.shape[0]
     corners = [*points, points[0]] if closed else list(points)
     path: list[tuple[float, float]] = []
-    for (x0, y0), (x1, y1) in zip(corners, corners[1:], strict=False):
+    for (x0, y0), (x1, y1) in pairwise(corners):
         steps = max(int(math.hypot(x1 - x0, y1 - y0) * 60), 2)
         for step in range(steps + 1):
             share = step / steps
@@ -204,8 +191,8 @@ def normal_map(size: int) -> Rgb:
     nx, ny = (x - 0.5) / 0.32, (0.5 - y) / 0.32
     inside = nx**2 + ny**2 < 1
     nz = np.sqrt(np.maximum(1 - nx**2 - ny**2, 0))
-    flat = np.zeros_like(nx)
-    normal = np.stack([np.where(inside, nx, flat), np.where(inside, ny, flat), np.where(inside, nz, flat + 1)], axis=2)
+    normal = np.zeros((size, size, 3), dtype=np.float32)
+    normal[..., 0], normal[..., 1], normal[..., 2] = nx * inside, ny * inside, np.where(inside, nz, 1)
     return np.asarray(np.clip(normal * 127.5 + 127.5, 0, 255), dtype=np.uint8)
 
 

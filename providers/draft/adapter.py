@@ -33,7 +33,7 @@ class DraftOptions(Frozen):
     simulate: (
         Literal["queued", "progress", "moderated", "payment_required", "rate_limited", "failed", "timed_out"] | None
     ) = None
-    seconds: float = Field(3.0, ge=0, le=3600)
+    seconds: float = Field(default=3.0, ge=0, le=3600)
     mark: bool = True
 
 

@@ -4,11 +4,15 @@ Painting happens on float32 planes and colour fields of values 0 to 1; 8 bits on
 """
 
 import hashlib
+import math
+from collections.abc import Sequence
 from typing import TypeAlias
 
 import cv2
 import numpy as np
 import numpy.typing as npt
+
+from controlnet_mcp.providers.draft.palette import Colour
 
 Rgb: TypeAlias = npt.NDArray[np.uint8]
 """A picture: (height, width, 3), 8 bits, red first."""
@@ -55,13 +59,19 @@ def _choose(shape: tuple[int, ...], width: int, height: int, larger: int) -> int
 
 
 def blurred(values: Plane, sigma: float) -> Plane:
-    """Gaussian blur; a wide one is done on a smaller copy, which nobody can tell."""
+    """Gaussian blur; a wide one goes down and up an image pyramid, whose slopes stay smooth too."""
     height, width = values.shape[:2]
-    factor = int(min(sigma / 3, min(height, width) / 8))
-    if factor < 2:  # noqa: PLR2004  # no smaller copy to work on
-        return plane(cv2.GaussianBlur(values, (0, 0), max(sigma, 0.3)))
-    small = resized(values, max(width // factor, 1), max(height // factor, 1))
-    return resized(plane(cv2.GaussianBlur(small, (0, 0), sigma / factor)), width, height)
+    levels = max(int(math.log2(max(min(sigma / 2.5, min(height, width) / 16), 1.0))), 0)
+    small, sizes = values, list[tuple[int, int]]()
+    for _ in range(levels):
+        sizes.append((int(small.shape[1]), int(small.shape[0])))
+        small = plane(cv2.pyrDown(small))
+    # Each way adds a variance of 1 at every level, in the pixels of that level.
+    left = math.sqrt(max(sigma**2 - 2 * (4**levels - 1) / 3, 0.09)) / 2**levels
+    small = plane(cv2.GaussianBlur(small, (0, 0), max(left, 0.3)))
+    for size in reversed(sizes):
+        small = plane(cv2.pyrUp(small, dstsize=size))
+    return small
 
 
 def smoothstep(values: Plane, low: float, high: float) -> Plane:
@@ -75,10 +85,11 @@ def luminance(field: Field) -> Plane:
     return plane(cv2.cvtColor(field, cv2.COLOR_RGB2GRAY))
 
 
-def blend(first: Field, second: npt.ArrayLike, share: Plane | float) -> Field:
-    """From the first colour field to a second field or one colour by a share of 0 to 1."""
-    weight = share[..., None] if isinstance(share, np.ndarray) else share
-    return plane(first + (plane(second) - first) * weight)
+def blend(first: npt.ArrayLike, second: npt.ArrayLike, share: Plane | float) -> Field:
+    """From a first field or colour to a second by a share of 0 to 1 (a plane of shares if both are colours)."""
+    weight = share[..., None] if isinstance(share, np.ndarray) else np.float32(share)
+    start = plane(first)
+    return plane(start + (plane(second) - start) * weight)
 
 
 def gradients(values: Plane) -> tuple[Plane, Plane]:
@@ -116,3 +127,43 @@ def warped(values: Plane, dx: Plane, dy: Plane) -> Plane:
     x = plane(np.arange(width, dtype=np.float32)[None, :] + dx)
     y = plane(np.arange(height, dtype=np.float32)[:, None] + dy)
     return plane(cv2.remap(values, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT))
+
+
+def pieces(mask: Mask, *, diagonal: bool = True) -> tuple[int, Labels, Labels]:
+    """Connected pieces of a mask.
+
+    Args:
+        mask: Where to look.
+        diagonal: Whether pixels that touch at a corner only are connected.
+
+    Returns:
+        Number of pieces with the background, the piece of each pixel (0 is background), and a table with one row for
+        each piece: left, top, width, height, area.
+    """
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8 if diagonal else 4)
+    return int(count), np.asarray(labels, dtype=np.int32), np.asarray(stats, dtype=np.int32)
+
+
+def spread(labels: Labels, unknown: Mask) -> Labels:
+    """Give every unknown pixel the label of the known pixel nearest to it."""
+    _, found = cv2.distanceTransformWithLabels(unknown.astype(np.uint8), cv2.DIST_L2, 3, labelType=cv2.DIST_LABEL_PIXEL)
+    nearest: Labels = np.asarray(found, dtype=np.int32)
+    owner = np.zeros(int(nearest.max()) + 1, dtype=np.int32)
+    owner[nearest[~unknown]] = labels[~unknown]
+    return np.asarray(owner[nearest], dtype=np.int32)
+
+
+def along(share: Plane, stops: Sequence[Colour], at: Sequence[float] | None = None) -> Field:
+    """Colours along a plane of values.
+
+    Args:
+        share: Values, usually 0 to 1.
+        stops: Colours to pass through.
+        at: Value of each stop; evenly from 0 to 1 if left out.
+    """
+    where = np.linspace(0, 1, len(stops)) if at is None else np.asarray(at)
+    table = np.asarray(stops, dtype=np.float64)
+    result = np.empty((*share.shape, 3), dtype=np.float32)
+    for channel in range(3):
+        result[..., channel] = np.interp(share, where, table[:, channel])
+    return result

@@ -44,8 +44,8 @@ _TABLE = """
 255 102 0 hill 8fa86a rock          0 82 255 palm - leaf                173 255 0 boat b5703f soft
 255 184 184 tower c9b595 flat       255 0 20 truck cfd2d6 soft          255 0 245 bus d9a23a soft
 """
-"""Red, green, blue, class, colour (`-`: from the mood), kind of surface. Colours of the classes: the ADE20K palette that
-MMSegmentation and the reference ControlNet annotators use (150 classes; the common ones are here)."""
+"""Red, green, blue, class, colour (`-`: from the mood), kind of surface. Colours of the classes: the ADE20K palette
+that MMSegmentation and the reference ControlNet annotators use (150 classes; the common ones are here)."""
 
 _NEAR = 40.0
 """Euclidean distance in RGB within which a pixel counts as a class."""
@@ -69,11 +69,6 @@ def _surfaces() -> tuple[_Surface, ...]:
 
 
 SURFACES = _surfaces()
-
-
-def known_share(rgb: Rgb) -> float:
-    """Share of a map's pixels that show a known class."""
-    return float((_classified(rgb) >= 0).mean())
 
 
 def _classified(rgb: Rgb) -> Labels:
@@ -106,13 +101,13 @@ def scene_from_classes(rgb: Rgb, look: Look) -> Scene:
     rows = np.flatnonzero((labels == _index("sky")).any(axis=1))
     horizon = float(np.clip(rows[-1] / height, 0.3, 0.9)) if rows.size else 0.5
     fields = _fields(look, height, width, horizon)
-    for index in np.unique(labels[labels >= 0]).tolist():
+    for index in [int(value) for value in np.unique(labels) if value >= 0]:
         surface, mask = SURFACES[index], labels == index
         field = fields.get(surface.kind)
         paint = field if field is not None and surface.colour is None else _flat(surface, look, height, width)
         colour = plane(np.where(mask[..., None], paint, colour))
         sky_mask[mask] = float(surface.kind == "sky")
-        glow[mask] = 0.8 if surface.kind == "shine" and look.theme.dim > 0.1 else 0.0
+        glow[mask] = 0.8 if surface.kind == "shine" and look.theme.lamps_lit else 0.0
         bumps[mask] = {"leaf": 1.0, "rock": 0.8, "soft": 0.15, "grass": 0.35}.get(surface.kind, 0.0)
     return _modelled(colour, labels, (sky_mask, glow, bumps), look, horizon)
 
@@ -134,14 +129,14 @@ def _fields(look: Look, height: int, width: int, horizon: float) -> dict[str, Fi
     leaf_noise = fbm(height, width, stream(look.key, "leaf"), max(height / 14, 4), 4)
     leaf = look.theme.foliage
     leaves = blend(
-        plane(np.broadcast_to(plane(shifted(leaf, -0.1)), (height, width, 3))),
+        shifted(leaf, -0.1),
         shifted(leaf, 0.1),
         smoothstep(leaf_noise, 0.3, 0.75),
     )
     ripple = fbm(height, width, stream(look.key, "ripple"), max(height / 18, 4), 3, stretch=7.0)
     water = mix(mix(look.theme.sky[0], (0.2, 0.5, 0.65), 0.5), look.theme.shade, 0.1)
     waves = blend(
-        plane(np.broadcast_to(plane(water), (height, width, 3))),
+        water,
         mix(look.theme.sky[1], (1.0, 1.0, 1.0), 0.2),
         plane(smoothstep(ripple, 0.48, 0.8) * (0.65 - 0.35 * y)),
     )
@@ -166,7 +161,8 @@ def _modelled(colour: Field, labels: Labels, planes: tuple[Plane, Plane, Plane],
     height, width = labels.shape
     rough = fbm(height, width, stream(look.key, "bump"), max(height / 16, 4), 4)
     solid = np.isin(labels, [i for i, s in enumerate(SURFACES) if s.kind in {"flat", "soft", "leaf", "shine"}])
-    relief = light.inflated(labels, np.asarray(solid | (bumps > 0.5), dtype=np.bool_)) * (0.35 + 0.65 * (bumps > 0.1))
+    relief = light.inflated(labels, np.asarray(solid | np.greater(bumps, 0.5), dtype=np.bool_))
+    relief = plane(relief * np.where(bumps > 0, 1, 0.35))
     shade = light.shaded(plane(relief + blurred(plane(rough * bumps), 1.0) * height / 16), look)
     shadow = light.cast(np.asarray(solid, dtype=np.bool_), look, height * 0.05)
     colour = blend(colour, look.theme.shade, plane(shadow * 0.4 * (1 - sky_mask)))
@@ -182,4 +178,5 @@ def border_lines(labels: Labels) -> Plane:
     edge = np.zeros(labels.shape, dtype=bool)
     edge[:, :-1] |= labels[:, :-1] != labels[:, 1:]
     edge[:-1] |= labels[:-1] != labels[1:]
-    return plane(np.clip(1.2 - 0.6 * distance(~edge), 0, 1))
+    soft = blurred(plane(np.clip(1.3 - 0.6 * distance(~edge), 0, 1)), 0.9)
+    return plane(np.clip(soft * 1.5, 0, 1))

@@ -1,5 +1,6 @@
 """Gives every region a role in the picture and a colour: one object, one hue."""
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -9,9 +10,9 @@ from controlnet_mcp.providers.draft.canvas import Field, Labels, Mask, blend, gr
 from controlnet_mcp.providers.draft.lexicon import Look
 from controlnet_mcp.providers.draft.objects import MATERIALS, Material
 from controlnet_mcp.providers.draft.palette import Colour, mix, shifted
-from controlnet_mcp.providers.draft.regions import Lookup, Shapes, Values
-from controlnet_mcp.providers.draft.roles import GROUND, PATH, SKY, THING, WIDE, alike, is_sun, parts, roles
+from controlnet_mcp.providers.draft.roles import GROUND, PATH, SKY, THING, WIDE, parts, roles, suns, twins, within
 from controlnet_mcp.providers.draft.scene import Places
+from controlnet_mcp.providers.draft.shapes import Lookup, Shapes, Values
 from controlnet_mcp.providers.draft.texture import fbm
 
 Paint = npt.NDArray[np.float64]
@@ -34,8 +35,14 @@ _FITTING = 0.3
 
 @dataclass(frozen=True, slots=True)
 class Coloured:
-    """The outcome of colouring, per fine region: role, colour, 1.0 where it shines by itself, whether it is a part,
-    and how sure the drawing is of it (0 to 1).
+    """The outcome of colouring, for each region.
+
+    Attributes:
+        role: What it is, from `roles`.
+        colour: Its colour.
+        glow: 1.0 where it shines by itself.
+        part: Whether it is a part of a larger thing.
+        sure: How sure the drawing is of it, 0 to 1.
     """
 
     role: Lookup
@@ -74,14 +81,18 @@ def _object_colours(shape: Shapes, role: Lookup, group: Lookup, look: Look) -> t
     glow = np.zeros(role.size)
     order = np.argsort(-shape.area, kind="stable").tolist()
     things = [i for i in order if role[i] == THING and group[i] == i]
-    for index in [i for i in things if is_sun(shape, i, look)][:1]:
+    sun = suns(shape, look)
+    for index in [i for i in things if sun[i]][:1]:
         found[index] = _sun(look)
         glow[index] = 1.0
         things.remove(index)
     matched = _matched(shape, things, _waiting(look))
+    flesh = next((m.colours for m in look.materials if m.name == "skin"), None)
     cursor = 0
     for index in things:
-        if index in matched:
+        if flesh and bool(within(shape.area, 0, 0.025)[index]):  # a neck, an ear, a hand
+            found[index] = flesh[1]
+        elif index in matched:
             found[index] = matched[index]
         else:
             found[index] = look.accents[cursor % len(look.accents)]
@@ -120,32 +131,33 @@ def _matched(shape: Shapes, things: list[int], waiting: list[Material]) -> dict[
             if index in matched or used.get(rank, 0) >= most or (most > 1 and cost >= _FITTING):
                 continue
             colours = waiting[rank].colours
-            for twin in [index, *(other for other in things if other not in matched and alike(shape, index, other))]:
-                matched[twin] = colours[(used.get(rank, 0) + (twin != index) * twin) % len(colours)]
+            same = twins(shape, index)
+            for twin in [index, *(other for other in things if other not in matched and same[other])]:
+                matched[twin] = colours[(used.get(rank, 0) + (twin if twin != index else 0)) % len(colours)]
             used[rank] = used.get(rank, 0) + 1
     return matched
 
 
 def _sun(look: Look) -> Colour:
-    return mix(look.theme.light, (1.0, 0.82, 0.35), 0.1 if look.theme.dim > 0.3 else 0.7)
+    return mix(look.theme.light, (1.0, 0.82, 0.35), 0.1 if look.theme.night else 0.7)
 
 
 def _misfit(material: Material, shape: Shapes, index: int) -> float:
     fill = _EXTENT.get(material.name, 0.8)
-    inner = material.place == "part" and (shape.area[index] > 0.05 or shape.touches[:, index].any())  # noqa: PLR2004
+    inside = bool(within(shape.area, 0, 0.12)[index]) and not bool(shape.touches[:, index].any())
     off = 1.2 * abs(material.rise - float(shape.y[index])) + 0.9 * abs(fill - float(shape.extent[index]))
-    return off + float(inner) - 0.1 * (material.place == "part")
+    return off if material.place == "thing" else off - 0.1 + float(not inside)
 
 
 def _part(index: int, shape: Shapes, role: Lookup, around: Colour, look: Look) -> tuple[Colour, bool]:
     """Colour of a part, and whether it shines; parts of like size and form get one colour, as windows do."""
     at = int(role[index])
-    if at in {SKY, WIDE} and is_sun(shape, index, look):
+    if at in {SKY, WIDE} and suns(shape, look)[index]:
         return _sun(look), True
-    kind = int(np.round(np.log(float(shape.area[index])) * 1.4)) + (7 if float(shape.extent[index]) < 0.84 else 0)
+    kind = round(math.log(float(shape.area[index])) * 1.4) + (0 if bool(within(shape.extent, 0.84, 2)[index]) else 7)
     choices = [m.colours[0] for m in look.materials if m.place == "part"]
     glassy = any(m.name == "glass" for m in look.materials)
-    if glassy and look.theme.dim > 0.1 and kind % 2 == 0 and float(shape.area[index]) < 0.01:
+    if glassy and look.theme.lamps_lit and kind % 2 == 0 and bool(within(shape.area, 0, 0.01)[index]):
         return (1.0, 0.84, 0.48), True
     choices += [m.colours[0] for m in look.materials if m.name in {"wood", "flower", "gold"}]
     choices += [shifted(around, 0.12, 1.1), *look.accents[:4], shifted(around, -0.14)]

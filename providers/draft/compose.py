@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from controlnet_mcp.images.modalities import MODALITIES, Structure
-from controlnet_mcp.providers.draft import classes, figure, inkwork, photo, relief
+from controlnet_mcp.providers.draft import bust, classes, figure, filters, inkwork, photo, relief, tint
 from controlnet_mcp.providers.draft.brief import Brief, Layer
 from controlnet_mcp.providers.draft.canvas import Plane, Rgb, plane, resized, resized_rgb
 from controlnet_mcp.providers.draft.lexicon import Look
@@ -72,11 +72,11 @@ def _pictured(layer: Layer, brief: Brief, look: Look, work: Size) -> Scene:
     if brief.mask is not None:
         hole = resized_rgb(brief.mask, *work).max(axis=2) > 127  # noqa: PLR2004  # half way
         if bool(hole.any()) and not bool(hole.all()):
-            field = photo.filled(field, np.asarray(hole, dtype=np.bool_), look)
+            field = filters.filled(field, np.asarray(hole, dtype=np.bool_), look)
     if layer.modality == "illusion":
         return photo.hidden(field, look)
     if layer.modality == "gray":
-        return photo.tinted(field, look)
+        return tint.tinted(field, look)
     return photo.restyled(field, look, layer.modality)
 
 
@@ -104,7 +104,7 @@ def _added(scene: Scene, layer: Layer, look: Look) -> Scene:
 
 def _peopled(scene: Scene, rgb: Rgb, look: Look) -> Scene:
     """Stand figures in a scene."""
-    labels, height = figure.bodies(rgb)
+    labels, height = bust.bodies(rgb)
     colour, shade, lines = figure.dressed(scene.colour, labels, height, look)
     there = plane(labels > 0)
     scene.colour, scene.shade = colour, plane(scene.shade * (1 - there) + shade)
@@ -124,8 +124,16 @@ def _at(scene: Scene, size: Size) -> Scene:
     """The scene at another size."""
     if scene.shade.shape == size[::-1]:
         return scene
-    parts = (scene.colour, scene.shade, scene.far, scene.sky, scene.glow, scene.lines)
-    return Scene(*(resized(part, *size) for part in parts), pictured=scene.pictured)
+    return Scene(
+        colour=resized(scene.colour, *size),
+        shade=resized(scene.shade, *size),
+        far=resized(scene.far, *size),
+        sky=resized(scene.sky, *size),
+        glow=resized(scene.glow, *size),
+        lines=resized(scene.lines, *size),
+        measured=scene.measured,
+        pictured=scene.pictured,
+    )
 
 
 def final_lines(brief: Brief, scene: Scene, strength: float) -> Plane:

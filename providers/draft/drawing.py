@@ -3,9 +3,9 @@
 from controlnet_mcp.images.blobs import BlobStore
 from controlnet_mcp.images.decode import decode
 from controlnet_mcp.images.maps.arrays import Rgb
-from controlnet_mcp.images.pictures import Limits
 from controlnet_mcp.providers.draft.render import Brief, Layer
 from controlnet_mcp.providers.draft.ticket import Ticket
+from controlnet_mcp.providers.runner import RESULT_LIMITS
 
 
 def brief_of(ticket: Ticket, index: int, blobs: BlobStore) -> Brief:
@@ -27,4 +27,4 @@ def brief_of(ticket: Ticket, index: int, blobs: BlobStore) -> Brief:
 
 
 def _pixels(name: str, blobs: BlobStore) -> Rgb:
-    return decode(blobs.get(name.removeprefix("blob:")), Limits())
+    return decode(blobs.get(name.removeprefix("blob:")), RESULT_LIMITS)

@@ -22,13 +22,14 @@ def finished(surface: Field, line_colour: Field, lines: Plane, grain: float, key
     below = resized_rgb(_bytes(surface), width, height)
     above = resized_rgb(_bytes(line_colour), width, height)
     noise = texture.tile(key, "grain")
-    across = np.arange(width) % noise.shape[1]
+    side = int(noise.shape[0])
+    across = np.arange(width, dtype=np.int64) % side
     result = np.empty((height, width, 3), dtype=np.uint8)
     for start in range(0, height, _BAND):
         rows = np.arange(start, min(start + _BAND, height))
         band = below[rows].astype(np.float32)
         band += (above[rows] - band) * lines[rows, :, None]
-        band += noise[np.ix_(rows % noise.shape[0], across)][..., None] * np.float32(grain * 255)
+        band += noise[np.ix_(rows % side, across)][..., None] * np.float32(grain * 255)
         result[rows] = np.clip(band + 0.5, 0, 255)
     return result
 

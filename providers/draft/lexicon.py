@@ -3,12 +3,14 @@
 import hashlib
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal, TypeAlias
 
 from controlnet_mcp.providers.draft.colours import COLOURS, SYNONYMS
+from controlnet_mcp.providers.draft.moods import accents_of, mood_of, plain_words, tinted, without
 from controlnet_mcp.providers.draft.objects import INDOOR, MATERIALS, OUTDOOR, THINGS, Material
-from controlnet_mcp.providers.draft.palette import Colour, from_hex, hue_apart, luminance, mix, shifted
+from controlnet_mcp.providers.draft.palette import Colour, from_hex, shifted
 from controlnet_mcp.providers.draft.themes import DEFAULTS, THEMES, Theme
 
 Setting: TypeAlias = Literal["indoor", "outdoor", "open"]
@@ -27,13 +29,13 @@ MEDIA: dict[str, str] = {
 """Media that the draft engine paints in, each with what it looks like."""
 
 _MEDIUM_WORDS: dict[str, str] = {
-    "illustration": "illustration gouache storybook children's-book childrens-book drawing artwork tempera",
+    "illustration": "illustration gouache storybook children's-book drawing artwork tempera",
     "watercolour": "watercolour watercolor aquarelle wash watercolours watercolors",
-    "oil": "oil oil-painting impressionist impressionism van-gogh monet impasto acrylic canvas painting painterly brushstrokes",
+    "oil": "oil impressionist impressionism van-gogh monet impasto acrylic canvas painting painterly brushstrokes",
     "ink": "ink sumi-e calligraphy engraving etching woodcut linocut hatching manga comic sumi lineart line-art",
     "pencil": "pencil crayon coloured-pencil colored-pencil chalk charcoal-drawing graphite sketchbook pastels",
     "neon": "neon glowing synthwave tron laser luminous blacklight",
-    "poster": "poster flat vector minimal minimalist screenprint screen-print pop-art logo cutout bauhaus risograph infographic",
+    "poster": "poster flat vector minimal minimalist screenprint screen-print pop-art logo cutout bauhaus risograph",
     "anime": "anime ghibli cel cel-shaded cartoon toon cel-shading shinkai disney pixar",
     "cinematic": (
         "cinematic photo photograph photography photorealistic realistic realism film movie 35mm dslr bokeh render "
@@ -49,7 +51,6 @@ _LIGHT_WORDS: dict[str, tuple[float, float]] = {
     "below": (0.0, 0.8),
     "backlit": (0.0, -0.8),
 }
-_HOURS = frozenset({"sunset", "night"})
 _DENIALS = frozenset({"no", "without", "not", "minus"})
 
 
@@ -78,26 +79,29 @@ class Look:
     key: bytes
 
 
+def _singular(word: str) -> str:
+    """A known thing's name without its plural ending; any other word as it is."""
+    if word in THINGS or word in THEMES or not word.endswith("s"):
+        return word
+    return next((stem for stem in (word[:-1], word.removesuffix("es")) if stem in THINGS), word)
+
+
 def words_of(text: str) -> list[str]:
-    """Lower-case words in order, plurals kept, with every pair also joined by a hyphen after its second word."""
-    plain = re.findall(r"[a-z0-9][a-z0-9'-]*", text.lower())
+    """Lower-case words in order, known things in the singular, every pair also joined by a hyphen after its second."""
+    plain: list[str] = re.findall(r"[a-z0-9][a-z0-9'-]*", text.lower())
     found: list[str] = []
     for index, word in enumerate(plain):
-        found.append(SYNONYMS.get(word, word))
+        found.append(SYNONYMS.get(word) or _singular(word))
         if index:
             found.append(f"{plain[index - 1]}-{word}")
     return found
 
 
-def _plain(words: Iterable[str]) -> list[str]:
-    return [word for word in words if "-" not in word]
-
-
 def _split(prompt: str, negative: str) -> tuple[list[str], frozenset[str]]:
     """Wanted words in order and unwanted words; `no snow` inside a prompt counts as unwanted."""
     wanted, unwanted = words_of(prompt), set(words_of(negative))
-    plain = _plain(wanted)
-    unwanted |= {word for before, word in zip(plain, plain[1:], strict=False) if before in _DENIALS}
+    plain = plain_words(wanted)
+    unwanted |= {word for before, word in pairwise(plain) if before in _DENIALS}
     banned = {THEMES[word].name for word in unwanted if word in THEMES}
     media = {_MEDIUM_OF[word] for word in unwanted if word in _MEDIUM_OF}
     kept = [
@@ -127,54 +131,19 @@ def _material(entry: str, tint: Colour | None) -> Material:
 
 
 def _materials(words: list[str], theme: Theme) -> tuple[Material, ...]:
-    """Materials of the named things; a colour word right before a thing dyes its first material."""
-    plain = _plain(words)
+    """Materials of the named things; a colour word right before a thing dyes its clothes or its first material."""
+    plain = plain_words(words)
     found: dict[tuple[str, Colour], Material] = {}
     for before, word in zip(["", *plain], plain, strict=False):
-        for rank, entry in enumerate(THINGS.get(word, ())):
-            tint = COLOURS.get(before) if rank == 0 else None
+        made_of = THINGS.get(word, ())
+        dyed = next((rank for rank, entry in enumerate(made_of) if entry.startswith("cloth")), 0)
+        for rank, entry in enumerate(made_of):
+            tint = COLOURS.get(before) if rank == dyed else None
             if entry in {"foliage", "grass"} and tint is None:
                 tint = theme.foliage
             material = _material(entry, tint)
             found.setdefault((material.name, material.colours[0]), material)
     return tuple(found.values())
-
-
-def _theme(words: list[str]) -> Theme | None:
-    """The mood named first; an hour of the day named beside it gives its sky and light."""
-    found = [THEMES[word] for word in words if word in THEMES]
-    hour = next((theme for theme in found if theme.name in _HOURS), None)
-    place = next((theme for theme in found if theme.name not in _HOURS), None)
-    if hour is None or place is None:
-        return hour or place
-    return replace(place, sky=hour.sky, light=hour.light, shade=hour.shade, weather=hour.weather, dim=hour.dim)
-
-
-def _tinted(theme: Theme, words: list[str], named: tuple[Colour, ...]) -> Theme:
-    """Work named colours into sky and ground: `blue sky` decides it, any other colour only leans it."""
-    plain = _plain(words)
-    pairs = dict(zip(plain[1:], plain, strict=False))
-    sky_word, ground_word = pairs.get("sky", ""), pairs.get("ground", "") or pairs.get("floor", "")
-    sky, ground = theme.sky, theme.ground
-    if named:
-        sky = (mix(sky[0], named[-1], 0.16), mix(sky[1], named[-1], 0.12))
-        ground = (mix(ground[0], named[0], 0.16), mix(ground[1], named[0], 0.2))
-    if sky_word in COLOURS:
-        sky = (shifted(COLOURS[sky_word], -0.04), mix(COLOURS[sky_word], (1.0, 1.0, 1.0), 0.6))
-    if ground_word in COLOURS:
-        ground = (mix(COLOURS[ground_word], (1.0, 1.0, 1.0), 0.25), COLOURS[ground_word])
-    return replace(theme, sky=sky, ground=ground)
-
-
-def _accents(theme: Theme, named: tuple[Colour, ...], unwanted: frozenset[str]) -> tuple[Colour, ...]:
-    """Named colours and their neighbours first, then the mood's own, without what the negative prompt names."""
-    own = [mix(accent, named[0], 0.3) if named else accent for accent in theme.accents]
-    family = [shade for colour in named for shade in (colour, shifted(colour, 0.1, 0.8), shifted(colour, -0.12))]
-    denied = [COLOURS[word] for word in unwanted if word in COLOURS]
-    kept = [c for c in (*family, *own) if all(hue_apart(c, bad) > 35 for bad in denied)]  # noqa: PLR2004  # degrees
-    while len(kept) < 5:  # noqa: PLR2004  # painters count on five
-        kept.append(shifted(kept[-1] if kept else theme.sky[1], -0.09))
-    return tuple(kept)
 
 
 def read(prompt: str, negative_prompt: str, seed: int) -> Look:
@@ -188,7 +157,8 @@ def read(prompt: str, negative_prompt: str, seed: int) -> Look:
     key = hashlib.sha256(f"{prompt}\x00{negative_prompt}\x00{seed}".encode()).digest()
     words, unwanted = _split(prompt, negative_prompt)
     plain = set(words)
-    theme = _theme(words) or DEFAULTS[key[0] % len(DEFAULTS)]
+    denied = tuple(COLOURS[word] for word in sorted(unwanted) if word in COLOURS)
+    theme = without(mood_of(words) or DEFAULTS[key[0] % len(DEFAULTS)], denied)
     named = tuple(dict.fromkeys(COLOURS[word] for word in words if word in COLOURS))
     outdoor, indoor = bool(plain & OUTDOOR), bool(plain & INDOOR)
     setting: Setting = "outdoor" if outdoor else "indoor" if indoor else "open"
@@ -196,16 +166,11 @@ def read(prompt: str, negative_prompt: str, seed: int) -> Look:
     light = next((_LIGHT_WORDS[word] for word in words if word in _LIGHT_WORDS), (0.62 * side, -0.55))
     return Look(
         medium=_first(words, _MEDIUM_OF) or "illustration",
-        theme=_tinted(theme, words, named),
-        accents=_accents(theme, named, unwanted),
+        theme=tinted(theme, words, named),
+        accents=accents_of(theme, named, denied),
         named=named,
         materials=_materials(words, theme),
         setting=setting,
         light=light,
         key=key,
     )
-
-
-def is_dark(look: Look) -> bool:
-    """Whether the mood is a dark one."""
-    return look.theme.dim > 0.35 or luminance(look.theme.sky[0]) < 0.2  # noqa: PLR2004  # where ink stops showing

@@ -112,7 +112,7 @@ room interior kitchen bedroom livingroom office library=wall wood cloth#7f9a8a t
 tree trees oak pine maple birch=foliage wood
 forest woods jungle garden park bush bushes=foliage wood grass
 leaf leaves plant plants grass meadow lawn=foliage grass
-mountain mountains hill hills cliff cliffs peak=stone#7f8f9a foliage#6f9a5a grass
+mountain mountains hill hills cliff cliffs peak=stone#7f8f9a grass
 flower flowers bouquet roses tulip tulips sunflower lily=flower foliage
 river lake pond sea ocean waterfall harbour harbor=water stone
 beach shore island=sand water
@@ -154,12 +154,20 @@ def _things() -> dict[str, tuple[str, ...]]:
 THINGS: dict[str, tuple[str, ...]] = _things()
 """Word of a prompt to materials, each `name` or `name#rrggbb` where the thing has a colour of its own."""
 
-INDOOR: frozenset[str] = frozenset(
-    ["portrait", "face", "head", "headshot", "selfie", "person", "man", "woman", "girl", "boy", "lady", "child", "model", "cup", "mug", "coffee", "espresso", "latte", "tea", "teapot", "teacup", "vase", "bowl", "plate", "bottle", "cake", "dessert", "food", "bread", "pizza", "fruit", "apple", "still-life", "still", "life", "room", "interior", "kitchen", "bedroom", "office", "library", "studio", "table", "desk", "chair", "sofa", "product", "lamp", "candle", "guitar", "violin", "piano", "book", "books", "cat", "kitten", "dog", "puppy", "wine", "shoe", "shoes", "watch", "camera", "phone", "laptop", "jewelry"]
-)
+_INDOOR = """
+portrait face head headshot selfie person man woman girl boy lady child model cup mug coffee espresso latte tea
+teapot teacup vase bowl plate bottle cake dessert food bread pizza fruit apple still-life still life room
+interior kitchen bedroom office library studio table desk chair sofa product lamp candle guitar violin piano
+book books cat kitten dog puppy wine shoe shoes watch camera phone laptop jewelry
+"""
+INDOOR: frozenset[str] = frozenset(_INDOOR.split()) | {word for word, made_of in THINGS.items() if "skin" in made_of}
 """Words of pictures that have a backdrop rather than a sky."""
 
-OUTDOOR: frozenset[str] = frozenset(
-    ["landscape", "house", "cottage", "cabin", "barn", "castle", "city", "skyline", "street", "village", "town", "mountain", "mountains", "hill", "hills", "forest", "woods", "jungle", "garden", "park", "meadow", "field", "lake", "river", "sea", "ocean", "beach", "desert", "sky", "sun", "moon", "clouds", "tree", "trees", "bridge", "road", "valley", "island", "church", "tower", "lighthouse", "harbour", "harbor", "waterfall", "outdoor", "outdoors", "snow", "snowy", "car", "train", "ship", "boat"]
-)
+_OUTDOOR = """
+landscape house cottage cabin barn castle city skyline street village town mountain mountains hill hills forest
+woods jungle garden park meadow field lake river sea ocean beach desert sky sun moon clouds tree trees bridge
+road valley island church tower lighthouse harbour harbor waterfall outdoor outdoors snow snowy car train ship
+boat
+"""
+OUTDOOR: frozenset[str] = frozenset(_OUTDOOR.split())
 """Words of pictures that have a sky."""

@@ -5,8 +5,10 @@ import numpy as np
 from controlnet_mcp.providers.draft import colouring, light, scenery, wash
 from controlnet_mcp.providers.draft.canvas import Field, Plane, blend, blurred, grid, plane, smoothstep
 from controlnet_mcp.providers.draft.lexicon import Look
-from controlnet_mcp.providers.draft.regions import grouped, outlined, segment, shapes
+from controlnet_mcp.providers.draft.regions import segment
+from controlnet_mcp.providers.draft.roles import fullness
 from controlnet_mcp.providers.draft.scene import Places, Scene
+from controlnet_mcp.providers.draft.shapes import grouped, outlined, shapes
 
 
 def scene_from_lines(lines: Plane, look: Look) -> Scene:
@@ -25,20 +27,24 @@ def scene_from_lines(lines: Plane, look: Look) -> Scene:
     where = colouring.places(fine, found)
     paint = colouring.painted(fine, shape, found, look)
     colour, sky_glow, horizon = _set(paint, where, look)
+    swell = np.zeros(lines.shape, dtype=np.float32)
+    loose = swell
     vague = 1 - float(smoothstep(plane(outlined(fine, lines)), 0.4, 0.68))
     if vague > 0:
         sure = np.where(where.backdrop | where.ground, 0, np.where(where.sky, 1, found.sure[fine]))
         loose = blurred(plane((1 - sure) * vague), min(lines.shape) / 100)
+        dense, swell = wash.implied(lines, look)
         colour = blend(colour, wash.washed(colour, lines, look, where), loose)
+        colour = plane(colour * (1 - 0.42 * dense * loose)[..., None])
     things = colouring.things(fine, found)
     shadow = light.cast(things, look, min(lines.shape) * 0.05)
     colour = blend(colour, look.theme.shade, plane(shadow * 0.42 * (1 - where.sky)))
     relief = light.inflated(np.asarray(group[fine], dtype=np.int32), things)
-    relief = plane(relief * plane(colouring.fullness(shape)[group][fine]))
+    relief = plane(relief * plane(fullness(shape)[group][fine]))
     glow = plane(np.maximum(plane(found.glow[fine]) * 0.9, sky_glow))
     return Scene(
         colour=blurred(colour, 0.8),
-        shade=plane(light.shaded(relief, look) * (1 - glow)),
+        shade=plane(np.clip(light.shaded(relief, look) + 0.4 * swell * loose, -1, 1) * (1 - glow)),
         far=_distance(where, horizon),
         sky=plane(where.sky | where.backdrop),
         glow=glow,

@@ -9,6 +9,9 @@ Colour: TypeAlias = tuple[float, float, float]
 WHITE: Colour = (1.0, 1.0, 1.0)
 BLACK: Colour = (0.0, 0.0, 0.0)
 
+_ENCODED_FOOT = 0.04045
+_LINEAR_FOOT = 0.0031308
+
 
 def from_hex(code: str) -> Colour:
     """Read `#rrggbb`."""
@@ -28,9 +31,19 @@ def luminance(colour: Colour) -> float:
     return 0.299 * red + 0.587 * green + 0.114 * blue
 
 
+def _linear(channel: float) -> float:
+    """Undo the sRGB encoding (IEC 61966-2-1)."""
+    return channel / 12.92 if channel <= _ENCODED_FOOT else ((channel + 0.055) / 1.055) ** 2.4
+
+
+def _encoded(channel: float) -> float:
+    channel = min(max(channel, 0.0), 1.0)
+    return 12.92 * channel if channel <= _LINEAR_FOOT else 1.055 * channel ** (1 / 2.4) - 0.055
+
+
 def to_oklch(colour: Colour) -> tuple[float, float, float]:
     """Lightness 0 to 1, chroma 0 to about 0.33, hue in degrees (https://bottosson.github.io/posts/oklab/)."""
-    red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colour)
+    red, green, blue = (_linear(channel) for channel in colour)
     long = (0.4122214708 * red + 0.5363325363 * green + 0.0514459929 * blue) ** (1 / 3)
     medium = (0.2119034982 * red + 0.6806995451 * green + 0.1073969566 * blue) ** (1 / 3)
     short = (0.0883024619 * red + 0.2817188376 * green + 0.6299787005 * blue) ** (1 / 3)
@@ -51,9 +64,7 @@ def from_oklch(lightness: float, chroma: float, hue: float) -> Colour:
         -1.2684380046 * long + 2.6097574011 * medium - 0.3413193965 * short,
         -0.0041960863 * long - 0.7034186147 * medium + 1.7076147010 * short,
     )
-    red, green, blue = (
-        12.92 * c if c <= 0.0031308 else 1.055 * c ** (1 / 2.4) - 0.055 for c in (min(max(v, 0.0), 1.0) for v in linear)
-    )
+    red, green, blue = (_encoded(channel) for channel in linear)
     return (red, green, blue)
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from controlnet_mcp.providers.draft import light, scenery
+from controlnet_mcp.providers.draft import scenery
 from controlnet_mcp.providers.draft.canvas import Field, Mask, Plane, Rgb, blend, blurred, gradients, plane, smoothstep
 from controlnet_mcp.providers.draft.lexicon import Look
 from controlnet_mcp.providers.draft.paint_lines import scene_from_lines
@@ -29,7 +29,7 @@ def depth_shade(near: Plane, look: Look) -> Plane:
     soft = blurred(near, max(min(near.shape) / 220, 1.2))
     x, y = gradients(soft)
     usual = float(np.percentile(np.hypot(x, y), 80)) + 1e-4
-    lit = -(x * look.light[0] + y * look.light[1]) / (usual * 3.0 + 0.004)
+    lit = -(x * look.light[0] + y * look.light[1]) / (usual * 2.0 + 0.003)
     return plane(np.tanh(lit * 1.1))
 
 
@@ -44,10 +44,10 @@ def scene_from_depth(rgb: Rgb, look: Look) -> Scene:
     lines = depth_breaks(near)
     scene = scene_from_lines(lines, look)
     scene.shade = plane(np.clip(depth_shade(near, look) + 0.25 * scene.shade, -1, 1))
-    empty = np.asarray((near < 0.03) & _upper(near), dtype=np.bool_)
+    empty = _empty(near)
     warm = mix(look.accents[0], look.theme.light, 0.3)
     scene.colour = blend(scene.colour, warm, plane(smoothstep(near, 0.55, 1.0) * 0.25))
-    scene.far = plane(np.clip(1.05 - near * 1.5, 0, 1))
+    scene.far, scene.measured = plane(np.clip(1.05 - near * 1.5, 0, 1)), True
     scene.sky = plane(blurred(plane(empty), 1.0))
     height, width = near.shape
     sky, glow = scenery.sky(look, height, width, 0.65) if look.setting != "indoor" else _wall(look, height, width)
@@ -61,12 +61,13 @@ def _wall(look: Look, height: int, width: int) -> tuple[Field, Plane]:
     return scenery.backdrop(look, height, width), np.zeros((height, width), dtype=np.float32)
 
 
-def _upper(near: Plane) -> Mask:
-    """Rows above the lowest that is half empty: a hole in the ground is no sky."""
-    rows = np.flatnonzero((near < 0.03).mean(axis=1) > 0.1)  # noqa: PLR2004
+def _empty(near: Plane) -> Mask:
+    """The farthest places, down to the lowest row that has a tenth of them: a hole in the ground is no sky."""
+    farthest = np.less(near, 0.03)
+    rows = np.flatnonzero(np.greater(farthest.mean(axis=1), 0.1))
     found = np.zeros(near.shape, dtype=np.bool_)
     if rows.size:
-        found[: int(rows[-1]) + 1] = True
+        found[: int(rows[-1]) + 1] = farthest[: int(rows[-1]) + 1]
     return found
 
 
@@ -86,8 +87,8 @@ def scene_from_normals(rgb: Rgb, look: Look) -> Scene:
         look: The brief.
     """
     soft = blurred(plane(rgb.astype(np.float32) / 255), 1.0)
-    slopes = [gradients(plane(soft[..., channel])) for channel in range(3)]
-    strength = plane(np.sqrt(sum((x * x + y * y for x, y in slopes), np.zeros(rgb.shape[:2], dtype=np.float32))))
+    slopes = [np.hypot(*gradients(plane(soft[..., channel]))) for channel in range(3)]
+    strength = plane(np.sqrt(np.square(slopes).sum(axis=0)))
     scene = scene_from_lines(smoothstep(strength, 0.05, 0.11), look)
     shade = normal_shade(rgb, look)
     scene.shade = plane(np.clip(shade * 1.1 + 0.15 * scene.shade, -1, 1))
@@ -107,8 +108,3 @@ def air(scene: Scene, near: Plane, weight: float) -> Scene:
     """Add a depth control's distances to a scene."""
     scene.far = plane(np.clip(scene.far * (1 - min(weight, 1)) + (1 - near) * 0.9 * weight, 0, 1) * (1 - scene.sky))
     return scene
-
-
-def cast_by(mask: Mask, look: Look, drop: float) -> Plane:
-    """Shadow of a shape (see `light.cast`)."""
-    return light.cast(mask, look, drop)

@@ -32,7 +32,7 @@ def render(brief: Brief, report: Callable[[float], None] | None = None) -> Rgb:
     Returns:
         Picture of shape (height, width, 3).
     """
-    tell = report or (lambda _share: None)
+    tell = report or _silent
     look = read(brief.prompt, brief.negative_prompt, brief.seed)
     medium = PAINTERS[look.medium]
     width, height = _fitted(brief, _PAINTED_PIXELS)
@@ -47,6 +47,10 @@ def render(brief: Brief, report: Callable[[float], None] | None = None) -> Rgb:
     result = _composited(result, brief)
     tell(1.0)
     return result
+
+
+def _silent(_share: float) -> None:
+    """Report to nobody."""
 
 
 def _fitted(brief: Brief, pixels: int) -> tuple[int, int]:

@@ -66,6 +66,6 @@ def twins(shape: Shapes, one: int) -> Mask:
 
 
 def fullness(shape: Shapes) -> npt.NDArray[np.float64]:
-    """How far light should model a region as round: 1 for a ball or blob, 0.3 for a wall that fills its box."""
-    square = np.clip((shape.extent - 0.7) / 0.18, 0, 1) * within(shape.roundness, -1, 0.88)
-    return 1 - 0.7 * square
+    """How far light should model a region as swelling: 1 for a ball or blob, 0.35 for a jagged or cornered thing."""
+    share = np.clip((shape.roundness - 0.45) / 0.4, 0, 1)
+    return 0.35 + 0.65 * share * share * (3 - 2 * share)

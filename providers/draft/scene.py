@@ -16,6 +16,7 @@ class Scene:
         sky: 1 where there is sky or an empty backdrop.
         glow: 1 where something shines by itself (sun, lamp, lit window).
         lines: Coverage of the lines to keep, 0 to 1.
+        measured: Whether `far` comes from a depth map.
         pictured: Whether `colour` is a given photo whose own light must stay.
     """
 
@@ -25,6 +26,7 @@ class Scene:
     sky: Plane
     glow: Plane
     lines: Plane
+    measured: bool = False
     pictured: bool = False
 
 

@@ -2,17 +2,10 @@
 
 import numpy as np
 
-from controlnet_mcp.providers.draft.canvas import Field, Plane, blend, grid, plane, smoothstep, stream
+from controlnet_mcp.providers.draft.canvas import Field, Plane, along, blend, grid, plane, smoothstep, stream
 from controlnet_mcp.providers.draft.lexicon import Look
 from controlnet_mcp.providers.draft.palette import WHITE, Colour, luminance, mix, shifted
 from controlnet_mcp.providers.draft.texture import fbm
-
-
-def _ramp(share: Plane, *stops: Colour) -> Field:
-    """Colours along a plane of values 0 to 1."""
-    at = np.linspace(0, 1, len(stops))
-    channels = [np.interp(share, at, [stop[channel] for stop in stops]) for channel in range(3)]
-    return plane(np.stack(channels, axis=-1))
 
 
 def sky(look: Look, height: int, width: int, horizon: float = 0.6) -> tuple[Field, Plane]:
@@ -22,7 +15,7 @@ def sky(look: Look, height: int, width: int, horizon: float = 0.6) -> tuple[Fiel
     rng = stream(look.key, "sky")
     drift = fbm(height, width, rng, max(height / 4, 8), 4, stretch=2.2)
     down = plane(np.clip(y / max(horizon, 0.2) + (drift - 0.5) * 0.22, 0, 1))
-    field = _ramp(down, theme.sky[0], mix(theme.sky[0], theme.sky[1], 0.55), theme.sky[1])
+    field = along(down, (theme.sky[0], mix(theme.sky[0], theme.sky[1], 0.55), theme.sky[1]))
     glow = np.zeros((height, width), dtype=np.float32)
     if theme.weather in {"clouds", "glow", "haze"}:
         field = blend(field, _cloud_colour(look), _clouds(look, height, width, y))
@@ -69,7 +62,7 @@ def ground(look: Look, height: int, width: int, horizon: float = 0.6) -> Field:
     rng = stream(look.key, "ground")
     patches = fbm(height, width, rng, max(height / 5, 8), 4, stretch=3.0)
     down = plane(np.clip((y - horizon) / max(1 - horizon, 0.2) + (patches - 0.5) * 0.5, 0, 1))
-    field = _ramp(down, far, mix(far, near, 0.6), near)
+    field = along(down, (far, mix(far, near, 0.6), near))
     tufts = fbm(height, width, rng, max(height / 26, 4), 3, stretch=1.8)
     return blend(field, shifted(near, -0.08), plane(smoothstep(tufts, 0.6, 0.9) * 0.4 * np.clip(y * 1.4 - 0.2, 0, 1)))
 
@@ -85,7 +78,7 @@ def backdrop(look: Look, height: int, width: int) -> Field:
     aside = 0.5 + 0.16 * look.light[0]
     away = plane(np.sqrt(((x - aside) * 1.25) ** 2 + ((y - 0.4) * 1.1) ** 2))
     share = plane(np.clip(away * 1.25 - 0.1 + (mottle - 0.5) * 0.4, 0, 1))
-    return _ramp(share, mix(base, theme.light, 0.45), base, edge)
+    return along(share, (mix(base, theme.light, 0.45), base, edge))
 
 
 def wide(look: Look, height: int, width: int) -> Field:
@@ -105,16 +98,16 @@ def wide(look: Look, height: int, width: int) -> Field:
     return blend(above, below, smoothstep(plane(y + edge), 0.52, 0.8))
 
 
-def vista(look: Look, height: int, width: int) -> Field:
-    """For an empty map: ridges one behind the other under the sky, paler the farther."""
+def vista(look: Look, height: int, width: int, horizon: float = 0.92) -> Field:
+    """Ridges one behind the other under the sky, paler the farther, the nearest at `horizon` (share of the height)."""
     field, _ = sky(look, height, width, 0.6)
     below = ground(look, height, width, 0.55)
     rng = stream(look.key, "ridges")
     y, _ = grid(height, width)
     rough = fbm(height, width, rng, max(height / 30, 4), 4)
-    for level, base in enumerate((0.5, 0.6, 0.72, 0.86)):
+    for level, base in enumerate((0.54, 0.66, 0.79, 0.94)):
         line = fbm(1, width, rng, max(width / (2.2 + level), 8), 6 - level)
-        top = plane(base - (line - 0.5) * (0.34 - 0.05 * level))
+        top = plane(horizon * base - (line - 0.5) * (0.34 - 0.05 * level))
         near = level / 3
         hue = mix(mix(look.theme.foliage, look.theme.ground[1], 0.4), look.theme.sky[1], 0.68 * (1 - near))
         paint = blend(plane(below * 0.35 + plane(hue) * 0.65), look.theme.shade, plane((rough - 0.4) * 0.3 * near))

@@ -13,6 +13,12 @@ Values: TypeAlias = npt.NDArray[np.float64]
 Lookup: TypeAlias = npt.NDArray[np.int64]
 """One whole number a region."""
 
+LINE = 0.3
+"""Line coverage from which a pixel counts as line."""
+_OBJECT = 0.008
+"""Regions smaller than this share of the picture belong to the object around them."""
+_MOST_OBJECTS = 24
+
 
 @dataclass(frozen=True, slots=True)
 class Shapes:
@@ -41,6 +47,39 @@ class Shapes:
     closed: Values
 
 
+def borders(labels: Labels, ink: Mask) -> tuple[Lookup, Lookup, Values]:
+    """Each place where two regions meet: the lower number, the higher, and 1.0 where that is on a line."""
+    near = plane(ink)
+    pairs: list[tuple[Labels, Labels, Plane]] = [
+        (labels[:, :-1], labels[:, 1:], np.maximum(near[:, :-1], near[:, 1:])),
+        (labels[:-1], labels[1:], np.maximum(near[:-1], near[1:])),
+    ]
+    first = np.concatenate([a[a != b] for a, b, _ in pairs]).astype(np.int64)
+    second = np.concatenate([b[a != b] for a, b, _ in pairs]).astype(np.int64)
+    support = np.concatenate([s[a != b] for a, b, s in pairs]).astype(np.float64)
+    return np.minimum(first, second), np.maximum(first, second), support
+
+
+def roots(parent: Lookup) -> Lookup:
+    """Each region's representative, where joined regions share one."""
+    while not np.array_equal(parent, parent[parent]):
+        parent = parent[parent]
+    return parent
+
+
+def root(parent: Lookup, one: int) -> int:
+    """The representative of one region."""
+    while parent[one] != one:
+        one = int(parent[one])
+    return one
+
+
+def join(parent: Lookup, one: int, two: int) -> None:
+    """Make two regions one."""
+    one, two = root(parent, one), root(parent, two)
+    parent[max(one, two)] = min(one, two)
+
+
 def shapes(labels: Labels, lines: Plane) -> Shapes:
     """Measure every region."""
     height, width = labels.shape
@@ -50,13 +89,12 @@ def shapes(labels: Labels, lines: Plane) -> Shapes:
     rows, columns = np.divmod(np.arange(flat.size), width)
     box = np.zeros((4, count))
     box[0], box[2] = height, width
-    for index, (at, pick) in enumerate(
-        ((rows, np.minimum), (rows, np.maximum), (columns, np.minimum), (columns, np.maximum))
-    ):
-        pick.at(box[index], flat, at)
+    for index, at in ((0, rows), (2, columns)):
+        np.minimum.at(box[index], flat, at)
+        np.maximum.at(box[index + 1], flat, at)
     sides = (labels[0], labels[-1], labels[:, 0], labels[:, -1])
     touches = np.stack([np.bincount(side, minlength=count) / side.size for side in sides])
-    low, high, support = _borders(labels, lines > _LINE)
+    low, high, support = borders(labels, lines > LINE)
     border = np.bincount(low, minlength=count) + np.bincount(high, minlength=count)
     lined = np.bincount(low, support, count) + np.bincount(high, support, count)
     # A staircase border is longer than the curve it follows, by 4/pi on average.
@@ -75,24 +113,24 @@ def shapes(labels: Labels, lines: Plane) -> Shapes:
 
 
 def grouped(labels: Labels, shape: Shapes) -> Lookup:
-    """For each region the object it belongs to: itself if large, else the large one reached over the longest borders."""
+    """For each region the object it belongs to: itself if large, else the large one over the longest borders."""
     count = shape.area.size
-    low, high, _ = _borders(labels, np.zeros(labels.shape, dtype=np.bool_))
+    low, high, _ = borders(labels, np.zeros(labels.shape, dtype=np.bool_))
     keys, lengths = np.unique(low * count + high, return_counts=True)
     one, two = np.divmod(keys, count)
     owner = np.arange(count, dtype=np.int64)
-    limit = max(_OBJECT, float(np.sort(shape.area)[-24]) if count > 24 else 0.0)  # noqa: PLR2004  # objects at most
+    limit = max(_OBJECT, float(np.sort(shape.area)[-_MOST_OBJECTS]) if count > _MOST_OBJECTS else 0.0)
     for index in np.argsort(-lengths, kind="stable").tolist():
-        a, b = _root(owner, int(one[index])), _root(owner, int(two[index]))
+        a, b = root(owner, int(one[index])), root(owner, int(two[index]))
         a, b = (a, b) if shape.area[a] >= shape.area[b] else (b, a)
         if a != b and shape.area[b] < limit:
             owner[b] = a
-    return _roots(owner)
+    return roots(owner)
 
 
 def outlined(labels: Labels, lines: Plane) -> float:
     """Share of the line pixels that part two regions: near 1 for closed drawings, low for loose edges."""
-    ink = lines > _LINE
+    ink = lines > LINE
     edge = np.zeros(labels.shape, dtype=np.bool_)
     edge[:, :-1] |= labels[:, :-1] != labels[:, 1:]
     edge[:-1] |= labels[:-1] != labels[1:]

@@ -6,13 +6,18 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from controlnet_mcp.providers.draft.canvas import Mask, Rgb
+from controlnet_mcp.providers.draft.canvas import Mask, Rgb, pieces
 
-PARTS = ["shoulder", "shoulder", "upper-arm", "forearm", "upper-arm", "forearm", "flank", "thigh", "shin", "flank", "thigh", "shin", "neck", "face", "face", "face", "face"]
+_TRUNK = ("shoulder", "shoulder", "upper-arm", "forearm", "upper-arm", "forearm")
+_LEGS = ("flank", "thigh", "shin", "flank", "thigh", "shin")
+PARTS = (*_TRUNK, *_LEGS, "neck", "face", "face", "face", "face")
 """What each of the 17 limbs is, in OpenPose's drawing order: limb `i` has hue 20 degrees times `i`."""
 
 _HUES = 18
 _LEAST_PIXELS = 6
+_LEAST_LIMBS = 3
+_SLENDER = 3.2
+"""Least ratio of the spreads along and across a limb: length over width, squared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +55,10 @@ def limbs(rgb: Rgb) -> list[Limb]:
     index = np.where(coloured, (hsv[..., 0] * 2 + 10) // 20 % _HUES, -1)
     found: list[Limb] = []
     for part in range(len(PARTS)):
-        mask = (index == part).astype(np.uint8)
-        number, pieces, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+        number, where, stats = pieces(np.asarray(index == part, dtype=np.bool_))
         for piece in range(1, number):
             if int(stats[piece, cv2.CC_STAT_AREA]) >= _LEAST_PIXELS:
-                limb = _limb(part, np.argwhere(pieces == piece))
+                limb = _limb(part, np.argwhere(where == piece))
                 if limb is not None:
                     found.append(limb)
     return _longest_first(found)
@@ -65,7 +69,7 @@ def _limb(part: int, spots: npt.NDArray[np.int64]) -> Limb | None:
     points = spots[:, ::-1].astype(np.float64)
     centre = points.mean(axis=0)
     spread, axes = np.linalg.eigh(np.cov((points - centre).T) + np.eye(2) * 1e-3)
-    if spread[1] < 5 * spread[0]:
+    if spread[1] < _SLENDER * spread[0]:
         return None
     along = (points - centre) @ axes[:, 1]
     low, high = centre + axes[:, 1] * float(along.min()), centre + axes[:, 1] * float(along.max())
@@ -87,7 +91,7 @@ def people(found: list[Limb]) -> list[list[Limb]]:
         merged = [limb, *(other for group in joined for other in group)]
         groups = [group for group in groups if group not in joined]
         groups.append(merged)
-    return [sorted(group, key=lambda limb: limb.part) for group in groups if len(group) > 2]  # noqa: PLR2004
+    return [sorted(group, key=lambda limb: limb.part) for group in groups if len(group) >= _LEAST_LIMBS]
 
 
 def _gap(one: Limb, two: Limb) -> float:

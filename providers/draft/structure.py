@@ -21,7 +21,8 @@ def line_plane(rgb: Rgb, width: int, height: int) -> Plane:
     if shrink > 1.5:  # noqa: PLR2004  # averaging would wash thin lines out: widen them first
         peak = np.asarray(cv2.dilate(peak, np.ones((round(shrink), round(shrink)), dtype=np.uint8)), dtype=np.uint8)
     scaled = resized_rgb(peak, width, height)
-    strong = float(np.percentile(scaled[scaled > 24], 90)) if bool((scaled > 24).any()) else 255.0  # noqa: PLR2004
+    seen = scaled[np.greater(scaled, 24)]
+    strong = float(np.percentile(seen, 90)) if seen.size else 255.0
     lines = plane(scaled) / max(strong, 60.0)
     if shrink < 0.8:  # noqa: PLR2004  # enlarged lines are soft
         lines = smoothstep(plane(lines), 0.25, 0.75)

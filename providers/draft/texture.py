@@ -88,8 +88,9 @@ def brushed(tone: Plane, rng: np.random.Generator, reach: float) -> tuple[Plane,
     xy = blurred(plane(2 * gx * gy), reach) + 2e-6 * np.sin(wander)
     angle = plane(0.5 * np.arctan2(xy, xx) + np.pi / 2)
     ux, uy = plane(np.cos(angle)), plane(np.sin(angle))
-    noise = blurred(plane(rng.standard_normal((height, width), dtype=np.float32)), max(reach / 9, 0.8))
-    smear = noise.copy()
+    rough = blurred(plane(rng.standard_normal((height, width), dtype=np.float32)), max(reach / 9, 0.8))
+    bristles = blurred(plane(rng.standard_normal((height, width), dtype=np.float32)), 0.8)
+    smear = plane(rough / (float(rough.std()) + 1e-6) + bristles * min(reach / 22, 1.6))
     for step in (0.12, 0.25, 0.5):
         offset = reach * step
         smear = plane((smear + warped(smear, ux * offset, uy * offset) + warped(smear, -ux * offset, -uy * offset)) / 3)

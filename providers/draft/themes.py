@@ -7,6 +7,9 @@ from controlnet_mcp.providers.draft.palette import Colour, from_hex
 
 Weather: TypeAlias = Literal["clear", "clouds", "stars", "glow", "haze"]
 
+_DUSK = 0.1
+_NIGHT = 0.3
+
 
 @dataclass(frozen=True, slots=True)
 class Theme:
@@ -36,12 +39,22 @@ class Theme:
     weather: Weather = "clear"
     dim: float = 0.0
 
+    @property
+    def lamps_lit(self) -> bool:
+        """Whether it is dark enough for light in windows."""
+        return self.dim > _DUSK
+
+    @property
+    def night(self) -> bool:
+        """Whether what hangs in the sky is a moon rather than a sun."""
+        return self.dim > _NIGHT
+
 
 def _theme(name: str, words: str, codes: str, weather: Weather = "clear", dim: float = 0.0) -> Theme:
     """Read a theme: sky top, sky horizon, ground far, ground near, five accents, foliage, light, shade."""
-    parts = tuple(from_hex(code) for code in codes.split())
-    sky, ground, accents = (parts[0], parts[1]), (parts[2], parts[3]), parts[4:9]
-    return Theme(name, (name, *words.split()), sky, ground, accents, *parts[9:12], weather, dim)
+    top, horizon, far, near, *accents, foliage, light, shade = (from_hex(code) for code in codes.split())
+    known = (name, *words.split())
+    return Theme(name, known, (top, horizon), (far, near), tuple(accents), foliage, light, shade, weather, dim)
 
 
 _NAMED: tuple[Theme, ...] = (

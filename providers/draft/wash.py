@@ -2,8 +2,20 @@
 
 import numpy as np
 
-from controlnet_mcp.providers.draft.canvas import Field, Plane, blend, blurred, grid, plane, resized, smoothstep, stream
+from controlnet_mcp.providers.draft.canvas import (
+    Field,
+    Plane,
+    along,
+    blend,
+    blurred,
+    grid,
+    plane,
+    resized,
+    smoothstep,
+    stream,
+)
 from controlnet_mcp.providers.draft.lexicon import Look
+from controlnet_mcp.providers.draft.light import shaded
 from controlnet_mcp.providers.draft.objects import Material
 from controlnet_mcp.providers.draft.palette import Colour, mix, shifted
 from controlnet_mcp.providers.draft.scene import Places
@@ -44,12 +56,12 @@ def _stacked(look: Look, there: Plane) -> Field:
     height, width = there.shape
     y, x = grid(height, width)
     mass = np.maximum(there, 1e-3)
-    rows = np.cumsum(mass.sum(axis=1))
-    top, bottom = (float(np.searchsorted(rows, rows[-1] * share)) / height for share in (0.04, 0.96))
+    rows = np.cumsum(np.asarray(mass.sum(axis=1), dtype=np.float64))
+    top, bottom = (float(np.searchsorted(rows, float(rows[-1]) * share)) / height for share in (0.04, 0.96))
     drift = fbm(height, width, stream(look.key, "wash"), max(min(height, width) / 3.5, 8), 4) - 0.5
     at = np.clip((y - top) / max(bottom - top, 0.2) + drift * 0.45 + (x - 0.5) * 0.1, 0, 1)
     stops, colours = _stops(look)
-    field = plane(np.stack([np.interp(at, stops, [c[i] for c in colours]) for i in range(3)], axis=-1))
+    field = along(plane(at), colours, stops)
     return plane(np.clip(field * (1 + 0.3 * drift)[..., None], 0, 1))
 
 
@@ -59,10 +71,28 @@ def _stops(look: Look) -> tuple[list[float], list[Colour]]:
     if look.named:
         family = [*look.named, shifted(look.named[0], -0.1), mix(look.named[0], look.theme.light, 0.5)]
     elif things:
-        family = [colour for material in things for colour in material.colours[: 2 if len(things) < 3 else 1]]  # noqa: PLR2004
+        shades = 1 if things[2:] else 2
+        family = [colour for material in things for colour in material.colours[:shades]]
     else:
         family = [look.accents[1], look.accents[0], look.accents[2], mix(look.accents[3], look.theme.light, 0.3)]
     family = [mix(colour, look.theme.light, 0.12) for colour in family]
     if len(family) == 1:
         family.append(shifted(family[0], -0.08))
     return np.linspace(0.02, 0.98, len(family)).tolist(), family
+
+
+def implied(lines: Plane, look: Look) -> tuple[Plane, Plane]:
+    """Form that open lines only hint at.
+
+    Args:
+        lines: Line coverage, 0 to 1.
+        look: The brief.
+
+    Returns:
+        How dense the lines are (0 to 1: hair, fur, leaves), and shading as if the subject swelled towards the viewer.
+    """
+    side = min(lines.shape)
+    dense = smoothstep(blurred(lines, side / 75), 0.1, 0.36)
+    there = _subject(lines)
+    swell = blurred(there, side / 16) * np.float32(side * 0.5) + blurred(dense, side / 60) * np.float32(side * 0.03)
+    return dense, shaded(plane(swell), look)

@@ -29,7 +29,7 @@ class StoredPicture(BaseModel):
         size_bytes: Length of the stored bytes.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     mime_type: StoredType

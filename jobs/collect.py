@@ -5,15 +5,13 @@ from functools import partial
 from anyio import to_thread
 
 from controlnet_mcp.images.blobs import BlobStore
-from controlnet_mcp.images.pictures import Limits, StoredPicture
+from controlnet_mcp.images.errors import ImageError
+from controlnet_mcp.images.pictures import StoredPicture
 from controlnet_mcp.jobs.record import JobRecord, ResultImage
 from controlnet_mcp.providers.base import Provider
-from controlnet_mcp.providers.errors import ProviderError
-from controlnet_mcp.providers.runner import ProviderRunner
+from controlnet_mcp.providers.errors import ProviderError, no_picture
+from controlnet_mcp.providers.runner import RESULT_LIMITS, ProviderRunner
 from controlnet_mcp.providers.values import Output
-
-RESULT_LIMITS = Limits(max_bytes=256 * 1024 * 1024, max_pixels=150_000_000)
-"""Wider than for what callers hand in: a result was paid for."""
 
 
 async def collect(
@@ -36,7 +34,10 @@ async def _bring(output: Output, provider: Provider, runner: ProviderRunner, blo
         content = await to_thread.run_sync(blobs.get, output.sha256)
     else:
         content = await runner.download(provider, output)
-    picture = await to_thread.run_sync(partial(_store, content, blobs))
+    try:
+        picture = await to_thread.run_sync(partial(_store, content, blobs))
+    except ImageError as error:
+        raise no_picture(provider.name, error) from error
     return ResultImage(picture=picture, flagged=output.flagged)
 
 

@@ -31,6 +31,22 @@ def parse_modalities(text: str) -> tuple[Ask, ...]:
     return asks
 
 
+def parse_extra(modality: str, weight: float) -> Ask:
+    """Read the modality of an extra control, which has one; a weight after its name counts where none is given.
+
+    Raises:
+        RequestError: As `parse_modalities`, and for several modalities.
+    """
+    ask, *others = parse_modalities(modality)
+    if others:
+        raise RequestError(
+            "invalid_request",
+            "An entry of extra_controls has one modality, not several.",
+            hint="Give each further modality an entry of its own.",
+        )
+    return ask if weight == 1 else Ask(ask.modality, weight)
+
+
 def _ask(part: str) -> Ask:
     name, colon, weight = part.partition(":")
     modality = resolve(name)

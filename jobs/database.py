@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -45,6 +45,7 @@ CREATE INDEX IF NOT EXISTS attempts_job ON attempts (job_id, attempt_id);
 """
 SCHEMA_VERSION = 1
 _BUSY_SECONDS = 5.0
+_SWITCHES = 20
 
 
 class Database:
@@ -104,27 +105,40 @@ class Database:
 
 def _open(path: Path) -> sqlite3.Connection:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.touch(mode=0o600)  # SQLite gives its other files the same mode
     connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     try:
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
         version = int(connection.execute("PRAGMA user_version").fetchone()[0])
-        _migrate(connection, version, path)
+        _check_version(version, path)
+        _write_ahead(connection)
+        connection.execute("PRAGMA synchronous = FULL")
+        if version < SCHEMA_VERSION:
+            connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
     except BaseException:
         connection.close()
         raise
     return connection
 
 
-def _migrate(connection: sqlite3.Connection, version: int, path: Path) -> None:
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Switch to a write-ahead log; the switch does not wait for other processes by itself, a transaction does."""
+    for _ in range(_SWITCHES):
+        with suppress(sqlite3.OperationalError):
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("ROLLBACK")
+    connection.execute("PRAGMA journal_mode = WAL")
+
+
+def _check_version(version: int, path: Path) -> None:
+    """Refuse a file of a newer version before anything in it is changed."""
     if version > SCHEMA_VERSION:
         raise StorageError(
             "not_configured",
             f"The job database {path} was written by a newer version of controlnet-mcp.",
             hint="Update controlnet-mcp, or set CONTROLNET_MCP_DATA_DIR to another folder.",
         )
-    if version < SCHEMA_VERSION:
-        connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
 
 
 def _told(path: Path, error: sqlite3.Error | OSError) -> StorageError:

@@ -6,17 +6,18 @@ new -> submitting -> running -> fetching -> succeeded
 Polling, downloading and storing are safe to repeat; `succeeded` is committed last.
 """
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from controlnet_mcp.images.blobs import BlobStore
-from controlnet_mcp.images.errors import ControlNetError
+from controlnet_mcp.images.errors import ControlNetError, StorageError
 from controlnet_mcp.jobs.collect import collect
-from controlnet_mcp.jobs.faults import DEADLINE, INTERRUPTED, UNEXPLAINED
+from controlnet_mcp.jobs.faults import CRASHED, DEADLINE, INTERRUPTED, UNEXPLAINED
 from controlnet_mcp.jobs.leases import Lease
-from controlnet_mcp.jobs.record import JobRecord
+from controlnet_mcp.jobs.record import JobRecord, State
 from controlnet_mcp.jobs.submission import Submitter
-from controlnet_mcp.jobs.writer import JobWriter
+from controlnet_mcp.jobs.writer import JobWriter, LeaseLostError
 from controlnet_mcp.providers.base import Provider
 from controlnet_mcp.providers.errors import ProviderError
 from controlnet_mcp.providers.runner import ProviderRunner
@@ -25,7 +26,10 @@ from controlnet_mcp.providers.values import Notice, Report, Submission
 POLL_SECONDS = 1.0
 """Longest spacing of polls while a provider works."""
 SHORTEST_POLL_SECONDS = 0.1
+_REPEATABLE: frozenset[State] = frozenset({"running", "fetching"})
+"""States whose steps are safe to repeat whatever went wrong in them."""
 _TOLD = ("progress", "stage", "eta_seconds", "seed", "cost", "credits_left")
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +42,28 @@ class Driver:
     blobs: BlobStore
 
     async def step(self, job: JobRecord, lease: Lease) -> JobRecord:
-        """Take one step and commit what came of it."""
-        provider = self.providers(job.provider)
-        if job.cancel_requested and not job.cancel_answered and job.state in {"new", "running"}:
+        """Take one step and commit what came of it.
+
+        Raises:
+            LeaseLostError: Somebody else drives the job; nothing was written.
+            StorageError: The record cannot be written.
+        """
+        try:
+            provider = self.providers(job.provider)
+        except ControlNetError as error:
+            return await self.writer.later(job, lease, error)
+        try:
+            return await self._step(job, lease, provider)
+        except (LeaseLostError, StorageError):
+            raise
+        except Exception:
+            if job.state not in _REPEATABLE:
+                raise
+            _log.exception("A step of job %s failed; it is taken again.", job.job_id)
+            return await self.writer.later(job, lease, CRASHED)
+
+    async def _step(self, job: JobRecord, lease: Lease, provider: Provider) -> JobRecord:
+        if job.cancel_requested and not job.cancel_answered and not job.failures and job.state in {"new", "running"}:
             return await self._cancel(job, lease, provider)
         submitter = Submitter(self.writer, self.runner)
         match job.state:
@@ -66,7 +89,7 @@ class Driver:
             return await self.writer.end(job, lease, "uncertain", INTERRUPTED)
         try:
             report = await self.runner.poll(provider, job.task)
-        except ProviderError as error:
+        except ControlNetError as error:
             return await self.writer.later(job, lease, error)
         return await self._learn(job.model_copy(update={"failures": 0}), lease, report)
 
@@ -102,12 +125,14 @@ class Driver:
         return await self.writer.end(finished, lease, "succeeded")
 
     async def _cancel(self, job: JobRecord, lease: Lease, provider: Provider) -> JobRecord:
+        """Ask the provider to stop; while it does not answer that, asking and polling take turns."""
         stopped = job.task is None
         if job.task is not None and provider.capabilities.cancels:
             try:
                 stopped = await self.runner.run(provider, provider.cancel(job.task))
             except ProviderError as error:
-                return await self.writer.later(job, lease, error)
+                if error.retryable:
+                    return await self.writer.later(job, lease, error)
         if stopped:
             return await self.writer.end(job, lease, "canceled")
         warnings = (*job.warnings, _cannot_stop(provider.name))

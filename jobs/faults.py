@@ -8,6 +8,12 @@ INTERRUPTED = Fault(
     message="The server stopped while this was being submitted, so the provider may or may not have accepted it.",
     hint="Nothing was sent again. Look in the provider's own history before submitting anew.",
 )
+NEVER_SENT = Fault(
+    code="timed_out",
+    message="The server was not running when this should have been sent, and now it is too late. Nothing was bought.",
+    hint="Call controlnet_generate again if it is still wanted.",
+    retryable=True,
+)
 DEADLINE = Fault(
     code="timed_out",
     message="The provider did not finish before the job's deadline.",
@@ -20,10 +26,10 @@ UNEXPLAINED = Fault(
     hint="Try again, or change the prompt or the model.",
     retryable=True,
 )
-CRASHED = Fault(
-    code="provider_failed",
-    message="This server failed while driving the job; its log has the details.",
-    hint="The job is kept and tried again.",
+CRASHED = ControlNetError(
+    "provider_failed",
+    "This server failed while driving the job; its log has the details.",
+    hint="The job is kept and tried again until its deadline.",
     retryable=True,
 )
 
@@ -31,3 +37,9 @@ CRASHED = Fault(
 def fault_of(error: ControlNetError) -> Fault:
     """An error as it is kept in the record."""
     return Fault(code=error.code, message=error.message, hint=error.hint, retryable=error.retryable)
+
+
+def unproven(fault: Fault) -> Fault:
+    """The fault of a submission whose outcome stays unknown."""
+    hint = "Nothing was sent again. Look in the provider's own history before submitting anew."
+    return fault.model_copy(update={"hint": hint, "retryable": False})

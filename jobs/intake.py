@@ -1,21 +1,21 @@
 """From a wish to a job that is ready to be driven: provider chosen, pictures read, maps made, settings checked."""
 
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
-from pydantic import ValidationError
+from pydantic import JsonValue, ValidationError
 
 from controlnet_mcp.images.blobs import BlobStore
-from controlnet_mcp.images.errors import ImageError, RequestError
+from controlnet_mcp.images.errors import ControlNetError, RequestError
 from controlnet_mcp.images.pictures import StoredPicture
 from controlnet_mcp.images.reader import PictureReader
-from controlnet_mcp.jobs.controls import Ask, parse_modalities
+from controlnet_mcp.jobs.controls import Ask, parse_extra, parse_modalities
 from controlnet_mcp.jobs.frames import Frame, frame_of
 from controlnet_mcp.jobs.honour import honour
 from controlnet_mcp.jobs.maps import MapRoom
-from controlnet_mcp.jobs.selection import choose
+from controlnet_mcp.jobs.pictures import HandedIn, controls_of, link_of, read_pictures
+from controlnet_mcp.jobs.selection import Candidate, candidates
 from controlnet_mcp.jobs.wish import Wish
 from controlnet_mcp.providers.base import Provider
 from controlnet_mcp.providers.body import no_public_url
@@ -34,19 +34,10 @@ class Prepared:
 
 
 @dataclass(frozen=True, slots=True)
-class _Pictures:
-    main: StoredPicture | None
-    asset_id: str | None
-    extras: tuple[StoredPicture, ...]
-    init: StoredPicture | None
-    mask: StoredPicture | None
-
-
-@dataclass(frozen=True, slots=True)
 class Intake:
     """Prepares wishes; nothing is sent to anybody but reads of the pictures that the caller named."""
 
-    entries: tuple[Entry, ...]
+    entries: Sequence[Entry]
     reader: PictureReader
     blobs: BlobStore
     reachable: bool = False
@@ -58,24 +49,37 @@ class Intake:
             ControlNetError: What no attempt could make right, before anything is sent.
         """
         asks = parse_modalities(wish.modality)
-        extra_asks = tuple(parse_modalities(extra.modality)[0] for extra in wish.extra_controls)
-        provider, chosen = choose(wish, (*asks, *extra_asks), self.entries)
+        extra_asks = tuple(parse_extra(extra.modality, extra.weight) for extra in wish.extra_controls)
+        refusal: ControlNetError | None = None
+        for candidate in candidates(wish, (*asks, *extra_asks), self.entries):
+            try:
+                return await self._prepare_for(candidate, wish, asks, extra_asks, local_paths=local_paths)
+            except ControlNetError as error:
+                if error.code != "unsupported":
+                    raise
+                refusal = refusal or error
+        raise refusal or RequestError("unsupported", "No ready provider can do this.")
+
+    async def _prepare_for(
+        self,
+        candidate: Candidate,
+        wish: Wish,
+        asks: tuple[Ask, ...],
+        extra_asks: tuple[Ask, ...],
+        *,
+        local_paths: bool,
+    ) -> Prepared:
+        provider = candidate.provider
         options = _options(wish, provider)
-        pictures = await self._read(wish, provider, local_paths=local_paths)
+        pictures = await read_pictures(self.reader, wish, provider, local_paths=local_paths)
         frame, fitted = frame_of(wish, pictures.main, provider.capabilities.sizes)
-        room = MapRoom(provider, self.blobs, frame)
-        controls = await _controls(wish, asks, extra_asks, pictures, room)
-        request = _request(wish, controls, pictures, frame, provider).model_copy(update={"options": options})
+        room = MapRoom(provider, self.blobs, frame, wish.model, options)
+        controls = [await room.ready(control) for control in controls_of(wish, asks, extra_asks, pictures)]
+        request = _request(wish, tuple(controls), pictures, frame, provider).model_copy(update={"options": options})
         request, dropped = honour(request, wish, provider)
         settled = provider.settle(request)
-        warnings = (
-            *chosen,
-            *fitted,
-            *dropped,
-            *room.notices,
-            *settled.notices,
-            *self._links(settled.request, provider),
-        )
+        said = (*candidate.notices, *fitted, *dropped, *room.notices, *settled.notices)
+        warnings = (*said, *self._links(settled.request, provider))
         return Prepared(provider, settled.request, warnings, room.first_map)
 
     def _links(self, request: GenerationRequest, provider: Provider) -> list[Notice]:
@@ -91,18 +95,6 @@ class Intake:
         unseen = [control for control in request.controls if control.picture is None and control.source_url]
         return [_not_checked(provider.name)] if unseen else []
 
-    async def _read(self, wish: Wish, provider: Provider, *, local_paths: bool) -> _Pictures:
-        read = partial(self.reader.read, local_paths=local_paths)
-        asset_id = wish.control_image if wish.control_image.startswith("asset_") else None
-        links_only = provider.capabilities.needs_public_url
-        return _Pictures(
-            main=None if asset_id else await _main(read, wish.control_image, passes_on=links_only),
-            asset_id=asset_id,
-            extras=tuple([await read(extra.image) for extra in wish.extra_controls]),
-            init=await read(wish.init_image) if wish.init_image else None,
-            mask=await read(wish.mask_image) if wish.mask_image else None,
-        )
-
 
 def planned_uploads(prepared: Prepared) -> dict[str, str]:
     """What stands for pictures that would be uploaded first, in a request that is only shown or priced."""
@@ -110,62 +102,17 @@ def planned_uploads(prepared: Prepared) -> dict[str, str]:
     return {row.sha256: f"(link of the upload of sha256 {row.sha256[:12]}, {row.size_bytes} bytes)" for row in pictures}
 
 
-async def _main(
-    read: Callable[[str], Awaitable[StoredPicture]], reference: str, *, passes_on: bool
-) -> StoredPicture | None:
-    """Read the control picture; a link that only the provider can follow is passed on unseen where it takes links."""
-    try:
-        return await read(reference)
-    except ImageError:
-        if passes_on and reference.startswith("https://"):
-            return None
-        raise
-
-
-async def _controls(
-    wish: Wish, asks: tuple[Ask, ...], extra_asks: tuple[Ask, ...], pictures: _Pictures, room: MapRoom
-) -> tuple[Control, ...]:
-    main = [
-        Control(
-            modality=ask.modality.name,
-            picture=pictures.main,
-            asset_id=pictures.asset_id,
-            source_url=_link(wish.control_image),
-            weight=ask.weight,
-            is_map=wish.control_is_map,
-        )
-        for ask in asks
-    ]
-    extras = [
-        Control(
-            modality=ask.modality.name,
-            picture=picture,
-            source_url=_link(extra.image),
-            weight=extra.weight,
-            start=extra.start,
-            end=extra.end,
-            is_map=extra.is_map,
-        )
-        for extra, ask, picture in zip(wish.extra_controls, extra_asks, pictures.extras, strict=True)
-    ]
-    return tuple([await room.ready(control) for control in (*main, *extras)])
-
-
-def _link(reference: str | None) -> str | None:
-    return reference if reference and reference.startswith("https://") else None
-
-
 def _request(
-    wish: Wish, controls: tuple[Control, ...], pictures: _Pictures, frame: Frame, provider: Provider
+    wish: Wish, controls: tuple[Control, ...], pictures: HandedIn, frame: Frame, provider: Provider
 ) -> GenerationRequest:
     return GenerationRequest(
         prompt=wish.prompt,
         controls=controls,
         negative_prompt=wish.negative_prompt,
         init_image=pictures.init,
-        init_url=_link(wish.init_image),
+        init_url=link_of(wish.init_image),
         mask_image=pictures.mask,
-        mask_url=_link(wish.mask_image),
+        mask_url=link_of(wish.mask_image),
         strength=wish.strength,
         model=wish.model,
         width=frame.width,
@@ -183,7 +130,7 @@ def _not_checked(provider: str) -> Notice:
     return Notice(kind="assumed", feature="control_image", detail=detail)
 
 
-def _options(wish: Wish, provider: Provider) -> dict[str, object]:
+def _options(wish: Wish, provider: Provider) -> dict[str, JsonValue]:
     try:
         return provider.options.model_validate(wish.provider_options).model_dump(mode="json")
     except ValidationError as error:

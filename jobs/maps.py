@@ -4,13 +4,15 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from anyio import to_thread
+from pydantic import JsonValue
 
 from controlnet_mcp.images.blobs import BlobStore
 from controlnet_mcp.images.errors import ImageError
 from controlnet_mcp.images.modalities import MODALITIES
-from controlnet_mcp.images.pictures import Limits, StoredPicture
+from controlnet_mcp.images.pictures import StoredPicture
 from controlnet_mcp.jobs.frames import Frame
 from controlnet_mcp.providers.base import Provider
+from controlnet_mcp.providers.runner import RESULT_LIMITS
 from controlnet_mcp.providers.values import Control, Notice
 
 _BLANK_COVERAGE = 0.0005
@@ -24,6 +26,8 @@ class MapRoom:
     provider: Provider
     blobs: BlobStore
     frame: Frame
+    model: str | None = None
+    options: dict[str, JsonValue] = field(default_factory=dict[str, JsonValue])
     notices: list[Notice] = field(default_factory=list[Notice])
     first_map: StoredPicture | None = None
 
@@ -33,9 +37,9 @@ class MapRoom:
         Raises:
             ImageError: `image_unreadable` when the map of the picture comes out blank.
         """
-        support = self.provider.capabilities.modalities[control.modality]
         modality = MODALITIES[control.modality]
-        if control.picture is None or control.is_map or support.takes != "map":
+        takes = self.provider.takes(modality.name, self.model, self.options)
+        if control.picture is None or control.is_map or takes != "map":
             return control
         if not modality.computed:
             self.notices.append(_assumed(modality.name, self.provider.name))
@@ -49,7 +53,7 @@ class MapRoom:
         from controlnet_mcp.images.frame import store_pixels, to_frame
         from controlnet_mcp.images.maps import make_map
 
-        pixels = to_frame(decode(self.blobs.get(picture.sha256), Limits()), self.frame.width, self.frame.height)
+        pixels = to_frame(decode(self.blobs.get(picture.sha256), RESULT_LIMITS), self.frame.width, self.frame.height)
         made = make_map(pixels, modality)
         if made.coverage < _BLANK_COVERAGE:
             raise _blank(modality)
@@ -59,7 +63,7 @@ class MapRoom:
 
 def _assumed(modality: str, provider: str) -> Notice:
     detail = (
-        f"A {modality} map cannot be computed without trained weights, and {provider} has none: "
+        f"A {modality} map cannot be computed here without trained weights, and {provider} does not make one: "
         "the picture was taken as a ready map. Set control_is_map=true when it is one."
     )
     return Notice(kind="assumed", feature=modality, detail=detail)

@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from controlnet_mcp.images.errors import RequestError
 from controlnet_mcp.jobs.controls import Ask
@@ -11,8 +12,16 @@ from controlnet_mcp.providers.registry import Entry
 from controlnet_mcp.providers.values import Notice
 
 
-def choose(wish: Wish, asks: Sequence[Ask], entries: Sequence[Entry]) -> tuple[Provider, tuple[Notice, ...]]:
-    """Find the provider for a wish.
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A provider that may do it, and what to say if it does."""
+
+    provider: Provider
+    notices: tuple[Notice, ...] = ()
+
+
+def candidates(wish: Wish, asks: Sequence[Ask], entries: Sequence[Entry]) -> list[Candidate]:
+    """Find the providers for a wish, the first choice first; each may still find that its models cannot.
 
     Args:
         wish: What is asked for.
@@ -23,21 +32,21 @@ def choose(wish: Wish, asks: Sequence[Ask], entries: Sequence[Entry]) -> tuple[P
         RequestError: Nobody of that name, not ready, or nobody can do it; the hint names who can.
     """
     if wish.provider != "auto":
-        return _named(wish, asks, entries), ()
-    able = [entry for entry in entries if entry.provider and not obstacles(wish, asks, entry.provider)]
-    able.sort(key=lambda entry: not _fits(wish, entry))  # stable: the operator's order stays within each half
-    paid = next((entry.provider for entry in able if entry.provider and entry.provider.capabilities.ai_generated), None)
-    if paid is not None:
-        return paid, (_chosen(paid.name),)
-    stand_in = next((entry.provider for entry in able if entry.provider), None)
-    others_ready = any(entry.provider and entry.provider.capabilities.ai_generated for entry in entries)
-    if stand_in is None or others_ready:
+        return [Candidate(_named(wish, asks, entries))]
+    ready = [(entry, entry.provider) for entry in entries if entry.provider]
+    able = [(entry, provider) for entry, provider in ready if not obstacles(wish, asks, provider)]
+    able.sort(key=lambda row: not _fits(wish, row[0]))  # stable: the operator's order stays within each half
+    models = [provider for _, provider in able if provider.capabilities.ai_generated]
+    if models:
+        return [Candidate(provider, (_chosen(provider.name),)) for provider in models]
+    if not able or any(provider.capabilities.ai_generated for _, provider in ready):
         raise RequestError(
             "unsupported",
             "No ready provider can do this.",
             hint=" ".join(_why_not(wish, asks, entries)) or "list_modalities shows who can do what.",
         )
-    return stand_in, (_only_draft(stand_in.name, entries),)
+    stand_in = able[0][1]
+    return [Candidate(stand_in, (_only_draft(stand_in.name, entries),))]
 
 
 def obstacles(wish: Wish, asks: Sequence[Ask], provider: Provider) -> list[str]:

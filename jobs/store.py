@@ -10,6 +10,9 @@ from controlnet_mcp.jobs.record import JobRecord, Status
 COLUMNS = "document, cancel_requested, delivered"
 """What `record_of` reads: the record, and the two facts that others than its driver write."""
 
+_KEPT_JOBS = 256
+"""How many finished jobs stay in memory, a few kilobytes each."""
+
 
 @dataclass(frozen=True, slots=True)
 class Page:
@@ -25,6 +28,7 @@ class JobStore:
     def __init__(self, database: Database) -> None:
         """Take the database."""
         self._database = database
+        self._finished: dict[str, JobRecord] = {}
 
     async def add(self, record: JobRecord, *, request_key: str | None, fingerprint: str) -> JobRecord:
         """Insert a new job, or give the earlier one that this request must not repeat."""
@@ -56,18 +60,29 @@ class JobStore:
         return await self._database.run(lambda db: _earlier(db, principal, request_key, fingerprint))
 
     async def get(self, job_id: str, principal: str) -> JobRecord:
-        """Read one job of a caller.
+        """Read one job of a caller; one that succeeded and was delivered never changes, so it is read once.
 
         Raises:
             RequestError: `not_found`, the same for unknown jobs and jobs of others.
         """
+        kept = self._finished.get(job_id)
+        if kept is not None and kept.principal == principal:
+            return kept
         sql = f"SELECT {COLUMNS} FROM jobs WHERE job_id = ? AND principal = ?"  # noqa: S608  # a constant
         rows = await self._database.rows(sql, (job_id, principal))
         if not rows:
             raise RequestError(
                 "not_found", f"There is no job {job_id[:60]!r}.", hint="list_jobs shows the jobs that exist."
             )
-        return record_of(rows[0])
+        record = record_of(rows[0])
+        if record.state == "succeeded" and record.delivered:
+            self._keep(record)
+        return record
+
+    def _keep(self, record: JobRecord) -> None:
+        if len(self._finished) >= _KEPT_JOBS:
+            self._finished.pop(next(iter(self._finished)))
+        self._finished[record.job_id] = record
 
     async def request_cancel(self, job_id: str) -> None:
         """Note that the caller wants a job stopped; whoever drives it reads this."""

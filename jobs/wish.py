@@ -10,20 +10,20 @@ Prompt = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, m
 class ExtraControl(BaseModel):
     """A further control, with a picture of its own."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     modality: str
     image: str
-    weight: float = Field(1.0, ge=0, le=2)
-    start: float = Field(0.0, ge=0, le=1)
-    end: float = Field(1.0, ge=0, le=1)
+    weight: float = Field(default=1.0, ge=0, le=2)
+    start: float = Field(default=0.0, ge=0, le=1)
+    end: float = Field(default=1.0, ge=0, le=1)
     is_map: bool = False
 
 
 class Wish(BaseModel):
     """The parameters of a generation; `controlnet_generate` adds how long to wait and what to show."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     prompt: Prompt = Field(description="What to draw")
     control_image: str = Field(
@@ -31,23 +31,23 @@ class Wish(BaseModel):
         description="Picture whose structure to keep: path, https URL, data: or controlnet:// URI, asset_… id",
     )
     modality: str = Field(
-        "canny", description="From list_modalities, with weight 0-2, several by commas: canny:0.6,depth:0.4"
+        default="canny", description="From list_modalities, with weight 0-2, several by commas: canny:0.6,depth:0.4"
     )
     extra_controls: list[ExtraControl] = Field(
-        [], max_length=8, description="Controls with own pictures; weight 0-2, start and end 0-1"
+        default=[], max_length=8, description="Controls with own pictures; weight 0-2, start and end 0-1"
     )
     control_is_map: bool = Field(default=False, description="control_image is a ready map: do not preprocess")
-    init_image: str | None = Field(None, description="For image-to-image")
-    mask_image: str | None = Field(None, description="White = repaint (inpainting)")
-    strength: float | None = Field(None, ge=0, le=1, description="How far to leave init_image")
-    negative_prompt: str | None = Field(None, max_length=8000)
-    provider: str = Field("auto", description="From list_modalities")
-    model: str | None = Field(None, description="From list_models")
-    width: int | None = Field(None, ge=16, le=8192, description="Pixels")
-    height: int | None = Field(None, ge=16, le=8192)
-    num_images: int = Field(1, ge=1, le=4)
-    steps: int | None = Field(None, ge=1, le=150)
-    guidance: float | None = Field(None, ge=0, le=30)
-    scheduler: str | None = None
-    seed: int | None = Field(None, ge=0, le=4294967295)
-    provider_options: dict[str, JsonValue] = Field({}, description="The provider's own knobs")
+    init_image: str | None = Field(default=None, description="For image-to-image")
+    mask_image: str | None = Field(default=None, description="White = repaint (inpainting)")
+    strength: float | None = Field(default=None, ge=0, le=1, description="How far to leave init_image")
+    negative_prompt: str | None = Field(default=None, max_length=8000)
+    provider: str = Field(default="auto", description="From list_modalities")
+    model: str | None = Field(default=None, max_length=200, description="From list_models")
+    width: int | None = Field(default=None, ge=16, le=8192, description="Pixels")
+    height: int | None = Field(default=None, ge=16, le=8192)
+    num_images: int = Field(default=1, ge=1, le=4)
+    steps: int | None = Field(default=None, ge=1, le=150)
+    guidance: float | None = Field(default=None, ge=0, le=30)
+    scheduler: str | None = Field(default=None, max_length=200)
+    seed: int | None = Field(default=None, ge=0, le=4294967295)
+    provider_options: dict[str, JsonValue] = Field(default={}, description="The provider's own knobs")

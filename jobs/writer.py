@@ -5,13 +5,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 from controlnet_mcp.images.errors import ControlNetError
-from controlnet_mcp.jobs.faults import fault_of
+from controlnet_mcp.jobs.faults import fault_of, unproven
 from controlnet_mcp.jobs.leases import Lease, Leases
 from controlnet_mcp.jobs.record import JobRecord
+from controlnet_mcp.providers.errors import ProviderError
 from controlnet_mcp.providers.values import Fault
 
 _FIRST_BACKOFF_SECONDS = 1.0
 _LONGEST_BACKOFF_SECONDS = 15.0
+_FEWEST_TRIES = 4
 
 
 class LeaseLostError(Exception):
@@ -47,11 +49,20 @@ class JobWriter:
         return await self.write(job, lease, state=state, fault=fault, finished_at=self.clock(), eta_seconds=None)
 
     async def later(self, job: JobRecord, lease: Lease, error: ControlNetError) -> JobRecord:
-        """Try the same step again after a pause; only the deadline ends a job that was paid for."""
-        if self.clock() >= job.deadline_at:
-            return await self.end(job, lease, "failed", fault_of(error))
-        return await self.write(job, lease, failures=job.failures + 1, wake_at=self.backoff_until(job))
+        """Try the same step again after a pause; only the deadline ends a job that was paid for.
 
-    def backoff_until(self, job: JobRecord) -> float:
-        """When to try again after `job.failures` failures in a row."""
-        return self.clock() + min(_FIRST_BACKOFF_SECONDS * 2.0 ** min(job.failures, 10), _LONGEST_BACKOFF_SECONDS)
+        A computer that slept past the deadline gets some tries all the same, and a job that is still being submitted
+        then may have been accepted.
+        """
+        if self.clock() < job.deadline_at or job.failures < _FEWEST_TRIES:
+            return await self.write(job, lease, failures=job.failures + 1, wake_at=self._again_at(job, error))
+        if job.state == "submitting":
+            return await self.end(job, lease, "uncertain", unproven(fault_of(error)))
+        return await self.end(job, lease, "failed", fault_of(error))
+
+    def _again_at(self, job: JobRecord, error: ControlNetError) -> float:
+        """When to try again: later after each failure, and not before the provider wants it unless time runs out."""
+        asked = error.retry_after_seconds if isinstance(error, ProviderError) else None
+        backoff = min(_FIRST_BACKOFF_SECONDS * 2.0 ** min(job.failures, 10), _LONGEST_BACKOFF_SECONDS)
+        now = self.clock()
+        return max(now + backoff, min(now + (asked or 0.0), job.deadline_at))

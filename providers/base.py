@@ -3,8 +3,10 @@
 from collections.abc import Mapping
 from typing import Protocol
 
+from pydantic import JsonValue
+
 from controlnet_mcp.images.pictures import StoredPicture
-from controlnet_mcp.providers.capabilities import Capabilities, ModelInfo
+from controlnet_mcp.providers.capabilities import Capabilities, ModelInfo, Takes
 from controlnet_mcp.providers.errors import ProviderError
 from controlnet_mcp.providers.values import (
     Cost,
@@ -42,6 +44,10 @@ class Provider(Protocol):
             ControlNetError: `unsupported` or `invalid_request` when this provider cannot do it at all.
         """
         return Settled(request=request)
+
+    def takes(self, modality: str, model: str | None, options: Mapping[str, JsonValue]) -> Takes:  # noqa: ARG002  # for overriding
+        """Whether a modality wants a ready map or a picture, where that depends on the model."""
+        return self.capabilities.modalities[modality].takes
 
     def uploads(self, request: GenerationRequest) -> tuple[StoredPicture, ...]:  # noqa: ARG002  # for overriding
         """The pictures that have to be uploaded before `build`."""

@@ -8,6 +8,9 @@ Deduplication: TypeAlias = Literal["key", "lookup", "none"]
 """How a provider lets us avoid buying twice: an idempotency key, a look-up by our reference, or not at all."""
 
 
+Takes: TypeAlias = Literal["map", "picture", "either"]
+
+
 @dataclass(frozen=True, slots=True)
 class Support:
     """How a provider offers one modality.
@@ -19,7 +22,7 @@ class Support:
     """
 
     native: str
-    takes: Literal["map", "picture", "either"] = "either"
+    takes: Takes = "either"
     families: tuple[str, ...] = ()
 
 

@@ -13,11 +13,18 @@ from anyio import to_thread
 
 from controlnet_mcp.providers.base import Provider
 from controlnet_mcp.providers.body import PictureSource, content_of, headers_of
-from controlnet_mcp.providers.errors import ProviderError
+from controlnet_mcp.providers.errors import ProviderError, told_with
 from controlnet_mcp.providers.wire import HttpCall, HttpReply
 
 MAX_REPLY_BYTES = 96 * 1024 * 1024
 """Room for four pictures as base64; a larger reply is cut off and refused."""
+_NEVER_LEFT = (
+    httpx2.ConnectError,
+    httpx2.ConnectTimeout,
+    httpx2.PoolTimeout,
+    httpx2.UnsupportedProtocol,
+    httpx2.LocalProtocolError,
+)
 
 
 class Connections:
@@ -31,7 +38,8 @@ class Connections:
 
     async def send(self, provider: Provider, call: HttpCall) -> HttpReply:
         """Send one call as it is, once."""
-        content = await to_thread.run_sync(partial(content_of, call, self._source))
+        with told_with(provider.name, "not_sent"):
+            content = await to_thread.run_sync(partial(content_of, call, self._source))
         client = self._client(provider)
         request = client.build_request(
             call.method,
@@ -82,7 +90,7 @@ def _told_as_ours(provider: str) -> Generator[None]:
     """Map the HTTP library's errors to ours; what never left is told apart from what may have been accepted."""
     try:
         yield
-    except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.UnsupportedProtocol) as error:
+    except _NEVER_LEFT as error:
         raise ProviderError(
             "provider_failed",
             f"{provider} could not be reached ({type(error).__name__}); nothing was sent.",

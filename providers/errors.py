@@ -6,6 +6,8 @@ ControlNetError
 
 import re
 import unicodedata
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Literal, TypeAlias
 
 from controlnet_mcp.images.errors import ControlNetError, ErrorCode
@@ -52,3 +54,38 @@ class ProviderError(ControlNetError):
         self.delivery: Delivery = delivery
         self.retry_after_seconds = retry_after_seconds
         self.provider_message = said
+
+
+@contextmanager
+def told_with(provider: str, delivery: Delivery) -> Generator[None]:
+    """Say of an error on this side of the connection what it means for the delivery.
+
+    Raises:
+        ProviderError: For any error of ours, with the given delivery.
+    """
+    try:
+        yield
+    except ProviderError as error:
+        error.delivery = delivery
+        raise
+    except ControlNetError as error:
+        raise ProviderError(
+            error.code,
+            error.message,
+            provider=provider,
+            hint=error.hint,
+            retryable=error.retryable,
+            delivery=delivery,
+        ) from error
+
+
+def no_picture(provider: str, error: ControlNetError) -> ProviderError:
+    """The fault of a provider that delivered something that cannot be decoded, told without advice on inputs."""
+    return ProviderError(
+        "provider_failed",
+        f"{provider} delivered something that is no picture: {error.message}",
+        provider=provider,
+        hint="Look in the provider's own history for the picture, or try again.",
+        retryable=True,
+        delivery="unknown",
+    )

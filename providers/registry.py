@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import overload
 
 from controlnet_mcp.images.errors import RequestError
 from controlnet_mcp.providers.base import Provider
 from controlnet_mcp.providers.capabilities import Capabilities
 from controlnet_mcp.providers.configuration import ProviderSettings
-from controlnet_mcp.providers.draft.adapter import DraftProvider
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,16 +28,85 @@ class Entry:
     missing: tuple[str, ...] = ()
 
 
+def _draft(_settings: ProviderSettings) -> Entry:
+    from controlnet_mcp.providers.draft.adapter import DraftProvider
+
+    return Entry("draft", DraftProvider.capabilities, DraftProvider())
+
+
+def _scenario(settings: ProviderSettings) -> Entry:
+    from controlnet_mcp.providers.scenario.adapter import CAPABILITIES, ScenarioProvider, missing
+
+    lacking = missing(settings)
+    return Entry("scenario", CAPABILITIES, None if lacking else ScenarioProvider(settings), lacking)
+
+
+def _segmind(settings: ProviderSettings) -> Entry:
+    from controlnet_mcp.providers.segmind.adapter import CAPABILITIES, SegmindProvider, missing
+
+    lacking = missing(settings)
+    return Entry("segmind", CAPABILITIES, None if lacking else SegmindProvider(settings), lacking)
+
+
+def _zhiqite(settings: ProviderSettings) -> Entry:
+    from controlnet_mcp.providers.zhiqite.adapter import CAPABILITIES, ZhiqiteProvider, missing
+
+    lacking = missing(settings)
+    return Entry("zhiqite", CAPABILITIES, None if lacking else ZhiqiteProvider(settings), lacking)
+
+
+def _modelslab(settings: ProviderSettings) -> Entry:
+    from controlnet_mcp.providers.modelslab.adapter import CAPABILITIES, ModelsLabProvider, missing
+
+    lacking = missing(settings)
+    return Entry("modelslab", CAPABILITIES, None if lacking else ModelsLabProvider(settings), lacking)
+
+
+def _wavespeed(settings: ProviderSettings) -> Entry:
+    from controlnet_mcp.providers.wavespeed.adapter import CAPABILITIES, WaveSpeedProvider, missing
+
+    lacking = missing(settings)
+    return Entry("wavespeed", CAPABILITIES, None if lacking else WaveSpeedProvider(settings), lacking)
+
+
 _FACTORIES: Mapping[str, Callable[[ProviderSettings], Entry]] = {
-    "draft": lambda _settings: Entry("draft", DraftProvider.capabilities, DraftProvider()),
+    "scenario": _scenario,
+    "segmind": _segmind,
+    "zhiqite": _zhiqite,
+    "modelslab": _modelslab,
+    "wavespeed": _wavespeed,
+    "draft": _draft,
 }
 """Every provider, in the default order of `auto`; engines that draw without a model come last."""
 
 NAMES = tuple(_FACTORIES)
 
 
-def build_table(settings: ProviderSettings, order: Sequence[str] = ()) -> tuple[Entry, ...]:
-    """Make the adapters of all providers.
+class ProviderTable(Sequence[Entry]):
+    """The rows, made at the first look: a start does not wait for the adapters to be imported."""
+
+    def __init__(self, settings: ProviderSettings, names: Sequence[str]) -> None:
+        """Take keys and base URLs, and the names of the rows in their order."""
+        self._settings = settings
+        self._names = names
+
+    @overload
+    def __getitem__(self, index: int) -> Entry: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Entry]: ...
+    def __getitem__(self, index: int | slice) -> Entry | Sequence[Entry]:
+        return self._rows[index]
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    @cached_property
+    def _rows(self) -> tuple[Entry, ...]:
+        return tuple(_FACTORIES[name](self._settings) for name in self._names)
+
+
+def build_table(settings: ProviderSettings, order: Sequence[str] = ()) -> ProviderTable:
+    """Make the table of all providers.
 
     Args:
         settings: Keys and base URLs.
@@ -52,8 +122,7 @@ def build_table(settings: ProviderSettings, order: Sequence[str] = ()) -> tuple[
             f"CONTROLNET_MCP_PROVIDERS names unknown providers: {', '.join(unknown)}.",
             hint=f"Known: {', '.join(NAMES)}.",
         )
-    names = [*order, *(name for name in NAMES if name not in order)]
-    return tuple(_FACTORIES[name](settings) for name in names)
+    return ProviderTable(settings, [*order, *(name for name in NAMES if name not in order)])
 
 
 def ready(entries: Sequence[Entry], name: str) -> Provider:

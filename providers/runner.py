@@ -8,11 +8,12 @@ import httpx2
 from anyio import to_thread
 
 from controlnet_mcp.images.blobs import BlobStore
+from controlnet_mcp.images.errors import ImageError
 from controlnet_mcp.images.pictures import Limits, StoredPicture
 from controlnet_mcp.providers.base import Provider
 from controlnet_mcp.providers.body import PictureSource
 from controlnet_mcp.providers.connections import Connections
-from controlnet_mcp.providers.errors import ProviderError
+from controlnet_mcp.providers.errors import ProviderError, no_picture, told_with
 from controlnet_mcp.providers.uploads import UploadCache
 from controlnet_mcp.providers.values import GenerationRequest, Output, RemoteTask, Report, Submission
 from controlnet_mcp.providers.wire import HttpCall, Steps
@@ -20,6 +21,8 @@ from controlnet_mcp.providers.wire import HttpCall, Steps
 ResultT = TypeVar("ResultT")
 Fetch: TypeAlias = Callable[[str], Awaitable[bytes]]
 OK = 200
+RESULT_LIMITS = Limits(max_bytes=256 * 1024 * 1024, max_pixels=150_000_000)
+"""Wider than for what callers hand in: a result was paid for. What the store holds keeps within them."""
 
 
 class ProviderRunner:
@@ -49,19 +52,16 @@ class ProviderRunner:
         Raises:
             ProviderError: `delivery` says whether the provider may have accepted; uploads cost nothing.
         """
-        uploaded: dict[str, str] = {}
-        for picture in provider.uploads(request):
-            try:
-                uploaded[picture.sha256] = await self._uploaded(provider, picture)
-            except ProviderError as error:
-                error.delivery = "not_sent"
-                raise
-        answer = provider.read(await self._connections.send(provider, provider.build(request, reference, uploaded)))
-        return answer.model_copy(update={"report": await self._kept(answer.report)})
+        with told_with(provider.name, "not_sent"):
+            uploaded = {row.sha256: await self._uploaded(provider, row) for row in provider.uploads(request)}
+            call = provider.build(request, reference, uploaded)
+        answer = provider.read(await self._connections.send(provider, call))
+        with told_with(provider.name, "unknown"):
+            return answer.model_copy(update={"report": await self._kept(provider.name, answer.report)})
 
     async def poll(self, provider: Provider, task: RemoteTask) -> Report:
         """Ask how a task stands."""
-        return await self._kept(await self.run(provider, provider.poll(task)))
+        return await self._kept(provider.name, await self.run(provider, provider.poll(task)))
 
     async def _uploaded(self, provider: Provider, picture: StoredPicture) -> str:
         known = self._uploads.get(provider.name, picture.sha256)
@@ -70,11 +70,12 @@ class ProviderRunner:
             self._uploads.put(provider.name, picture.sha256, known, provider.capabilities.upload_lifetime_seconds)
         return known
 
-    async def _kept(self, report: Report) -> Report:
+    async def _kept(self, provider: str, report: Report) -> Report:
         """Store pictures that came inside a reply, so that what is written down names them by hash."""
         if not any(output.content for output in report.outputs):
             return report
-        outputs = [await to_thread.run_sync(_stored, output, self._source.blobs) for output in report.outputs]
+        blobs = self._source.blobs
+        outputs = [await to_thread.run_sync(_stored, provider, output, blobs) for output in report.outputs]
         return report.model_copy(update={"outputs": tuple(outputs)})
 
     async def run(self, provider: Provider, steps: Steps[ResultT]) -> ResultT:
@@ -124,12 +125,15 @@ async def open_runner(
         await runner.aclose()
 
 
-def _stored(output: Output, blobs: BlobStore) -> Output:
+def _stored(provider: str, output: Output, blobs: BlobStore) -> Output:
     from controlnet_mcp.images.decode import original
 
     if output.content is None:
         return output
-    content, picture = original(output.content, Limits())
+    try:
+        content, picture = original(output.content, RESULT_LIMITS)
+    except ImageError as error:
+        raise no_picture(provider, error) from error
     blobs.put(content, picture.mime_type)
     return output.model_copy(update={"content": None, "sha256": picture.sha256})
 

@@ -9,9 +9,9 @@ from controlnet_mcp.images.pictures import StoredPicture
 
 
 class Frozen(BaseModel):
-    """A value that is written into the job record: immutable, no unknown fields."""
+    """A value that is written into the job record: immutable, no unknown fields; built when it is first used."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 class Control(Frozen):
@@ -21,7 +21,7 @@ class Control(Frozen):
         modality: Canonical modality name.
         picture: The control picture; `None` when the provider already holds it as `asset_id`.
         asset_id: The provider's own id of the picture.
-        source_url: The https link it was read from, as long as the picture is unchanged.
+        source_url: The link it was read from, as long as the picture is unchanged.
         weight: Conditioning scale, 0 to 2.
         start: Fraction of the steps at which the control sets in, 0 to 1.
         end: Fraction of the steps at which it ends, 0 to 1.
@@ -44,7 +44,7 @@ class GenerationRequest(Frozen):
     Attributes:
         prompt: What to draw.
         controls: Structures to keep, the main one first.
-        init_image: Start image for image-to-image; `init_url` is the https link it was read from, if any.
+        init_image: Start image for image-to-image; `init_url` is the link it was read from, if any.
         mask_image: Inpainting mask, white = repaint; `mask_url` likewise.
         strength: Denoising strength, 0 to 1: how far to leave `init_image`.
         width: Pixels, inside the provider's limits.

@@ -3,7 +3,7 @@
 import secrets
 import socket
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from functools import partial
@@ -113,7 +113,7 @@ async def _public_link(settings: Settings) -> Callable[[StoredPicture], str] | N
 
 
 def _services(
-    settings: Settings, desk: JobDesk, entries: tuple[Entry, ...], reader: PictureReader, blobs: BlobStore
+    settings: Settings, desk: JobDesk, entries: Sequence[Entry], reader: PictureReader, blobs: BlobStore
 ) -> Services:
     return Services(
         desk=desk,

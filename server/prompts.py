@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import mcp_types as types
 from mcp.shared.exceptions import MCPError
 
+_LONGEST_ARGUMENT = 20_000
+
 
 @dataclass(frozen=True, slots=True)
 class Wish:
@@ -70,7 +72,7 @@ def prompt_result(name: str, arguments: dict[str, str]) -> types.GetPromptResult
     """Word one wish.
 
     Raises:
-        MCPError: Invalid parameters: no such prompt, or an argument is missing.
+        MCPError: Invalid parameters: no such prompt, or an argument is missing or too long for a message.
     """
     wish = next((wish for wish in _WISHES if wish.name == name), None)
     if wish is None:
@@ -79,6 +81,9 @@ def prompt_result(name: str, arguments: dict[str, str]) -> types.GetPromptResult
     missing = [field for field in ("image", "look") if not arguments.get(field)]
     if missing:
         raise MCPError(code=types.INVALID_PARAMS, message=f"The prompt {name} needs {' and '.join(missing)}.")
+    if max(map(len, arguments.values())) > _LONGEST_ARGUMENT:
+        told = f"An argument of the prompt {name} is longer than {_LONGEST_ARGUMENT} characters. Pass a path or a link."
+        raise MCPError(code=types.INVALID_PARAMS, message=told)
     text = wish.text.replace("{image}", arguments["image"]).replace("{look}", arguments["look"])
     message = types.PromptMessage(role="user", content=types.TextContent(type="text", text=text))
     return types.GetPromptResult(description=wish.description, messages=[message])

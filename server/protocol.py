@@ -5,6 +5,7 @@ Built on the SDK's lowlevel server (docs/decisions/2026-11-21-lowlevel-server.md
 
 import logging
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, TypeAlias
 
 import mcp_types as types
@@ -38,8 +39,9 @@ Context: TypeAlias = ServerRequestContext[dict[str, Any], Any]
 """The SDK's request context; what the lifespan and the transport put into it is not used."""
 
 
+@cache
 def wire_tool(tool: Tool) -> types.Tool:
-    """A tool as clients see it."""
+    """A tool as clients see it; made when it is first asked for."""
     return types.Tool(
         name=tool.name,
         title=tool.title,
@@ -142,6 +144,7 @@ def build_server(application: Application, *, links: FileLinks | None = None, lo
         version=__version__,
         title="ControlNet",
         instructions=INSTRUCTIONS,
+        get_tool_input_schema=_input_schema_of,
         cache_hints={"tools/list": hint, "prompts/list": hint, "resources/templates/list": hint},
         on_list_tools=handlers.list_tools,
         on_call_tool=handlers.call_tool,
@@ -168,6 +171,11 @@ def _tool_named(name: str) -> Tool:
         known = ", ".join(tool.name for tool in TOOLS)
         raise RequestError("invalid_request", f"There is no tool {name[:60]!r}.", hint=f"Known: {known}.")
     return tool
+
+
+def _input_schema_of(name: str) -> dict[str, Any] | None:
+    """For the SDK's check of HTTP headers, which else asks for the whole list on every call."""
+    return next((wire_tool(tool).input_schema for tool in TOOLS if tool.name == name), None)
 
 
 def _progress(context: Context) -> Progress | None:

@@ -5,6 +5,7 @@ picture: one common host shows the model only one of the two. No message may rea
 """
 
 import base64
+import logging
 from functools import partial
 
 import mcp_types as types
@@ -13,12 +14,14 @@ from pydantic import BaseModel
 
 from controlnet_mcp.images.blobs import BlobStore
 from controlnet_mcp.images.errors import ControlNetError
+from controlnet_mcp.providers.runner import RESULT_LIMITS
 from controlnet_mcp.server.file_links import FileLinks
 from controlnet_mcp.tools.spec import Answer, Shown
 
 PREVIEW_BYTES = 150_000
 """All previews of one answer together, before base64."""
 PREVIEW_SIDE = 768
+_log = logging.getLogger(__name__)
 
 
 def text_of(body: BaseModel) -> str:
@@ -57,13 +60,20 @@ def render_error(error: ControlNetError) -> types.CallToolResult:
 
 async def _previews(answer: Answer, blobs: BlobStore) -> list[types.ContentBlock]:
     share = PREVIEW_BYTES // max(len(answer.pictures), 1)
-    return [await to_thread.run_sync(partial(_preview, shown, blobs, share)) for shown in answer.pictures]
+    made = [await to_thread.run_sync(partial(_preview, shown, blobs, share)) for shown in answer.pictures]
+    return [block for block in made if block is not None]
 
 
-def _preview(shown: Shown, blobs: BlobStore, max_bytes: int) -> types.ContentBlock:
+def _preview(shown: Shown, blobs: BlobStore, max_bytes: int) -> types.ContentBlock | None:
+    """A small copy; none of a picture that is gone, because the rest of the answer is still worth having."""
     from controlnet_mcp.images.encode import preview
 
-    content, mime_type = preview(blobs.get(shown.picture.sha256), longest_side=PREVIEW_SIDE, max_bytes=max_bytes)
+    try:
+        original = blobs.get(shown.picture.sha256)
+        content, mime_type = preview(original, longest_side=PREVIEW_SIDE, max_bytes=max_bytes, limits=RESULT_LIMITS)
+    except ControlNetError as error:
+        _log.warning("There is no preview of %s: %s", shown.uri, error)
+        return None
     return types.ImageContent(type="image", data=base64.b64encode(content).decode("ascii"), mime_type=mime_type)
 
 

@@ -13,11 +13,12 @@ from controlnet_mcp.images.blobs import BlobStore
 from controlnet_mcp.images.errors import ControlNetError
 from controlnet_mcp.images.pictures import StoredPicture
 from controlnet_mcp.jobs.desk import Caller
+from controlnet_mcp.providers.runner import RESULT_LIMITS
 from controlnet_mcp.server.composition import PRINCIPAL, Application
 from controlnet_mcp.server.file_links import FileLinks
 from controlnet_mcp.server.rendering import text_of
-from controlnet_mcp.tools.job_answer import view_of
-from controlnet_mcp.tools.list_jobs import JobList
+from controlnet_mcp.tools.job_answer import views_of
+from controlnet_mcp.tools.list_jobs import job_list
 from controlnet_mcp.tools.list_modalities import ModalityList, modality_list
 from controlnet_mcp.tools.spec import Call
 
@@ -27,6 +28,7 @@ common host and of every client built on the SDK."""
 _JSON = "application/json"
 Contents: TypeAlias = types.TextResourceContents | types.BlobResourceContents
 _RECENT = 50
+_SHOWN_CHARACTERS = 300
 
 RESOURCES = (
     types.Resource(
@@ -71,7 +73,9 @@ class ResourceReader:
             body = await self._body(uri)
             contents = await self._picture(uri) if body is None else [_text(uri, body)]
         except ControlNetError as error:
-            raise MCPError(code=types.INVALID_PARAMS, message=str(error), data={"uri": uri}) from error
+            raise MCPError(
+                code=types.INVALID_PARAMS, message=str(error), data={"uri": uri[:_SHOWN_CHARACTERS]}
+            ) from error
         return types.ReadResourceResult(contents=contents)
 
     async def _body(self, uri: str) -> BaseModel | None:
@@ -83,10 +87,11 @@ class ResourceReader:
                 return ModalityList(modalities=(), providers=modality_list(services.entries).providers)
             case ["jobs"]:
                 page = await services.desk.page(call.caller, status=None, provider=None, limit=_RECENT, cursor=None)
-                jobs = tuple(view_of(services, call, job) for job in page.jobs)
-                return JobList(jobs=jobs, next_cursor=page.next_cursor)
+                jobs = await views_of(services, call, page.jobs)
+                return job_list(jobs, page.next_cursor)
             case ["jobs", job_id]:
-                return view_of(services, call, await services.desk.get(job_id, call.caller))
+                (view,) = await views_of(services, call, (await services.desk.get(job_id, call.caller),))
+                return view
             case _:
                 return None
 
@@ -101,11 +106,12 @@ class ResourceReader:
         content = await to_thread.run_sync(blobs.get, picture.sha256)
         if len(content) <= MAX_BLOB_BYTES:
             return [_blob(uri, content, picture.mime_type)]
-        return [await to_thread.run_sync(_smaller, uri, content), self._where(uri, picture)]
+        smaller = await to_thread.run_sync(_smaller, uri, content)
+        return [smaller, await to_thread.run_sync(self._where, uri, picture)]
 
     def _where(self, uri: str, picture: StoredPicture) -> types.TextResourceContents:
-        path = self.application.services.blobs.path(picture.sha256)
-        place = self.links.url_of(picture) if self.links else path
+        blobs = self.application.services.blobs
+        place = self.links.url_of(picture) if self.links else blobs.path(picture.sha256)
         said = (
             f"The picture was re-encoded to fit a message. The original is {picture.width}x{picture.height} pixels, "
             f"{picture.mime_type}, {picture.size_bytes} bytes: {place}"
@@ -124,12 +130,11 @@ def _blob(uri: str, content: bytes, mime_type: str) -> types.BlobResourceContent
 def _smaller(uri: str, content: bytes) -> types.BlobResourceContents:
     from controlnet_mcp.images.encode import recompress
 
-    copy, mime_type = recompress(content, MAX_BLOB_BYTES)
+    copy, mime_type = recompress(content, MAX_BLOB_BYTES, RESULT_LIMITS)
     return _blob(uri, copy, mime_type)
 
 
 def _described(sha256: str, blobs: BlobStore) -> StoredPicture:
     from controlnet_mcp.images.decode import original
-    from controlnet_mcp.images.pictures import Limits
 
-    return original(blobs.get(sha256), Limits())[1]
+    return original(blobs.get(sha256), RESULT_LIMITS)[1]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from controlnet_mcp.server.settings import Settings
-from tests.serving import Session, open_session
+from tests.serving import Session, open_session, settings_for
 from tests.watching import LoopWatch, watch_event_loop
 
 
@@ -33,7 +33,8 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.drawings import house, paper
 
     folder = tmp_path_factory.mktemp("pictures")
-    Image.fromarray(data.astronaut()).resize((256, 256), Image.Resampling.LANCZOS).save(folder / "photo.png")
+    with Image.open(Path(data.__file__).with_name("astronaut.png")) as photo:
+        photo.convert("RGB").resize((256, 256), Image.Resampling.LANCZOS).save(folder / "photo.png")
     Image.fromarray(house(256)).save(folder / "sketch.png")
     Image.fromarray(paper(256)).save(folder / "blank.png")
     return folder
@@ -42,7 +43,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def settings(tmp_path: Path, pictures: Path) -> Settings:
     """Settings with an empty data folder, for a server that may read `pictures`."""
-    return Settings(data_dir=tmp_path / "data", allowed_dirs=(pictures,))
+    return settings_for(tmp_path / "data", pictures)
 
 
 @pytest.fixture

@@ -3,9 +3,10 @@
 The provider's other end is an `httpx2.MockTransport`: requests and replies take the way of a paid provider's.
 """
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
@@ -23,6 +24,8 @@ from controlnet_mcp.jobs.writer import JobWriter
 from controlnet_mcp.providers.base import Provider, Uploaded
 from controlnet_mcp.providers.body import PictureSource
 from controlnet_mcp.providers.capabilities import Capabilities, Deduplication, Support
+from controlnet_mcp.providers.registry import Entry
+from controlnet_mcp.providers.registry import ready as find_ready
 from controlnet_mcp.providers.replies import failure
 from controlnet_mcp.providers.runner import ProviderRunner, open_runner
 from controlnet_mcp.providers.values import (
@@ -74,22 +77,25 @@ class Service:
         before: Called with every request, before it is answered.
     """
 
-    submit: list[Answer] = field(default_factory=lambda: [says("queued", 201)])
-    poll: list[Answer] = field(default_factory=lambda: [says("succeeded", url=PICTURE_URL)])
-    cancel: list[Answer] = field(default_factory=lambda: [broken(204, "")])
-    download: list[Answer] = field(default_factory=list[Answer])
+    submit: Sequence[Answer] = field(default_factory=lambda: [says("queued", 201)])
+    poll: Sequence[Answer] = field(default_factory=lambda: [says("succeeded", url=PICTURE_URL)])
+    cancel: Sequence[Answer] = field(default_factory=lambda: [broken(204, "")])
+    download: Sequence[Answer] = ()
     requests: list[httpx2.Request] = field(default_factory=list[httpx2.Request])
-    before: Callable[[httpx2.Request], None] = lambda _request: None
+    before: Callable[[httpx2.Request], Awaitable[None]] | None = None
 
     def count(self, method: str, path: str) -> int:
-        """How many requests of a kind came."""
-        return sum(row.method == method and row.url.path.startswith(path) for row in self.requests)
+        """How many requests of a kind came; the path is its first part."""
+        return sum(row.method == method and row.url.path.split("/")[1] == path for row in self.requests)
 
-    def answer(self, request: httpx2.Request) -> httpx2.Response:
+    async def answer(self, request: httpx2.Request) -> httpx2.Response:
         """Answer one request."""
+        kind = request.method, request.url.path.split("/")[1]
+        earlier = self.count(*kind)
         self.requests.append(request)
-        self.before(request)
-        match request.method, request.url.path.split("/")[1]:
+        if self.before is not None:
+            await self.before(request)
+        match kind:
             case "POST", "jobs":
                 script = self.submit
             case "DELETE", "jobs":
@@ -98,7 +104,7 @@ class Service:
                 script = self.poll
             case _:
                 script = self.download
-        answer = script.pop(0) if len(script) > 1 else script[0]
+        answer = script[min(earlier, len(script) - 1)]
         if isinstance(answer, httpx2.RequestError):
             raise answer
         return httpx2.Response(answer.status_code, headers=answer.headers, content=answer.content)
@@ -226,8 +232,18 @@ async def open_workshop(
     clock: Clock | None = None,
     deduplication: Deduplication = "none",
     cancels: bool = True,
+    ready: bool = True,
 ) -> AsyncGenerator[Workshop]:
-    """Open the job layer of one process on a data folder; several on one folder are several processes."""
+    """Open the job layer of one process on a data folder; several on one folder are several processes.
+
+    Args:
+        folder: The data folder.
+        service: The provider's other end.
+        clock: Seconds since the epoch.
+        deduplication: How the provider recognises a double.
+        cancels: Whether it can stop a task.
+        ready: Whether its key is set.
+    """
     clock = clock or Clock()
     blobs = BlobStore(folder / "pictures")
     database = Database(folder / "jobs.sqlite3")
@@ -235,6 +251,7 @@ async def open_workshop(
     transports = {provider.name: httpx2.MockTransport(service.answer)}
     async with open_runner(PictureSource(blobs), _no_fetch, transports) as sender:
         leases = Leases(database, clock)
-        driver = Driver(JobWriter(leases, clock), lambda _name: provider, sender, blobs)
+        entry = Entry(provider.name, provider.capabilities, provider if ready else None, ("SCRIPTED_KEY",))
+        driver = Driver(JobWriter(leases, clock), partial(find_ready, (entry,)), sender, blobs)
         yield Workshop(service, clock, JobStore(database), leases, driver, sender, provider, blobs)
     database.close()

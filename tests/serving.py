@@ -2,15 +2,20 @@
 
 import base64
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import anyio
 import mcp_types as types
 from mcp.client.client import Client
+from mcp.server.lowlevel import Server
 from mcp.shared.dispatcher import ProgressFnT
+from mcp.shared.memory import create_client_server_memory_streams
 from pydantic import BaseModel, ConfigDict, JsonValue
 
+from controlnet_mcp.providers.configuration import ProviderSettings
 from controlnet_mcp.providers.values import Fault
 from controlnet_mcp.server.composition import Application, open_application
 from controlnet_mcp.server.protocol import build_server
@@ -19,7 +24,7 @@ from controlnet_mcp.tools.views import Job
 
 SIDE = 128
 """Sides of the pictures that tests have drawn, in pixels: the smaller, the faster."""
-WAIT_SECONDS = 30
+WAIT_SECONDS = 20
 """How long a call may wait for a job; a job takes a fraction of a second on an idle machine."""
 
 
@@ -82,11 +87,11 @@ class Session:
     application: Application
     pictures: Path
 
-    async def call(self, tool: str, /, *, progress: ProgressFnT | None = None, **arguments: JsonValue) -> Reply:
+    async def call(self, tool: str, progress: ProgressFnT | None = None, /, **arguments: JsonValue) -> Reply:
         """Call a tool."""
         return Reply(await self.client.call_tool(tool, arguments, progress_callback=progress))
 
-    async def generate(self, *, progress: ProgressFnT | None = None, **arguments: JsonValue) -> Reply:
+    async def generate(self, progress: ProgressFnT | None = None, /, **arguments: JsonValue) -> Reply:
         """Call `controlnet_generate` with a photo, a prompt and a small size, unless told otherwise."""
         usual: dict[str, JsonValue] = {
             "prompt": "an oil painting",
@@ -95,7 +100,7 @@ class Session:
             "height": SIDE,
             "wait_seconds": WAIT_SECONDS,
         }
-        return await self.call("controlnet_generate", progress=progress, **(usual | arguments))
+        return await self.call("controlnet_generate", progress, **(usual | arguments))
 
     async def read(self, uri: str) -> list[types.TextResourceContents | types.BlobResourceContents]:
         """Read a resource from the server, not from the client's cache."""
@@ -108,8 +113,35 @@ class Session:
         return base64.b64decode(contents.blob)
 
 
+def settings_for(data_dir: Path, pictures: Path, **more: object) -> Settings:
+    """Settings of a server that has no keys and may read one folder of pictures."""
+    values = {"data_dir": data_dir, "allowed_dirs": (pictures,), "keys": ProviderSettings.model_validate({}), **more}
+    return Settings.model_validate(values)
+
+
 @asynccontextmanager
-async def open_session(settings: Settings) -> AsyncGenerator[Session]:
+async def connect(server: Server[Any], mode: str = "auto") -> AsyncGenerator[Client]:
+    """Connect a client as over a wire, message by message: only then it can ask for progress.
+
+    Args:
+        server: Runs until the client is done.
+        mode: `auto` for the current revision of the protocol, `legacy` for the handshake ones.
+    """
+    async with (
+        create_client_server_memory_streams() as (client_side, (read, write)),
+        anyio.create_task_group() as tasks,
+    ):
+        tasks.start_soon(server.run, read, write, server.create_initialization_options())
+        async with Client(nullcontext(client_side), mode=mode) as client:
+            yield client
+        await client_side[1].aclose()
+
+
+@asynccontextmanager
+async def open_session(settings: Settings, *, local: bool = True, mode: str = "auto") -> AsyncGenerator[Session]:
     """Open a server and a client on it; the first allowed folder is where its pictures are."""
-    async with open_application(settings) as application, Client(build_server(application, local=True)) as client:
+    async with (
+        open_application(settings) as application,
+        connect(build_server(application, local=local), mode) as client,
+    ):
         yield Session(client, application, settings.allowed_folders[0])

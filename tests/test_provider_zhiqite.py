@@ -21,8 +21,8 @@ from controlnet_mcp.providers.errors import ProviderError
 from controlnet_mcp.providers.runner import ProviderRunner
 from controlnet_mcp.providers.values import Control, GenerationRequest, RemoteTask, Report
 from controlnet_mcp.providers.wire import HttpReply
-from controlnet_mcp.providers.zhiqite import CAPABILITIES, ZhiqiteProvider, missing
-from controlnet_mcp.providers.zhiqite_units import FAMILIES
+from controlnet_mcp.providers.zhiqite.adapter import CAPABILITIES, ZhiqiteProvider, missing
+from controlnet_mcp.providers.zhiqite.units import FAMILIES
 from tests.drawings import house
 from tests.simulators.serving import free_socket, origin_of, running
 from tests.simulators.zhiqite import KEY_ID, KEY_SECRET, ROOT, ZhiqiteSimulator

@@ -1,6 +1,6 @@
 """`cancel_job`: stop a job where the provider can."""
 
-from controlnet_mcp.tools.job_answer import view_of
+from controlnet_mcp.tools.job_answer import views_of
 from controlnet_mcp.tools.spec import Answer, Arguments, Call, Hints, Services, ToolSpec
 from controlnet_mcp.tools.views import Job
 
@@ -18,7 +18,8 @@ async def cancel(services: Services, arguments: CancelArguments, call: Call) -> 
     """Ask, wait shortly, answer with the job as it then stands."""
     until = services.desk.clock() + _ANSWER_SECONDS
     job = await services.desk.cancel(arguments.job_id, call.caller, until)
-    return Answer(view_of(services, call, job), job_id=None if job.delivered else job.job_id)
+    (view,) = await views_of(services, call, (job,))
+    return Answer(view, job_id=None if job.delivered else job.job_id)
 
 
 TOOL = ToolSpec(

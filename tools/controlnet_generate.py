@@ -1,6 +1,6 @@
 """`controlnet_generate`: submit a generation, wait a little, give the job back."""
 
-from pydantic import BaseModel, Field, JsonValue
+from pydantic import Field, JsonValue
 
 from controlnet_mcp.jobs.intake import planned_uploads
 from controlnet_mcp.jobs.wish import Wish
@@ -8,18 +8,19 @@ from controlnet_mcp.providers.body import show, shown_headers
 from controlnet_mcp.providers.values import Cost, Notice
 from controlnet_mcp.tools.job_answer import job_answer, wait_for
 from controlnet_mcp.tools.spec import Answer, Call, Hints, Services, ToolSpec
+from controlnet_mcp.tools.views import View
 
 
 class GenerateArguments(Wish):
     """A wish, and how to answer it."""
 
-    wait_seconds: float | None = Field(None, ge=0, le=300, description="Then the job as it stands")
+    wait_seconds: float | None = Field(default=None, ge=0, le=300, description="Then the job as it stands")
     dry_run: bool = Field(default=False, description="Only show request, price, warnings")
-    request_key: str | None = Field(None, min_length=1, max_length=200, description="Same key = same job")
+    request_key: str | None = Field(default=None, min_length=1, max_length=200, description="Same key = same job")
     previews: bool = True
 
 
-class HttpView(BaseModel):
+class HttpView(View):
     """The request as it will be sent, secrets hidden and picture data abbreviated."""
 
     method: str
@@ -28,7 +29,7 @@ class HttpView(BaseModel):
     json_body: JsonValue = Field(serialization_alias="json")
 
 
-class DryRun(BaseModel):
+class DryRun(View):
     """What would be sent, and what it would cost."""
 
     dry_run: bool = True
@@ -46,7 +47,7 @@ async def generate(services: Services, arguments: GenerateArguments, call: Call)
     started = services.desk.clock()
     job = await services.desk.submit(wish, call.caller, arguments.request_key)
     job = await wait_for(services, call, job, arguments.wait_seconds, started)
-    return job_answer(services, call, job, previews=arguments.previews)
+    return await job_answer(services, call, job, previews=arguments.previews)
 
 
 async def _dry_run(services: Services, wish: Wish, call: Call) -> Answer:

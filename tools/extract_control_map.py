@@ -9,8 +9,9 @@ from pydantic import Field, JsonValue
 from controlnet_mcp.images.blobs import BlobStore
 from controlnet_mcp.images.maps import MapParameters
 from controlnet_mcp.images.modalities import resolve
-from controlnet_mcp.images.pictures import Limits, StoredPicture
+from controlnet_mcp.images.pictures import StoredPicture
 from controlnet_mcp.jobs.addresses import map_uri
+from controlnet_mcp.providers.runner import RESULT_LIMITS
 from controlnet_mcp.tools.checking import checked
 from controlnet_mcp.tools.spec import Answer, Arguments, Call, Hints, Services, Shown, ToolSpec
 from controlnet_mcp.tools.views import View
@@ -20,10 +21,10 @@ class ExtractArguments(Arguments):
     """Of which picture, and which map."""
 
     image: str = Field(min_length=1, description="As control_image")
-    modality: str = Field("canny", description="From list_modalities")
-    resolution: int | None = Field(None, ge=64, le=4096, description="Short side in pixels")
+    modality: str = Field(default="canny", description="From list_modalities")
+    resolution: int | None = Field(default=None, ge=64, le=4096, description="Short side in pixels")
     parameters: dict[str, JsonValue] = Field(
-        {},
+        default={},
         description="Its knobs: low_threshold, high_threshold, sigma_pixels, factor, invert, seed…",
     )
     previews: bool = True
@@ -51,8 +52,8 @@ async def extract(services: Services, arguments: ExtractArguments, call: Call) -
     picture, view = await to_thread.run_sync(
         partial(_make, source, modality, arguments.resolution, parameters, services.blobs)
     )
-    if call.caller.local:
-        view = view.model_copy(update={"path": services.blobs.path(picture.sha256)})
+    if not call.caller.local:
+        view = view.model_copy(update={"path": None})
     shown = Shown(view.uri, f"{modality}-map", picture)
     return Answer(view, (shown,), previews=arguments.previews and services.previews)
 
@@ -64,7 +65,7 @@ def _make(
     from controlnet_mcp.images.frame import store_pixels
     from controlnet_mcp.images.maps import fit_for_detection, make_map
 
-    pixels = decode(blobs.get(source.sha256), Limits())
+    pixels = decode(blobs.get(source.sha256), RESULT_LIMITS)
     if resolution:
         pixels = fit_for_detection(pixels, resolution)
     made = make_map(pixels, modality, parameters)
@@ -75,6 +76,7 @@ def _make(
         width=picture.width,
         height=picture.height,
         coverage=round(made.coverage, 4),
+        path=blobs.path(picture.sha256),
         parameters=made.parameters,
         notes=made.notes or None,
         next="Look at it; then call controlnet_generate with this uri as control_image and control_is_map=true.",

@@ -1,5 +1,13 @@
 """What the tools that speak of a job share: waiting with progress, and the answer's form."""
 
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from anyio import to_thread
+
+from controlnet_mcp.images.blobs import BlobStore
+from controlnet_mcp.images.errors import RequestError
 from controlnet_mcp.jobs.addresses import image_uri
 from controlnet_mcp.jobs.record import JobRecord
 from controlnet_mcp.tools.spec import Answer, Call, Services, Shown
@@ -19,18 +27,24 @@ async def wait_for(
     progress = call.progress
     if wait_seconds is None:
         wait_seconds = services.wait_seconds if progress else services.wait_seconds_without_progress
-    last_told = 0.0
+    last_told, last_fraction = 0.0, -1.0
 
     async def tell(now: JobRecord) -> None:
-        nonlocal last_told
+        nonlocal last_told, last_fraction
         moment = services.desk.clock()
         if progress is not None and (moment - last_told >= _NOTIFICATION_SECONDS or now.ended):
-            last_told = moment
-            await progress(now.progress or 0.0, message_of(now))
+            last_told, last_fraction = moment, _above(last_fraction, now)
+            await progress(last_fraction, message_of(now))
 
     if progress is not None and not job.ended:
         await tell(job)
     return await services.desk.wait(job, call.caller, started + wait_seconds, tell)
+
+
+def _above(last: float, job: JobRecord) -> float:
+    """The fraction to tell, 0 to 1: the protocol wants every value above the last, even in a queue."""
+    fraction = 1.0 if job.state == "succeeded" else min(job.progress or 0.0, 0.99)
+    return fraction if fraction > last else last + (1.0 - last) / 1000
 
 
 def message_of(job: JobRecord) -> str:
@@ -39,25 +53,35 @@ def message_of(job: JobRecord) -> str:
     return f"{job.provider}: {job.stage or job.status}{eta}"
 
 
-def view_of(services: Services, call: Call, job: JobRecord) -> Job:
-    """Show a job to its caller."""
-    provider = next((entry.provider for entry in services.entries if entry.name == job.provider), None)
-    return job_view(
-        job,
-        now=services.desk.clock(),
-        blobs=services.blobs if call.caller.local else None,
-        ai_generated=provider is None or provider.capabilities.ai_generated,
-    )
+async def views_of(services: Services, call: Call, jobs: Sequence[JobRecord]) -> tuple[Job, ...]:
+    """Show jobs to their caller."""
+    paths: dict[str, Path] = {}
+    if call.caller.local:
+        pictures = {image.picture.sha256 for job in jobs for image in job.images}
+        paths = await to_thread.run_sync(_paths, pictures, services.blobs)
+    machines = {entry.name for entry in services.entries if not entry.capabilities.ai_generated}
+    now = services.desk.clock()
+    return tuple(job_view(job, now=now, paths=paths, ai_generated=job.provider not in machines) for job in jobs)
 
 
-def job_answer(services: Services, call: Call, job: JobRecord, *, previews: bool) -> Answer:
+def _paths(pictures: Iterable[str], blobs: BlobStore) -> dict[str, Path]:
+    """Where pictures lie, as far as they still do; runs in a worker thread."""
+    found: dict[str, Path] = {}
+    for sha256 in pictures:
+        with suppress(RequestError):
+            found[sha256] = blobs.path(sha256)
+    return found
+
+
+async def job_answer(services: Services, call: Call, job: JobRecord, *, previews: bool) -> Answer:
     """Answer with a job: its facts, and its pictures as previews and links."""
     pictures = tuple(
         Shown(image_uri(job.job_id, index), f"{job.job_id}-{index + 1}", image.picture)
         for index, image in enumerate(job.images)
     )
+    (view,) = await views_of(services, call, (job,))
     return Answer(
-        view_of(services, call, job),
+        view,
         pictures,
         previews=previews and services.previews,
         job_id=None if job.delivered else job.job_id,

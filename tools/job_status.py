@@ -10,7 +10,7 @@ class StatusArguments(Arguments):
     """Which job, and how long to wait for it."""
 
     job_id: str
-    wait_seconds: float = Field(0, ge=0, le=300)
+    wait_seconds: float = Field(default=0, ge=0, le=300)
     previews: bool = True
 
 
@@ -19,7 +19,7 @@ async def status(services: Services, arguments: StatusArguments, call: Call) -> 
     job = await services.desk.get(arguments.job_id, call.caller)
     if arguments.wait_seconds and not job.ended:
         job = await wait_for(services, call, job, arguments.wait_seconds, services.desk.clock())
-    return job_answer(services, call, job, previews=arguments.previews)
+    return await job_answer(services, call, job, previews=arguments.previews)
 
 
 TOOL = ToolSpec(

@@ -1,11 +1,16 @@
 """`list_jobs`: recent jobs, newest first."""
 
+from collections.abc import Sequence
+
 from pydantic import Field
 
 from controlnet_mcp.jobs.record import Status
-from controlnet_mcp.tools.job_answer import view_of
+from controlnet_mcp.jobs.selection import entry_named
+from controlnet_mcp.tools.job_answer import views_of
 from controlnet_mcp.tools.spec import Answer, Arguments, Call, Hints, Services, ToolSpec
 from controlnet_mcp.tools.views import Job, View
+
+_PROMPT_CHARACTERS = 200
 
 
 class ListArguments(Arguments):
@@ -13,8 +18,8 @@ class ListArguments(Arguments):
 
     status: Status | None = None
     provider: str | None = None
-    limit: int = Field(10, ge=1, le=100)
-    cursor: str | None = Field(None, description="next_cursor")
+    limit: int = Field(default=10, ge=1, le=100)
+    cursor: str | None = Field(default=None, description="next_cursor")
 
 
 class JobList(View):
@@ -24,17 +29,27 @@ class JobList(View):
     next_cursor: str | None = None
 
 
+def job_list(jobs: Sequence[Job], next_cursor: str | None) -> JobList:
+    """Show a page; prompts are cut, because a page of long ones would be more than a message may hold."""
+    brief = [job.model_copy(update={"prompt": _brief(job.prompt)}) for job in jobs]
+    return JobList(jobs=tuple(brief), next_cursor=next_cursor)
+
+
+def _brief(prompt: str) -> str:
+    return prompt if len(prompt) <= _PROMPT_CHARACTERS else f"{prompt[: _PROMPT_CHARACTERS - 1]}…"
+
+
 async def list_jobs(services: Services, arguments: ListArguments, call: Call) -> Answer:
     """Read one page."""
     page = await services.desk.page(
         call.caller,
         status=arguments.status,
-        provider=arguments.provider,
+        provider=entry_named(arguments.provider, services.entries).name if arguments.provider else None,
         limit=arguments.limit,
         cursor=arguments.cursor,
     )
-    jobs = tuple(view_of(services, call, job) for job in page.jobs)
-    return Answer(JobList(jobs=jobs, next_cursor=page.next_cursor))
+    jobs = await views_of(services, call, page.jobs)
+    return Answer(job_list(jobs, page.next_cursor))
 
 
 TOOL = ToolSpec(

@@ -1,5 +1,7 @@
 """`list_modalities`: which structures can be used, with which provider, and which providers are ready."""
 
+from collections.abc import Sequence
+
 from controlnet_mcp.images.modalities import MODALITIES, Modality, resolve
 from controlnet_mcp.jobs.selection import entry_named
 from controlnet_mcp.providers.capabilities import Capabilities
@@ -56,7 +58,7 @@ class ModalityList(View):
     providers: tuple[ProviderView, ...]
 
 
-def modality_list(entries: tuple[Entry, ...], provider: str | None = None, modality: str | None = None) -> ModalityList:
+def modality_list(entries: Sequence[Entry], provider: str | None = None, modality: str | None = None) -> ModalityList:
     """Describe what can be used.
 
     Raises:
@@ -69,7 +71,7 @@ def modality_list(entries: tuple[Entry, ...], provider: str | None = None, modal
     return ModalityList(modalities=offered, providers=tuple(_provider(entry) for entry in shown))
 
 
-def _modality(row: Modality, entries: tuple[Entry, ...]) -> ModalityView:
+def _modality(row: Modality, entries: Sequence[Entry]) -> ModalityView:
     made = "approximate" if row.approximate else "exact"
     return ModalityView(
         name=row.name,

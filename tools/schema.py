@@ -4,7 +4,8 @@ Clients send the whole list to a model on every turn, so lengths, empty defaults
 out of it. Arguments are checked against the full model all the same.
 """
 
-from typing import cast
+from datetime import datetime
+from typing import Literal, cast, get_origin
 
 from pydantic import BaseModel, JsonValue
 
@@ -12,6 +13,17 @@ Schema = dict[str, JsonValue]
 _CUT = frozenset({"title", "$defs", "minLength", "maxLength", "maxItems"})
 _SAYS_NOTHING: tuple[JsonValue, ...] = (None, False, [], {})
 _NESTED = ("type", "description")
+_TYPES: dict[object, str] = {
+    str: "string",
+    int: "integer",
+    float: "number",
+    bool: "boolean",
+    datetime: "string",
+    Literal: "string",
+    tuple: "array",
+    dict: "object",
+}
+"""How the fields of answers are written, nested models apart."""
 
 
 def input_schema(model: type[BaseModel]) -> Schema:
@@ -23,13 +35,19 @@ def input_schema(model: type[BaseModel]) -> Schema:
 
 
 def output_schema(model: type[BaseModel]) -> Schema:
-    """The schema of a tool's structured answer: the fields that are always there, not the inside of nested objects."""
-    raw = cast("Schema", model.model_json_schema(mode="serialization"))
-    flat = _flat(raw, cast("dict[str, Schema]", raw.get("$defs", {})))
-    properties = cast("dict[str, Schema]", flat["properties"])
-    required = [name for name, field in model.model_fields.items() if field.is_required()]
-    shallow: Schema = {name: {"type": properties[name]["type"]} for name in required}
+    """The schema of a tool's structured answer: the fields that are always there, not the inside of nested objects.
+
+    Read from the annotations: that spares every start the building of models that it does not use (10 ms).
+    """
+    shallow: Schema = {
+        name: {"type": _type_of(field.annotation)} for name, field in model.model_fields.items() if field.is_required()
+    }
     return {"type": "object", "properties": shallow}
+
+
+def _type_of(annotation: object) -> str:
+    kind = get_origin(annotation) or annotation
+    return "object" if isinstance(kind, type) and issubclass(kind, BaseModel) else _TYPES[kind]
 
 
 def _flat(schema: Schema, definitions: dict[str, Schema]) -> Schema:

@@ -1,6 +1,6 @@
 """Tools are data: a name, typed arguments, hints, and a handler that is given what it depends on."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
@@ -46,7 +46,7 @@ class Services:
     """What handlers depend on; lives once per process."""
 
     desk: JobDesk
-    entries: tuple[Entry, ...]
+    entries: Sequence[Entry]
     reader: PictureReader
     blobs: BlobStore
     wait_seconds: float

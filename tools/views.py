@@ -1,11 +1,11 @@
 """The one shape in which tools speak of a job."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from controlnet_mcp.images.blobs import BlobStore
 from controlnet_mcp.jobs.addresses import control_map_uri, image_uri
 from controlnet_mcp.jobs.record import JobRecord, ResultImage, Status
 from controlnet_mcp.providers.values import Cost, Fault, Notice
@@ -13,9 +13,9 @@ from controlnet_mcp.tools.next_step import next_step
 
 
 class View(BaseModel):
-    """An immutable part of an answer."""
+    """An immutable part of an answer; built when it is first used, so that a start does not wait for it."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
 
 class ControlView(View):
@@ -72,13 +72,13 @@ class Job(View):
     next: str
 
 
-def job_view(record: JobRecord, *, now: float, blobs: BlobStore | None, ai_generated: bool) -> Job:
+def job_view(record: JobRecord, *, now: float, paths: Mapping[str, Path], ai_generated: bool) -> Job:
     """Show a record.
 
     Args:
         record: What is known.
         now: Seconds since the epoch.
-        blobs: Where the originals lie, when the caller may see paths.
+        paths: Where originals lie, by hash, as far as the caller may see it and they are still there.
         ai_generated: Whether the provider's pictures come from a model; only a no is shown.
     """
     control_map = control_map_uri(record.job_id) if record.control_map else None
@@ -97,7 +97,7 @@ def job_view(record: JobRecord, *, now: float, blobs: BlobStore | None, ai_gener
         updated_at=_moment(record.updated_at),
         elapsed_seconds=round((record.finished_at or now) - record.created_at, 2),
         eta_seconds=None if record.eta_seconds is None else round(record.eta_seconds, 1),
-        images=tuple(_image(record, index, row, blobs) for index, row in enumerate(record.images)) or None,
+        images=tuple(_image(record, index, row, paths) for index, row in enumerate(record.images)) or None,
         control_map_uri=control_map,
         cost=record.cost,
         credits_left=record.credits_left,
@@ -107,7 +107,7 @@ def job_view(record: JobRecord, *, now: float, blobs: BlobStore | None, ai_gener
     )
 
 
-def _image(record: JobRecord, index: int, image: ResultImage, blobs: BlobStore | None) -> ImageView:
+def _image(record: JobRecord, index: int, image: ResultImage, paths: Mapping[str, Path]) -> ImageView:
     picture = image.picture
     return ImageView(
         uri=image_uri(record.job_id, index),
@@ -116,7 +116,7 @@ def _image(record: JobRecord, index: int, image: ResultImage, blobs: BlobStore |
         mime_type=picture.mime_type,
         size_bytes=picture.size_bytes,
         sha256=picture.sha256,
-        path=blobs.path(picture.sha256) if blobs else None,
+        path=paths.get(picture.sha256),
         flagged=image.flagged or None,
     )
 

@@ -26,7 +26,7 @@ KNOBS: dict[str, tuple[str, ...]] = {
 class MapParameters(BaseModel):
     """How to make a control map. A knob that is set must be one that the modality has (see `KNOBS`)."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     low_threshold: Annotated[
         int, Field(ge=1, le=255, description="canny: gradient from which an edge goes on, in levels, 1 to 255.")

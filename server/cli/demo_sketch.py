@@ -3,6 +3,7 @@
 Imported lazily: it brings NumPy and OpenCV. Coordinates are pixels of the finished sketch, from the upper left corner.
 """
 
+import itertools
 import math
 from collections.abc import Iterable, Sequence
 from typing import TypeAlias
@@ -34,7 +35,7 @@ def draw() -> Rgb:
     _trace(pen, map(_smooth, CURVES))
     _trace(pen, _sunbeams())
     for body in BODIES:  # in front of all before it
-        pen.cover(_polyline(body))
+        pen.cover(_polyline([*body, body[0]]))
     for x, y, radius, bumps in RINGS:
         pen.cover(_ring(x, y, radius, bumps))
     _trace(pen, map(_smooth, BRANCHES))
@@ -89,7 +90,7 @@ def _trace(pen: _Pen, lines: Iterable[Points]) -> None:
 
 def _polyline(corners: Sequence[Place]) -> Points:
     """Points every few pixels along straight lines."""
-    return np.concatenate([_between(start, end) for start, end in zip(corners, corners[1:], strict=False)])
+    return np.concatenate([_between(start, end) for start, end in itertools.pairwise(corners)])
 
 
 def _between(start: Place, end: Place) -> Points:

@@ -23,7 +23,7 @@ from controlnet_mcp.providers.values import (
     Submission,
 )
 from controlnet_mcp.providers.wire import Body, HttpCall, HttpReply, PictureData, Steps
-from controlnet_mcp.providers.zhiqite_units import FAMILIES, UnitOptions, unit
+from controlnet_mcp.providers.zhiqite.units import FAMILIES, UnitOptions, unit
 
 _OK = 200
 _ROOT = "/AIGCImgOpenServ/saas/sd/v2"

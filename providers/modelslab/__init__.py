@@ -1,0 +1,1 @@
+"""ModelsLab (modelslab.com), once stablediffusionapi.com."""

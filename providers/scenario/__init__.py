@@ -1,0 +1,1 @@
+"""Scenario (api.cloud.scenario.com)."""

@@ -1,0 +1,1 @@
+"""Segmind (api.segmind.com)."""

@@ -1,0 +1,1 @@
+"""WaveSpeed (api.wavespeed.ai)."""

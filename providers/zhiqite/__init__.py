@@ -1,0 +1,1 @@
+"""zhiqite (api.zhiqite.com)."""

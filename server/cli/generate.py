@@ -1,0 +1,71 @@
+"""`generate`: submit a generation, wait for it, save its pictures."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from controlnet_mcp.server.cli.options import arguments_of, tool_options
+from controlnet_mcp.server.cli.own_files import with_own_files
+from controlnet_mcp.server.cli.session import allow, call, load_settings, run
+from controlnet_mcp.server.cli.showing import json_text, look_again, show_job
+from controlnet_mcp.server.cli.status import wait_for
+from controlnet_mcp.tools.controlnet_generate import TOOL, DryRun
+from controlnet_mcp.tools.spec import Services
+from controlnet_mcp.tools.views import Job
+
+_INTERRUPTED = 130
+
+
+@dataclass(slots=True)
+class _Errand:
+    """A generation on its way; `job_id` is known once it is in the record, also to whoever interrupts."""
+
+    arguments: dict[str, object]
+    wait_seconds: float
+    job_id: str | None = None
+
+    async def __call__(self, services: Services) -> Job | DryRun:
+        """Submit, tell the job's id, and only then wait."""
+        answer = await call(services, TOOL, self.arguments | {"wait_seconds": 0})
+        if not isinstance(answer.body, Job):
+            return DryRun.model_validate(answer.body)
+        job = answer.body
+        self.job_id = job.job_id
+        click.echo(f"{job.job_id} goes to {job.provider}", err=True)
+        await services.desk.delivered(job.job_id)  # from here on the same command means a new picture
+        return await wait_for(services, job, self.wait_seconds)
+
+
+@click.command()
+@click.argument("prompt")
+@click.argument("control_image", metavar="IMAGE")
+@tool_options(TOOL, positional=("prompt", "control_image"))
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="File or folder for the pictures.")
+@click.option("--json", "as_json", is_flag=True, help="Print the job as JSON; copy pictures only to --output.")
+def command(output: Path | None, *, as_json: bool, **values: object) -> None:
+    """Draw a new picture that keeps the structure of IMAGE (a path, an https URL or a controlnet:// URI).
+
+    Waits for the end, saves the pictures under readable new names and prints their paths. Ctrl-C ends the waiting,
+    not the job.
+    """
+    settings = load_settings()
+    arguments, folders = with_own_files(arguments_of(TOOL, values))
+    wait_seconds = values["wait_seconds"]
+    errand = _Errand(arguments, float(str(wait_seconds)) if wait_seconds is not None else settings.job_timeout_seconds)
+    try:
+        body = run(errand, allow(settings, folders))
+    except KeyboardInterrupt:
+        click.echo(_farewell(errand.job_id), err=True)
+        sys.exit(_INTERRUPTED)
+    if isinstance(body, DryRun):
+        click.echo(json_text(body) if as_json else body.model_dump_json(by_alias=True, indent=2))
+    else:
+        show_job(body, output, as_json=as_json, copies=not as_json)
+
+
+def _farewell(job_id: str | None) -> str:
+    if job_id is None:
+        return "Stopped. If a job was already submitted, `controlnet-mcp jobs` shows it."
+    return f"Stopped waiting; what the provider has accepted goes on there, and is kept. {look_again(job_id)}"

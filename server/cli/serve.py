@@ -1,0 +1,95 @@
+"""`serve`: the server in the foreground, until its client or the operator ends it. stdout belongs to the protocol."""
+
+import gc
+import signal
+import socket
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Literal, TypeAlias
+
+import click
+
+Transport: TypeAlias = Literal["stdio", "streamable-http", "sse"]
+_PATHS: dict[str, tuple[str, str]] = {"streamable-http": ("mcp", "sse"), "sse": ("sse", "mcp")}
+_INTERRUPTED = 130
+
+
+@contextmanager
+def _quick_imports() -> Generator[None]:
+    """Import much without looking for garbage meanwhile (measured: 12 to 23 % faster), and never look at it again."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+        gc.freeze()
+
+
+def serve_stdio() -> None:
+    """Serve one host over stdin and stdout until it closes stdin."""
+    if sys.stdin.isatty():
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # else Ctrl-C would wait for the thread that reads the terminal
+        said = "Serving MCP over stdin and stdout, for a host program to talk to. Ctrl-C ends it; try also --help."
+        click.echo(said, err=True)
+    with _quiet_interrupt():
+        with _quick_imports():
+            from controlnet_mcp.server import stdio
+            from controlnet_mcp.server.cli.session import load_settings, told
+        with told():
+            stdio.run(load_settings())
+
+
+def serve_http(transport: Transport, host: str, port: int) -> None:
+    """Serve Streamable HTTP and SSE; the URL goes to stderr."""
+    with _quiet_interrupt():
+        with _quick_imports():
+            from controlnet_mcp.server import http
+            from controlnet_mcp.server.cli.session import load_settings, told
+        with told():
+            http.check_host(host)
+            _check_free(host, port)
+            click.echo(_addresses(transport, host, port), err=True)
+            http.run(load_settings(), host, port)
+
+
+def _addresses(transport: Transport, host: str, port: int) -> str:
+    base = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    url, other = (f"{base}/{path}" for path in _PATHS[transport])
+    return f"Serving MCP at {url} (also at {other}). Ctrl-C ends it."
+
+
+def _check_free(host: str, port: int) -> None:
+    try:
+        socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
+    except OSError as error:
+        reason = str(error.strerror or error).partition(" (")[0]
+        said = f"Port {port} of {host} cannot be used: {reason}. Choose another one with --port."
+        raise click.ClickException(said) from error
+
+
+@contextmanager
+def _quiet_interrupt() -> Generator[None]:
+    """Ctrl-C is how an operator ends a server: nothing to say about it."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        sys.exit(_INTERRUPTED)
+
+
+@click.command()
+@click.option(
+    "--transport",
+    type=click.Choice(["stdio", "streamable-http", "sse"]),
+    default="stdio",
+    show_default=True,
+    help="Either HTTP transport starts both.",
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="HTTP: only loopback addresses are allowed.")
+@click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True, help="HTTP: the port.")
+def command(transport: Transport, host: str, port: int) -> None:
+    """Serve MCP to a host, over stdio or HTTP."""
+    if transport == "stdio":
+        serve_stdio()
+    else:
+        serve_http(transport, host, port)

@@ -1,0 +1,88 @@
+"""Opening the application for one command, calling tools on it as hosts do, and telling errors in a sentence."""
+
+from collections.abc import Awaitable, Callable, Generator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TypeAlias, TypeVar
+
+import anyio
+import click
+from pydantic import ValidationError
+
+from controlnet_mcp.images.errors import ControlNetError
+from controlnet_mcp.jobs.desk import Caller
+from controlnet_mcp.server.cli.own_files import with_own_files
+from controlnet_mcp.server.cli.wording import for_people
+from controlnet_mcp.server.composition import PRINCIPAL, open_application
+from controlnet_mcp.server.settings import PREFIX, Settings, log_to_stderr
+from controlnet_mcp.tools.spec import Answer, Call, Progress, Services, Tool
+
+ResultT = TypeVar("ResultT")
+Errand: TypeAlias = Callable[[Services], Awaitable[ResultT]]
+"""What a command does with the opened application."""
+
+
+def load_settings() -> Settings:
+    """Read the environment.
+
+    Raises:
+        click.ClickException: A variable that makes no sense, named without its value, which may be a secret.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        said = (f"{_variable(str(row['loc'][0]))}: {row['msg']}." for row in error.errors(include_input=False))
+        raise click.ClickException(" ".join(["The environment is not right.", *said])) from error
+
+
+def _variable(field: str) -> str:
+    return f"{PREFIX}{field.upper()}" if field in Settings.model_fields else field.upper()
+
+
+def run(errand: Errand[ResultT], settings: Settings | None = None) -> ResultT:
+    """Open the application, do one errand, close it.
+
+    Raises:
+        click.ClickException: What was refused, in a sentence.
+    """
+    settings = settings or load_settings()
+    log_to_stderr(settings.log_level)
+    with told():
+        return anyio.run(_opened, errand, settings)
+
+
+async def _opened(errand: Errand[ResultT], settings: Settings) -> ResultT:
+    async with open_application(settings) as application:
+        return await errand(application.services)
+
+
+@contextmanager
+def told() -> Generator[None]:
+    """Turn refusals into one line on stderr and exit code 1."""
+    try:
+        yield
+    except ControlNetError as error:
+        raise click.ClickException(for_people(str(error))) from error
+
+
+async def call(
+    services: Services, tool: Tool, arguments: Mapping[str, object], progress: Progress | None = None
+) -> Answer:
+    """Call a tool as a host on this machine does."""
+    return await tool.run(services, arguments, Call(Caller(PRINCIPAL, local=True), progress))
+
+
+def ask(tool: Tool, arguments: Mapping[str, object]) -> Answer:
+    """Open the application for a single call; files that are named on the command line may be read wherever they are.
+
+    Raises:
+        click.ClickException: As `run`.
+    """
+    arguments, folders = with_own_files(arguments)
+    return run(partial(call, tool=tool, arguments=arguments), allow(load_settings(), folders))
+
+
+def allow(settings: Settings, folders: frozenset[Path]) -> Settings:
+    """Let pictures be read from further folders."""
+    return settings.model_copy(update={"allowed_dirs": (*sorted(folders), *settings.allowed_folders)})

@@ -1,0 +1,121 @@
+"""Names of saved pictures, files that the user names, and the progress bar."""
+
+import io
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from controlnet_mcp.server.cli.own_files import with_own_files
+from controlnet_mcp.server.cli.progress import progress_bar
+from controlnet_mcp.server.cli.saving import place_for, readable_name, save
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("A cosy cottage", "controlnet-a-cosy-cottage"),
+        ("../../etc/passwd; rm -rf ~", "controlnet-etc-passwd-rm-rf"),
+        ("con", "controlnet-con"),
+        ("水彩 小屋", "controlnet-水彩-小屋"),
+        ("...", "controlnet"),
+        ("word " * 40, "controlnet-word-word-word-word-word-word-word-word-word-wor"),
+    ],
+)
+def test_a_name_is_readable_and_harmless(text: str, name: str) -> None:
+    """Words of any script, no separators, no control over the folder, of bounded length."""
+    assert readable_name(text) == name
+
+
+@pytest.mark.parametrize(
+    ("output", "mime_type", "name"),
+    [
+        ("a.png", "image/png", "a.png"),
+        ("a.PNG", "image/png", "a.PNG"),
+        ("a.jpeg", "image/jpeg", "a.jpeg"),
+        ("a.png", "image/webp", "a.webp"),
+        ("v1.2", "image/png", "v1.2.png"),
+    ],
+)
+def test_an_extension_tells_the_truth(output: str, mime_type: str, name: str) -> None:
+    """One that lies is replaced, one that is missing is added, any other ending belongs to the name."""
+    assert place_for(Path(output), "unused", mime_type) == Path(name)
+
+
+def test_nothing_is_ever_overwritten(tmp_path: Path) -> None:
+    """Not even where a link leads nowhere."""
+    (tmp_path / "a.png").symlink_to(tmp_path / "gone.png")
+    written = [save(content, tmp_path / "a.png").name for content in (b"1", b"2")]
+    assert written == ["a-2.png", "a-3.png"]
+    assert not (tmp_path / "gone.png").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    """In a sentence that also says where the picture is kept."""
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(click.ClickException, match=r"cannot be saved.*It is kept as kept\.png"):
+        save(b"", tmp_path / "file" / "a.png", kept=Path("kept.png"))
+
+
+def test_files_are_written_as_full_paths_with_their_folders(tmp_path: Path) -> None:
+    """Also in further controls, and through links; the folders are what has to be readable."""
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "a.png").write_bytes(b"")
+    (tmp_path / "link.png").symlink_to(tmp_path / "real" / "a.png")
+    given = {
+        "control_image": str(tmp_path / "link.png"),
+        "extra_controls": [{"modality": "pose", "image": str(tmp_path / "b.png"), "weight": 1}],
+        "prompt": "a.png",
+    }
+    written, folders = with_own_files(given)
+    root = tmp_path.resolve()
+    assert written == {
+        "control_image": str(root / "real" / "a.png"),
+        "extra_controls": [{"modality": "pose", "image": str(root / "b.png"), "weight": 1}],
+        "prompt": "a.png",
+    }
+    assert folders == {root / "real", root}
+
+
+@pytest.mark.parametrize(
+    "reference",
+    [
+        "https://example.com/a.png",
+        "data:image/png;base64,AAAA",
+        "controlnet://maps/0",
+        "asset_123",
+        "file:///a.png",
+        "",
+    ],
+)
+def test_what_is_no_path_stays_as_it_is(reference: str) -> None:
+    """And opens no folder."""
+    assert with_own_files({"control_image": reference}) == ({"control_image": reference}, frozenset())
+
+
+class _Screen(io.StringIO):
+    """A terminal that remembers what was written to it."""
+
+    def isatty(self) -> bool:
+        """Say that somebody looks."""
+        return True
+
+
+def test_a_file_gets_no_progress_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody looks at it."""
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    with progress_bar() as tell:
+        assert tell is None
+
+
+@pytest.mark.anyio
+async def test_a_terminal_gets_a_progress_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It shows what is being done, as it is written."""
+    screen = _Screen()
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setenv("TERM", "xterm")
+    with progress_bar() as tell:
+        assert tell is not None
+        await tell(0.5, "draft: drawing [half]")
+    assert "draft: drawing [half]" in screen.getvalue()

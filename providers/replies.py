@@ -13,6 +13,7 @@ _MEANING: dict[int, tuple[ErrorCode, str, str]] = {
     422: ("invalid_request", "did not accept the request", "Change the setting it names and try again."),
     429: ("rate_limited", "is asked too often", "Wait and try again, or choose another provider."),
 }
+_CLIENT_ERROR = 400
 _SERVER_ERROR = 500
 _BUSY = frozenset({429, 503})
 
@@ -33,7 +34,7 @@ def failure(reply: HttpReply, said: str | None = None) -> ProviderError:
     status = reply.status
     default: tuple[ErrorCode, str, str] = ("provider_failed", f"answered HTTP {status}", "Try again later.")
     code, told, hint = _MEANING.get(status, default)
-    unknown = status >= _SERVER_ERROR and status not in _BUSY
+    unknown = not _CLIENT_ERROR <= status < _SERVER_ERROR and status not in _BUSY
     delivery: Delivery = "unknown" if unknown else "refused"
     return ProviderError(
         code,

@@ -2,11 +2,11 @@
 
 import os
 import sys
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal, cast
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from controlnet_mcp.images.pictures import Limits
 from controlnet_mcp.providers.configuration import ProviderSettings
@@ -20,41 +20,33 @@ def _split(text: object) -> object:
     return [part.strip() for part in text.split(",") if part.strip()] if isinstance(text, str) else text
 
 
-def _read(fields: Iterable[str], prefix: str = "") -> dict[str, object]:
-    """The variables of fields: their names in capitals, after a prefix. An empty one counts as not set."""
-    values = ((name, os.environ.get(f"{prefix}{name.upper()}")) for name in fields)
-    return {name: value for name, value in values if value}
-
-
 def read_keys() -> ProviderSettings:
     """Read the providers' own variables, which have no prefix: `SCENARIO_API_KEY`, `SEGMIND_BASE_URL` and so on."""
-    return ProviderSettings.model_validate(_read(ProviderSettings.model_fields))
+    values = {name: os.environ.get(name.upper()) for name in ProviderSettings.model_fields}
+    return ProviderSettings.model_validate({name: value for name, value in values.items() if value})
 
 
-class Settings(BaseModel):
-    """Settings with the prefix `CONTROLNET_MCP_`, for what is not given; the README's table is made from this.
+class Settings(BaseSettings):
+    """Settings with the prefix `CONTROLNET_MCP_`; the README's table is made from this."""
 
-    Read without pydantic-settings, which takes 10 ms to import, 2 % of a start.
-    """
-
-    model_config = ConfigDict(frozen=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore", env_ignore_empty=True)
 
     data_dir: Path | None = Field(
         default=None, description="Where jobs and pictures are kept. Default: the user data folder"
     )
-    allowed_dirs: tuple[Path, ...] | None = Field(
+    allowed_dirs: Annotated[tuple[Path, ...] | None, NoDecode] = Field(
         default=None,
         description="Comma list of folders from which local pictures may be read. Default: the data folder, the "
         "working directory unless it is / or the home folder, and Pictures, Downloads, Desktop",
     )
-    trusted_hosts: frozenset[str] = Field(
+    trusted_hosts: Annotated[frozenset[str], NoDecode] = Field(
         default=frozenset(),
         description="Comma list of host or host:port that pictures may come from although private or http",
     )
     public_url: str | None = Field(
         default=None, description="Where others reach this server's /files/, as https://host"
     )
-    providers: tuple[str, ...] = Field(
+    providers: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description="Comma list: the order in which provider=auto tries providers"
     )
     wait_seconds: float = Field(default=45, ge=0, le=300, description="Default wait of a call that asks for progress")
@@ -73,13 +65,6 @@ class Settings(BaseModel):
     job_timeout_seconds: float = Field(
         default=1800, gt=0, le=86400, description="A job that is not done by then has failed"
     )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _read_environment(cls, given: object) -> object:
-        if not isinstance(given, dict):
-            return given
-        return _read(cls.model_fields.keys() - {"keys"}, PREFIX) | cast("dict[str, object]", given)
 
     @field_validator("allowed_dirs", "trusted_hosts", "providers", mode="before")
     @classmethod

@@ -54,9 +54,9 @@ def tools_table() -> str:
 
 
 def default_of(field: FieldInfo) -> str:
-    """A default as a person writes it into a variable."""
+    """A default as a person writes it into a variable; nothing for one that the meaning tells."""
     value: object = field.default
-    if value is None or value == () or value == frozenset():
+    if value is None or value in ((), frozenset()):
         return ""
     if isinstance(value, bool):
         return str(value).lower()
@@ -143,7 +143,7 @@ def test_every_picture_and_page_that_is_pointed_to_exists() -> None:
         if path.suffix in {".jpg", ".png"}:
             assert 0 < path.stat().st_size < 300 * 1024
         else:
-            assert path.is_file() or target.endswith(".md")  # pages are not part of an unpacked wheel
+            assert path.exists() or target.startswith("providers/")  # the sources may be out of the way
 
 
 def test_the_configurations_are_json_that_starts_the_command() -> None:
@@ -184,7 +184,7 @@ def test_every_simulation_is_explained() -> None:
 
 def test_what_needs_trained_weights_is_said() -> None:
     """The modalities whose maps are made here, and no others, are listed as such."""
-    (made,) = re.findall(r"made here[^:]*: ([^.]+)\.", text())
+    (made,) = re.findall(r"made here, free of charge:\n([^.]+)\.", text())
     assert set(re.findall(r"`([\w-]+)`", made)) == set(KNOBS)
     assert {name for name, row in MODALITIES.items() if row.computed} == set(KNOBS)
 

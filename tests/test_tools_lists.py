@@ -130,6 +130,7 @@ async def test_models_of_the_draft_engine_are_listed(session: Session) -> None:
     assert reply.result.structured_content == json.loads(reply.text)
     assert {"oil", "pencil"} <= {row.name for row in listed.models}
     assert {"simulate", "seconds"} <= set(listed.options)
+    assert all(listed.options.values()), "every option is described"
     assert listed.sizes.minimum <= 64 < listed.sizes.maximum
 
 

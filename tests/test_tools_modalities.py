@@ -32,7 +32,7 @@ async def test_a_modality_gives_a_picture(session: Session, modality: str, name:
 
 @pytest.mark.parametrize("modality", [row.name for row in MODALITIES.values()])
 async def test_what_was_done_with_the_picture_is_said(session: Session, modality: str) -> None:
-    """A map is made where one can be made; a picture that is taken as a map comes with a warning, a ready map without."""
+    """A map is made where that is possible; a picture that is taken for one comes with a warning."""
     row = MODALITIES[modality]
     for is_map in (False, True):
         job = (await session.generate(modality=modality, control_is_map=is_map)).job

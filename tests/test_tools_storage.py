@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from anyio import to_thread
+from pydantic import JsonValue
 
 from controlnet_mcp.server.settings import Settings
 from tests.serving import Reply, Session, open_session, settings_for
@@ -58,8 +59,8 @@ async def test_a_result_is_not_lost_to_a_full_disk(session: Session, monkeypatch
     def full(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(descriptor))
 
-    slow = {"simulate": "progress", "seconds": 0.3}
-    first = (await session.generate(wait_seconds=0, provider_options={**slow})).job
+    slow: JsonValue = {"simulate": "progress", "seconds": 0.3}
+    first = (await session.generate(wait_seconds=0, provider_options=slow)).job
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
         job = (await session.call("job_status", job_id=first.job_id, wait_seconds=0.8)).job

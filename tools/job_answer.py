@@ -55,10 +55,8 @@ def message_of(job: JobRecord) -> str:
 
 async def views_of(services: Services, call: Call, jobs: Sequence[JobRecord]) -> tuple[Job, ...]:
     """Show jobs to their caller."""
-    paths: dict[str, Path] = {}
-    if call.caller.local:
-        pictures = {image.picture.sha256 for job in jobs for image in job.images}
-        paths = await to_thread.run_sync(_paths, pictures, services.blobs)
+    pictures = {image.picture.sha256 for job in jobs for image in job.images} if call.caller.local else set[str]()
+    paths = await to_thread.run_sync(_paths, pictures, services.blobs) if pictures else {}
     machines = {entry.name for entry in services.entries if not entry.capabilities.ai_generated}
     now = services.desk.clock()
     return tuple(job_view(job, now=now, paths=paths, ai_generated=job.provider not in machines) for job in jobs)

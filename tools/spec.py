@@ -1,6 +1,6 @@
 """Tools are data: a name, typed arguments, hints, and a handler that is given what it depends on."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
@@ -124,7 +124,7 @@ class ToolSpec(Generic[ArgumentsT]):
         return await self.handler(services, checked(self.arguments, arguments), call)
 
 
-class Tool(Protocol):
+class Tool(Hashable, Protocol):
     """Any tool, whatever its arguments: what lists, schemas and servers need of a `ToolSpec`."""
 
     @property

@@ -22,19 +22,21 @@ _OK = 200
 
 
 class DraftOptions(Frozen):
-    """`provider_options` of the draft engine.
-
-    Attributes:
-        simulate: Test mode: what the engine should do instead of answering at once.
-        seconds: How long the simulated stage takes, 0 to 3600; for `rate_limited` the `Retry-After`.
-        mark: Whether the small corner mark is drawn.
-    """
+    """`provider_options` of the draft engine."""
 
     simulate: (
         Literal["queued", "progress", "moderated", "payment_required", "rate_limited", "failed", "timed_out"] | None
-    ) = None
-    seconds: float = Field(default=3.0, ge=0, le=3600)
-    mark: bool = True
+    ) = Field(
+        default=None,
+        description="Test mode: queued, progress, moderated, payment_required, rate_limited, failed or timed_out",
+    )
+    seconds: float = Field(
+        default=3.0,
+        ge=0,
+        le=3600,
+        description="Test mode: how long it takes, 0 to 3600 seconds; for rate_limited the Retry-After",
+    )
+    mark: bool = Field(default=True, description="Whether the small corner mark is drawn")
 
 
 def _capabilities() -> Capabilities:
@@ -86,14 +88,14 @@ class DraftProvider(Provider):
         """The ticket that comes back holds the whole job, so nothing is lost with the process."""
         if reply.status != _OK:
             raise failure(reply, said="")
-        return Submission.model_validate_json(reply.body)
+        return reply.read(Submission)
 
     def poll(self, task: RemoteTask) -> Steps[Report]:
         """Ask for a report."""
         reply = yield HttpCall("GET", f"{BASE_URL}/v1/report", query=task.state)
         if reply.status != _OK:
             raise failure(reply)
-        return Report.model_validate_json(reply.body)
+        return reply.read(Report)
 
     def cancel(self, task: RemoteTask) -> Steps[bool]:  # noqa: ARG002  # the interface has it
         """Nothing runs between two questions: forgetting the ticket stops the job."""

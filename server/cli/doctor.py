@@ -34,4 +34,4 @@ def command() -> None:
 def _show(findings: Iterable[Finding]) -> None:
     for finding in findings:
         mark, colour = _MARKS[finding.state]
-        click.echo(f"{click.style(f'{mark:<7}', fg=colour)} {finding.what:<18} {finding.detail}")
+        click.echo(f"{click.style(f'{mark:<7}', fg=colour)} {finding.what:<22} {finding.detail}")

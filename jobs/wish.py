@@ -31,12 +31,12 @@ class Wish(BaseModel):
         description="Picture whose structure to keep: path, https URL, data: or controlnet:// URI, asset_… id",
     )
     modality: str = Field(
-        default="canny", description="From list_modalities, with weight 0-2, several by commas: canny:0.6,depth:0.4"
+        default="canny", description="From list_modalities, weights 0-2, several by commas: canny:0.6,depth:0.4"
     )
     extra_controls: list[ExtraControl] = Field(
         default=[], max_length=8, description="Controls with own pictures; weight 0-2, start and end 0-1"
     )
-    control_is_map: bool = Field(default=False, description="control_image is a ready map: do not preprocess")
+    control_is_map: bool = Field(default=False, description="control_image is a ready map")
     init_image: str | None = Field(default=None, description="For image-to-image")
     mask_image: str | None = Field(default=None, description="White = repaint (inpainting)")
     strength: float | None = Field(default=None, ge=0, le=1, description="How far to leave init_image")

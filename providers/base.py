@@ -101,4 +101,9 @@ class Provider(Protocol):
 
     def lacks(self, feature: str) -> ProviderError:
         """The error of a feature that the provider does not have."""
-        return ProviderError("unsupported", f"{self.name} has no {feature}.", provider=self.name)
+        return ProviderError(
+            "unsupported",
+            f"{self.name} has no {feature}.",
+            provider=self.name,
+            hint="list_modalities shows which providers can do what.",
+        )

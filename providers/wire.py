@@ -107,6 +107,7 @@ class HttpReply:
             "provider_failed",
             f"{self.provider} answered HTTP {self.status} with something that was not expected.",
             provider=self.provider,
+            hint="Check the provider's base URL and proxies in between; otherwise try again later.",
             delivery="unknown",
             retryable=True,
             provider_message=self.text,

@@ -92,11 +92,11 @@ async def open_application(settings: Settings) -> AsyncGenerator[Application]:
 @asynccontextmanager
 async def _background() -> AsyncGenerator[TaskGroup]:
     """A task group that ends with its block; an error of the block stays itself, not part of a group."""
-    failure: Exception | None = None
+    failure: Exception | SystemExit | None = None
     async with anyio.create_task_group() as tasks:
         try:
             yield tasks
-        except Exception as error:  # noqa: BLE001  # raised again as it is, below
+        except (Exception, SystemExit) as error:  # noqa: BLE001  # raised again as it is, below
             failure = error
         finally:
             tasks.cancel_scope.cancel()

@@ -1,11 +1,13 @@
 """Fixtures that every test file may use."""
 
+import socket
 from collections.abc import AsyncGenerator, Generator
 from pathlib import Path
 
 import pytest
 
 from controlnet_mcp.server.settings import Settings
+from tests.processes import Place, Web, serving_http
 from tests.serving import Session, open_session, settings_for
 from tests.watching import LoopWatch, watch_event_loop
 
@@ -38,6 +40,16 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     Image.fromarray(house(256)).save(folder / "sketch.png")
     Image.fromarray(paper(256)).save(folder / "blank.png")
     return folder
+
+
+@pytest.fixture(scope="session")
+def web(tmp_path_factory: pytest.TempPathFactory, pictures: Path) -> Generator[Web]:
+    """A server in a process of its own that listens on a port of this machine; tests share it."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+    place = Place(tmp_path_factory.mktemp("web") / "data", pictures)
+    with serving_http(place, port) as server:
+        yield server
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from controlnet_mcp.providers.values import Fault
 from controlnet_mcp.server.composition import Application, open_application
 from controlnet_mcp.server.protocol import build_server
 from controlnet_mcp.server.settings import Settings
+from controlnet_mcp.tools.list_jobs import JobList
 from controlnet_mcp.tools.views import Job
 
 SIDE = 128
@@ -54,6 +55,12 @@ class Reply:
         """The job that the first block holds."""
         assert not self.result.is_error, self.text
         return Job.model_validate_json(self.text)
+
+    @property
+    def listed(self) -> tuple[Job, ...]:
+        """The jobs that the first block lists."""
+        assert not self.result.is_error, self.text
+        return JobList.model_validate_json(self.text).jobs
 
     @property
     def error(self) -> Fault:

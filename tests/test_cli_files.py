@@ -1,4 +1,4 @@
-"""Names of saved pictures, files that the user names, and the progress bar."""
+"""Names of saved pictures, files that the user names, Ctrl-C and the progress bar."""
 
 import io
 import sys
@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 import pytest
 
+from controlnet_mcp.server.cli.interrupts import interruptible
 from controlnet_mcp.server.cli.own_files import with_own_files
 from controlnet_mcp.server.cli.progress import progress_bar
 from controlnet_mcp.server.cli.saving import place_for, readable_name, save
@@ -92,6 +93,14 @@ def test_files_are_written_as_full_paths_with_their_folders(tmp_path: Path) -> N
 def test_what_is_no_path_stays_as_it_is(reference: str) -> None:
     """And opens no folder."""
     assert with_own_files({"control_image": reference}) == ({"control_image": reference}, frozenset())
+
+
+def test_an_interrupted_command_says_a_last_word(capsys: pytest.CaptureFixture[str]) -> None:
+    """On stderr, and ends as shells expect it."""
+    with pytest.raises(SystemExit) as end, interruptible(lambda: "Stopped."):
+        raise KeyboardInterrupt
+    assert end.value.code == 130
+    assert capsys.readouterr() == ("", "Stopped.\n")
 
 
 class _Screen(io.StringIO):

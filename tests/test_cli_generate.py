@@ -37,7 +37,7 @@ def jobs_of(terminal: Terminal) -> tuple[Job, ...]:
 
 
 def test_the_picture_is_saved_under_a_readable_name(terminal: Terminal, photo: Path) -> None:
-    """On stdout is its full path and nothing else, stderr tells of the job and that `draft` is not AI."""
+    """Its full path is all there is on stdout; stderr tells of the job, and that `draft` is not AI."""
     ended = terminal.run("generate", "A Cosy Cottage, watercolour!", photo, *SMALL)
     path = Path.cwd() / "controlnet-a-cosy-cottage-watercolour.png"
     assert ended.exit_code == 0
@@ -98,6 +98,12 @@ def test_every_picture_may_be_named_by_its_path(terminal: Terminal, photo: Path,
     )
     controls = [(row.modality, row.weight) for row in Job.model_validate_json(ended.stdout).controls]
     assert controls == [("canny", 0.6), ("sketch", 0.4)]
+
+
+def test_zero_is_a_value(terminal: Terminal, photo: Path) -> None:
+    """It is not taken for an option that was left out."""
+    ended = terminal.run("generate", "a house", photo, *SMALL, "--seed", "0", "--json")
+    assert Job.model_validate_json(ended.stdout).seed == 0
 
 
 def test_a_failed_job_ends_with_1_and_a_sentence(terminal: Terminal, photo: Path) -> None:

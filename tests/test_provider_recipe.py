@@ -8,6 +8,7 @@ import httpx2
 import pytest
 from pydantic import SecretStr
 
+from controlnet_mcp import providers
 from controlnet_mcp.images.blobs import BlobStore
 from controlnet_mcp.images.frame import store_pixels
 from controlnet_mcp.images.png import encode_png
@@ -18,7 +19,7 @@ from controlnet_mcp.providers.values import Control, GenerationRequest
 from tests.drawings import house
 
 pytestmark = pytest.mark.anyio
-README = Path(__file__).parent.parent / "providers" / "README.md"
+README = Path(providers.__path__[0]) / "README.md"
 BASE_URL = "https://api.example.com"
 
 

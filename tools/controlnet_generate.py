@@ -63,7 +63,7 @@ TOOL = ToolSpec(
     name="controlnet_generate",
     title="ControlNet generation",
     description=(
-        "Draw a new picture that keeps the structure (edges, pose, depth, sketch…) of control_image. Returns a job; "
+        "Draw a new picture that keeps the structure (edges, pose, depth, sketch) of control_image. Returns a job; "
         "if unfinished, call job_status, never resubmit. May cost money: dry_run shows the price."
     ),
     arguments=GenerateArguments,

@@ -25,7 +25,7 @@ class ExtractArguments(Arguments):
     resolution: int | None = Field(default=None, ge=64, le=4096, description="Short side in pixels")
     parameters: dict[str, JsonValue] = Field(
         default={},
-        description="Its knobs: low_threshold, high_threshold, sigma_pixels, factor, invert, seed…",
+        description="Its knobs: low_threshold, high_threshold, sigma_pixels, factor, invert, seed",
     )
     previews: bool = True
 

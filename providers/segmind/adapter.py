@@ -273,7 +273,8 @@ def _empty(reply: HttpReply) -> ProviderError:
         "provider_failed",
         f"{reply.provider} answered HTTP {reply.status} with neither a picture nor the id of a job.",
         provider=reply.provider,
+        hint="Look in the Segmind console whether a job was made, then try again.",
         retryable=True,
         delivery="unknown",
-        provider_message=said(reply),
+        provider_message=said(reply) or reply.text,
     )

@@ -4,6 +4,7 @@ Facts: the vendor's page `sd controlnet` and its sibling pages; conflicts are na
 takes pictures only as links, and answers with code strings inside HTTP 200.
 """
 
+import re
 from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
@@ -12,7 +13,7 @@ from controlnet_mcp.images.errors import ErrorCode
 from controlnet_mcp.providers.base import Provider, Uploaded
 from controlnet_mcp.providers.capabilities import Capabilities, ModelInfo, SizeLimits, Support
 from controlnet_mcp.providers.configuration import ProviderSettings
-from controlnet_mcp.providers.errors import ProviderError, quote
+from controlnet_mcp.providers.errors import Delivery, ProviderError, quote
 from controlnet_mcp.providers.replies import failure
 from controlnet_mcp.providers.values import (
     Fault,
@@ -38,6 +39,8 @@ _CODES: dict[str, tuple[ErrorCode, str]] = {
     "429": ("rate_limited", "Wait and try again, or choose another provider."),
 }
 """No list of codes is published; those that mirror HTTP statuses are read that way (unverified)."""
+_SERVER_ERROR = re.compile(r"5\d\d")
+"""A code of the server's own fault proves nothing about whether a task was accepted."""
 
 CAPABILITIES = Capabilities(
     modalities={name: Support(native=family.name, takes="either") for name, family in FAMILIES.items()},
@@ -168,7 +171,7 @@ class ZhiqiteProvider(Provider):
         """The answer names the task; it is the `id_task` that was sent."""
         answer = self._checked(reply, _Submitted)
         if answer.data is None:
-            raise self._refused(answer.code, answer.msg or "no task id")
+            raise self._refused("200 and no task id", answer.msg, delivery="unknown")
         return Submission(task=RemoteTask(remote_id=answer.data.task_id), report=Report(phase="queued"))
 
     def poll(self, task: RemoteTask) -> Steps[Report]:
@@ -195,10 +198,18 @@ class ZhiqiteProvider(Provider):
             raise self._refused(answer.code, answer.msg)
         return answer
 
-    def _refused(self, code: str, said: str) -> ProviderError:
+    def _refused(self, code: str, said: str, delivery: Delivery = "refused") -> ProviderError:
         meaning, hint = _CODES.get(code, ("provider_failed", "Change the request, or try again later."))
-        told = f"zhiqite answered with code {quote(code, 20)}."
-        return ProviderError(meaning, told, provider=self.name, hint=hint, provider_message=said)
+        broken = _SERVER_ERROR.fullmatch(code) is not None
+        return ProviderError(
+            meaning,
+            f"zhiqite answered with code {quote(code, 20)}.",
+            provider=self.name,
+            hint=hint,
+            retryable=broken or meaning == "rate_limited",
+            delivery="unknown" if broken else delivery,
+            provider_message=said,
+        )
 
 
 def _present(fields: dict[str, Body]) -> dict[str, Body]:

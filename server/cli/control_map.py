@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from controlnet_mcp.server.cli.options import arguments_of, tool_options
+from controlnet_mcp.server.cli.own_files import file_meant
 from controlnet_mcp.server.cli.saving import place_for, save
 from controlnet_mcp.server.cli.session import ask
 from controlnet_mcp.server.cli.showing import json_text
@@ -22,7 +23,8 @@ def command(output: Path | None, *, as_json: bool, **values: object) -> None:
     made = MapView.model_validate(ask(TOOL, arguments).body)
     saved: Path | None = None
     if made.path and (output or not as_json):
-        name = f"{Path(str(values['image'])).stem[:48] or 'picture'}-{made.modality}"
+        source = file_meant(str(values["image"]))
+        name = f"{source.stem if source else 'picture'}-{made.modality}"
         saved = save(made.path.read_bytes(), place_for(output, name, "image/png"), kept=made.path)
     if as_json:
         click.echo(json_text(made))

@@ -1,21 +1,19 @@
 """`generate`: submit a generation, wait for it, save its pictures."""
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
+from controlnet_mcp.server.cli.interrupts import interruptible
 from controlnet_mcp.server.cli.options import arguments_of, tool_options
 from controlnet_mcp.server.cli.own_files import with_own_files
 from controlnet_mcp.server.cli.session import allow, call, load_settings, run
-from controlnet_mcp.server.cli.showing import json_text, look_again, show_job
+from controlnet_mcp.server.cli.showing import farewell, json_text, show_job
 from controlnet_mcp.server.cli.status import wait_for
 from controlnet_mcp.tools.controlnet_generate import TOOL, DryRun
 from controlnet_mcp.tools.spec import Services
 from controlnet_mcp.tools.views import Job
-
-_INTERRUPTED = 130
 
 
 @dataclass(slots=True)
@@ -54,18 +52,9 @@ def command(output: Path | None, *, as_json: bool, **values: object) -> None:
     arguments, folders = with_own_files(arguments_of(TOOL, values))
     wait_seconds = values["wait_seconds"]
     errand = _Errand(arguments, float(str(wait_seconds)) if wait_seconds is not None else settings.job_timeout_seconds)
-    try:
+    with interruptible(lambda: farewell(errand.job_id)):
         body = run(errand, allow(settings, folders))
-    except KeyboardInterrupt:
-        click.echo(_farewell(errand.job_id), err=True)
-        sys.exit(_INTERRUPTED)
     if isinstance(body, DryRun):
         click.echo(json_text(body) if as_json else body.model_dump_json(by_alias=True, indent=2))
     else:
         show_job(body, output, as_json=as_json, copies=not as_json)
-
-
-def _farewell(job_id: str | None) -> str:
-    if job_id is None:
-        return "Stopped. If a job was already submitted, `controlnet-mcp jobs` shows it."
-    return f"Stopped waiting; what the provider has accepted goes on there, and is kept. {look_again(job_id)}"

@@ -19,12 +19,13 @@ WITHOUT_MEANING = frozenset({"previews"})
 
 _SHORT: dict[str, tuple[str, ...]] = {"wait_seconds": ("--wait",)}
 _INSTEAD: dict[str, str] = {
-    "wait_seconds": "How long to wait for the end",
+    "wait_seconds": "How many seconds to wait for the end",
     "extra_controls": "A further control: MODALITY:WEIGHT=IMAGE, or JSON with start, end, is_map (repeatable)",
     "provider_options": "One of the provider's own knobs (repeatable; see list_models)",
-    "parameters": "One of the map's knobs (repeatable): low_threshold, sigma_pixels, factor, invert, seed…",
+    "parameters": "One of the map's knobs (repeatable): low_threshold, sigma_pixels, factor, invert, seed and others",
     "dry_run": "Submit nothing, show the request, the price and the warnings",
     "request_key": "The same key gives the same job instead of a new one",
+    "cursor": "Where the last page ended",
     "control_is_map": "IMAGE already is a control map: do not preprocess it",
 }
 """Words for people, where those of the schema are for a model."""
@@ -156,4 +157,4 @@ _METAVARS = {"array": "CONTROL", "object": "NAME=VALUE"}
 def arguments_of(tool: Tool, values: Mapping[str, object]) -> dict[str, object]:
     """The arguments that were given, as the tool takes them; options that were left out are left out."""
     given = {name: values.get(name) for name in parameters_of(tool)}
-    return {name: value for name, value in given.items() if value not in (None, False, [], {})}
+    return {name: value for name, value in given.items() if not (value is None or value is False or value in ([], {}))}

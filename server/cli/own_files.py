@@ -26,7 +26,7 @@ def with_own_files(arguments: Mapping[str, object]) -> tuple[dict[str, object], 
 
 def _written(name: str, value: object, folders: set[Path]) -> object:
     if isinstance(value, str) and name in PICTURE_NAMES:
-        path = _file_meant(value)
+        path = file_meant(value)
         if path is not None:
             folders.add(path.parent)
             return str(path)
@@ -38,7 +38,7 @@ def _written(name: str, value: object, folders: set[Path]) -> object:
     return value
 
 
-def _file_meant(reference: str) -> Path | None:
+def file_meant(reference: str) -> Path | None:
     """The file that a reference means, links resolved; `None` for links of the web, URIs and ids of assets."""
     path = Path(reference)
     if not reference.strip() or _URI.match(reference) or (reference.startswith(_ASSET_ID) and not path.exists()):

@@ -10,9 +10,10 @@ from typing import Literal, TypeAlias
 
 import click
 
+from controlnet_mcp.server.cli.interrupts import interruptible
+
 Transport: TypeAlias = Literal["stdio", "streamable-http", "sse"]
 _PATHS: dict[str, tuple[str, str]] = {"streamable-http": ("mcp", "sse"), "sse": ("sse", "mcp")}
-_INTERRUPTED = 130
 
 
 @contextmanager
@@ -32,7 +33,7 @@ def serve_stdio() -> None:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # else Ctrl-C would wait for the thread that reads the terminal
         said = "Serving MCP over stdin and stdout, for a host program to talk to. Ctrl-C ends it; try also --help."
         click.echo(said, err=True)
-    with _quiet_interrupt():
+    with interruptible():
         with _quick_imports():
             from controlnet_mcp.server import stdio
             from controlnet_mcp.server.cli.session import load_settings, told
@@ -42,7 +43,7 @@ def serve_stdio() -> None:
 
 def serve_http(transport: Transport, host: str, port: int) -> None:
     """Serve Streamable HTTP and SSE; the URL goes to stderr."""
-    with _quiet_interrupt():
+    with interruptible():
         with _quick_imports():
             from controlnet_mcp.server import http
             from controlnet_mcp.server.cli.session import load_settings, told
@@ -66,15 +67,6 @@ def _check_free(host: str, port: int) -> None:
         reason = str(error.strerror or error).partition(" (")[0]
         said = f"Port {port} of {host} cannot be used: {reason}. Choose another one with --port."
         raise click.ClickException(said) from error
-
-
-@contextmanager
-def _quiet_interrupt() -> Generator[None]:
-    """Ctrl-C is how an operator ends a server: nothing to say about it."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        sys.exit(_INTERRUPTED)
 
 
 @click.command()

@@ -1,5 +1,6 @@
 """What people read: a job in a few lines on stderr, its pictures as paths on stdout, exit codes."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
@@ -30,30 +31,31 @@ def show_job(job: Job, output: Path | None, *, as_json: bool, copies: bool) -> N
     Raises:
         click.ClickException: The job failed: exit code 1, and why.
     """
-    paths = _pictures(job, output, copies=copies or output is not None)
     if as_json:
         click.echo(json_text(job))
     else:
         _tell(job)
-        for path in paths:
+    for path in _pictures(job, output, copies=copies or output is not None):
+        if not as_json:
             click.echo(path)
     if job.status in _ENDS:
         _fail(job)
 
 
-def _pictures(job: Job, output: Path | None, *, copies: bool) -> list[Path]:
+def _pictures(job: Job, output: Path | None, *, copies: bool) -> Iterator[Path]:
+    """One after the other, so that those that were saved are told although a later one fails."""
     kept = [(image.path, image.mime_type) for image in job.images or () if image.path]
-    if not copies:
-        return [path for path, _ in kept]
     name = readable_name(job.prompt)
-    return [save(path.read_bytes(), place_for(output, name, mime_type), kept=path) for path, mime_type in kept]
+    for path, mime_type in kept:
+        yield save(path.read_bytes(), place_for(output, name, mime_type), kept=path) if copies else path
 
 
 def _tell(job: Job) -> None:
     controls = ", ".join(row.modality for row in job.controls)
     done = f" ({job.progress:.0%})" if job.status == "running" and job.progress else ""
     cost = f", {job.cost.amount:g} {job.cost.unit}" if job.cost and job.cost.amount else ""
-    said = f"{job.status}{done} after {job.elapsed_seconds:.1f} s: {job.provider}, {controls}, seed {job.seed}{cost}"
+    seed = "" if job.seed is None else f", seed {job.seed}"
+    said = f"{job.status}{done} after {job.elapsed_seconds:.1f} s: {job.provider}, {controls}{seed}{cost}"
     click.echo(f"{job.job_id} {said}", err=True)
     for notice in job.warnings or ():
         click.echo(f"note: {notice.detail}", err=True)
@@ -69,3 +71,10 @@ def _fail(job: Job) -> NoReturn:
 def look_again(job_id: str) -> str:
     """How to wait for a job that is not finished."""
     return f"Look at it with: controlnet-mcp status {job_id} --wait 60"
+
+
+def farewell(job_id: str | None) -> str:
+    """The last word to somebody who interrupts; the job's id is missing where it was not in the record yet."""
+    if job_id is None:
+        return "Stopped. If a job was already submitted, `controlnet-mcp jobs` shows it."
+    return f"Stopped waiting; what the provider has accepted goes on there, and is kept. {look_again(job_id)}"

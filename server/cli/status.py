@@ -5,10 +5,11 @@ from pathlib import Path
 
 import click
 
+from controlnet_mcp.server.cli.interrupts import interruptible
 from controlnet_mcp.server.cli.options import tool_options
 from controlnet_mcp.server.cli.progress import progress_bar
 from controlnet_mcp.server.cli.session import call, run
-from controlnet_mcp.server.cli.showing import show_job
+from controlnet_mcp.server.cli.showing import farewell, show_job
 from controlnet_mcp.tools.job_status import TOOL
 from controlnet_mcp.tools.spec import Services
 from controlnet_mcp.tools.views import Job
@@ -41,5 +42,6 @@ def command(job_id: str, wait_seconds: float | None, output: Path | None, *, as_
 
     Prints where its pictures are. Jobs that an earlier process left are driven on while this one waits.
     """
-    job = run(partial(_look, job_id=job_id, wait_seconds=wait_seconds or 0))
+    with interruptible(lambda: farewell(job_id)):
+        job = run(partial(_look, job_id=job_id, wait_seconds=wait_seconds or 0))
     show_job(job, output, as_json=as_json, copies=False)

@@ -9,7 +9,7 @@ from controlnet_mcp.images.errors import ImageError
 from controlnet_mcp.images.pictures import StoredPicture
 from controlnet_mcp.jobs.record import JobRecord, ResultImage
 from controlnet_mcp.providers.base import Provider
-from controlnet_mcp.providers.errors import ProviderError, no_picture
+from controlnet_mcp.providers.errors import ProviderError, undelivered
 from controlnet_mcp.providers.runner import RESULT_LIMITS, ProviderRunner
 from controlnet_mcp.providers.values import Output
 
@@ -30,14 +30,14 @@ async def collect(
 
 
 async def _bring(output: Output, provider: Provider, runner: ProviderRunner, blobs: BlobStore) -> ResultImage:
-    if output.sha256 is not None:
-        content = await to_thread.run_sync(blobs.get, output.sha256)
-    else:
-        content = await runner.download(provider, output)
     try:
+        if output.sha256 is not None:
+            content = await to_thread.run_sync(blobs.get, output.sha256)
+        else:
+            content = await runner.download(provider, output)
         picture = await to_thread.run_sync(partial(_store, content, blobs))
     except ImageError as error:
-        raise no_picture(provider.name, error) from error
+        raise undelivered(provider.name, error) from error
     return ResultImage(picture=picture, flagged=output.flagged)
 
 

@@ -81,7 +81,7 @@ class Driver:
     async def _adopt(self, job: JobRecord, lease: Lease, outcome: JobRecord | Submission) -> JobRecord:
         if isinstance(outcome, JobRecord):
             return outcome
-        adopted = job.model_copy(update={"task": outcome.task, "failures": 0})
+        adopted = _answered(job).model_copy(update={"task": outcome.task})
         return await self._learn(adopted, lease, outcome.report)
 
     async def _poll(self, job: JobRecord, lease: Lease, provider: Provider) -> JobRecord:
@@ -91,7 +91,7 @@ class Driver:
             report = await self.runner.poll(provider, job.task)
         except ControlNetError as error:
             return await self.writer.later(job, lease, error)
-        return await self._learn(job.model_copy(update={"failures": 0}), lease, report)
+        return await self._learn(_answered(job), lease, report)
 
     async def _learn(self, job: JobRecord, lease: Lease, report: Report) -> JobRecord:
         """Take over what a report tells; what it leaves out stays as it was."""
@@ -137,6 +137,11 @@ class Driver:
             return await self.writer.end(job, lease, "canceled")
         warnings = (*job.warnings, _cannot_stop(provider.name))
         return await self.writer.write(job, lease, cancel_answered=True, warnings=warnings)
+
+
+def _answered(job: JobRecord) -> JobRecord:
+    """The job once its provider answered again: what was said of trying again is over."""
+    return job.model_copy(update={"failures": 0, "stage": None}) if job.failures else job
 
 
 def _cannot_stop(provider: str) -> Notice:

@@ -55,7 +55,8 @@ class JobWriter:
         then may have been accepted.
         """
         if self.clock() < job.deadline_at or job.failures < _FEWEST_TRIES:
-            return await self.write(job, lease, failures=job.failures + 1, wake_at=self._again_at(job, error))
+            wake_at, stage = self._again_at(job, error), f"trying again: {error.message}"
+            return await self.write(job, lease, failures=job.failures + 1, wake_at=wake_at, stage=stage)
         if job.state == "submitting":
             return await self.end(job, lease, "uncertain", unproven(fault_of(error)))
         return await self.end(job, lease, "failed", fault_of(error))

@@ -79,11 +79,11 @@ def told_with(provider: str, delivery: Delivery) -> Generator[None]:
         ) from error
 
 
-def no_picture(provider: str, error: ControlNetError) -> ProviderError:
-    """The fault of a provider that delivered something that cannot be decoded, told without advice on inputs."""
+def undelivered(provider: str, error: ControlNetError) -> ProviderError:
+    """The fault of a finished picture that could not be fetched or decoded, told without advice on inputs."""
     return ProviderError(
         "provider_failed",
-        f"{provider} delivered something that is no picture: {error.message}",
+        f"A finished picture of {provider} could not be brought home: {error.message}",
         provider=provider,
         hint="Look in the provider's own history for the picture, or try again.",
         retryable=True,

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import overload
 
+from anyio import to_thread
+
 from controlnet_mcp.images.errors import RequestError
 from controlnet_mcp.providers.base import Provider
 from controlnet_mcp.providers.capabilities import Capabilities
@@ -99,6 +101,11 @@ class ProviderTable(Sequence[Entry]):
 
     def __len__(self) -> int:
         return len(self._names)
+
+    async def load(self) -> None:
+        """Import the adapters in a worker thread, so that the first look does not hold up the event loop."""
+        if "_rows" not in self.__dict__:
+            await to_thread.run_sync(lambda: self._rows)
 
     @cached_property
     def _rows(self) -> tuple[Entry, ...]:

@@ -13,7 +13,7 @@ from controlnet_mcp.images.pictures import Limits, StoredPicture
 from controlnet_mcp.providers.base import Provider
 from controlnet_mcp.providers.body import PictureSource
 from controlnet_mcp.providers.connections import Connections
-from controlnet_mcp.providers.errors import ProviderError, no_picture, told_with
+from controlnet_mcp.providers.errors import ProviderError, told_with, undelivered
 from controlnet_mcp.providers.uploads import UploadCache
 from controlnet_mcp.providers.values import GenerationRequest, Output, RemoteTask, Report, Submission
 from controlnet_mcp.providers.wire import HttpCall, Steps
@@ -21,7 +21,7 @@ from controlnet_mcp.providers.wire import HttpCall, Steps
 ResultT = TypeVar("ResultT")
 Fetch: TypeAlias = Callable[[str], Awaitable[bytes]]
 OK = 200
-RESULT_LIMITS = Limits(max_bytes=256 * 1024 * 1024, max_pixels=150_000_000)
+RESULT_LIMITS = Limits(max_bytes=256 * 1024 * 1024, max_pixels=150_000_000, fetch_timeout_seconds=300.0)
 """Wider than for what callers hand in: a result was paid for. What the store holds keeps within them."""
 
 
@@ -133,7 +133,7 @@ def _stored(provider: str, output: Output, blobs: BlobStore) -> Output:
     try:
         content, picture = original(output.content, RESULT_LIMITS)
     except ImageError as error:
-        raise no_picture(provider, error) from error
+        raise undelivered(provider, error) from error
     blobs.put(content, picture.mime_type)
     return output.model_copy(update={"content": None, "sha256": picture.sha256})
 

@@ -12,6 +12,7 @@ _MOST = 100
 
 async def complete(application: Application, params: types.CompleteRequestParams) -> types.CompleteResult:
     """Offer the names that begin like what was typed."""
+    await application.table.load()
     typed = params.argument.value
     names = await _names(application, params.argument.name)
     fitting = [name for name in names if name.startswith(typed)]

@@ -26,8 +26,8 @@ from controlnet_mcp.jobs.store import JobStore
 from controlnet_mcp.jobs.writer import JobWriter
 from controlnet_mcp.providers.body import PictureSource
 from controlnet_mcp.providers.draft.service import DraftTransport
-from controlnet_mcp.providers.registry import Entry, build_table, ready
-from controlnet_mcp.providers.runner import open_runner
+from controlnet_mcp.providers.registry import Entry, ProviderTable, build_table, ready
+from controlnet_mcp.providers.runner import RESULT_LIMITS, open_runner
 from controlnet_mcp.server.file_links import FileLinks, load_secret
 from controlnet_mcp.server.settings import Settings
 from controlnet_mcp.tools.spec import Services
@@ -43,6 +43,7 @@ class Application:
     settings: Settings
     services: Services
     addresses: Addresses
+    table: ProviderTable
 
 
 async def _fetch(url: str, *, limits: Limits, trusted_hosts: frozenset[str]) -> bytes:
@@ -56,7 +57,7 @@ async def open_application(settings: Settings) -> AsyncGenerator[Application]:
     """Open everything that lives once per process, and drive jobs until the block ends."""
     blobs = BlobStore(settings.data_folder / "pictures")
     database = Database(settings.data_folder / "jobs.sqlite3")
-    fetch = partial(_fetch, limits=settings.limits, trusted_hosts=settings.trusted_hosts)
+    fetch = partial(_fetch, limits=RESULT_LIMITS, trusted_hosts=settings.trusted_hosts)
     source = PictureSource(blobs, await _public_link(settings))
     with closing(database):
         async with (
@@ -86,7 +87,7 @@ async def open_application(settings: Settings) -> AsyncGenerator[Application]:
                 settings.job_timeout_seconds,
             )
             runner.start(tasks)
-            yield Application(settings, _services(settings, desk, entries, reader, blobs), addresses)
+            yield Application(settings, _services(settings, desk, entries, reader, blobs), addresses, entries)
 
 
 @asynccontextmanager

@@ -1,6 +1,7 @@
 """Signed, expiring links to originals under `/files/`: whoever has one can read one picture for a while."""
 
 import hmac
+import re
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from controlnet_mcp.images.pictures import EXTENSIONS, StoredPicture, StoredType
 
 LIFETIME_SECONDS = 24 * 3600
 _SECRET_BYTES = 32
+_SECONDS = re.compile(r"[0-9]{1,12}")
 _TYPES: tuple[StoredType, ...] = get_args(StoredType)
 
 
@@ -48,7 +50,7 @@ class FileLinks:
 
     def opens(self, name: str, expires: str, signature: str) -> tuple[str, StoredType] | None:
         """The picture that a link opens, as hash and MIME type; `None` for a forged, altered or expired link."""
-        if not expires.isdigit() or int(expires) < self.clock():
+        if not _SECONDS.fullmatch(expires) or int(expires) < self.clock():
             return None
         if not hmac.compare_digest(self._sign(name, int(expires)).encode(), signature.encode()):
             return None

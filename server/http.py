@@ -3,9 +3,10 @@
 Imported only when HTTP is served: it brings starlette and uvicorn.
 """
 
+import logging
 import time
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,12 +27,14 @@ from controlnet_mcp.images.blobs import BlobStore
 from controlnet_mcp.images.errors import ControlNetError, RequestError
 from controlnet_mcp.server import __version__
 from controlnet_mcp.server.composition import Application, open_application
+from controlnet_mcp.server.draining import outlast_termination
 from controlnet_mcp.server.file_links import FileLinks, load_secret
 from controlnet_mcp.server.protocol import build_server
 from controlnet_mcp.server.settings import Settings, log_to_stderr
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _DRAIN_SECONDS = 5
+_log = logging.getLogger(__name__)
 
 
 def check_host(host: str) -> None:
@@ -65,8 +68,13 @@ class SseEndpoint:
     transport: SseServerTransport
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one connection until either side closes it."""
-        async with self.transport.connect_sse(scope, receive, send) as (read, write):
+        """Serve one connection until either side closes it; the SDK answers pages of others by itself, and raises."""
+        async with AsyncExitStack() as stack:
+            try:
+                read, write = await stack.enter_async_context(self.transport.connect_sse(scope, receive, send))
+            except ValueError as error:
+                _log.info("An SSE connection was refused: %s", error)
+                return
             await self.server.run(read, write, self.server.create_initialization_options())
 
 
@@ -135,6 +143,7 @@ async def serve(settings: Settings, host: str, port: int) -> None:
             access_log=False,
             timeout_graceful_shutdown=_DRAIN_SECONDS,
         )
+        outlast_termination()  # uvicorn handles the signal from here on
         await uvicorn.Server(config).serve()
 
 

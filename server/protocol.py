@@ -89,6 +89,7 @@ class Handlers:
         services = self.application.services
         try:
             tool = _tool_named(params.name)
+            await self.application.table.load()
             call = Call(Caller(PRINCIPAL, self.local), _progress(context))
             answer = await tool.run(services, params.arguments or {}, call)
             result = await render(answer, services.blobs, self.links, typed=tool.output is not None)
@@ -98,8 +99,15 @@ class Handlers:
             _log.exception("The tool %s failed.", params.name)
             return render_error(_OUR_FAULT)
         if answer.job_id is not None:  # reached only if the call was neither cancelled nor disconnected
-            await services.desk.delivered(answer.job_id)
+            await self._delivered(answer.job_id)
         return result
+
+    async def _delivered(self, job_id: str) -> None:
+        """Note that a job was named; where that fails, the same call later is given the same job."""
+        try:
+            await self.application.services.desk.delivered(job_id)
+        except ControlNetError as error:
+            _log.warning("It could not be noted that job %s was answered for: %s", job_id, error)
 
     async def list_resources(
         self, _context: Context, _params: types.PaginatedRequestParams | None

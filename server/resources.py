@@ -69,6 +69,7 @@ class ResourceReader:
         Raises:
             MCPError: Invalid parameters, for a URI that means nothing (here).
         """
+        await self.application.table.load()
         try:
             body = await self._body(uri)
             contents = await self._picture(uri) if body is None else [_text(uri, body)]

@@ -4,6 +4,7 @@ import anyio
 from mcp.server.stdio import stdio_server
 
 from controlnet_mcp.server.composition import open_application
+from controlnet_mcp.server.draining import outlast_termination
 from controlnet_mcp.server.protocol import build_server
 from controlnet_mcp.server.settings import Settings, log_to_stderr
 
@@ -13,6 +14,7 @@ async def serve(settings: Settings) -> None:
     async with open_application(settings) as application, stdio_server() as (read, write):
         server = build_server(application, local=True)
         await server.run(read, write, server.create_initialization_options())
+        outlast_termination()
 
 
 def run(settings: Settings) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 import httpx2
-from pydantic import BaseModel
+from pydantic import Base64Bytes, BaseModel
 
 from controlnet_mcp.images.blobs import BlobStore
 from controlnet_mcp.images.modalities import MODALITIES
@@ -114,6 +114,8 @@ class _Told(BaseModel):
     id: str
     phase: Phase
     url: str | None = None
+    content: Base64Bytes | None = None
+    stage: str | None = None
     progress: float | None = None
     eta: float | None = None
 
@@ -158,8 +160,8 @@ class ScriptedProvider(Provider):
 
 
 def _report(told: _Told) -> Report:
-    outputs = (Output(url=told.url),) if told.url else ()
-    return Report(phase=told.phase, progress=told.progress, eta_seconds=told.eta, outputs=outputs)
+    outputs = (Output(url=told.url, content=told.content),) if told.url or told.content else ()
+    return Report(phase=told.phase, progress=told.progress, stage=told.stage, eta_seconds=told.eta, outputs=outputs)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """Faults after a submission was accepted: a job that was paid for is followed until its deadline."""
 
+import base64
 from pathlib import Path
 
 import httpx2
@@ -57,6 +58,47 @@ async def test_a_result_is_stored_as_it_was_sent(tmp_path: Path, picture: httpx2
         assert await to_thread.run_sync(shop.blobs.get, image.picture.sha256) == picture.content
     assert (image.picture.width, image.picture.height, image.picture.mime_type) == (256, 256, "image/png")
     assert (job.progress, job.fault) == (1.0, None)
+
+
+async def test_trouble_is_shown_while_it_lasts(tmp_path: Path) -> None:
+    """A caller that looks learns why nothing moves, and nothing of it once the provider answers again."""
+    service = Service(poll=[says("running", stage="drawing"), broken(500), says("running")])
+    async with open_workshop(tmp_path, service) as shop:
+        await shop.add()
+        await shop.step()
+        assert (await shop.step()).stage == "drawing"
+        assert "HTTP 500" in str((await shop.step()).stage)
+        assert (await shop.step()).stage is None
+
+
+async def test_a_picture_inside_the_reply_is_kept_at_once(tmp_path: Path, picture: httpx2.Response) -> None:
+    """It exists nowhere else: it is in the store before the answer is on record, and the record stays small."""
+    inside = base64.b64encode(picture.content).decode()
+    for name, service in (
+        ("submit", Service(submit=[says("succeeded", 201, content=inside)])),
+        ("poll", Service(poll=[says("succeeded", content=inside)])),
+    ):
+        async with open_workshop(tmp_path / name, service) as shop:
+            await shop.add()
+            job = await shop.steps()
+            assert job.status == "succeeded"
+            assert await to_thread.run_sync(shop.blobs.get, job.images[0].picture.sha256) == picture.content
+            assert len(job.model_dump_json()) < 5000
+            assert all(len(row) < 5000 for row in await shop.leases.attempts("job_1", "answer"))
+
+
+async def test_nonsense_inside_the_reply_is_no_picture(tmp_path: Path) -> None:
+    """A submission that was answered with it may have been charged; a poll is repeated until the deadline."""
+    inside = base64.b64encode(b"<html>no</html>").decode()
+    async with open_workshop(tmp_path / "submit", Service(submit=[says("succeeded", 201, content=inside)])) as shop:
+        await shop.add()
+        assert (await shop.steps()).status == "uncertain"
+    async with open_workshop(tmp_path / "poll", Service(poll=[says("succeeded", content=inside)])) as shop:
+        await shop.add(deadline_seconds=30)
+        job = await shop.steps()
+    assert job.status == "failed"
+    assert job.fault is not None
+    assert job.fault.code == "provider_failed"
 
 
 async def test_pauses_grow_with_every_failure_and_are_reset_by_an_answer(tmp_path: Path) -> None:
@@ -123,7 +165,8 @@ async def test_a_result_that_is_no_picture_never_succeeds(tmp_path: Path) -> Non
     assert (job.status, job.images) == ("failed", ())
     assert job.fault is not None
     assert job.fault.code == "provider_failed"
-    assert "no picture" in job.fault.message
+    assert "web page" in job.fault.message
+    assert "pass" not in job.fault.hint
 
 
 async def test_success_without_a_picture_is_not_a_success(tmp_path: Path) -> None:

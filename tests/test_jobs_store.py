@@ -91,3 +91,18 @@ async def test_a_record_survives_writing_and_reading(tmp_path: Path) -> None:
     async with open_workshop(tmp_path, Service()) as shop, open_workshop(tmp_path, Service()) as other:
         job = await shop.add(progress=0.25, stage="drawing \u2603", seed=4294967295)
         assert await other.read() == job
+
+
+async def test_a_finished_job_that_is_kept_in_memory_stays_its_owner_s(tmp_path: Path) -> None:
+    """A delivered success is read once; somebody else who knows its id still gets nothing."""
+    async with open_workshop(tmp_path, Service()) as shop:
+        job = await ask(shop, "job_1")
+        claimed = await shop.leases.claim("job_1", "here", 30.0)
+        assert claimed is not None
+        await shop.leases.save(job.model_copy(update={"state": "succeeded"}), claimed[1])
+        await shop.store.mark_delivered("job_1")
+        assert (await shop.store.get("job_1", PRINCIPAL)).state == "succeeded"
+        assert (await shop.store.get("job_1", PRINCIPAL)).delivered
+        with pytest.raises(RequestError) as caught:
+            await shop.store.get("job_1", "somebody else")
+    assert caught.value.code == "not_found"

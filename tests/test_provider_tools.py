@@ -112,7 +112,7 @@ async def test_a_dry_run_tells_the_price_where_the_vendor_does(street: Street, t
     [
         ("wavespeed,segmind", {}, "wavespeed"),
         ("segmind,wavespeed", {}, "segmind"),
-        ("wavespeed,scenario", {"modality": "illusion"}, "scenario"),
+        ("wavespeed,scenario", {"modality": "tile"}, "scenario"),
         ("wavespeed,segmind,zhiqite", {"modality": "canny:0.5,depth:0.5"}, "zhiqite"),
         ("segmind,modelslab", {"init_image": "house.png"}, "modelslab"),
         ("segmind,zhiqite,scenario", {"init_image": "house.png", "mask_image": "house.png"}, "scenario"),

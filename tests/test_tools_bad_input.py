@@ -72,7 +72,7 @@ def told(reply: Reply, code: str) -> str:
         ({"steps": 10_000}, "steps"),
         ({"wait_seconds": 301}, "wait_seconds"),
         ({"wait_seconds": -1}, "wait_seconds"),
-        ({"provider": "scenrio"}, "provider"),
+        ({"provider": "scenrio"}, "scenario"),
         ({"provider": ""}, "provider"),
         ({"provider_options": {"simulat": "queued"}}, "simulate"),
         ({"provider_options": {"simulate": "explode"}}, "simulate"),
@@ -151,6 +151,13 @@ async def test_a_link_out_of_the_folder_is_not_followed(untouched: Session, tmp_
     link.unlink(missing_ok=True)
     link.symlink_to(secret)
     told(await untouched.generate(control_image=str(link)), "image_blocked")
+
+
+async def test_a_provider_without_its_key_names_the_variable(untouched: Session) -> None:
+    """The operator learns what to set."""
+    for dry_run in (True, False):
+        text = told(await untouched.generate(provider="scenario", dry_run=dry_run), "not_configured")
+        assert "SCENARIO_API_KEY" in text
 
 
 async def test_values_that_hosts_write_as_text_are_understood(session: Session) -> None:

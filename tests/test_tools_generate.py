@@ -169,6 +169,14 @@ async def test_what_the_provider_lacks_is_said(session: Session) -> None:
     assert [row.feature for row in job.warnings if row.kind == "unsupported"] == ["steps", "guidance", "scheduler"]
 
 
+async def test_a_model_that_there_is_not_is_said(session: Session) -> None:
+    """The picture is drawn without it, and the answer does not claim it."""
+    job = (await session.generate(model="watercolor")).job
+    assert (job.status, job.model) == ("succeeded", None)
+    (warning,) = [row for row in job.warnings or () if row.feature == "model"]
+    assert "watercolour" in warning.detail
+
+
 async def test_the_stand_in_says_that_it_is_one(session: Session) -> None:
     """A draft that nobody asked for comes with a notice; one that was asked for does not."""
     for provider, kinds in (("auto", ["draft"]), ("draft", [])):

@@ -3,14 +3,20 @@
 import errno
 import os
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from anyio import to_thread
+from anyio import fail_after, to_thread
 from pydantic import JsonValue
 
+from controlnet_mcp.images.errors import StorageError
+from controlnet_mcp.jobs.database import Database
+from controlnet_mcp.jobs.store import JobStore
+from controlnet_mcp.server.composition import open_application
+from controlnet_mcp.server.protocol import build_server
 from controlnet_mcp.server.settings import Settings
-from tests.serving import Reply, Session, open_session, settings_for
+from tests.serving import Reply, Session, connect, open_session, settings_for
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("loop_watch")]
 
@@ -121,17 +127,39 @@ def write_newer(database: Path) -> None:
     connection.close()
 
 
-async def test_a_locked_record_is_waited_for(session: Session) -> None:
-    """Another process that writes for a moment does not fail a call."""
+async def test_a_job_can_be_looked_at_while_another_process_writes(session: Session) -> None:
+    """Readers do not wait for writers."""
+    done = (await session.generate()).job
     database = session.application.settings.data_folder / "jobs.sqlite3"
-    first = (await session.generate(wait_seconds=0)).job
     other = sqlite3.connect(database, isolation_level=None, check_same_thread=False)
     await to_thread.run_sync(other.execute, "BEGIN IMMEDIATE")
-    reply = await session.call("job_status", job_id=first.job_id)
-    assert not reply.result.is_error, "readers do not wait for writers"
+    with fail_after(3):
+        assert (await session.call("job_status", job_id=done.job_id)).job == done
     await to_thread.run_sync(other.execute, "ROLLBACK")
     other.close()
     assert (await session.generate()).job.status == "succeeded"
+
+
+class Forgetful(JobStore):
+    """A record that cannot note what went out."""
+
+    async def mark_delivered(self, job_id: str) -> None:
+        """Fail as a full disk does."""
+        raise StorageError("not_configured", f"There is no room to note {job_id}.", hint="Make room.", retryable=True)
+
+
+async def test_an_answer_is_not_lost_because_it_cannot_be_noted(settings: Settings) -> None:
+    """The caller gets the job all the same; asked again, the same one."""
+    database = Database(settings.data_folder / "jobs.sqlite3")
+    async with open_application(settings) as application:
+        desk = replace(application.services.desk, store=Forgetful(database))
+        forgetful = replace(application, services=replace(application.services, desk=desk))
+        async with connect(build_server(forgetful, local=True)) as client:
+            session = Session(client, forgetful, settings.allowed_folders[0])
+            first, again = [(await session.generate()).job for _ in range(2)]
+    assert first.status == "succeeded"
+    await to_thread.run_sync(database.close)
+    assert first.job_id == again.job_id
 
 
 async def test_only_the_owner_can_read_the_data_folder(session: Session) -> None:

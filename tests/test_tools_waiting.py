@@ -94,7 +94,7 @@ async def test_a_wait_ends_when_its_time_is_up(session: Session) -> None:
 async def test_progress_is_told_when_asked_for(session: Session) -> None:
     """Values rise, at most two come in a second, and each says what is being done."""
     heard = Heard()
-    job = (await session.generate(heard, **simulated("progress", 2.2))).job
+    job = (await session.generate(heard, **simulated("progress", 1.3))).job
     assert job.status == "succeeded"
     assert len(heard.rows) >= 3
     values = [progress for _, progress, _ in heard.rows]
@@ -108,7 +108,7 @@ async def test_progress_is_told_when_asked_for(session: Session) -> None:
 async def test_progress_rises_while_the_job_waits_in_line(session: Session) -> None:
     """A queue has no progress of its own, and the protocol allows no value twice."""
     heard = Heard()
-    await session.generate(heard, **simulated("queued", 2.2))
+    await session.generate(heard, **simulated("queued", 1.3))
     values = [progress for _, progress, _ in heard.rows]
     assert len(values) >= 3
     assert values == sorted(set(values))

@@ -3,6 +3,7 @@
 Test mode (`simulate`) therefore takes the same way as a paid provider's answers: status codes, polling, downloads.
 """
 
+import difflib
 from typing import Literal
 
 from pydantic import Field
@@ -14,7 +15,17 @@ from controlnet_mcp.providers.capabilities import Capabilities, ModelInfo, SizeL
 from controlnet_mcp.providers.draft.lexicon import MEDIA
 from controlnet_mcp.providers.draft.ticket import ORIGIN
 from controlnet_mcp.providers.replies import failure
-from controlnet_mcp.providers.values import Control, Cost, Frozen, GenerationRequest, RemoteTask, Report, Submission
+from controlnet_mcp.providers.values import (
+    Control,
+    Cost,
+    Frozen,
+    GenerationRequest,
+    Notice,
+    RemoteTask,
+    Report,
+    Settled,
+    Submission,
+)
 from controlnet_mcp.providers.wire import Body, HttpCall, HttpReply, Steps
 
 BASE_URL = ORIGIN
@@ -64,6 +75,16 @@ class DraftProvider(Provider):
     base_url: str = BASE_URL
     capabilities: Capabilities = _capabilities()
     options: type[Frozen] = DraftOptions
+
+    def settle(self, request: GenerationRequest) -> Settled:
+        """A model that there is not is left out, and said: the words of the prompt choose the medium then."""
+        if request.model is None or request.model.lower() in MEDIA:
+            return Settled(request=request)
+        near = difflib.get_close_matches(request.model.lower(), MEDIA, n=1)
+        wish = f"Did you mean {near[0]}? " if near else ""
+        detail = f"draft has no model {request.model[:40]!r}; it was left out. {wish}Known: {', '.join(MEDIA)}."
+        notice = Notice(kind="unsupported", feature="model", detail=detail)
+        return Settled(request=request.model_copy(update={"model": None}), notices=(notice,))
 
     def build(self, request: GenerationRequest, reference: str, uploaded: Uploaded) -> HttpCall:  # noqa: ARG002  # none
         """Pictures go by the hash under which the blob store holds them: the engine shares the store."""

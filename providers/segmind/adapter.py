@@ -16,7 +16,7 @@ from controlnet_mcp.providers.capabilities import Capabilities, ModelInfo, SizeL
 from controlnet_mcp.providers.configuration import ProviderSettings
 from controlnet_mcp.providers.errors import ProviderError, quote
 from controlnet_mcp.providers.replies import failure
-from controlnet_mcp.providers.segmind.errors import expired, failed, fault, said
+from controlnet_mcp.providers.segmind.errors import expired, failed, fault, raw, said
 from controlnet_mcp.providers.segmind.fit import fit, strength
 from controlnet_mcp.providers.segmind.models import MODALITIES, MODELS, SCHEDULERS, Model, find, keepers
 from controlnet_mcp.providers.segmind.options import GATEWAY_OPTIONS, SegmindOptions
@@ -276,5 +276,5 @@ def _empty(reply: HttpReply) -> ProviderError:
         hint="Look in the Segmind console whether a job was made, then try again.",
         retryable=True,
         delivery="unknown",
-        provider_message=said(reply) or reply.text,
+        provider_message=said(reply) or raw(reply),
     )

@@ -100,6 +100,11 @@ def said(reply: HttpReply) -> str:
     return _KEY.sub("(key)", text)
 
 
+def raw(reply: HttpReply) -> str:
+    """The start of a body that has no sentence, without a key."""
+    return _KEY.sub("(key)", reply.text)
+
+
 def failed(reply: HttpReply) -> ProviderError:
     """The error of a request that was refused, broke, or ran and failed (422, or a record that says so)."""
     message = said(reply)

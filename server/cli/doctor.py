@@ -5,8 +5,10 @@ from collections.abc import Iterable
 import anyio
 import click
 
+from controlnet_mcp.server.cli.accounts import check_accounts
 from controlnet_mcp.server.cli.checks import Finding, State, examine
 from controlnet_mcp.server.cli.session import load_settings, told
+from controlnet_mcp.server.settings import Settings
 
 _MARKS: dict[State, tuple[str, str]] = {
     "ok": ("ok", "green"),
@@ -19,16 +21,21 @@ _MARKS: dict[State, tuple[str, str]] = {
 def command() -> None:
     """Say what is configured, reachable and missing.
 
-    Ends with 1 when something is broken; a provider without a key is not.
+    Ready providers are asked for their balance, which costs nothing. Ends with 1 when something is broken, such as a
+    key that is refused; a provider without a key is not.
     """
     settings = load_settings()
     with told():
-        findings = anyio.run(examine, settings)
+        findings = anyio.run(_look, settings)
     _show(findings)
     broken = [finding.what for finding in findings if finding.state == "broken"]
     if broken:
         raise click.ClickException(f"Broken: {', '.join(broken)}.")
     click.echo("\nNothing is broken.")
+
+
+async def _look(settings: Settings) -> list[Finding]:
+    return [*await examine(settings), *await check_accounts(settings)]
 
 
 def _show(findings: Iterable[Finding]) -> None:

@@ -1,0 +1,160 @@
+"""What we add to a hosted provider's own time: submit to stored result, beside bare httpx2 making the same calls.
+
+The simulators of `tests/simulators` run in a process of their own and have finished whenever they are asked. Ours is
+the whole path from `JobDesk.submit` to `succeeded`: the picture is read, checked and mapped, the job recorded before
+and after every step, the result proved to be a picture and stored. Bare is the least script: a kept connection, the
+same bodies, the result written to a file. Both upload nothing, because the picture is known after the warm-up. They
+take turns; figures are medians, processor time is of the process that asks, not of the simulators.
+
+Between two looks at a job we pause on purpose. The pauses are set to nothing for the comparison; the last column is the
+whole time with them as they are. Run: `python -m bench.providers [rounds]`.
+"""
+
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from unittest.mock import patch
+
+import anyio
+import httpx2
+from PIL import Image
+
+from bench.bare import SCRIPTS, Bare
+from controlnet_mcp.jobs import drive
+from controlnet_mcp.jobs.desk import Caller
+from controlnet_mcp.jobs.wish import Wish
+from controlnet_mcp.providers.body import PictureSource, content_of
+from controlnet_mcp.providers.configuration import ProviderSettings
+from controlnet_mcp.providers.connections import Connections
+from controlnet_mcp.providers.wire import HttpCall
+from controlnet_mcp.server.composition import Application, open_application
+from controlnet_mcp.server.settings import Settings
+from tests.drawings import house
+from tests.hosted import HOSTED, serving_all, serving_file
+
+ROUNDS, WARM_UPS, PAUSED_ROUNDS = 20, 3, 3
+SIDE = 512
+CALLER = Caller("local", local=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """One generation: milliseconds on the clock and of the processor."""
+
+    wall_ms: float
+    cpu_ms: float
+
+
+async def timed(generate: Callable[[], Awaitable[None]]) -> Taken:
+    """Time one generation."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    await generate()
+    return Taken((time.perf_counter() - wall) * 1000, (time.process_time() - cpu) * 1000)
+
+
+@dataclass(slots=True)
+class Ours:
+    """The application, asked for one picture after the other."""
+
+    application: Application
+    provider: str
+    picture: str
+    seed: int = 0
+
+    async def generate(self) -> None:
+        """Submit a wish that was never made before, and wait until its picture is stored."""
+        self.seed += 1
+        wish = Wish(
+            prompt="a house at dawn",
+            control_image=self.picture,
+            provider=self.provider,
+            width=SIDE,
+            height=SIDE,
+            seed=self.seed,
+        )
+        desk = self.application.services.desk
+        job = await desk.submit(wish, CALLER)
+        job = await desk.wait(job, CALLER, time.time() + 60)
+        assert job.state == "succeeded", job
+
+    async def calls(self) -> list[HttpCall]:
+        """The calls of one generation."""
+        with patch.object(Connections, "send", autospec=True, side_effect=Connections.send) as sent:
+            await self.generate()
+        return [row.args[2] for row in sent.call_args_list]
+
+
+async def compare(ours: Ours, rounds: int, target: Path) -> tuple[list[tuple[Taken, Taken]], float]:
+    """Let ours and bare httpx2 take turns; gives all pairs, and the median of ours with its pauses in milliseconds."""
+    paused = [await timed(ours.generate) for _ in range(PAUSED_ROUNDS)]
+    script = SCRIPTS[ours.provider]
+    with patch.multiple(drive, POLL_SECONDS=0.0, SHORTEST_POLL_SECONDS=0.0):
+        calls = await ours.calls()
+        submission = next(call for call in calls if call.submits)
+        content = content_of(submission, PictureSource(ours.application.services.blobs)) or b""
+        async with httpx2.AsyncClient() as client:
+            bare = Bare(client, submission, json.loads(content))
+
+            async def generate() -> None:
+                await anyio.Path(target).write_bytes(await script(bare))
+
+            await generate()
+            assert bare.calls == len(calls), (bare.calls, calls)
+            pairs = [(await timed(ours.generate), await timed(generate)) for _ in range(WARM_UPS + rounds)]
+    return pairs[WARM_UPS:], statistics.median(row.wall_ms for row in paused)
+
+
+def show(provider: str, pairs: list[tuple[Taken, Taken]], paused_ms: float) -> None:
+    """Print one provider."""
+    ours, bare = zip(*pairs, strict=True)
+    wall = [statistics.median(row.wall_ms for row in rows) for rows in (ours, bare)]
+    cpu = [statistics.median(row.cpu_ms for row in rows) for rows in (ours, bare)]
+    added = statistics.median(our.wall_ms - floor.wall_ms for our, floor in pairs)
+    ratio = statistics.median(our.cpu_ms / floor.cpu_ms for our, floor in pairs)
+    figures = (*wall, added, *cpu, cpu[0] - cpu[1], ratio, paused_ms)
+    print(f"{provider:<10}" + "{:9.1f}{:9.1f}{:9.1f}{:11.1f}{:9.1f}{:9.1f}{:9.2f}{:13.0f}".format(*figures))
+
+
+def serve(folder: Path) -> None:
+    """Serve all simulators and the picture until stdin is closed; tells where they are."""
+    with serving_all() as services, serving_file(folder / "house.png") as origin:
+        variables = {name: text for service in services.values() for name, text in service.variables.items()}
+        print(json.dumps({"variables": variables, "link": f"{origin}/house.png"}), flush=True)
+        sys.stdin.read()
+
+
+async def measure(folder: Path, served: Mapping[str, str], link: str, rounds: int) -> None:
+    """Measure all five."""
+    keys = ProviderSettings.model_validate({name.lower(): value for name, value in served.items()})
+    settings = {"data_dir": folder / "data", "allowed_dirs": (folder,), "trusted_hosts": "127.0.0.1", "keys": keys}
+    print(f"{'':<10}  wall ms     bare    added     CPU ms     bare    added    ratio  with pauses")
+    async with open_application(Settings.model_validate(settings)) as application:
+        for provider in HOSTED:
+            picture = link if provider == "zhiqite" else str(folder / "house.png")
+            show(provider, *await compare(Ours(application, provider, picture), rounds, folder / "bare.png"))
+
+
+def main(rounds: str = str(ROUNDS), folder: str = "") -> None:
+    """Measure; with a folder, serve instead."""
+    if folder:
+        serve(Path(folder))
+        return
+    with tempfile.TemporaryDirectory() as made:
+        Image.fromarray(house(SIDE)).save(Path(made) / "house.png")
+        command = [sys.executable, "-m", "bench.providers", rounds, made]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as simulators:
+            assert simulators.stdin is not None
+            assert simulators.stdout is not None
+            told = json.loads(simulators.stdout.readline())
+            anyio.run(measure, Path(made), told["variables"], told["link"], int(rounds))
+            simulators.stdin.close()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -4,6 +4,7 @@ Rules and their proofs: a lease is taken by one process at a time; a write under
 answer is a fact and is written whoever holds the lease.
 """
 
+import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -13,6 +14,8 @@ from pydantic import BaseModel
 from controlnet_mcp.jobs.database import Database
 from controlnet_mcp.jobs.record import JobRecord
 from controlnet_mcp.jobs.store import record_of
+
+_INSERT_FACT = "INSERT INTO attempts (job_id, kind, at, fact) VALUES (?, ?, ?, ?)"
 
 AttemptKind: TypeAlias = Literal["intent", "answer", "refusal", "unknown"]
 
@@ -33,11 +36,19 @@ class Leases:
         self._database = database
         self._clock = clock
 
-    async def save(self, record: JobRecord, lease: Lease) -> bool:
-        """Write a job's new value; false when the lease was lost meanwhile."""
+    async def save(self, record: JobRecord, lease: Lease, intent: BaseModel | None = None) -> bool:
+        """Write a job's new value, and in the same transaction an intent; false when the lease was lost meanwhile."""
         sql = "UPDATE jobs SET document = ?, status = ?, ended = ? WHERE job_id = ? AND fence = ?"
         values = (record.model_dump_json(), record.status, int(record.ended), record.job_id, lease.fence)
-        return await self._database.run(lambda db: db.execute(sql, values).rowcount == 1)
+        fact = None if intent is None else (record.job_id, "intent", self._clock(), intent.model_dump_json())
+
+        def work(db: sqlite3.Connection) -> bool:
+            saved = db.execute(sql, values).rowcount == 1
+            if saved and fact is not None:
+                db.execute(_INSERT_FACT, fact)
+            return saved
+
+        return await self._database.run(work)
 
     async def claim(self, job_id: str, owner: str, lease_seconds: float) -> tuple[JobRecord, Lease] | None:
         """Take a free, unfinished job under a lease with a new fence."""
@@ -77,9 +88,8 @@ class Leases:
 
     async def add_attempt(self, job_id: str, kind: AttemptKind, fact: BaseModel) -> None:
         """Append a fact; facts are never fenced, changed or removed."""
-        sql = "INSERT INTO attempts (job_id, kind, at, fact) VALUES (?, ?, ?, ?)"
         values = (job_id, kind, self._clock(), fact.model_dump_json())
-        await self._database.run(lambda db: db.execute(sql, values))
+        await self._database.run(lambda db: db.execute(_INSERT_FACT, values))
 
     async def attempts(self, job_id: str, kind: AttemptKind) -> Sequence[str]:
         """The facts of one kind as JSON, oldest first."""

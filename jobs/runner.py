@@ -101,8 +101,9 @@ class JobRunner:
                     job = await self._rest(job, lease)
         finally:
             self._held.discard(lease)
-            with anyio.CancelScope(shield=True):
-                await self._leases.release(lease)
+            if not job.ended:  # nobody claims a job that ended
+                with anyio.CancelScope(shield=True):
+                    await self._leases.release(lease)
 
     async def _rest(self, job: JobRecord, lease: Lease) -> JobRecord:
         """Sleep until the next step is due or somebody wakes the job."""

@@ -42,8 +42,7 @@ class Submitter:
         """
         if self.writer.clock() >= job.deadline_at and not again:
             return await self.writer.end(job, lease, "failed", NEVER_SENT)
-        job = await self.writer.write(job, lease, state="submitting")
-        await self.writer.leases.add_attempt(job.job_id, "intent", job.request)
+        job = await self.writer.intend(job, lease)
         outcome: JobRecord | Submission = job
         with anyio.CancelScope(shield=True):
             try:

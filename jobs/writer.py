@@ -38,6 +38,17 @@ class JobWriter:
             raise LeaseLostError(job.job_id)
         return changed
 
+    async def intend(self, job: JobRecord, lease: Lease) -> JobRecord:
+        """Commit that the job is about to be submitted, as its state and as a fact, both or neither.
+
+        Raises:
+            LeaseLostError: Somebody else drives the job; nothing was written.
+        """
+        changed = job.model_copy(update={"state": "submitting", "updated_at": self.clock()})
+        if not await self.leases.save(changed, lease, intent=job.request):
+            raise LeaseLostError(job.job_id)
+        return changed
+
     async def end(
         self,
         job: JobRecord,

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Protocol
 
-from pydantic import JsonValue
+from pydantic import JsonValue, SecretStr
 
 from controlnet_mcp.images.pictures import StoredPicture
 from controlnet_mcp.providers.capabilities import Capabilities, ModelInfo, Takes
@@ -36,6 +36,7 @@ class Provider(Protocol):
     base_url: str
     capabilities: Capabilities
     options: type[Frozen]
+    secrets: tuple[SecretStr, ...] = ()
 
     def settle(self, request: GenerationRequest) -> Settled:
         """Choose what depends on model and modality together, before anything is sent.

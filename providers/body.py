@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from pydantic import JsonValue, SecretStr
@@ -93,6 +93,13 @@ def headers_of(call: HttpCall) -> dict[str, str]:
     for name, value in call.headers.items():
         headers[name] = value.get_secret_value() if isinstance(value, SecretStr) else value
     return headers
+
+
+def without(text: str, secrets: Iterable[SecretStr]) -> str:
+    """Text with every secret in it replaced."""
+    for secret in secrets:
+        text = text.replace(secret.get_secret_value(), SECRET) if secret.get_secret_value() else text
+    return text
 
 
 def shown_headers(call: HttpCall) -> dict[str, str]:

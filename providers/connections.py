@@ -12,7 +12,7 @@ import httpx2
 from anyio import to_thread
 
 from controlnet_mcp.providers.base import Provider
-from controlnet_mcp.providers.body import PictureSource, content_of, headers_of
+from controlnet_mcp.providers.body import SECRET, PictureSource, content_of, headers_of, without
 from controlnet_mcp.providers.errors import ProviderError, told_with
 from controlnet_mcp.providers.wire import HttpCall, HttpReply
 
@@ -55,7 +55,8 @@ class Connections:
                 body = await _bounded_body(response, provider.name)
             finally:
                 await response.aclose()
-        return HttpReply(provider.name, response.status_code, dict(response.headers), body)
+        headers = {name: without(value, provider.secrets) for name, value in response.headers.items()}
+        return HttpReply(provider.name, response.status_code, headers, _unechoed(body, provider))
 
     async def aclose(self) -> None:
         """Close all connection pools."""
@@ -69,6 +70,15 @@ class Connections:
                 transport=self._transports.get(provider.name), follow_redirects=False
             )
         return self._clients[provider.name]
+
+
+def _unechoed(body: bytes, provider: Provider) -> bytes:
+    """A reply that repeats our key, as some vendors' error messages do, must not carry it any further."""
+    for secret in provider.secrets:
+        value = secret.get_secret_value().encode()
+        if value and value in body:
+            body = body.replace(value, SECRET.encode())
+    return body
 
 
 async def _bounded_body(response: httpx2.Response, provider: str) -> bytes:

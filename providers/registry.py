@@ -30,6 +30,16 @@ class Entry:
     missing: tuple[str, ...] = ()
 
 
+def _hosted(
+    name: str,
+    capabilities: Capabilities,
+    make: Callable[[ProviderSettings], Provider],
+    settings: ProviderSettings,
+    missing: tuple[str, ...],
+) -> Entry:
+    return Entry(name, capabilities, None if missing else make(settings), missing)
+
+
 def _draft(_settings: ProviderSettings) -> Entry:
     from controlnet_mcp.providers.draft.adapter import DraftProvider
 
@@ -39,36 +49,31 @@ def _draft(_settings: ProviderSettings) -> Entry:
 def _scenario(settings: ProviderSettings) -> Entry:
     from controlnet_mcp.providers.scenario.adapter import CAPABILITIES, ScenarioProvider, missing
 
-    lacking = missing(settings)
-    return Entry("scenario", CAPABILITIES, None if lacking else ScenarioProvider(settings), lacking)
+    return _hosted("scenario", CAPABILITIES, ScenarioProvider, settings, missing(settings))
 
 
 def _segmind(settings: ProviderSettings) -> Entry:
     from controlnet_mcp.providers.segmind.adapter import CAPABILITIES, SegmindProvider, missing
 
-    lacking = missing(settings)
-    return Entry("segmind", CAPABILITIES, None if lacking else SegmindProvider(settings), lacking)
+    return _hosted("segmind", CAPABILITIES, SegmindProvider, settings, missing(settings))
 
 
 def _zhiqite(settings: ProviderSettings) -> Entry:
     from controlnet_mcp.providers.zhiqite.adapter import CAPABILITIES, ZhiqiteProvider, missing
 
-    lacking = missing(settings)
-    return Entry("zhiqite", CAPABILITIES, None if lacking else ZhiqiteProvider(settings), lacking)
+    return _hosted("zhiqite", CAPABILITIES, ZhiqiteProvider, settings, missing(settings))
 
 
 def _modelslab(settings: ProviderSettings) -> Entry:
     from controlnet_mcp.providers.modelslab.adapter import CAPABILITIES, ModelsLabProvider, missing
 
-    lacking = missing(settings)
-    return Entry("modelslab", CAPABILITIES, None if lacking else ModelsLabProvider(settings), lacking)
+    return _hosted("modelslab", CAPABILITIES, ModelsLabProvider, settings, missing(settings))
 
 
 def _wavespeed(settings: ProviderSettings) -> Entry:
     from controlnet_mcp.providers.wavespeed.adapter import CAPABILITIES, WaveSpeedProvider, missing
 
-    lacking = missing(settings)
-    return Entry("wavespeed", CAPABILITIES, None if lacking else WaveSpeedProvider(settings), lacking)
+    return _hosted("wavespeed", CAPABILITIES, WaveSpeedProvider, settings, missing(settings))
 
 
 _FACTORIES: Mapping[str, Callable[[ProviderSettings], Entry]] = {

@@ -1,7 +1,7 @@
 """A whole server in memory with a client on it, and its answers read into the project's own types."""
 
 import base64
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,6 +80,20 @@ class Reply:
         return [block for block in self.result.content if isinstance(block, types.ResourceLink)]
 
 
+class GiveUp:
+    """Cancels a call as soon as it tells that there is a job."""
+
+    def __init__(self, scope: anyio.CancelScope) -> None:
+        """Take the scope of the call."""
+        self.scope = scope
+        self.heard: list[tuple[float, float | None, str | None]] = []
+
+    async def __call__(self, progress: float, total: float | None, message: str | None) -> None:
+        """Take one notification, and cancel."""
+        self.heard.append((progress, total, message))
+        self.scope.cancel()
+
+
 @dataclass(frozen=True, slots=True)
 class Session:
     """A client on a server in this process.
@@ -108,6 +122,13 @@ class Session:
             "wait_seconds": WAIT_SECONDS,
         }
         return await self.call("controlnet_generate", progress, **(usual | arguments))
+
+    async def until(self, job_id: str, holds: Callable[[Job], bool]) -> Job:
+        """Look at a job until something holds of it."""
+        with anyio.fail_after(WAIT_SECONDS):
+            while not holds(job := (await self.call("job_status", job_id=job_id, wait_seconds=0.2)).job):
+                assert not job.images, f"{job_id} has ended"
+        return job
 
     async def read(self, uri: str) -> list[types.TextResourceContents | types.BlobResourceContents]:
         """Read a resource from the server, not from the client's cache."""

@@ -82,6 +82,16 @@ def test_schemas_are_flat_and_plain(name: str) -> None:
         assert part.get("type") in JSON_TYPES, where
 
 
+def test_a_reference_deep_inside_is_found() -> None:
+    """The walk over a schema itself can fail: it reaches items, combinators, and properties named like keywords."""
+    deep: JsonValue = {
+        "properties": {"properties": {"type": "array", "items": {"anyOf": [{"$ref": "#/$defs/X"}, {"type": "null"}]}}}
+    }
+    assert any("$ref" in part for _, part in parts(deep))
+    assert sum("anyOf" in part for _, part in parts(deep)) == 1
+    assert [where for where, part in parts({"properties": {"title": {"type": "string"}}}) if "title" in part] == []
+
+
 @pytest.mark.parametrize("name", WIRE)
 def test_no_argument_is_taken_silently(name: str) -> None:
     """The schema says that unknown arguments are errors, on the arguments and on every object with known fields."""

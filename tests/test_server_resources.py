@@ -163,8 +163,9 @@ async def test_a_changed_picture_is_told(session: Session) -> None:
 
 async def test_a_picture_that_grew_when_it_was_cleaned_is_used(session: Session) -> None:
     """A small file of a noisy camera is a PNG of more than the 64 MiB that a caller may hand in."""
-    noise = np.random.default_rng(0).integers(0, 256, (4800, 4800, 3), dtype=np.uint8)
-    Image.fromarray(noise).save(session.pictures / "camera.jpg", quality=10)
+    noise = np.random.default_rng(0).integers(0, 256, (5000, 5000, 3), dtype=np.uint8)
+    noise[:1000, :1000] = 0
+    Image.fromarray(noise).save(session.pictures / "camera.jpg", quality=30)
     reply = await session.generate(control_image=str(session.pictures / "camera.jpg"), dry_run=True)
     assert not reply.result.is_error, reply.text
     stored = [path.stat().st_size for path in (session.application.settings.data_folder / "pictures").rglob("*.png")]

@@ -102,7 +102,9 @@ async def test_three_pictures_differ_and_share_the_previews_budget(session: Sess
     reply = await session.generate(num_images=3, width=640, height=640)
     job = reply.job
     assert job.images is not None
-    assert len({image.sha256 for image in job.images}) == len({image.uri for image in job.images}) == 3
+    contents = [image.path.read_bytes() for image in job.images if image.path]
+    assert len({opened(content).tobytes() for content in contents}) == 3
+    assert len({image.uri for image in job.images}) == 3
     assert [link.uri for link in reply.links] == [image.uri for image in job.images]
     assert len(reply.previews) == 3
     assert sum(map(len, reply.previews)) <= PREVIEW_BYTES

@@ -140,6 +140,21 @@ async def test_a_listed_model_can_be_asked_for(session: Session) -> None:
     assert (job.status, job.model) == ("succeeded", "pencil")
 
 
+async def test_typed_answers_fit_their_schemas(session: Session) -> None:
+    """A client that has listed the tools checks them, and takes every answer."""
+    job_id = (await session.generate()).job.job_id
+    listed = {tool.name for tool in (await session.client.list_tools()).tools if tool.output_schema}
+    calls: dict[str, dict[str, JsonValue]] = {
+        "list_modalities": {},
+        "list_models": {"provider": "draft"},
+        "list_jobs": {},
+        "cancel_job": {"job_id": job_id},
+    }
+    assert listed == set(calls)
+    for tool, arguments in calls.items():
+        assert not (await session.call(tool, **arguments)).result.is_error
+
+
 async def test_a_queued_job_is_stopped(session: Session) -> None:
     """It ends as canceled, and stays so."""
     job_id = (await session.generate(**WAITING)).job.job_id

@@ -4,7 +4,7 @@ import anyio
 import pytest
 from pydantic import JsonValue
 
-from tests.serving import Session
+from tests.serving import GiveUp, Session
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("loop_watch")]
 
@@ -16,20 +16,6 @@ async def job_ids(session: Session) -> list[str]:
     services = session.application.services
     jobs = (await services.desk.store.page("local", status=None, provider=None, limit=100, cursor=None)).jobs
     return [job.job_id for job in jobs]
-
-
-class GiveUp:
-    """Cancels a call as soon as it tells that there is a job."""
-
-    def __init__(self, scope: anyio.CancelScope) -> None:
-        """Take the scope of the call."""
-        self.scope = scope
-        self.heard: list[tuple[float, float | None, str | None]] = []
-
-    async def __call__(self, progress: float, total: float | None, message: str | None) -> None:
-        """Take one notification, and cancel."""
-        self.heard.append((progress, total, message))
-        self.scope.cancel()
 
 
 async def give_up_on_first_progress(session: Session, **arguments: JsonValue) -> None:

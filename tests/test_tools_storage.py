@@ -69,7 +69,7 @@ async def test_a_result_is_not_lost_to_a_full_disk(session: Session, monkeypatch
     first = (await session.generate(wait_seconds=0, provider_options=slow)).job
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
-        job = (await session.call("job_status", job_id=first.job_id, wait_seconds=0.8)).job
+        job = await session.until(first.job_id, lambda seen: "full" in (seen.stage or ""))
         assert job.status == "running"
     job = (await session.call("job_status", job_id=first.job_id, wait_seconds=20)).job
     assert job.status == "succeeded", job.error

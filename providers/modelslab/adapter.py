@@ -55,6 +55,7 @@ class ModelsLabProvider(Provider):
         """Take the key, the plan and the layout of the enterprise paths."""
         self.base_url = settings.modelslab_base_url.rstrip("/")
         self._key = settings.modelslab_api_key or SecretStr("")
+        self.secrets = (self._key,)
         self._plan: Plan = settings.modelslab_plan
         self._prefix = f"/{settings.modelslab_enterprise_prefix.strip('/')}"
 

@@ -117,7 +117,9 @@ class ScenarioProvider(Provider):
             raise RequestError("not_configured", "Scenario is not ready.", hint=f"Set {lacking} for the server.")
         pair = f"{key.get_secret_value()}:{secret.get_secret_value()}".encode()
         self.base_url: str = settings.scenario_base_url.rstrip("/")
-        self._headers = {"authorization": SecretStr(f"Basic {base64.b64encode(pair).decode('ascii')}")}
+        basic = base64.b64encode(pair).decode("ascii")
+        self._headers = {"authorization": SecretStr(f"Basic {basic}")}
+        self.secrets = (secret, key, SecretStr(basic))
 
     def takes(self, modality: str, model: str | None, options: Mapping[str, JsonValue]) -> Takes:
         """Flux never detects a modality in a picture: there a ready map is wanted (1.2)."""

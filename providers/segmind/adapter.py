@@ -90,6 +90,7 @@ class SegmindProvider(Provider):
         self._upload_url = settings.segmind_upload_url
         self._version = settings.segmind_api_version
         self._headers: dict[str, str | SecretStr] = {"x-api-key": settings.segmind_api_key or ""}
+        self.secrets = (settings.segmind_api_key,) if settings.segmind_api_key else ()
 
     def settle(self, request: GenerationRequest) -> Settled:
         """Choose the model and keep every setting inside what it takes."""

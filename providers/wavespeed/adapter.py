@@ -103,6 +103,7 @@ class WaveSpeedProvider(Provider):
         self._version: str = settings.wavespeed_api_version
         key = settings.wavespeed_api_key.get_secret_value() if settings.wavespeed_api_key else ""
         self._headers: dict[str, str | SecretStr] = {"Authorization": SecretStr(f"Bearer {key}")}
+        self.secrets = (SecretStr(key),)
 
     def settle(self, request: GenerationRequest) -> Settled:
         """Choose the model and keep every setting inside what it takes."""

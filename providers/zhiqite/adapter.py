@@ -149,6 +149,7 @@ class ZhiqiteProvider(Provider):
             "X-Request-req-accessKeyId": settings.zhiqite_access_key_id or "",
             "X-Request-req-accessKeySecret": settings.zhiqite_access_key_secret or "",
         }
+        self.secrets = tuple(value for value in self._headers.values() if isinstance(value, SecretStr))
 
     def build(self, request: GenerationRequest, reference: str, uploaded: Uploaded) -> HttpCall:  # noqa: ARG002  # none
         """The page's example nests task, model and units in `alwayson_scripts`; its table lists them flat."""

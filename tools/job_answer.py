@@ -1,6 +1,6 @@
 """What the tools that speak of a job share: waiting with progress, and the answer's form."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -57,9 +57,23 @@ async def views_of(services: Services, call: Call, jobs: Sequence[JobRecord]) ->
     """Show jobs to their caller."""
     pictures = {image.picture.sha256 for job in jobs for image in job.images} if call.caller.local else set[str]()
     paths = await to_thread.run_sync(_paths, pictures, services.blobs) if pictures else {}
+    services.seen_paths.update(paths)
+    for gone in pictures - paths.keys():
+        services.seen_paths.pop(gone, None)
+    return _shown(services, jobs, paths)
+
+
+def _shown(services: Services, jobs: Sequence[JobRecord], paths: Mapping[str, Path]) -> tuple[Job, ...]:
     machines = {entry.name for entry in services.entries if not entry.capabilities.ai_generated}
     now = services.desk.clock()
     return tuple(job_view(job, now=now, paths=paths, ai_generated=job.provider not in machines) for job in jobs)
+
+
+async def _view_of(services: Services, call: Call, job: JobRecord) -> Job:
+    """Show one job; where a picture was seen once is not looked up again, so that asking often costs little."""
+    if call.caller.local and not all(image.picture.sha256 in services.seen_paths for image in job.images):
+        return (await views_of(services, call, (job,)))[0]
+    return _shown(services, (job,), services.seen_paths if call.caller.local else {})[0]
 
 
 def _paths(pictures: Iterable[str], blobs: BlobStore) -> dict[str, Path]:
@@ -77,9 +91,8 @@ async def job_answer(services: Services, call: Call, job: JobRecord, *, previews
         Shown(image_uri(job.job_id, index), f"{job.job_id}-{index + 1}", image.picture)
         for index, image in enumerate(job.images)
     )
-    (view,) = await views_of(services, call, (job,))
     return Answer(
-        view,
+        await _view_of(services, call, job),
         pictures,
         previews=previews and services.previews,
         job_id=None if job.delivered else job.job_id,

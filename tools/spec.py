@@ -1,7 +1,8 @@
 """Tools are data: a name, typed arguments, hints, and a handler that is given what it depends on."""
 
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict
@@ -43,7 +44,11 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What handlers depend on; lives once per process."""
+    """What handlers depend on; lives once per process.
+
+    Attributes:
+        seen_paths: Where pictures were found, by hash, so that asking for a job again looks nothing up.
+    """
 
     desk: JobDesk
     entries: Sequence[Entry]
@@ -52,6 +57,7 @@ class Services:
     wait_seconds: float
     wait_seconds_without_progress: float
     previews: bool
+    seen_paths: dict[str, Path] = field(default_factory=dict[str, Path])
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import io
 from collections.abc import AsyncGenerator
 from typing import TypeAlias
 
@@ -11,7 +12,9 @@ import mcp_types as types
 import pytest
 from mcp.client.client import Client
 from mcp.shared.exceptions import MCPError
+from PIL import Image
 
+from controlnet_mcp.images.modalities import MODALITIES
 from controlnet_mcp.tools.registry import TOOLS
 from tests.processes import Era, Transport, Web, connected
 from tests.serving import SIDE, WAIT_SECONDS, GiveUp, Reply
@@ -47,9 +50,9 @@ async def connection(
     assert not log.exists() or log.read_text(encoding="utf-8") == ""
 
 
-def photo(web: Web) -> str:
-    """The photo as a `data:` URI, which every transport accepts."""
-    content = (web.place.pictures / "photo.png").read_bytes()
+def photo(web: Web, name: str = "photo.png") -> str:
+    """The photo, or the sketch, as a `data:` URI, which every transport accepts."""
+    content = (web.place.pictures / name).read_bytes()
     return f"data:image/png;base64,{base64.b64encode(content).decode()}"
 
 
@@ -101,6 +104,22 @@ async def test_a_picture_is_made_and_read(connection: Connection, web: Web) -> N
             assert (await browser.get(str(link.uri))).content == content
     control_map = (await client.read_resource(str(job.control_map_uri))).contents[0]
     assert isinstance(control_map, types.BlobResourceContents)
+
+
+@pytest.mark.parametrize("name", ["photo.png", "sketch.png"])
+async def test_every_modality_gives_a_picture_of_the_promised_size(connection: Connection, web: Web, name: str) -> None:
+    """A photo and a drawing, each with every structure: a job, a preview, a link, and bytes that decode."""
+    client, _, _ = connection
+    side, picture = 64, photo(web, name)
+    for modality in MODALITIES:
+        arguments = {"prompt": modality, "control_image": picture, "modality": modality, "width": side, "height": side}
+        reply = Reply(await client.call_tool("controlnet_generate", {**arguments, "wait_seconds": WAIT_SECONDS}))
+        assert reply.job.images is not None, (modality, reply.job.error)
+        assert (len(reply.previews), len(reply.links)) == (1, 1)
+        (contents,) = (await client.read_resource(reply.job.images[0].uri)).contents
+        assert isinstance(contents, types.BlobResourceContents)
+        with Image.open(io.BytesIO(base64.b64decode(contents.blob))) as decoded:
+            assert decoded.size == (side, side)
 
 
 async def test_prompts_and_completions_work(connection: Connection) -> None:

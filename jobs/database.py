@@ -10,40 +10,10 @@ from typing import TypeVar
 from anyio import CapacityLimiter, to_thread
 
 from controlnet_mcp.images.errors import StorageError
+from controlnet_mcp.jobs.schema import MIGRATIONS, SCHEMA_VERSION
 
 ResultT = TypeVar("ResultT")
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS jobs (
-    job_id TEXT PRIMARY KEY,
-    principal TEXT NOT NULL,
-    provider TEXT NOT NULL,
-    status TEXT NOT NULL,
-    ended INTEGER NOT NULL,
-    created_at REAL NOT NULL,
-    request_key TEXT,
-    fingerprint TEXT NOT NULL,
-    delivered INTEGER NOT NULL DEFAULT 0,
-    cancel_requested INTEGER NOT NULL DEFAULT 0,
-    lease_owner TEXT,
-    lease_until REAL NOT NULL DEFAULT 0,
-    fence INTEGER NOT NULL DEFAULT 0,
-    document TEXT NOT NULL
-) STRICT;
-CREATE UNIQUE INDEX IF NOT EXISTS jobs_request_key ON jobs (principal, request_key) WHERE request_key IS NOT NULL;
-CREATE INDEX IF NOT EXISTS jobs_fingerprint ON jobs (principal, fingerprint, created_at);
-CREATE INDEX IF NOT EXISTS jobs_newest ON jobs (principal, created_at, job_id);
-CREATE INDEX IF NOT EXISTS jobs_open ON jobs (lease_until) WHERE ended = 0;
-CREATE TABLE IF NOT EXISTS attempts (
-    attempt_id INTEGER PRIMARY KEY AUTOINCREMENT,
-    job_id TEXT NOT NULL,
-    kind TEXT NOT NULL,
-    at REAL NOT NULL,
-    fact TEXT NOT NULL
-) STRICT;
-CREATE INDEX IF NOT EXISTS attempts_job ON attempts (job_id, attempt_id);
-"""
-SCHEMA_VERSION = 1
 _BUSY_SECONDS = 5.0
 _SWITCHES = 20
 
@@ -113,11 +83,21 @@ def _open(path: Path) -> sqlite3.Connection:
         _write_ahead(connection)
         connection.execute("PRAGMA synchronous = FULL")
         if version < SCHEMA_VERSION:
-            connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+            _migrate(connection)
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _migrate(connection: sqlite3.Connection) -> None:
+    """Bring an older file up to date, in one transaction; another process may have done it meanwhile."""
+    connection.execute("BEGIN IMMEDIATE")
+    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    for statement in (line for migration in MIGRATIONS[version:] for line in migration):
+        connection.execute(statement)
+    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    connection.execute("COMMIT")
 
 
 def _write_ahead(connection: sqlite3.Connection) -> None:

@@ -1,32 +1,62 @@
 """Bringing finished pictures home: downloaded, proved to be pictures, stored as the provider sent them."""
 
+from dataclasses import dataclass
 from functools import partial
 
 from anyio import to_thread
 
 from controlnet_mcp.images.blobs import BlobStore
-from controlnet_mcp.images.errors import ImageError
+from controlnet_mcp.images.errors import ControlNetError, ImageError, StorageError
 from controlnet_mcp.images.pictures import StoredPicture
 from controlnet_mcp.jobs.record import JobRecord, ResultImage
 from controlnet_mcp.providers.base import Provider
 from controlnet_mcp.providers.errors import ProviderError, undelivered
 from controlnet_mcp.providers.runner import RESULT_LIMITS, ProviderRunner
-from controlnet_mcp.providers.values import Output
+from controlnet_mcp.providers.values import Notice, Output
 
 
-async def collect(
-    job: JobRecord, provider: Provider, runner: ProviderRunner, blobs: BlobStore
-) -> tuple[ResultImage, ...]:
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """What could be brought home.
+
+    Attributes:
+        images: The pictures that are stored, in order.
+        missing: Why another one is not, worth another try; `None` when all are there.
+    """
+
+    images: tuple[ResultImage, ...]
+    missing: ControlNetError | None = None
+
+    @property
+    def notices(self) -> list[Notice]:
+        """What to say when the rest is given up."""
+        if self.missing is None:
+            return []
+        detail = f"Only {len(self.images)} of the pictures could be brought home: {self.missing.message}"
+        return [Notice(kind="adjusted", feature="num_images", detail=detail)]
+
+
+async def collect(job: JobRecord, provider: Provider, runner: ProviderRunner, blobs: BlobStore) -> Collected:
     """Fetch every output of a job; safe to repeat, since pictures are stored under their own hash.
 
     Raises:
-        ControlNetError: A picture could not be fetched, is none, or could not be stored; worth another try.
+        ProviderError: There is nothing to fetch.
+        StorageError: There is no room for a picture, or the data folder cannot be written.
     """
     if not job.outputs:
         raise ProviderError(
             "provider_failed", f"{provider.name} finished without a picture.", provider=provider.name, retryable=True
         )
-    return tuple([await _bring(output, provider, runner, blobs) for output in job.outputs])
+    images: list[ResultImage] = []
+    missing: ControlNetError | None = None
+    for output in job.outputs:
+        try:
+            images.append(await _bring(output, provider, runner, blobs))
+        except StorageError:
+            raise
+        except ControlNetError as error:
+            missing = error
+    return Collected(tuple(images), missing)
 
 
 async def _bring(output: Output, provider: Provider, runner: ProviderRunner, blobs: BlobStore) -> ResultImage:

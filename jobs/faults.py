@@ -3,14 +3,28 @@
 from controlnet_mcp.images.errors import ControlNetError
 from controlnet_mcp.providers.values import Fault
 
+_LOOK = "Nothing was sent again. Look in the provider's own history before submitting anew."
+
 INTERRUPTED = Fault(
     code="provider_failed",
     message="The server stopped while this was being submitted, so the provider may or may not have accepted it.",
-    hint="Nothing was sent again. Look in the provider's own history before submitting anew.",
+    hint=_LOOK,
 )
 NEVER_SENT = Fault(
     code="timed_out",
     message="The server was not running when this should have been sent, and now it is too late. Nothing was bought.",
+    hint="Call controlnet_generate again if it is still wanted.",
+    retryable=True,
+)
+WITHDRAWN = Fault(
+    code="timed_out",
+    message="The process that should have sent this was stopped just before, and did not send it. Nothing was bought.",
+    hint="Call controlnet_generate again if it is still wanted.",
+    retryable=True,
+)
+DENIED = Fault(
+    code="provider_failed",
+    message="The provider did not accept this, as somebody found in its history. Nothing was bought.",
     hint="Call controlnet_generate again if it is still wanted.",
     retryable=True,
 )
@@ -41,5 +55,4 @@ def fault_of(error: ControlNetError) -> Fault:
 
 def unproven(fault: Fault) -> Fault:
     """The fault of a submission whose outcome stays unknown."""
-    hint = "Nothing was sent again. Look in the provider's own history before submitting anew."
-    return fault.model_copy(update={"hint": hint, "retryable": False})
+    return fault.model_copy(update={"hint": _LOOK, "retryable": False})

@@ -1,7 +1,6 @@
-"""The drivers' side of the durable record: leases with fences, and the append-only facts of submissions.
+"""The drivers' side of the durable record: who drives which job, and writing its new values.
 
-Rules and their proofs: a lease is taken by one process at a time; a write under a lost lease is void; a provider's
-answer is a fact and is written whoever holds the lease.
+A lease is taken by one process at a time, and a write under a lost lease is void: its fence is no longer the job's.
 """
 
 import sqlite3
@@ -9,15 +8,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from pydantic import BaseModel
-
 from controlnet_mcp.jobs.database import Database
 from controlnet_mcp.jobs.record import JobRecord
-from controlnet_mcp.jobs.store import record_of
+from controlnet_mcp.jobs.rows import COLUMNS, record_of
 
-_INSERT_FACT = "INSERT INTO attempts (job_id, kind, at, fact) VALUES (?, ?, ?, ?)"
-
-AttemptKind: TypeAlias = Literal["intent", "answer", "refusal", "unknown"]
+Saved: TypeAlias = Literal["saved", "lost", "answered"]
+"""What became of a write: done, void because the lease was lost, or not done because an answer came in meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,44 +25,48 @@ class Lease:
 
 
 class Leases:
-    """Takes jobs, writes their new values and their facts."""
+    """Takes jobs and writes their new values."""
 
-    def __init__(self, database: Database, clock: Callable[[], float]) -> None:
-        """Take the database and a clock in seconds since the epoch."""
+    def __init__(self, database: Database, clock: Callable[[], float], lease_seconds: float) -> None:
+        """Take the database, a clock in seconds since the epoch, and how long a lease lasts without renewal."""
         self._database = database
         self._clock = clock
+        self.lease_seconds = lease_seconds
 
-    async def save(self, record: JobRecord, lease: Lease, intent: BaseModel | None = None) -> bool:
-        """Write a job's new value, and in the same transaction an intent; false when the lease was lost meanwhile."""
-        sql = "UPDATE jobs SET document = ?, status = ?, ended = ? WHERE job_id = ? AND fence = ?"
-        values = (record.model_dump_json(), record.status, int(record.ended), record.job_id, lease.fence)
-        fact = None if intent is None else (record.job_id, "intent", self._clock(), intent.model_dump_json())
+    async def save(self, record: JobRecord, lease: Lease) -> Saved:
+        """Write a job's new value; a job without a task does not end once an answer to its submission is on record."""
+        bare_end = record.ended and record.task is None
 
-        def work(db: sqlite3.Connection) -> bool:
-            saved = db.execute(sql, values).rowcount == 1
-            if saved and fact is not None:
-                db.execute(_INSERT_FACT, fact)
-            return saved
+        def work(db: sqlite3.Connection) -> Saved:
+            if bare_end and _has_answer(db, record.job_id):
+                return "answered"
+            return "saved" if written(db, record, lease) else "lost"
 
         return await self._database.run(work)
 
-    async def claim(self, job_id: str, owner: str, lease_seconds: float) -> tuple[JobRecord, Lease] | None:
+    async def claim(self, job_id: str, owner: str) -> tuple[JobRecord, Lease] | None:
         """Take a free, unfinished job under a lease with a new fence."""
         now = self._clock()
         sql = (
-            "UPDATE jobs SET lease_owner = ?, lease_until = ?, fence = fence + 1"
+            "UPDATE jobs SET lease_owner = ?, lease_until = ?, fence = fence + 1"  # noqa: S608  # a constant is added
             " WHERE job_id = ? AND ended = 0 AND (lease_until < ? OR lease_owner = ?)"
-            " RETURNING document, cancel_requested, delivered, fence"
+            f" RETURNING {COLUMNS}, fence"
         )
-        values = (owner, now + lease_seconds, job_id, now, owner)
+        values = (owner, now + self.lease_seconds, job_id, now, owner)
         rows = await self._database.run(lambda db: db.execute(sql, values).fetchall())
-        return (record_of(rows[0]), Lease(job_id, int(rows[0][3]))) if rows else None
+        return (record_of(rows[0]), Lease(job_id, int(rows[0][-1]))) if rows else None
 
-    async def renew(self, lease: Lease, lease_seconds: float) -> bool:
-        """Prolong a lease; false when it was lost."""
-        sql = "UPDATE jobs SET lease_until = ? WHERE job_id = ? AND fence = ?"
-        values = (self._clock() + lease_seconds, lease.job_id, lease.fence)
-        return await self._database.run(lambda db: db.execute(sql, values).rowcount == 1)
+    async def holds(self, lease: Lease) -> bool:
+        """Whether a lease is still in force, by the record and by the clock."""
+        sql = "SELECT 1 FROM jobs WHERE job_id = ? AND fence = ? AND lease_until >= ?"
+        return bool(await self._database.rows(sql, (lease.job_id, lease.fence, self._clock())))
+
+    async def renew(self, owner: str) -> int:
+        """Prolong every lease that a process holds and that has not run out; gives their number."""
+        now = self._clock()
+        sql = "UPDATE jobs SET lease_until = ? WHERE lease_owner = ? AND ended = 0 AND lease_until >= ?"
+        values = (now + self.lease_seconds, owner, now)
+        return await self._database.run(lambda db: db.execute(sql, values).rowcount)
 
     async def release(self, lease: Lease) -> None:
         """Give a lease back, so that another process need not wait for its end."""
@@ -76,8 +76,7 @@ class Leases:
     async def unowned(self) -> Sequence[str]:
         """Unfinished jobs that nobody drives, oldest first."""
         sql = "SELECT job_id FROM jobs WHERE ended = 0 AND lease_until < ? ORDER BY created_at LIMIT 1000"
-        now = self._clock()
-        rows = await self._database.rows(sql, (now,))
+        rows = await self._database.rows(sql, (self._clock(),))
         return [str(row[0]) for row in rows]
 
     async def cancel_requested(self, job_id: str) -> bool:
@@ -86,13 +85,14 @@ class Leases:
         rows = await self._database.rows(sql, (job_id,))
         return bool(rows and rows[0][0])
 
-    async def add_attempt(self, job_id: str, kind: AttemptKind, fact: BaseModel) -> None:
-        """Append a fact; facts are never fenced, changed or removed."""
-        values = (job_id, kind, self._clock(), fact.model_dump_json())
-        await self._database.run(lambda db: db.execute(_INSERT_FACT, values))
 
-    async def attempts(self, job_id: str, kind: AttemptKind) -> Sequence[str]:
-        """The facts of one kind as JSON, oldest first."""
-        sql = "SELECT fact FROM attempts WHERE job_id = ? AND kind = ? ORDER BY attempt_id"
-        rows = await self._database.rows(sql, (job_id, kind))
-        return [str(row[0]) for row in rows]
+def written(db: sqlite3.Connection, record: JobRecord, lease: Lease) -> bool:
+    """Write a job's new value inside a transaction; false when the lease was lost."""
+    sql = "UPDATE jobs SET document = ?, status = ?, ended = ? WHERE job_id = ? AND fence = ?"
+    values = (record.model_dump_json(), record.status, int(record.ended), record.job_id, lease.fence)
+    return db.execute(sql, values).rowcount == 1
+
+
+def _has_answer(db: sqlite3.Connection, job_id: str) -> bool:
+    sql = "SELECT 1 FROM attempts WHERE job_id = ? AND kind = 'answer' LIMIT 1"
+    return db.execute(sql, (job_id,)).fetchone() is not None

@@ -37,6 +37,7 @@ class JobRecord(Frozen):
         cancel_requested: Whether the caller wants it stopped (a column of its own: not the driver's to write).
         cancel_answered: Whether the provider was asked to stop it.
         delivered: Whether an answer that names it went out (a column of its own).
+        orphans: Ids of further tasks that the provider accepted for it: second charges (a column of its own).
     """
 
     job_id: str
@@ -67,6 +68,7 @@ class JobRecord(Frozen):
     cancel_requested: bool = False
     cancel_answered: bool = False
     delivered: bool = False
+    orphans: tuple[str, ...] = ()
 
     @property
     def ended(self) -> bool:

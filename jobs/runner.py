@@ -12,7 +12,6 @@ from controlnet_mcp.jobs.leases import Lease, Leases
 from controlnet_mcp.jobs.record import JobRecord
 from controlnet_mcp.jobs.writer import LeaseLostError
 
-LEASE_SECONDS = 30.0
 SWEEP_SECONDS = 10.0
 _log = logging.getLogger(__name__)
 
@@ -35,7 +34,6 @@ class JobRunner:
         self._clock = clock
         self._driving: dict[str, anyio.Event] = {}
         self._changed: dict[str, anyio.Event] = {}
-        self._held: set[Lease] = set()
         self._tasks: TaskGroup | None = None
 
     def start(self, tasks: TaskGroup) -> None:
@@ -65,20 +63,21 @@ class JobRunner:
                     self.wake(job_id)
             except ControlNetError as error:
                 _log.warning("Jobs of earlier runs cannot be looked up: %s", error)
-            await anyio.sleep(SWEEP_SECONDS)
+            await anyio.sleep(min(SWEEP_SECONDS, self._leases.lease_seconds))
 
     async def _keep_leases(self) -> None:
         while True:
-            await anyio.sleep(LEASE_SECONDS / 3)
-            for lease in tuple(self._held):
-                try:
-                    await self._leases.renew(lease, LEASE_SECONDS)
-                except ControlNetError as error:
-                    _log.warning("The lease of job %s could not be renewed: %s", lease.job_id, error)
+            await anyio.sleep(self._leases.lease_seconds / 3)
+            if not self._driving:
+                continue
+            try:
+                await self._leases.renew(self._owner)
+            except ControlNetError as error:
+                _log.warning("The leases on jobs could not be renewed: %s", error)
 
     async def _drive(self, job_id: str) -> None:
         try:
-            claimed = await self._leases.claim(job_id, self._owner, LEASE_SECONDS)
+            claimed = await self._leases.claim(job_id, self._owner)
             if claimed is not None:
                 await self._drive_claimed(*claimed)
         except LeaseLostError:
@@ -92,7 +91,6 @@ class JobRunner:
             self._tell(job_id)
 
     async def _drive_claimed(self, job: JobRecord, lease: Lease) -> None:
-        self._held.add(lease)
         try:
             while not job.ended:
                 job = await self._driver.step(job, lease)
@@ -100,7 +98,6 @@ class JobRunner:
                 if not job.ended:
                     job = await self._rest(job, lease)
         finally:
-            self._held.discard(lease)
             if not job.ended:  # nobody claims a job that ended
                 with anyio.CancelScope(shield=True):
                     await self._leases.release(lease)

@@ -38,5 +38,6 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         """,
         "CREATE INDEX attempts_job ON attempts (job_id, attempt_id)",
     ),
+    ("ALTER TABLE jobs ADD COLUMN orphans TEXT NOT NULL DEFAULT '[]'",),
 )
 SCHEMA_VERSION = len(MIGRATIONS)

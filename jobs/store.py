@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from controlnet_mcp.images.errors import RequestError
 from controlnet_mcp.jobs.database import Database
 from controlnet_mcp.jobs.record import JobRecord, Status
-
-COLUMNS = "document, cancel_requested, delivered"
-"""What `record_of` reads: the record, and the two facts that others than its driver write."""
+from controlnet_mcp.jobs.rows import COLUMNS, record_of
 
 _KEPT_JOBS = 256
 """How many finished jobs stay in memory, a few kilobytes each."""
@@ -109,12 +107,6 @@ class JobStore:
         jobs = tuple(record_of(row) for row in rows[:limit])
         more = len(rows) > limit
         return Page(jobs, f"{jobs[-1].created_at!r}~{jobs[-1].job_id}" if more else None)
-
-
-def record_of(row: tuple[object, ...]) -> JobRecord:
-    """Read a row that starts with the `COLUMNS`."""
-    record = JobRecord.model_validate_json(str(row[0]))
-    return record.model_copy(update={"cancel_requested": bool(row[1]), "delivered": bool(row[2])})
 
 
 def _earlier(db: sqlite3.Connection, principal: str, request_key: str | None, fingerprint: str) -> JobRecord | None:

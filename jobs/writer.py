@@ -4,15 +4,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from controlnet_mcp.images.errors import ControlNetError
+from controlnet_mcp.images.errors import ControlNetError, StorageError
 from controlnet_mcp.jobs.faults import fault_of, unproven
 from controlnet_mcp.jobs.leases import Lease, Leases
+from controlnet_mcp.jobs.ledger import Ledger
 from controlnet_mcp.jobs.record import JobRecord
 from controlnet_mcp.providers.errors import ProviderError
-from controlnet_mcp.providers.values import Fault
+from controlnet_mcp.providers.values import Fault, Submission
 
 _FIRST_BACKOFF_SECONDS = 1.0
 _LONGEST_BACKOFF_SECONDS = 15.0
+_LONGEST_WISH_SECONDS = 120.0
+"""A provider that asks for a longer pause is asked again after this all the same; only a reply can be wrong."""
 _FEWEST_TRIES = 4
 
 
@@ -25,18 +28,20 @@ class JobWriter:
     """Writes new values of jobs under a lease."""
 
     leases: Leases
+    ledger: Ledger
     clock: Callable[[], float]
 
     async def write(self, job: JobRecord, lease: Lease, **changes: object) -> JobRecord:
-        """Commit changed fields.
+        """Commit changed fields; a job whose late answer came in meanwhile is given back to be judged again.
 
         Raises:
             LeaseLostError: Somebody else drives the job; nothing was written.
         """
-        changed = job.model_copy(update={**changes, "updated_at": self.clock()})
-        if not await self.leases.save(changed, lease):
-            raise LeaseLostError(job.job_id)
-        return changed
+        changed = self._changed(job, **changes)
+        saved = await self.leases.save(changed, lease)
+        if saved == "answered":
+            return job.model_copy(update={"state": "submitting"})
+        return _kept(changed, saved == "saved")
 
     async def intend(self, job: JobRecord, lease: Lease) -> JobRecord:
         """Commit that the job is about to be submitted, as its state and as a fact, both or neither.
@@ -44,10 +49,26 @@ class JobWriter:
         Raises:
             LeaseLostError: Somebody else drives the job; nothing was written.
         """
-        changed = job.model_copy(update={"state": "submitting", "updated_at": self.clock()})
-        if not await self.leases.save(changed, lease, intent=job.request):
-            raise LeaseLostError(job.job_id)
-        return changed
+        changed = self._changed(job, state="submitting")
+        return _kept(changed, await self.ledger.intend(changed, lease))
+
+    async def answer(self, job: JobRecord, lease: Lease, submission: Submission) -> JobRecord:
+        """Commit that the provider accepted, together with what the job became by it.
+
+        Raises:
+            LeaseLostError: Somebody else drives the job; the answer is on record all the same.
+        """
+        changed = self._changed(job)
+        return _kept(changed, await self.ledger.answer(changed, lease, submission))
+
+    async def adopt(self, job: JobRecord, lease: Lease) -> JobRecord:
+        """Commit that the job goes on with an answer that is on record.
+
+        Raises:
+            LeaseLostError: Somebody else drives the job; nothing was written.
+        """
+        changed = self._changed(job)
+        return _kept(changed, await self.ledger.adopt(changed, lease))
 
     async def end(
         self,
@@ -62,19 +83,33 @@ class JobWriter:
     async def later(self, job: JobRecord, lease: Lease, error: ControlNetError) -> JobRecord:
         """Try the same step again after a pause; only the deadline ends a job that was paid for.
 
-        A computer that slept past the deadline gets some tries all the same, and a job that is still being submitted
-        then may have been accepted.
+        A computer that slept past the deadline gets some tries all the same, a job that is still being submitted then
+        may have been accepted, and one whose pictures only lack room on this disk waits for room.
         """
-        if self.clock() < job.deadline_at or job.failures < _FEWEST_TRIES:
+        no_room = job.state == "fetching" and isinstance(error, StorageError)
+        if no_room or not self.exhausted(job):
             wake_at, stage = self._again_at(job, error), f"trying again: {error.message}"
             return await self.write(job, lease, failures=job.failures + 1, wake_at=wake_at, stage=stage)
         if job.state == "submitting":
             return await self.end(job, lease, "uncertain", unproven(fault_of(error)))
         return await self.end(job, lease, "failed", fault_of(error))
 
+    def exhausted(self, job: JobRecord) -> bool:
+        """Whether a job's time is up and its last step failed often enough not to blame a computer that slept."""
+        return self.clock() >= job.deadline_at and job.failures >= _FEWEST_TRIES
+
+    def _changed(self, job: JobRecord, **changes: object) -> JobRecord:
+        return job.model_copy(update={**changes, "updated_at": self.clock()})
+
     def _again_at(self, job: JobRecord, error: ControlNetError) -> float:
         """When to try again: later after each failure, and not before the provider wants it unless time runs out."""
         asked = error.retry_after_seconds if isinstance(error, ProviderError) else None
         backoff = min(_FIRST_BACKOFF_SECONDS * 2.0 ** min(job.failures, 10), _LONGEST_BACKOFF_SECONDS)
         now = self.clock()
-        return max(now + backoff, min(now + (asked or 0.0), job.deadline_at))
+        return max(now + backoff, min(now + min(asked or 0.0, _LONGEST_WISH_SECONDS), job.deadline_at))
+
+
+def _kept(job: JobRecord, kept: bool) -> JobRecord:  # noqa: FBT001  # the outcome of the write
+    if not kept:
+        raise LeaseLostError(job.job_id)
+    return job

@@ -75,6 +75,14 @@ class Provider(Protocol):
         """Ask how a task stands."""
         ...
 
+    def look_up(self, reference: str) -> Steps[Submission | None]:
+        """Ask whether a submission with our reference was accepted; `None`, which proves nothing, when it is unknown.
+
+        Only asked where `Capabilities.deduplication` is `lookup`.
+        """
+        return None
+        yield HttpCall("GET", reference)
+
     def locate(self, output: Output) -> Steps[str]:
         """The URL from which a finished picture can be fetched now."""
         return output.url or ""

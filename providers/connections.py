@@ -4,9 +4,10 @@ Redirects are never followed: a key must not travel to where a reply points. Err
 here and nowhere else.
 """
 
-from collections.abc import Generator, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from typing import TypeAlias
 
 import httpx2
 from anyio import to_thread
@@ -27,6 +28,10 @@ _NEVER_LEFT = (
 )
 
 
+Confirm: TypeAlias = Callable[[], Awaitable[None]]
+"""Asked at the last moment before a call leaves; raises when it must not."""
+
+
 class Connections:
     """Sends calls as they are, once; lives once per process."""
 
@@ -36,8 +41,8 @@ class Connections:
         self._transports = transports
         self._clients: dict[str, httpx2.AsyncClient] = {}
 
-    async def send(self, provider: Provider, call: HttpCall) -> HttpReply:
-        """Send one call as it is, once."""
+    async def send(self, provider: Provider, call: HttpCall, confirm: Confirm | None = None) -> HttpReply:
+        """Send one call as it is, once; `confirm` is asked when everything is ready, and stops it by raising."""
         with told_with(provider.name, "not_sent"):
             content = await to_thread.run_sync(partial(content_of, call, self._source))
         client = self._client(provider)
@@ -49,6 +54,8 @@ class Connections:
             content=content,
             timeout=call.timeout_seconds,
         )
+        if confirm is not None:
+            await confirm()
         with _told_as_ours(provider.name):
             response = await client.send(request, stream=True)
             try:

@@ -15,7 +15,8 @@ _MEANING: dict[int, tuple[ErrorCode, str, str]] = {
 }
 _CLIENT_ERROR = 400
 _SERVER_ERROR = 500
-_BUSY = frozenset({429, 503})
+_TOO_MANY = 429
+_UNAVAILABLE = 503
 
 
 def retry_after_seconds(reply: HttpReply) -> float | None:
@@ -27,6 +28,9 @@ def retry_after_seconds(reply: HttpReply) -> float | None:
 def failure(reply: HttpReply, said: str | None = None) -> ProviderError:
     """Turn a reply that is not a success into the error to raise.
 
+    A 503 counts as refused only when it says when to come back: a proxy that lost its patience sends one, too, while
+    the provider behind it works on.
+
     Args:
         reply: The provider's answer.
         said: The provider's own message when the adapter found one in the body.
@@ -34,14 +38,15 @@ def failure(reply: HttpReply, said: str | None = None) -> ProviderError:
     status = reply.status
     default: tuple[ErrorCode, str, str] = ("provider_failed", f"answered HTTP {status}", "Try again later.")
     code, told, hint = _MEANING.get(status, default)
-    unknown = not _CLIENT_ERROR <= status < _SERVER_ERROR and status not in _BUSY
+    busy = status == _TOO_MANY or (status == _UNAVAILABLE and "retry-after" in reply.headers)
+    unknown = not busy and not _CLIENT_ERROR <= status < _SERVER_ERROR
     delivery: Delivery = "unknown" if unknown else "refused"
     return ProviderError(
         code,
         f"{reply.provider} {told}.",
         provider=reply.provider,
         hint=hint,
-        retryable=status in _BUSY or unknown,
+        retryable=busy or unknown,
         delivery=delivery,
         retry_after_seconds=retry_after_seconds(reply),
         provider_message=reply.text if said is None else said,

@@ -12,7 +12,7 @@ from controlnet_mcp.images.errors import ImageError
 from controlnet_mcp.images.pictures import Limits, StoredPicture
 from controlnet_mcp.providers.base import Provider
 from controlnet_mcp.providers.body import PictureSource
-from controlnet_mcp.providers.connections import Connections
+from controlnet_mcp.providers.connections import Confirm, Connections
 from controlnet_mcp.providers.errors import ProviderError, told_with, undelivered
 from controlnet_mcp.providers.uploads import UploadCache
 from controlnet_mcp.providers.values import GenerationRequest, Output, RemoteTask, Report, Submission
@@ -46,18 +46,32 @@ class ProviderRunner:
         self._connections = Connections(source, transports or {})
         self._uploads = UploadCache()
 
-    async def submit(self, provider: Provider, request: GenerationRequest, reference: str) -> Submission:
-        """Upload what has to be uploaded, then send the one call that can cost money.
+    async def prepare(self, provider: Provider, request: GenerationRequest, reference: str) -> HttpCall:
+        """Upload what has to be uploaded, which costs nothing, and build the one call that can cost money.
 
         Raises:
-            ProviderError: `delivery` says whether the provider may have accepted; uploads cost nothing.
+            ProviderError: Not sent.
         """
         with told_with(provider.name, "not_sent"):
             uploaded = {row.sha256: await self._uploaded(provider, row) for row in provider.uploads(request)}
-            call = provider.build(request, reference, uploaded)
-        answer = provider.read(await self._connections.send(provider, call))
-        with told_with(provider.name, "unknown"):
-            return answer.model_copy(update={"report": await self._kept(provider.name, answer.report)})
+            return provider.build(request, reference, uploaded)
+
+    async def submit(self, provider: Provider, call: HttpCall, confirm: Confirm) -> Submission:
+        """Send the one call that can cost money; `confirm` is asked at the last moment and may raise.
+
+        Raises:
+            ProviderError: `delivery` says whether the provider may have accepted.
+        """
+        return provider.read(await self._connections.send(provider, call, confirm))
+
+    async def kept(self, provider: str, answer: Submission) -> Submission:
+        """Store the pictures that came inside an answer, so that what is written down names them by hash.
+
+        Raises:
+            StorageError: They cannot be stored now; safe to repeat.
+            ProviderError: They are no pictures; `delivery` is unknown.
+        """
+        return answer.model_copy(update={"report": await self._kept(provider, answer.report)})
 
     async def poll(self, provider: Provider, task: RemoteTask) -> Report:
         """Ask how a task stands."""

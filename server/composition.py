@@ -21,8 +21,10 @@ from controlnet_mcp.jobs.desk import JobDesk
 from controlnet_mcp.jobs.drive import Driver
 from controlnet_mcp.jobs.intake import Intake
 from controlnet_mcp.jobs.leases import Leases
+from controlnet_mcp.jobs.ledger import Ledger
 from controlnet_mcp.jobs.runner import JobRunner
 from controlnet_mcp.jobs.store import JobStore
+from controlnet_mcp.jobs.submission import Submitter
 from controlnet_mcp.jobs.writer import JobWriter
 from controlnet_mcp.providers.body import PictureSource
 from controlnet_mcp.providers.draft.service import DraftTransport
@@ -65,8 +67,10 @@ async def open_application(settings: Settings) -> AsyncGenerator[Application]:
             _background() as tasks,
         ):
             entries = build_table(settings.keys, settings.providers)
-            leases = Leases(database, time.time)
-            driver = Driver(JobWriter(leases, time.time), partial(ready, entries), sender, blobs)
+            leases = Leases(database, time.time, settings.lease_seconds)
+            writer = JobWriter(leases, Ledger(database, time.time), time.time)
+            submitter = Submitter(writer, sender, settings.submissions_in_flight)
+            driver = Driver(writer, submitter, partial(ready, entries), sender, blobs)
             owner = f"{socket.gethostname()}-{secrets.token_hex(8)}"
             runner = JobRunner(leases, driver, owner, time.time)
             store = JobStore(database)

@@ -66,6 +66,13 @@ class Settings(BaseSettings):
         default=1800, gt=0, le=86400, description="A job that is not done by then has failed"
     )
 
+    lease_seconds: float = Field(
+        default=30, ge=2, le=600, description="After this long without a sign of life another process takes a job over"
+    )
+    submissions_in_flight: int = Field(
+        default=4, ge=1, le=64, description="Submissions to one provider at the same moment; more wait in line"
+    )
+
     @field_validator("allowed_dirs", "trusted_hosts", "providers", mode="before")
     @classmethod
     def _read_list(cls, value: object) -> object:

@@ -11,7 +11,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from controlnet_mcp.providers.base import Provider
 from controlnet_mcp.providers.configuration import ProviderSettings
+from controlnet_mcp.providers.runner import ProviderRunner
+from controlnet_mcp.providers.values import GenerationRequest, Submission
 from tests.simulators import modelslab, scenario, scenario_store, segmind, wavespeed, zhiqite
 from tests.simulators.serving import free_socket, origin_of, running
 from tests.simulators.studio import Studio
@@ -92,6 +95,16 @@ def serving(name: str) -> Generator[Hosted]:
     app, studio, addresses = _SERVICES[name](origin_of(listening))
     with running(app, listening):
         yield Hosted(name, studio, {**KEYS[name], **addresses})
+
+
+async def submit(runner: ProviderRunner, provider: Provider, request: GenerationRequest, reference: str) -> Submission:
+    """Submit as a job does, without one."""
+
+    async def go_on() -> None:
+        pass
+
+    answer = await runner.submit(provider, await runner.prepare(provider, request, reference), go_on)
+    return await runner.kept(provider.name, answer)
 
 
 def keys_of(services: Iterable[Hosted]) -> ProviderSettings:

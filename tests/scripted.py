@@ -17,9 +17,12 @@ from controlnet_mcp.images.blobs import BlobStore
 from controlnet_mcp.images.modalities import MODALITIES
 from controlnet_mcp.jobs.database import Database
 from controlnet_mcp.jobs.drive import Driver
+from controlnet_mcp.jobs.facts import FactKind
 from controlnet_mcp.jobs.leases import Lease, Leases
+from controlnet_mcp.jobs.ledger import Ledger
 from controlnet_mcp.jobs.record import JobRecord
 from controlnet_mcp.jobs.store import JobStore
+from controlnet_mcp.jobs.submission import Submitter
 from controlnet_mcp.jobs.writer import JobWriter
 from controlnet_mcp.providers.base import Provider, Uploaded
 from controlnet_mcp.providers.body import PictureSource
@@ -172,6 +175,7 @@ class Workshop:
     clock: Clock
     store: JobStore
     leases: Leases
+    ledger: Ledger
     driver: Driver
     sender: ProviderRunner
     provider: ScriptedProvider
@@ -199,9 +203,13 @@ class Workshop:
         """The job as it is written down."""
         return await self.store.get(job_id, PRINCIPAL)
 
+    async def known(self, kind: FactKind, job_id: str = "job_1") -> list[str]:
+        """The facts of one kind as JSON, oldest first."""
+        return [row.details for row in (await self.ledger.facts(job_id)).rows if row.kind == kind]
+
     async def claim(self, owner: str = "one", job_id: str = "job_1") -> tuple[JobRecord, Lease] | None:
         """Try to take a job."""
-        return await self.leases.claim(job_id, owner, LEASE_SECONDS)
+        return await self.leases.claim(job_id, owner)
 
     async def step(self, owner: str = "one", job_id: str = "job_1") -> JobRecord:
         """Take a job, let the clock reach the time of its next step, take the step, and give the job back."""
@@ -252,8 +260,9 @@ async def open_workshop(
     provider = ScriptedProvider(deduplication, cancels=cancels)
     transports = {provider.name: httpx2.MockTransport(service.answer)}
     async with open_runner(PictureSource(blobs), _no_fetch, transports) as sender:
-        leases = Leases(database, clock)
+        leases = Leases(database, clock, LEASE_SECONDS)
         entry = Entry(provider.name, provider.capabilities, provider if ready else None, ("SCRIPTED_KEY",))
-        driver = Driver(JobWriter(leases, clock), partial(find_ready, (entry,)), sender, blobs)
-        yield Workshop(service, clock, JobStore(database), leases, driver, sender, provider, blobs)
+        writer = JobWriter(leases, Ledger(database, clock), clock)
+        driver = Driver(writer, Submitter(writer, sender), partial(find_ready, (entry,)), sender, blobs)
+        yield Workshop(service, clock, JobStore(database), leases, writer.ledger, driver, sender, provider, blobs)
     database.close()

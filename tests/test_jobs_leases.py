@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from controlnet_mcp.jobs.facts import Fact
 from controlnet_mcp.jobs.writer import LeaseLostError
 from controlnet_mcp.providers.values import Fault, RemoteTask, Report, Submission
 from tests.scripted import LEASE_SECONDS, PRINCIPAL, Clock, Service, broken, open_workshop, says
@@ -35,7 +36,7 @@ async def test_a_renewed_lease_lasts_longer(tmp_path: Path) -> None:
         claimed = await shop.claim("one")
         assert claimed is not None
         shop.clock.now += LEASE_SECONDS - 1
-        assert await shop.leases.renew(claimed[1], LEASE_SECONDS)
+        assert await shop.leases.renew("one") == 1
         shop.clock.now += LEASE_SECONDS - 1
         assert await shop.claim("two") is None
 
@@ -63,7 +64,7 @@ async def test_a_lost_lease_writes_nothing(tmp_path: Path) -> None:
         with pytest.raises(LeaseLostError):
             await shop.driver.step(*old)
         assert await shop.read() == before
-        assert not await shop.leases.renew(old[1], LEASE_SECONDS)
+        assert await shop.leases.renew("one") == 0
         await shop.leases.release(old[1])
         assert await shop.claim("three") is None, "the new owner's lease is untouched"
 
@@ -130,11 +131,11 @@ async def test_facts_are_read_in_the_order_in_which_they_were_written(tmp_path: 
         for job_id in ("job_1", "job_2"):
             await shop.add(job_id)
             answer = Submission(task=RemoteTask(remote_id=f"of {job_id}"), report=Report(phase="queued"))
-            await shop.leases.add_attempt(job_id, "answer", answer)
+            await shop.ledger.add(job_id, Fact.of("answer", answer))
         for message in ("first", "second"):
-            await shop.leases.add_attempt("job_1", "unknown", Fault(code="timed_out", message=message))
-        told = [Fault.model_validate_json(row).message for row in await shop.leases.attempts("job_1", "unknown")]
-        (answer_of_two,) = await shop.leases.attempts("job_2", "answer")
+            await shop.ledger.add("job_1", Fact.of("unknown", Fault(code="timed_out", message=message)))
+        told = [Fault.model_validate_json(row).message for row in await shop.known("unknown")]
+        (answer_of_two,) = await shop.known("answer", "job_2")
     assert told == ["first", "second"]
     assert "of job_2" in answer_of_two
     assert PRINCIPAL

@@ -97,7 +97,7 @@ async def test_a_finished_job_that_is_kept_in_memory_stays_its_owner_s(tmp_path:
     """A delivered success is read once; somebody else who knows its id still gets nothing."""
     async with open_workshop(tmp_path, Service()) as shop:
         job = await ask(shop, "job_1")
-        claimed = await shop.leases.claim("job_1", "here", 30.0)
+        claimed = await shop.leases.claim("job_1", "here")
         assert claimed is not None
         await shop.leases.save(job.model_copy(update={"state": "succeeded"}), claimed[1])
         await shop.store.mark_delivered("job_1")

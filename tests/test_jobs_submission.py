@@ -7,6 +7,7 @@ import anyio
 import httpx2
 import pytest
 
+from controlnet_mcp.jobs.facts import Fact
 from controlnet_mcp.providers.capabilities import Deduplication
 from controlnet_mcp.providers.values import RemoteTask, Report, Submission
 from tests.scripted import Clock, Service, broken, open_workshop, says
@@ -31,7 +32,7 @@ async def test_the_intent_is_on_disk_before_the_request_leaves(tmp_path: Path) -
     async with open_workshop(tmp_path, service) as shop, open_workshop(tmp_path, Service()) as other:
 
         async def look(_request: httpx2.Request) -> None:
-            seen.extend([(await other.read()).state, *await other.leases.attempts("job_1", "intent")])
+            seen.extend([(await other.read()).state, *await other.known("intent")])
 
         service.before = look
         await shop.add()
@@ -45,7 +46,7 @@ async def test_the_answer_is_kept_as_a_fact(tmp_path: Path) -> None:
     async with open_workshop(tmp_path, Service()) as shop:
         await shop.add()
         job = await shop.step()
-        (fact,) = await shop.leases.attempts("job_1", "answer")
+        (fact,) = await shop.known("answer")
     assert job.status == "queued"
     assert job.task == Submission.model_validate_json(fact).task == RemoteTask(remote_id="task-1")
 
@@ -58,7 +59,6 @@ async def test_the_answer_is_kept_as_a_fact(tmp_path: Path) -> None:
         (402, "payment_required"),
         (404, "not_found"),
         (422, "invalid_request"),
-        (429, "rate_limited"),
     ],
 )
 async def test_a_refusal_ends_the_job(tmp_path: Path, status: int, code: str) -> None:
@@ -67,24 +67,58 @@ async def test_a_refusal_ends_the_job(tmp_path: Path, status: int, code: str) ->
     async with open_workshop(tmp_path, service) as shop:
         await shop.add()
         job = await shop.step()
-        assert await shop.leases.attempts("job_1", "refusal")
+        assert await shop.known("refusal")
     assert (job.status, service.count("POST", "jobs")) == ("failed", 1)
     assert job.fault is not None
     assert job.fault.code == code
     assert "because of reasons" in job.fault.message
 
 
-async def test_a_request_that_never_left_ends_the_job(tmp_path: Path) -> None:
-    """No connection, nothing bought: the caller may try again."""
-    async with open_workshop(tmp_path, Service(submit=[UNREACHABLE])) as shop:
+@pytest.mark.parametrize("answer", [UNREACHABLE, broken(429), broken(503, retry_after="1")])
+async def test_what_was_provably_not_accepted_is_tried_again(
+    tmp_path: Path, answer: httpx2.Response | httpx2.RequestError
+) -> None:
+    """No connection, or too busy to look at it: a little later it is sent again, and bought once."""
+    service = Service(submit=[answer, answer, says("queued", 201)])
+    async with open_workshop(tmp_path, service) as shop:
         await shop.add()
         job = await shop.step()
-    assert job.status == "failed"
+        assert (job.state, "trying again" in str(job.stage)) == ("new", True)
+        await shop.step()
+        job = await shop.step()
+    assert (job.status, job.task) == ("queued", RemoteTask(remote_id="task-1"))
+    assert references(service) == ["reference-1"] * 3
+
+
+@pytest.mark.parametrize("answer", [UNREACHABLE, broken(429, "because of reasons")])
+async def test_trying_again_has_an_end(tmp_path: Path, answer: httpx2.Response | httpx2.RequestError) -> None:
+    """A provider that refuses every time makes the job fail within seconds; the caller may try again."""
+    service = Service(submit=[answer])
+    async with open_workshop(tmp_path, service) as shop:
+        started = shop.clock.now
+        await shop.add()
+        job = await shop.steps()
+        assert shop.clock.now - started < 30
+    assert (job.status, service.count("POST", "jobs")) == ("failed", 4)
     assert job.fault is not None
     assert job.fault.retryable
 
 
-@pytest.mark.parametrize("answer", [LOST, broken(500), broken(502), httpx2.Response(201, text="gibberish")])
+async def test_the_pause_before_another_try_is_the_provider_s(tmp_path: Path) -> None:
+    """`Retry-After` counts for submissions too, and a job that waits for another try can be stopped for free."""
+    service = Service(submit=[broken(429, retry_after="50")])
+    async with open_workshop(tmp_path, service) as shop:
+        await shop.add()
+        job = await shop.step()
+        assert job.wake_at == shop.clock.now + 50
+        await shop.store.request_cancel("job_1")
+        assert (await shop.step()).status == "canceled"
+    assert service.count("POST", "jobs") == 1
+
+
+@pytest.mark.parametrize(
+    "answer", [LOST, broken(500), broken(502), broken(503), httpx2.Response(201, text="gibberish")]
+)
 async def test_an_unknown_outcome_is_not_sent_again(
     tmp_path: Path, answer: httpx2.Response | httpx2.RequestError
 ) -> None:
@@ -140,19 +174,18 @@ async def test_a_crash_after_the_answer_loses_nothing(tmp_path: Path, deduplicat
     async with open_workshop(tmp_path, service, deduplication=deduplication) as shop:
         await shop.add(state="submitting")
         answer = Submission(task=RemoteTask(remote_id="task-7"), report=Report(phase="queued"))
-        await shop.leases.add_attempt("job_1", "answer", answer)
+        await shop.ledger.add("job_1", Fact.of("answer", answer))
         job = await shop.step()
     assert job.task == answer.task
     assert service.count("POST", "jobs") == 0
 
 
-@pytest.mark.parametrize("deduplication", ["lookup", "none"])
-async def test_a_crash_before_the_answer_is_uncertain(tmp_path: Path, deduplication: Deduplication) -> None:
+async def test_a_crash_before_the_answer_is_uncertain(tmp_path: Path) -> None:
     """The request may have left, so it is not sent again."""
     service = Service()
-    async with open_workshop(tmp_path, service, deduplication=deduplication) as shop:
+    async with open_workshop(tmp_path, service) as shop:
         job = await shop.add(state="submitting")
-        await shop.leases.add_attempt("job_1", "intent", job.request)
+        await shop.ledger.add("job_1", Fact.of("intent", job.request))
         job = await shop.step()
     assert (job.status, service.requests) == ("uncertain", [])
 
@@ -162,7 +195,7 @@ async def test_a_crash_before_the_answer_is_made_good_under_a_key(tmp_path: Path
     service = Service()
     async with open_workshop(tmp_path, service, deduplication="key") as shop:
         job = await shop.add(state="submitting")
-        await shop.leases.add_attempt("job_1", "intent", job.request)
+        await shop.ledger.add("job_1", Fact.of("intent", job.request))
         job = await shop.step()
     assert job.task is not None
     assert references(service) == ["reference-1"]
@@ -203,7 +236,7 @@ async def test_giving_up_during_a_submission_does_not_interrupt_it(tmp_path: Pat
         with scope:
             await shop.step()
         assert scope.cancel_called
-        assert len(await shop.leases.attempts("job_1", "answer")) == 1
+        assert len(await shop.known("answer")) == 1
     async with open_workshop(tmp_path, service, clock=Clock(shop.clock.now + 60)) as successor:
         assert (await successor.step()).task == RemoteTask(remote_id="task-1")
     assert service.count("POST", "jobs") == 1

@@ -23,6 +23,7 @@ from controlnet_mcp.providers.modelslab.adapter import ModelsLabProvider
 from controlnet_mcp.providers.runner import ProviderRunner
 from controlnet_mcp.providers.values import Control, GenerationRequest, Report, Submission
 from tests.drawings import house
+from tests.hosted import submit
 from tests.simulators.modelslab import COMMUNITY_KEY, ENTERPRISE_KEY, ModelsLabSimulator
 from tests.simulators.serving import free_socket, origin_of, running
 
@@ -115,7 +116,7 @@ async def test_a_picture_is_drawn_on_the_structure(
     simulator.fetch_origin = None if trusted else "https://elsewhere.example"
     provider = adapter(simulator, plan, modelslab_enterprise_prefix=prefix)
     wish = provider.settle(request(blobs, num_images=2)).request
-    submission = await runner.submit(provider, wish, "our-reference")
+    submission = await submit(runner, provider, wish, "our-reference")
     assert submission.report.phase == "running"
     report = await finished(runner, provider, submission)
     contents = [await runner.download(provider, output) for output in report.outputs]
@@ -131,7 +132,7 @@ async def test_the_picture_may_come_with_the_answer(
     """No fetch is needed then; the size is the asked one."""
     simulator.asks_until_done = 0
     provider = adapter(simulator)
-    submission = await runner.submit(provider, request(blobs, width=320), "our-reference")
+    submission = await submit(runner, provider, request(blobs, width=320), "our-reference")
     assert submission.report.phase == "succeeded"
     content = await runner.download(provider, submission.report.outputs[0])
     assert decode(content, Limits()).shape == (SIDE, 320, 3)
@@ -143,7 +144,7 @@ async def test_base64_needs_no_upload_and_no_link(
     """Pictures go inside the request and come inside the reply, and are stored before anything else."""
     provider = adapter(simulator)
     wish = provider.settle(request(blobs, options={"base64": True})).request
-    report = await finished(runner, provider, await runner.submit(provider, wish, "our-reference"))
+    report = await finished(runner, provider, await submit(runner, provider, wish, "our-reference"))
     assert report.outputs[0].url is None
     assert report.outputs[0].sha256 is not None
     assert shows(blobs.get(report.outputs[0].sha256), drawing())
@@ -157,7 +158,7 @@ async def test_a_public_link_is_passed_on(
     simulator.web[LINK] = blobs.get(store_pixels(house(SIDE), blobs).sha256)
     provider = adapter(simulator, "community")
     control = Control(modality="canny", picture=store_pixels(house(SIDE), blobs), source_url=LINK)
-    submission = await runner.submit(provider, request(blobs, controls=(control,)), "our-reference")
+    submission = await submit(runner, provider, request(blobs, controls=(control,)), "our-reference")
     body = json.loads(simulator.studio.calls("/api/v5/controlnet")[0].body)
     assert (body["init_image"], body["control_image"], body["auto_hint"]) == (LINK, LINK, "yes")
     edges = cv2.Canny(cv2.cvtColor(house(SIDE), cv2.COLOR_RGB2GRAY), 80, 160)
@@ -176,7 +177,7 @@ async def test_only_the_white_part_of_the_mask_is_repainted(
     pictures = {"init_image": store_pixels(start, blobs), "mask_image": store_pixels(mask, blobs)}
     provider = adapter(simulator)
     wish = provider.settle(request(blobs, **pictures)).request
-    report = await finished(runner, provider, await runner.submit(provider, wish, "our-reference"))
+    report = await finished(runner, provider, await submit(runner, provider, wish, "our-reference"))
     drawn = decode(await runner.download(provider, report.outputs[0]), Limits())
     assert (drawn[:, : SIDE // 2] == 90).all()
     assert (drawn[:, SIDE // 2 :] != 90).any()
@@ -187,7 +188,7 @@ async def test_a_blanked_picture_is_flagged(
 ) -> None:
     """The safety checker replaces it; the result says so."""
     provider = adapter(simulator)
-    submission = await runner.submit(provider, request(blobs, prompt="something nsfw"), "our-reference")
+    submission = await submit(runner, provider, request(blobs, prompt="something nsfw"), "our-reference")
     report = await finished(runner, provider, submission)
     assert [row.flagged for row in report.outputs] == [True]
 
@@ -201,12 +202,12 @@ async def test_a_wrong_key_and_a_full_queue_are_told(
     simulator.asks_until_done = 9
     wrong = adapter(simulator, modelslab_api_key=SecretStr("wrong-key"))
     with pytest.raises(ProviderError) as unknown:
-        await runner.submit(wrong, request(blobs), "our-reference")
+        await submit(runner, wrong, request(blobs), "our-reference")
     assert (unknown.value.code, unknown.value.delivery) == ("unauthorized", "not_sent")
     for index in range(5):
-        await runner.submit(adapter(simulator), request(blobs), f"reference-{index}")
+        await submit(runner, adapter(simulator), request(blobs), f"reference-{index}")
     with pytest.raises(ProviderError) as full:
-        await runner.submit(adapter(simulator), request(blobs), "our-reference")
+        await submit(runner, adapter(simulator), request(blobs), "our-reference")
     assert (full.value.code, full.value.delivery) == ("rate_limited", "refused")
     assert simulator.studio.charges == 5
 
@@ -217,7 +218,7 @@ async def test_a_plan_that_the_key_does_not_have_is_told(
     """A community key on enterprise paths: the hint names the setting."""
     provider = adapter(simulator, modelslab_api_key=SecretStr(COMMUNITY_KEY))
     with pytest.raises(ProviderError) as caught:
-        await runner.submit(provider, request(blobs), "our-reference")
+        await submit(runner, provider, request(blobs), "our-reference")
     assert caught.value.code == "unauthorized"
     assert "MODELSLAB_PLAN" in caught.value.hint
 
@@ -228,7 +229,7 @@ async def test_a_server_error_leaves_it_open_and_sends_nothing_again(
     """The vendor knows no key by which a second submission would be recognised."""
     simulator.studio.fail_next("/api/v1/enterprise/controlnet", Response("oops", 500))
     with pytest.raises(ProviderError) as caught:
-        await runner.submit(adapter(simulator), request(blobs), "our-reference")
+        await submit(runner, adapter(simulator), request(blobs), "our-reference")
     assert caught.value.delivery == "unknown"
     assert len(simulator.studio.calls("/api/v1/enterprise/controlnet")) == 1
 

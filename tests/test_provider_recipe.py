@@ -17,6 +17,7 @@ from controlnet_mcp.providers.body import PictureSource
 from controlnet_mcp.providers.runner import ProviderRunner
 from controlnet_mcp.providers.values import Control, GenerationRequest
 from tests.drawings import house
+from tests.hosted import submit
 
 pytestmark = pytest.mark.anyio
 README = Path(providers.__path__[0]) / "README.md"
@@ -52,7 +53,7 @@ async def test_the_recipe_submits_polls_and_fetches(tmp_path: Path) -> None:
     control = Control(modality="canny", picture=store_pixels(drawing, blobs), is_map=True)
     request = GenerationRequest(prompt="a house", controls=(control,), width=256, height=256, seed=1)
     runner = ProviderRunner(PictureSource(blobs), _nowhere, {"example": httpx2.MockTransport(answer)})
-    submission = await runner.submit(provider, request, "our-reference")
+    submission = await submit(runner, provider, request, "our-reference")
     report = await runner.poll(provider, submission.task)
     content = await runner.download(provider, report.outputs[0])
     await runner.aclose()

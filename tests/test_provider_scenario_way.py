@@ -18,6 +18,7 @@ from controlnet_mcp.providers.runner import ProviderRunner
 from controlnet_mcp.providers.scenario.adapter import ScenarioProvider
 from controlnet_mcp.providers.values import Control, GenerationRequest, RemoteTask, Report
 from tests.drawings import house
+from tests.hosted import submit
 from tests.simulators.scenario import STATUSES, ScenarioSimulator
 from tests.simulators.scenario_store import refused
 from tests.simulators.serving import free_socket, origin_of, running
@@ -94,7 +95,7 @@ async def test_the_whole_way(
 ) -> None:
     """Submit, poll through every status, look at the asset, fetch: two pictures with the structure of the map."""
     asked = wish(store_pixels(lines(), blobs), model=model, num_images=2, width=640, height=512)
-    submission = await runner.submit(adapter, asked, "ours")
+    submission = await submit(runner, adapter, asked, "ours")
     reports = await finished(runner, adapter, submission.task)
     assert [report.stage for report in reports] == list(STATUSES[1:])
     contents = [await runner.download(adapter, output) for output in reports[-1].outputs]
@@ -110,7 +111,7 @@ async def test_the_vendor_makes_the_map_of_a_photo(
     adapter: ScenarioProvider, runner: ProviderRunner, blobs: BlobStore
 ) -> None:
     """With detection on, the result has the edges of the drawing."""
-    submission = await runner.submit(adapter, wish(store_pixels(house(512), blobs), is_map=False), "ours")
+    submission = await submit(runner, adapter, wish(store_pixels(house(512), blobs), is_map=False), "ours")
     report = (await finished(runner, adapter, submission.task))[-1]
     assert shows(await runner.download(adapter, report.outputs[0]), lines())
 
@@ -126,7 +127,7 @@ async def test_the_siblings_are_accepted(
         wish(picture, options={"ip_adapter_image_ids": ["asset_style"], "ip_adapter_scales": [0.5]}),
         wish(picture, options={"seamless": True, "preset": "character", "preset_weight": 0.9}),
     ):
-        await runner.submit(adapter, asked, "ours")
+        await submit(runner, adapter, asked, "ours")
     paths = [row.path.rpartition("/")[2] for row in simulator.studio.received]
     assert paths == ["controlnet-img2img", "controlnet-inpaint", "controlnet-ip-adapter", "controlnet-texture"]
     assert simulator.studio.charges == 4
@@ -136,7 +137,7 @@ async def test_a_kept_link_would_not_work(
     simulator: ScenarioSimulator, adapter: ScenarioProvider, runner: ProviderRunner, blobs: BlobStore
 ) -> None:
     """Each download looks at the asset first, so it works every time."""
-    submission = await runner.submit(adapter, wish(store_pixels(lines(), blobs)), "ours")
+    submission = await submit(runner, adapter, wish(store_pixels(lines(), blobs)), "ours")
     (output,) = (await finished(runner, adapter, submission.task))[-1].outputs
     assert await runner.download(adapter, output) == await runner.download(adapter, output)
     fetched = [row for row in simulator.studio.received if row.path.startswith("/cdn/")]
@@ -156,7 +157,7 @@ async def test_a_large_picture_is_uploaded_first(
     """Below 6 MB as base64, above with a ticket; the submission names the asset, and a second one uploads nothing."""
     asked = wish(padded(blobs, size_bytes))
     for _ in range(2):
-        submission = await runner.submit(adapter, asked, "ours")
+        submission = await submit(runner, adapter, asked, "ours")
         await finished(runner, adapter, submission.task)
     assert len(simulator.studio.calls(path)) == 1
     assert simulator.jobs["job_0002"].asked.control_image_id == "asset_0001"
@@ -194,7 +195,7 @@ async def test_cancelling(
 ) -> None:
     """Where the kind can be stopped it is canceled; elsewhere it goes on to its result."""
     simulator.cancels = cancels
-    submission = await runner.submit(adapter, wish(store_pixels(lines(), blobs)), "ours")
+    submission = await submit(runner, adapter, wish(store_pixels(lines(), blobs)), "ours")
     assert await runner.run(adapter, adapter.cancel(submission.task)) is cancels
     reports = await finished(runner, adapter, submission.task)
     assert reports[-1].phase == ("canceled" if cancels else "succeeded")
@@ -206,7 +207,7 @@ async def test_a_failed_job_tells_why(
     """Through the statuses to the failure."""
     simulator.statuses = ("queued", "in-progress", "failure")
     simulator.failure = {"error": "Out of memory", "hint": "Use a smaller size."}
-    submission = await runner.submit(adapter, wish(store_pixels(lines(), blobs)), "ours")
+    submission = await submit(runner, adapter, wish(store_pixels(lines(), blobs)), "ours")
     fault = (await finished(runner, adapter, submission.task))[-1].fault
     assert fault is not None
     assert "Out of memory" in fault.message
@@ -219,9 +220,9 @@ async def test_a_refusal_costs_nothing(
     simulator.studio.fail_next("/v1/generate", refused(429, "Too many", details={"actionLimit": 2}))
     asked = wish(store_pixels(lines(), blobs))
     with pytest.raises(ProviderError, match="at once"):
-        await runner.submit(adapter, asked, "ours")
+        await submit(runner, adapter, asked, "ours")
     with pytest.raises(ProviderError) as caught:
-        await runner.submit(adapter, asked.model_copy(update={"model": "sdxl-that-nobody-has"}), "ours")
+        await submit(runner, adapter, asked.model_copy(update={"model": "sdxl-that-nobody-has"}), "ours")
     assert (caught.value.code, caught.value.delivery) == ("invalid_request", "refused")
     assert simulator.studio.charges == 0
 

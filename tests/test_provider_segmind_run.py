@@ -20,6 +20,7 @@ from controlnet_mcp.providers.segmind.adapter import SegmindProvider
 from controlnet_mcp.providers.segmind.models import MODELS, Model
 from controlnet_mcp.providers.values import GenerationRequest, Output, Phase, Submission
 from tests.drawings import Rgb, skeleton
+from tests.hosted import submit
 from tests.segmind_cases import LINK, wish
 from tests.simulators.segmind import KEY, PRICE, SegmindStudio, segmind
 from tests.simulators.serving import free_socket, origin_of, running
@@ -94,7 +95,7 @@ def asked(picture: StoredPicture, modality: str = "pose", **changes: object) -> 
 
 async def submitted(runner: ProviderRunner, provider: SegmindProvider, request: GenerationRequest) -> Submission:
     """Settle and submit."""
-    return await runner.submit(provider, provider.settle(request).request, "reference")
+    return await submit(runner, provider, provider.settle(request).request, "reference")
 
 
 async def finished(
@@ -237,7 +238,7 @@ async def test_a_job_that_fails_says_why_and_is_not_charged(
 ) -> None:
     """The gateway takes the job and the model refuses its numbers."""
     provider = connect(studio)
-    submission = await runner.submit(provider, asked(control, "depth", steps=5), "reference")
+    submission = await submit(runner, provider, asked(control, "depth", steps=5), "reference")
     await runner.poll(provider, submission.task)
     report = await runner.poll(provider, submission.task)
     assert report.phase == "failed"

@@ -22,6 +22,7 @@ from controlnet_mcp.providers.runner import ProviderRunner
 from controlnet_mcp.providers.values import Control, GenerationRequest, Output, Report, Submission
 from controlnet_mcp.providers.wavespeed.adapter import CAPABILITIES, WaveSpeedProvider
 from tests.drawings import house
+from tests.hosted import submit
 from tests.recall import chance_of, recall_of
 from tests.simulators.serving import free_socket, origin_of, running
 from tests.simulators.wavespeed import KEY, WaveSpeedStudio, wavespeed
@@ -84,9 +85,9 @@ def request(blobs: BlobStore, modality: str = "canny", **changes: object) -> Gen
     return GenerationRequest.model_validate(fields | changes)
 
 
-async def submit(runner: ProviderRunner, adapter: WaveSpeedProvider, wish: GenerationRequest) -> Submission:
+async def order(runner: ProviderRunner, adapter: WaveSpeedProvider, wish: GenerationRequest) -> Submission:
     """Settle and submit, as the job layer does."""
-    return await runner.submit(adapter, adapter.settle(wish).request, "reference")
+    return await submit(runner, adapter, adapter.settle(wish).request, "reference")
 
 
 async def ended(runner: ProviderRunner, adapter: WaveSpeedProvider, submission: Submission) -> list[Report]:
@@ -107,7 +108,7 @@ def pixels(content: bytes) -> Rgb:
 async def test_the_whole_way(studio: WaveSpeedStudio, runner: ProviderRunner, blobs: BlobStore, version: str) -> None:
     """Ticket, upload, submission, three looks, two pictures that show the drawing; bought once."""
     adapter = provider(studio, version=version)
-    submission = await submit(runner, adapter, request(blobs, num_images=2))
+    submission = await order(runner, adapter, request(blobs, num_images=2))
     reports = await ended(runner, adapter, submission)
     assert [row.phase for row in reports] == ["queued", "running", "succeeded"]
     first, second = [pixels(await runner.download(adapter, row)) for row in reports[-1].outputs]
@@ -123,7 +124,7 @@ async def test_the_key_goes_to_the_interface_and_nowhere_else(
 ) -> None:
     """Neither the storage nor the links of results see it."""
     adapter = provider(studio)
-    report = (await ended(runner, adapter, await submit(runner, adapter, request(blobs))))[-1]
+    report = (await ended(runner, adapter, await order(runner, adapter, request(blobs))))[-1]
     await runner.download(adapter, report.outputs[0])
     keyless = {row.path.split("/")[1] for row in studio.received if "authorization" not in row.headers}
     keyed = {row.path.split("/")[1] for row in studio.received if "authorization" in row.headers}
@@ -138,7 +139,7 @@ async def test_every_modality_is_accepted(
     """By the model that is chosen for it, which refuses fields that it does not have."""
     options = {"loras": [{"path": "a/b"}], "enable_safety_checker": False, "output_format": "webp"}
     wish = request(blobs, modality, steps=4, guidance=2.0, options=options)
-    submission = await submit(runner, provider(studio), wish)
+    submission = await order(runner, provider(studio), wish)
     assert submission.report.phase == "queued"
 
 
@@ -146,7 +147,7 @@ async def test_an_upload_is_used_again(studio: WaveSpeedStudio, runner: Provider
     """The same picture is handed over once."""
     adapter = provider(studio)
     for seed in (1, 2):
-        await submit(runner, adapter, request(blobs, seed=seed))
+        await order(runner, adapter, request(blobs, seed=seed))
     assert len(studio.calls("/api/v3/media/uploads")) == 1
     assert studio.charges == 2
 
@@ -156,7 +157,7 @@ async def test_a_link_is_passed_on(studio: WaveSpeedStudio, runner: ProviderRunn
     studio.web[ELSEWHERE] = edges()
     unit = Control(modality="depth", source_url=ELSEWHERE, is_map=True)
     adapter = provider(studio)
-    reports = await ended(runner, adapter, await submit(runner, adapter, request(blobs, controls=(unit,))))
+    reports = await ended(runner, adapter, await order(runner, adapter, request(blobs, controls=(unit,))))
     assert reports[-1].phase == "succeeded"
     assert not studio.calls("/api/v3/media/uploads")
 
@@ -167,7 +168,7 @@ async def test_a_picture_that_the_vendor_cannot_read_is_told(
     """The task fails with code 1402."""
     unit = Control(modality="depth", source_url="https://nobody.example/1.png", is_map=True)
     adapter = provider(studio)
-    report = (await ended(runner, adapter, await submit(runner, adapter, request(blobs, controls=(unit,)))))[-1]
+    report = (await ended(runner, adapter, await order(runner, adapter, request(blobs, controls=(unit,)))))[-1]
     assert report.fault is not None
     assert report.fault.code == "image_unreadable"
 
@@ -177,7 +178,7 @@ async def test_sync_mode(runner: ProviderRunner, blobs: BlobStore, *, waits: boo
     """The pictures at once, or polling goes on where the vendor stopped to wait."""
     with serving(sync_waits=waits) as studio:
         adapter = provider(studio)
-        submission = await submit(runner, adapter, request(blobs, options={"enable_sync_mode": True}))
+        submission = await order(runner, adapter, request(blobs, options={"enable_sync_mode": True}))
         reports = await ended(runner, adapter, submission)
         assert [row.phase for row in reports] == phases
         assert studio.charges == 1
@@ -190,7 +191,7 @@ async def test_pictures_inside_replies_are_stored(
     """With `enable_base64_output` nothing has to be downloaded, and the record gets hashes."""
     options = {"enable_base64_output": True, "enable_sync_mode": sync}
     adapter = provider(studio)
-    report = (await ended(runner, adapter, await submit(runner, adapter, request(blobs, options=options))))[-1]
+    report = (await ended(runner, adapter, await order(runner, adapter, request(blobs, options=options))))[-1]
     (output,) = report.outputs
     assert output.content is None
     assert pixels(blobs.get(output.sha256 or "")).shape == (576, 576, 3)
@@ -203,7 +204,7 @@ async def test_flags_and_the_file_type_arrive(
     studio.nsfw = (False, True)
     adapter = provider(studio)
     wish = request(blobs, "softedge", num_images=2, options={"output_format": "png"})
-    report = (await ended(runner, adapter, await submit(runner, adapter, wish)))[-1]
+    report = (await ended(runner, adapter, await order(runner, adapter, wish)))[-1]
     assert [row.flagged for row in report.outputs] == [False, True]
     assert (await runner.download(adapter, report.outputs[0])).startswith(b"\x89PNG")
 
@@ -223,7 +224,7 @@ async def test_every_other_end(
     """Each is told with a code of ours."""
     studio.ends_as, studio.error = status, ("flagged", 1200)
     adapter = provider(studio)
-    report = (await ended(runner, adapter, await submit(runner, adapter, request(blobs))))[-1]
+    report = (await ended(runner, adapter, await order(runner, adapter, request(blobs))))[-1]
     assert report.fault is not None
     assert (report.phase, report.fault.code) == (phase, code)
 
@@ -242,7 +243,7 @@ async def test_refusals_are_not_charged(
     """A wrong key, an empty account, a version that is gone."""
     with serving(**changes) as studio:
         with pytest.raises(ProviderError) as caught:
-            await submit(runner, provider(studio, key), request(blobs))
+            await order(runner, provider(studio, key), request(blobs))
         assert (caught.value.code, studio.charges) == (code, 0)
         assert caught.value.delivery in {"refused", "not_sent"}
         assert key not in str(caught.value)
@@ -254,7 +255,7 @@ async def test_a_reply_that_was_lost_is_not_taken_for_a_refusal(
     """HTTP 500 on the submission: sent once, and nobody knows."""
     studio.fail_next("/api/v3/wavespeed-ai/", JSONResponse({"code": 500, "message": "oops"}, 500))
     with pytest.raises(ProviderError) as caught:
-        await submit(runner, provider(studio), request(blobs))
+        await order(runner, provider(studio), request(blobs))
     assert caught.value.delivery == "unknown"
     assert len(studio.calls("/api/v3/wavespeed-ai/flux-control-lora-canny")) == 1
 

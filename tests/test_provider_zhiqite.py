@@ -24,6 +24,7 @@ from controlnet_mcp.providers.wire import HttpReply
 from controlnet_mcp.providers.zhiqite.adapter import CAPABILITIES, ZhiqiteProvider, missing
 from controlnet_mcp.providers.zhiqite.units import FAMILIES
 from tests.drawings import house
+from tests.hosted import submit
 from tests.simulators.serving import free_socket, origin_of, running
 from tests.simulators.zhiqite import KEY_ID, KEY_SECRET, ROOT, ZhiqiteSimulator
 
@@ -286,7 +287,7 @@ async def test_the_whole_way_against_the_simulator(simulator: ZhiqiteSimulator, 
         runner = ProviderRunner(source, _nowhere)
         adapter = provider(simulator.origin)
         wish = request({"source_url": None, "picture": picture}, num_images=2)
-        submission = await runner.submit(adapter, wish, "ref-1")
+        submission = await submit(runner, adapter, wish, "ref-1")
         report = await runner.poll(adapter, submission.task)
         assert report.phase == "running"
         report = await runner.poll(adapter, submission.task)

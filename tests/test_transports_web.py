@@ -163,5 +163,5 @@ async def test_a_signal_ends_the_server_in_good_order(tmp_path: Path, pictures: 
     assert server.process.returncode == 0
     assert "Traceback" not in "".join(server.log), "".join(server.log)
     database = Database(place.data_dir / "jobs.sqlite3")
-    assert await Leases(database, time.time).claim(job.job_id, "the next process", 30) is not None, "it was given back"
+    assert await Leases(database, time.time, 30).claim(job.job_id, "the next process") is not None, "it was given back"
     await to_thread.run_sync(database.close)

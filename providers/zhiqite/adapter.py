@@ -181,6 +181,12 @@ class ZhiqiteProvider(Provider):
         data = self._checked(reply, _Polled).data
         return Report(phase="running") if data is None else _report(data)
 
+    def look_up(self, reference: str) -> Steps[Submission | None]:
+        """Our `id_task` is the task's id, so asking about it finds what a lost answer would have named."""
+        reply = yield self._call(f"{_ROOT}/queryTaskInfo", {"businessTaskId": reference})
+        data = self._checked(reply, _Polled).data
+        return None if data is None else Submission(task=RemoteTask(remote_id=reference), report=_report(data))
+
     def models(self) -> Steps[tuple[ModelInfo, ...]]:
         """The vendor's checkpoints; `model` must be the full name with its code."""
         reply = yield self._call(f"{_ROOT}/queryModelList", {"pageSize": 100, "pageNum": 1})

@@ -61,19 +61,16 @@ async def collect(job: JobRecord, provider: Provider, runner: ProviderRunner, bl
 
 async def _bring(output: Output, provider: Provider, runner: ProviderRunner, blobs: BlobStore) -> ResultImage:
     try:
-        if output.sha256 is not None:
-            content = await to_thread.run_sync(blobs.get, output.sha256)
-        else:
-            content = await runner.download(provider, output)
-        picture = await to_thread.run_sync(partial(_store, content, blobs))
+        content = None if output.sha256 else await runner.download(provider, output)
+        picture = await to_thread.run_sync(partial(_stored, output, content, blobs))
     except ImageError as error:
         raise undelivered(provider.name, error) from error
     return ResultImage(picture=picture, flagged=output.flagged)
 
 
-def _store(content: bytes, blobs: BlobStore) -> StoredPicture:
+def _stored(output: Output, content: bytes | None, blobs: BlobStore) -> StoredPicture:
     from controlnet_mcp.images.decode import original
 
-    kept, picture = original(content, RESULT_LIMITS)
+    kept, picture = original(blobs.get(output.sha256 or "") if content is None else content, RESULT_LIMITS)
     blobs.put(kept, picture.mime_type)
     return picture

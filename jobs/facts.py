@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 
 from pydantic import BaseModel
 
-from controlnet_mcp.providers.values import Fault, Frozen, Submission
+from controlnet_mcp.providers.values import Fault, Submission
 
 FactKind: TypeAlias = Literal["intent", "answer", "refusal", "withdrawal", "unknown", "nothing_found", "denial"]
 """Kinds of facts.
@@ -16,11 +16,8 @@ reached. `withdrawal`: not sent after all, because another process had taken ove
 what became of it. `nothing_found`: the provider was asked about our reference and knows none, which proves nothing.
 `denial`: a person looked into the provider's history and says that it was not accepted.
 """
-_SETTLES: frozenset[FactKind] = frozenset({"refusal", "withdrawal"})
-
-
-class Blank(Frozen):
-    """A fact without details."""
+SETTLING: frozenset[FactKind] = frozenset({"refusal", "withdrawal"})
+"""Kinds that prove of one intent that nothing was bought by it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +49,7 @@ class Facts:
         """Submissions that may have been accepted: intents since the last denial that nothing settled."""
         kinds = [row.kind for row in self.rows]
         since = len(kinds) - kinds[::-1].index("denial") if "denial" in kinds else 0
-        return kinds[since:].count("intent") - sum(kind in _SETTLES for kind in kinds[since:])
+        return kinds[since:].count("intent") - sum(kind in SETTLING for kind in kinds[since:])
 
     @property
     def refusals(self) -> list[Fault]:
@@ -64,9 +61,11 @@ class Facts:
         """What kept the outcome from being known, each time."""
         return self._faults("unknown")
 
-    def count(self, kind: FactKind) -> int:
-        """How many facts of a kind there are."""
-        return sum(row.kind == kind for row in self.rows)
+    @property
+    def vain_look_ups(self) -> int:
+        """Look-ups that found nothing since somebody last sent something."""
+        kinds = [row.kind for row in self.rows if row.kind in {"intent", "unknown", "nothing_found"}]
+        return next((index for index, kind in enumerate(reversed(kinds)) if kind != "nothing_found"), len(kinds))
 
     def _faults(self, kind: FactKind) -> list[Fault]:
         return [Fault.model_validate_json(row.details) for row in self.rows if row.kind == kind]

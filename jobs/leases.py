@@ -12,8 +12,8 @@ from controlnet_mcp.jobs.database import Database
 from controlnet_mcp.jobs.record import JobRecord
 from controlnet_mcp.jobs.rows import COLUMNS, record_of
 
-Saved: TypeAlias = Literal["saved", "lost", "answered"]
-"""What became of a write: done, void because the lease was lost, or not done because an answer came in meanwhile."""
+Saved: TypeAlias = Literal["saved", "lost", "outdated"]
+"""What became of a write: done, void because the lease was lost, or not done because facts came in meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +33,17 @@ class Leases:
         self._clock = clock
         self.lease_seconds = lease_seconds
 
-    async def save(self, record: JobRecord, lease: Lease) -> Saved:
-        """Write a job's new value; a job without a task does not end once an answer to its submission is on record."""
+    async def save(self, record: JobRecord, lease: Lease, judged: int | None = None) -> Saved:
+        """Write a job's new value.
+
+        A job without a task does not end while facts wait to be judged: `judged` is how many were, and where nothing
+        was judged no answer may be on record.
+        """
         bare_end = record.ended and record.task is None
 
         def work(db: sqlite3.Connection) -> Saved:
-            if bare_end and _has_answer(db, record.job_id):
-                return "answered"
+            if bare_end and _waiting(db, record.job_id, judged):
+                return "outdated"
             return "saved" if written(db, record, lease) else "lost"
 
         return await self._database.run(work)
@@ -93,6 +97,7 @@ def written(db: sqlite3.Connection, record: JobRecord, lease: Lease) -> bool:
     return db.execute(sql, values).rowcount == 1
 
 
-def _has_answer(db: sqlite3.Connection, job_id: str) -> bool:
-    sql = "SELECT 1 FROM attempts WHERE job_id = ? AND kind = 'answer' LIMIT 1"
-    return db.execute(sql, (job_id,)).fetchone() is not None
+def _waiting(db: sqlite3.Connection, job_id: str, judged: int | None) -> bool:
+    sql = "SELECT count(*), count(*) FILTER (WHERE kind = 'answer') FROM attempts WHERE job_id = ?"
+    facts, answers = db.execute(sql, (job_id,)).fetchone()
+    return bool(answers) if judged is None else int(facts) != judged

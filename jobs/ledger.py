@@ -10,8 +10,7 @@ import sqlite3
 from collections.abc import Callable
 
 from controlnet_mcp.jobs.database import Database
-from controlnet_mcp.jobs.facts import Fact, Facts
-from controlnet_mcp.jobs.faults import WITHDRAWN
+from controlnet_mcp.jobs.facts import SETTLING, Fact, Facts
 from controlnet_mcp.jobs.leases import Lease, written
 from controlnet_mcp.jobs.record import JobRecord
 from controlnet_mcp.jobs.rows import COLUMNS, record_of
@@ -33,8 +32,21 @@ class Ledger:
         return Facts([Fact(kind, details) for kind, details in rows])  # type: ignore[arg-type]  # written by us alone
 
     async def add(self, job_id: str, fact: Fact) -> None:
-        """Append a fact."""
-        await self._database.run(lambda db: append(db, job_id, fact, self._clock()))
+        """Append a fact; a job that had ended as uncertain hears of it.
+
+        If nothing is unresolved any more, nothing was bought, and it has failed. If an outcome is unknown only now, the
+        provider may know our reference only now, and the job is judged again.
+        """
+
+        def work(db: sqlite3.Connection) -> None:
+            append(db, job_id, fact, self._clock())
+            if fact.kind == "unknown":
+                _change(db, job_id, self._clock(), only="uncertain", state="submitting")
+            elif fact.kind in SETTLING and _facts(db, job_id).unresolved <= 0:
+                fault = Fault.model_validate_json(fact.details)
+                _change(db, job_id, self._clock(), only="uncertain", state="failed", fault=fault)
+
+        await self._database.run(work)
 
     async def intend(self, record: JobRecord, lease: Lease) -> bool:
         """Write that a job is about to be sent, as state and as fact, both or neither; false when the lease is lost."""
@@ -73,16 +85,6 @@ class Ledger:
             return saved
 
         return await self._database.run(work)
-
-    async def withdraw(self, job_id: str, fact: Fact) -> None:
-        """Write that an intent was not carried out; a job that is uncertain for nothing else has failed."""
-
-        def work(db: sqlite3.Connection) -> None:
-            append(db, job_id, fact, self._clock())
-            if _facts(db, job_id).unresolved <= 0:
-                _change(db, job_id, self._clock(), only="uncertain", state="failed", fault=WITHDRAWN)
-
-        await self._database.run(work)
 
     async def reopen(self, job_id: str, fact: Fact, deadline_at: float) -> bool:
         """Write what a person found out about an uncertain job, and let it be driven again; false if it is not one."""

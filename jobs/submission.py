@@ -7,14 +7,14 @@ becomes by it. What may be done next is always read from the facts (`controlnet_
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import anyio
 from anyio import CancelScope, CapacityLimiter
 
 from controlnet_mcp.images.errors import ControlNetError, StorageError
-from controlnet_mcp.jobs.facts import Blank, Fact, FactKind, Facts
-from controlnet_mcp.jobs.faults import fault_of
+from controlnet_mcp.jobs.facts import Fact, FactKind, Facts
+from controlnet_mcp.jobs.faults import WITHDRAWN, fault_of
 from controlnet_mcp.jobs.leases import Lease
 from controlnet_mcp.jobs.record import JobRecord
 from controlnet_mcp.jobs.reports import learned
@@ -64,10 +64,11 @@ class Submitter:
             case LookUp():
                 return await self._look_up(job, lease, provider)
             case _:
-                return await self._end(job, lease, judged)
+                return await self._end(job, lease, judged, facts)
 
-    async def _end(self, job: JobRecord, lease: Lease, judged: Refused | Unproven) -> JobRecord:
-        return await self.writer.end(job, lease, "failed" if isinstance(judged, Refused) else "uncertain", judged.fault)
+    async def _end(self, job: JobRecord, lease: Lease, judged: Refused | Unproven, facts: Facts) -> JobRecord:
+        state: Literal["failed", "uncertain"] = "failed" if isinstance(judged, Refused) else "uncertain"
+        return await self.writer.end(job, lease, state, judged.fault, len(facts.rows))
 
     def _judged(self, facts: Facts, job: JobRecord, provider: Provider) -> Verdict:
         in_time = self.writer.clock() < job.deadline_at
@@ -107,7 +108,7 @@ class Submitter:
             answer = await self.runner.submit(provider, call, confirm)
             submission = await _stubborn(lambda: self.runner.kept(provider.name, answer), job, answer)
         except (LeaseLostError, StorageError):
-            await self.writer.ledger.withdraw(job.job_id, Fact.of("withdrawal", Blank()))
+            await self.writer.ledger.add(job.job_id, Fact.of("withdrawal", WITHDRAWN))
             raise
         except ProviderError as error:
             return await self._unanswered(job, lease, provider, error)
@@ -120,7 +121,7 @@ class Submitter:
         facts = await self.writer.ledger.facts(job.job_id)
         judged = self._judged(facts, job, provider)
         if isinstance(judged, Refused | Unproven):
-            return await self._end(job, lease, judged)
+            return await self._end(job, lease, judged, facts)
         waiting = job if facts.unresolved > 0 else job.model_copy(update={"state": "new"})
         return await self.writer.later(waiting, lease, error)
 
@@ -131,7 +132,7 @@ class Submitter:
             return await self.writer.later(job, lease, error)
         if found is not None:
             return await self.writer.answer(self._taken_over(job, found), lease, found)
-        await self.writer.ledger.add(job.job_id, Fact.of("nothing_found", Blank()))
+        await self.writer.ledger.add(job.job_id, Fact.of("nothing_found", fault_of(_NOTHING_FOUND)))
         return await self.writer.later(job, lease, _NOTHING_FOUND)
 
 

@@ -86,6 +86,6 @@ def _ambiguous(facts: Facts, deduplication: Deduplication, *, in_time: bool) -> 
     hopeless = facts.rows[-1].kind == "refusal" and not facts.refusals[-1].retryable
     if deduplication == "key" and in_time and not hopeless:
         return Send(again=True)
-    if deduplication == "lookup" and facts.count("nothing_found") < MOST_LOOK_UPS:
+    if deduplication == "lookup" and facts.vain_look_ups < MOST_LOOK_UPS:
         return LookUp()
     return Unproven(unproven(facts.unknowns[-1]) if facts.unknowns else INTERRUPTED)

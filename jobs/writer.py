@@ -31,15 +31,15 @@ class JobWriter:
     ledger: Ledger
     clock: Callable[[], float]
 
-    async def write(self, job: JobRecord, lease: Lease, **changes: object) -> JobRecord:
-        """Commit changed fields; a job whose late answer came in meanwhile is given back to be judged again.
+    async def write(self, job: JobRecord, lease: Lease, *, judged: int | None = None, **changes: object) -> JobRecord:
+        """Commit changed fields; a job that would end while facts wait to be judged is given back to be judged again.
 
         Raises:
             LeaseLostError: Somebody else drives the job; nothing was written.
         """
         changed = self._changed(job, **changes)
-        saved = await self.leases.save(changed, lease)
-        if saved == "answered":
+        saved = await self.leases.save(changed, lease, judged)
+        if saved == "outdated":
             return job.model_copy(update={"state": "submitting"})
         return _kept(changed, saved == "saved")
 
@@ -76,9 +76,11 @@ class JobWriter:
         lease: Lease,
         state: Literal["succeeded", "failed", "canceled", "uncertain"],
         fault: Fault | None = None,
+        judged: int | None = None,
     ) -> JobRecord:
-        """Commit an end."""
-        return await self.write(job, lease, state=state, fault=fault, finished_at=self.clock(), eta_seconds=None)
+        """Commit an end; `judged` is the number of facts that it was judged by, if it was."""
+        changes = {"state": state, "fault": fault, "finished_at": self.clock(), "eta_seconds": None}
+        return await self.write(job, lease, judged=judged, **changes)
 
     async def later(self, job: JobRecord, lease: Lease, error: ControlNetError) -> JobRecord:
         """Try the same step again after a pause; only the deadline ends a job that was paid for.

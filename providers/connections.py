@@ -43,8 +43,10 @@ class Connections:
 
     async def send(self, provider: Provider, call: HttpCall, confirm: Confirm | None = None) -> HttpReply:
         """Send one call as it is, once; `confirm` is asked when everything is ready, and stops it by raising."""
-        with told_with(provider.name, "not_sent"):
-            content = await to_thread.run_sync(partial(content_of, call, self._source))
+        content = None
+        if call.json is not None or call.content is not None:
+            with told_with(provider.name, "not_sent"):
+                content = await to_thread.run_sync(partial(content_of, call, self._source))
         client = self._client(provider)
         request = client.build_request(
             call.method,

@@ -83,6 +83,7 @@ class Service:
     submit: Sequence[Answer] = field(default_factory=lambda: [says("queued", 201)])
     poll: Sequence[Answer] = field(default_factory=lambda: [says("succeeded", url=PICTURE_URL)])
     cancel: Sequence[Answer] = field(default_factory=lambda: [broken(204, "")])
+    look_up: Sequence[Answer] = field(default_factory=lambda: [broken(404)])
     download: Sequence[Answer] = ()
     requests: list[httpx2.Request] = field(default_factory=list[httpx2.Request])
     before: Callable[[httpx2.Request], Awaitable[None]] | None = None
@@ -105,6 +106,8 @@ class Service:
                 script = self.cancel
             case "GET", "jobs":
                 script = self.poll
+            case "GET", "references":
+                script = self.look_up
             case _:
                 script = self.download
         answer = script[min(earlier, len(script) - 1)]
@@ -118,6 +121,7 @@ class _Told(BaseModel):
     phase: Phase
     url: str | None = None
     content: Base64Bytes | None = None
+    sha256: str | None = None
     stage: str | None = None
     progress: float | None = None
     eta: float | None = None
@@ -138,7 +142,7 @@ class ScriptedProvider(Provider):
     def build(self, request: GenerationRequest, reference: str, uploaded: Uploaded) -> HttpCall:  # noqa: ARG002  # none
         """Send prompt and reference."""
         body: dict[str, str] = {"prompt": request.prompt, "reference": reference}
-        return HttpCall("POST", f"{URL}/jobs", json={**body}, submits=True)
+        return HttpCall("POST", f"{URL}/jobs", headers={"x-reference": reference}, json={**body}, submits=True)
 
     def read(self, reply: HttpReply) -> Submission:
         """Take 201 for an acceptance."""
@@ -154,6 +158,16 @@ class ScriptedProvider(Provider):
             raise failure(reply)
         return _report(reply.read(_Told))
 
+    def look_up(self, reference: str) -> Steps[Submission | None]:
+        """Ask about our reference; 404 means that it is not known."""
+        reply = yield HttpCall("GET", f"{URL}/references/{reference}")
+        if reply.status == 404:
+            return None
+        if reply.status != 200:
+            raise failure(reply)
+        told = reply.read(_Told)
+        return Submission(task=RemoteTask(remote_id=told.id), report=_report(told))
+
     def cancel(self, task: RemoteTask) -> Steps[bool]:
         """Ask to stop; 409 means that it is too late."""
         reply = yield HttpCall("DELETE", f"{URL}/jobs/{task.remote_id}")
@@ -163,7 +177,8 @@ class ScriptedProvider(Provider):
 
 
 def _report(told: _Told) -> Report:
-    outputs = (Output(url=told.url, content=told.content),) if told.url or told.content else ()
+    output = Output(url=told.url, content=told.content, sha256=told.sha256)
+    outputs = () if output == Output() else (output,)
     return Report(phase=told.phase, progress=told.progress, stage=told.stage, eta_seconds=told.eta, outputs=outputs)
 
 

@@ -44,6 +44,8 @@ class BlobStore:
             if not (path.is_file() and path.stat().st_size == len(content)):
                 _make_private(path.parent)
                 _write_whole(path, content)
+            else:
+                os.utime(path)  # it is wanted again, so it is not old
             _force_names(path.parent)  # always: another writer may just have renamed the file
         return sha256
 
@@ -81,6 +83,27 @@ class BlobStore:
             f"No picture is stored under {sha256[:64]!r}.",
             hint="It may have been deleted from the data folder; make it or pass it again.",
         )
+
+    def older_than(self, before: float) -> set[str]:
+        """The keys of pictures that nobody stored since then (seconds since the epoch).
+
+        Raises:
+            StorageError: `not_configured`: the data folder cannot be read.
+        """
+        with _explained():
+            paths = [path for path in self._folder.glob("*/*") if _SHA256.fullmatch(path.stem)]
+            return {path.stem for path in paths if path.stat().st_mtime < before}
+
+    def forget(self, sha256: str, before: float) -> None:
+        """Delete a picture, unless somebody stored it again since then.
+
+        Raises:
+            StorageError: `not_configured`: the data folder cannot be written.
+        """
+        with suppress(RequestError), _explained():
+            path = self.path(sha256)
+            if path.stat().st_mtime < before:
+                path.unlink(missing_ok=True)
 
     def exists(self, sha256: str) -> bool:
         """Whether something is stored under a key."""

@@ -21,10 +21,12 @@ class Collected:
 
     Attributes:
         images: The pictures that are stored, in order.
+        outputs: All outputs; those that are stored name their hash, so that they are not fetched again.
         missing: Why another one is not, worth another try; `None` when all are there.
     """
 
     images: tuple[ResultImage, ...]
+    outputs: tuple[Output, ...]
     missing: ControlNetError | None = None
 
     @property
@@ -48,15 +50,20 @@ async def collect(job: JobRecord, provider: Provider, runner: ProviderRunner, bl
             "provider_failed", f"{provider.name} finished without a picture.", provider=provider.name, retryable=True
         )
     images: list[ResultImage] = []
+    outputs: list[Output] = []
     missing: ControlNetError | None = None
     for output in job.outputs:
         try:
-            images.append(await _bring(output, provider, runner, blobs))
+            image = await _bring(output, provider, runner, blobs)
         except StorageError:
             raise
         except ControlNetError as error:
             missing = error
-    return Collected(tuple(images), missing)
+            outputs.append(output)
+        else:
+            images.append(image)
+            outputs.append(output.model_copy(update={"sha256": image.picture.sha256}))
+    return Collected(tuple(images), tuple(outputs), missing)
 
 
 async def _bring(output: Output, provider: Provider, runner: ProviderRunner, blobs: BlobStore) -> ResultImage:

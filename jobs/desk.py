@@ -6,7 +6,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from controlnet_mcp.images.errors import RequestError
+from controlnet_mcp.jobs.findings import Finding
 from controlnet_mcp.jobs.intake import Intake, Prepared, planned_uploads
+from controlnet_mcp.jobs.ledger import Ledger
 from controlnet_mcp.jobs.record import JobRecord, Status
 from controlnet_mcp.jobs.runner import JobRunner
 from controlnet_mcp.jobs.store import JobStore, Page
@@ -39,6 +42,7 @@ class JobDesk:
 
     store: JobStore
     intake: Intake
+    ledger: Ledger
     runner: JobRunner
     sender: ProviderRunner
     clock: Callable[[], float]
@@ -94,6 +98,23 @@ class JobDesk:
             if job.ended or job.cancel_answered:
                 break
         return job
+
+    async def resolve(self, job_id: str, caller: Caller, found: Finding) -> JobRecord:
+        """Take a person's word for what became of an uncertain submission.
+
+        Raises:
+            RequestError: `not_found`, or `invalid_request` when the job is not uncertain.
+        """
+        await self.get(job_id, caller)
+        deadline = None if found.ends else self.clock() + self.deadline_seconds
+        if not await self.ledger.resolve(job_id, found.fact, deadline_at=deadline, fault=found.fault):
+            raise RequestError(
+                "invalid_request",
+                f"The job {job_id} is not uncertain, so there is nothing to resolve.",
+                hint="job_status shows how it stands.",
+            )
+        self.runner.wake(job_id)
+        return await self.get(job_id, caller)
 
     async def page(
         self, caller: Caller, *, status: Status | None, provider: str | None, limit: int, cursor: str | None

@@ -93,7 +93,8 @@ class Driver:
         except ControlNetError as error:
             return await self.writer.later(job, lease, error)
         if collected.missing is not None and not (collected.images and self.writer.exhausted(job)):
-            return await self.writer.later(job, lease, collected.missing)
+            partly = job.model_copy(update={"outputs": collected.outputs})
+            return await self.writer.later(partly, lease, collected.missing)
         warnings = (*job.warnings, *collected.notices)
         done = {"images": collected.images, "warnings": warnings, "progress": 1.0, "stage": None, "failures": 0}
         return await self.writer.end(job.model_copy(update=done), lease, "succeeded")

@@ -86,14 +86,23 @@ class Ledger:
 
         return await self._database.run(work)
 
-    async def reopen(self, job_id: str, fact: Fact, deadline_at: float) -> bool:
-        """Write what a person found out about an uncertain job, and let it be driven again; false if it is not one."""
+    async def resolve(self, job_id: str, fact: Fact, *, deadline_at: float | None, fault: Fault | None) -> bool:
+        """Write what a person found out about an uncertain job; false if it is not one.
+
+        Args:
+            job_id: Which job.
+            fact: What was found.
+            deadline_at: Until when it may be driven again; `None` ends it.
+            fault: What it ends with.
+        """
+        state = "failed" if deadline_at is None else "submitting"
+        changes = {"fault": fault} if deadline_at is None else {"deadline_at": deadline_at}
 
         def work(db: sqlite3.Connection) -> bool:
-            if not _change(db, job_id, self._clock(), only="uncertain", state="submitting", deadline_at=deadline_at):
-                return False
-            append(db, job_id, fact, self._clock())
-            return True
+            changed = _change(db, job_id, self._clock(), only="uncertain", state=state, **changes)
+            if changed:
+                append(db, job_id, fact, self._clock())
+            return changed
 
         return await self._database.run(work)
 
@@ -123,23 +132,12 @@ def _adopt_late(db: sqlite3.Connection, job_id: str, now: float) -> None:
         _change(db, job_id, now, only=record.state, state="submitting")
 
 
-def _change(  # noqa: PLR0913  # a row, what it must be, what it becomes
-    db: sqlite3.Connection,
-    job_id: str,
-    now: float,
-    *,
-    only: str,
-    state: str,
-    fault: Fault | None = None,
-    deadline_at: float | None = None,
-) -> bool:
+def _change(db: sqlite3.Connection, job_id: str, now: float, *, only: str, state: str, **more: object) -> bool:
     """Change an ended job that nobody drives; false when it is not in the state `only`."""
     record = _read(db, job_id)
     if record is None or record.state != only or not record.ended:
         return False
-    changes: dict[str, object] = {"state": state, "fault": fault, "updated_at": now, "wake_at": 0.0, "failures": 0}
-    if deadline_at is not None:
-        changes["deadline_at"] = deadline_at
+    changes = {"state": state, "fault": None, "updated_at": now, "wake_at": 0.0, "failures": 0, **more}
     changed = record.model_copy(update=changes)
     if not changed.ended:
         changed = changed.model_copy(update={"finished_at": None})

@@ -79,12 +79,12 @@ class Notice(Frozen):
     """Something that was not done as asked, or that the caller should know.
 
     Attributes:
-        kind: `unsupported`, `adjusted`, `assumed`, `approximate` or `draft`.
+        kind: `unsupported`, `adjusted`, `assumed`, `approximate`, `draft`, or `charge` for money that went wrong.
         feature: The parameter or modality it is about.
         detail: One sentence.
     """
 
-    kind: Literal["unsupported", "adjusted", "assumed", "approximate", "draft"]
+    kind: Literal["unsupported", "adjusted", "assumed", "approximate", "draft", "charge"]
     feature: str
     detail: str
 

@@ -22,6 +22,7 @@ from controlnet_mcp.jobs.drive import Driver
 from controlnet_mcp.jobs.intake import Intake
 from controlnet_mcp.jobs.leases import Leases
 from controlnet_mcp.jobs.ledger import Ledger
+from controlnet_mcp.jobs.retention import Retention, forgetting
 from controlnet_mcp.jobs.runner import JobRunner
 from controlnet_mcp.jobs.store import JobStore
 from controlnet_mcp.jobs.submission import Submitter
@@ -85,12 +86,15 @@ async def open_application(settings: Settings) -> AsyncGenerator[Application]:
             desk = JobDesk(
                 store,
                 Intake(entries, reader, blobs, reachable=source.public_link is not None),
+                writer.ledger,
                 runner,
                 sender,
                 time.time,
                 settings.job_timeout_seconds,
             )
             runner.start(tasks)
+            if settings.retention_days is not None:
+                tasks.start_soon(forgetting, Retention(database, blobs, time.time, settings.retention_days))
             yield Application(settings, _services(settings, desk, entries, reader, blobs), addresses, entries)
 
 

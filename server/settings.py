@@ -73,6 +73,10 @@ class Settings(BaseSettings):
         default=4, ge=1, le=64, description="Submissions to one provider at the same moment; more wait in line"
     )
 
+    retention_days: float | None = Field(
+        default=None, gt=0, description="Delivered jobs and their pictures are deleted after this. Default: never"
+    )
+
     @field_validator("allowed_dirs", "trusted_hosts", "providers", mode="before")
     @classmethod
     def _read_list(cls, value: object) -> object:

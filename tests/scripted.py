@@ -122,6 +122,7 @@ class _Told(BaseModel):
     url: str | None = None
     content: Base64Bytes | None = None
     sha256: str | None = None
+    more: str | None = None
     stage: str | None = None
     progress: float | None = None
     eta: float | None = None
@@ -178,7 +179,8 @@ class ScriptedProvider(Provider):
 
 def _report(told: _Told) -> Report:
     output = Output(url=told.url, content=told.content, sha256=told.sha256)
-    outputs = () if output == Output() else (output,)
+    more = (Output(url=f"{URL}/{told.more}"),) if told.more else ()
+    outputs = () if output == Output() else (output, *more)
     return Report(phase=told.phase, progress=told.progress, stage=told.stage, eta_seconds=told.eta, outputs=outputs)
 
 
@@ -188,6 +190,7 @@ class Workshop:
 
     service: Service
     clock: Clock
+    database: Database
     store: JobStore
     leases: Leases
     ledger: Ledger
@@ -279,5 +282,7 @@ async def open_workshop(
         entry = Entry(provider.name, provider.capabilities, provider if ready else None, ("SCRIPTED_KEY",))
         writer = JobWriter(leases, Ledger(database, clock), clock)
         driver = Driver(writer, Submitter(writer, sender), partial(find_ready, (entry,)), sender, blobs)
-        yield Workshop(service, clock, JobStore(database), leases, writer.ledger, driver, sender, provider, blobs)
+        yield Workshop(
+            service, clock, database, JobStore(database), leases, writer.ledger, driver, sender, provider, blobs
+        )
     database.close()

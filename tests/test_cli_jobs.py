@@ -1,5 +1,7 @@
 """`status`, `jobs` and `cancel` by hand."""
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -97,3 +99,30 @@ def test_what_people_write_is_no_markup(terminal: Terminal, pictures: Path) -> N
     """A prompt in square brackets is shown as it is."""
     generate(terminal, pictures, prompt="[bold]a house[/bold] [nonsense")
     assert "[bold]a house[/bold] [nonsense" in terminal.run("jobs").stdout
+
+
+def test_only_an_uncertain_job_is_resolved(terminal: Terminal, pictures: Path) -> None:
+    """Any other is left as it is, and one finding at a time is told."""
+    job = generate(terminal, pictures)
+    ended = terminal.run("jobs", "resolve", job.job_id, "--not-accepted")
+    assert (ended.exit_code, ended.stdout) == (1, "")
+    assert "not uncertain" in ended.stderr
+    assert terminal.run("jobs", "resolve", job.job_id).exit_code == 2
+    assert terminal.run("jobs", "resolve", job.job_id, "--not-accepted", "--send-again").exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("finding", "status"),
+    [(("--not-accepted",), "failed"), (("--send-again",), "queued"), (("--accepted", "task-1"), "queued")],
+)
+def test_an_uncertain_job_is_resolved(
+    terminal: Terminal, pictures: Path, finding: tuple[str, ...], status: str
+) -> None:
+    """What a person found in the provider's history is taken for a fact."""
+    job = generate(terminal, pictures, *QUEUED)
+    with closing(sqlite3.connect(terminal.data_dir / "jobs.sqlite3")) as record, record:
+        document = "json_set(document, '$.state', 'uncertain', '$.task', null)"
+        record.execute(f"UPDATE jobs SET status = 'uncertain', ended = 1, document = {document}")  # noqa: S608  # a constant
+        record.execute("DELETE FROM attempts WHERE kind = 'answer'")
+    ended = terminal.run("jobs", "resolve", job.job_id, *finding)
+    assert (ended.exit_code, f"The job is {status}." in ended.stdout) == (0, True)

@@ -96,3 +96,27 @@ async def test_waking_a_job_that_is_being_driven_starts_no_second_drive(tmp_path
                 runner.wake("job_1")
                 await runner.changed("job_1", 0.01)
     assert service.count("POST", "jobs") == 1
+
+
+async def test_few_submissions_are_in_flight_at_a_time(tmp_path: Path) -> None:
+    """A sudden end can leave only those uncertain; the others wait in line, unsent, and get their turn."""
+    in_flight, most, everybody = 0, 0, anyio.Event()
+
+    async def hold(request: httpx2.Request) -> None:
+        nonlocal in_flight, most
+        if request.method != "POST":
+            return
+        in_flight += 1
+        most = max(most, in_flight)
+        if in_flight == 4:
+            everybody.set()
+        await everybody.wait()
+        in_flight -= 1
+
+    service = Service(submit=[broken(402)], before=hold)
+    async with open_workshop(tmp_path, service) as shop:
+        for number in range(12):
+            await shop.add(f"job_{number}")
+        async with running(shop) as runner:
+            assert {await until_ended(shop, runner, f"job_{number}") for number in range(12)} == {"failed"}
+    assert (most, service.count("POST", "jobs")) == (4, 12)

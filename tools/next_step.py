@@ -19,10 +19,20 @@ def next_step(job: JobRecord) -> str:
         case "uncertain":
             return (
                 "Ask the user to look in the provider's history: this may have been accepted and charged. "
+                f"What they find they can tell with `controlnet-mcp jobs resolve {job.job_id}`. "
                 "Nothing is sent again unless asked for with a new request_key."
             )
         case _:
-            return f"Call job_status with job_id={job.job_id} and wait_seconds=30; do not submit it again."
+            return _while_open(job)
+
+
+def _while_open(job: JobRecord) -> str:
+    links = [output.url for output in job.outputs if output.url]
+    if job.state == "fetching" and job.failures and links:
+        return f"The picture is finished but cannot be stored yet; until then the provider has it at {' '.join(links)}"
+    if job.cancel_answered:
+        return f"It could not be stopped. If its picture comes, it is kept: job_status with job_id={job.job_id}."
+    return f"Call job_status with job_id={job.job_id} and wait_seconds=30; do not submit it again."
 
 
 def _pictures(count: int) -> str:

@@ -101,7 +101,7 @@ def job_view(record: JobRecord, *, now: float, paths: Mapping[str, Path], ai_gen
         control_map_uri=control_map,
         cost=record.cost,
         credits_left=record.credits_left,
-        warnings=record.warnings or None,
+        warnings=(*record.warnings, *(_second_charge(record.provider, row) for row in record.orphans)) or None,
         error=record.fault,
         next=next_step(record),
     )
@@ -119,6 +119,14 @@ def _image(record: JobRecord, index: int, image: ResultImage, paths: Mapping[str
         path=paths.get(picture.sha256),
         flagged=image.flagged or None,
     )
+
+
+def _second_charge(provider: str, remote_id: str) -> Notice:
+    detail = (
+        f"{provider} accepted this a second time, as {remote_id[:100]}: its picture is in the provider's own history, "
+        "and the charge can be disputed there."
+    )
+    return Notice(kind="charge", feature="provider", detail=detail)
 
 
 def _moment(seconds: float) -> datetime:

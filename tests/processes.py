@@ -169,11 +169,11 @@ class Pipe:
 
 
 @asynccontextmanager
-async def piped(place: Place, log: Path) -> AsyncGenerator[Pipe]:
+async def piped(place: Place, log: Path, **variables: str) -> AsyncGenerator[Pipe]:
     """Start a server over stdio; it is killed if the test leaves it running."""
     with log.open("wb") as errors:
         async with await anyio.open_process(
-            [sys.executable, "-c", _STDIO], env=place.environment(), stderr=errors
+            [sys.executable, "-c", _STDIO], env=place.environment(**variables), stderr=errors
         ) as process:
             assert process.stdout is not None
             try:

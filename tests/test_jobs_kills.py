@@ -192,9 +192,10 @@ async def survive_all(strikes: Sequence[Strike], folder: Path, pictures: Path) -
 
     async def one(strike: Strike, link: str) -> None:
         async with few:
-            await survive(strike, folder / str(strike), pictures, link)
+            with anyio.fail_after(LONGEST_SECONDS, reason=str(strike)):
+                await survive(strike, folder / str(strike), pictures, link)
 
-    with serving_file(pictures / "sketch.png") as origin, anyio.fail_after(15 * len(strikes) + 30):
+    with serving_file(pictures / "sketch.png") as origin:
         async with anyio.create_task_group() as tasks:
             for strike in strikes:
                 tasks.start_soon(one, strike, f"{origin}/sketch.png")

@@ -36,6 +36,7 @@ _CODES: dict[str, tuple[ErrorCode, str]] = {
     "401": ("unauthorized", "Check ZHIQITE_ACCESS_KEY_ID and ZHIQITE_ACCESS_KEY_SECRET."),
     "402": ("payment_required", "Top up the account or choose another provider."),
     "403": ("unauthorized", "The key may not use this."),
+    "404": ("not_found", "Check the name of the model with list_models."),
     "429": ("rate_limited", "Wait and try again, or choose another provider."),
 }
 """No list of codes is published; those that mirror HTTP statuses are read that way (unverified)."""
@@ -182,9 +183,17 @@ class ZhiqiteProvider(Provider):
         return Report(phase="running") if data is None else _report(data)
 
     def look_up(self, reference: str) -> Steps[Submission | None]:
-        """Our `id_task` is the task's id, so asking about it finds what a lost answer would have named."""
+        """Our `id_task` is the task's id, so asking about it finds what a lost answer would have named.
+
+        How an unknown id is answered is not documented: no data, or a code that blames the request, is taken for it.
+        """
         reply = yield self._call(f"{_ROOT}/queryTaskInfo", {"businessTaskId": reference})
-        data = self._checked(reply, _Polled).data
+        try:
+            data = self._checked(reply, _Polled).data
+        except ProviderError as error:
+            if error.code in {"not_found", "invalid_request"}:
+                return None
+            raise
         return None if data is None else Submission(task=RemoteTask(remote_id=reference), report=_report(data))
 
     def models(self) -> Steps[tuple[ModelInfo, ...]]:

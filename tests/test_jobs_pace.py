@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from controlnet_mcp.jobs.forecast import Forecast, LogNormal
 from controlnet_mcp.jobs.pace import FEWEST_JOBS, LONGEST_SECONDS, Look, pause_seconds
-from tests.waiting import WORKLOADS, fixed, learned, lognormal, mean_lag, mean_requests, seeded, series, watch
+from tests.waiting import WORKLOADS, Found, fixed, learned, lognormal, mean_lag, mean_requests, seeded, series, watch
 
 seconds = st.floats(0, 1e5, allow_nan=False)
 histories = st.lists(st.floats(0, 1e4, allow_nan=False), max_size=50)
@@ -105,7 +105,7 @@ def test_at_twenty_seconds_lag_is_half_of_that_of_fixed_polling_with_as_many_req
 @pytest.mark.parametrize(("now_seconds", "most_requests", "most_lag"), [(20, 30, 0.8), (4, 3, 2.0), (60, 70, 3.0)])
 def test_a_provider_that_changed_is_noticed(now_seconds: float, most_requests: float, most_lag: float) -> None:
     """Fifty jobs took 8 s; the next ones cost few requests and are found soon, and a dozen later all is learned."""
-    found = []
+    found: list[list[Found]] = []
     for seed in range(12):
         chance = seeded(seed)
         history = [lognormal(8, 0.3)(chance) for _ in range(50)]

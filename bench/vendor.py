@@ -71,7 +71,11 @@ class Vendor:
             return _told(self.state_of(path.split("/")[-2])), b"application/json"
         match method, path:
             case "POST", "/api/v3/media/uploads":
-                put: dict[str, object] = {"method": "PUT", "url": f"{self.origin}/storage/map", "headers": None}
+                put: dict[str, object] = {
+                    "method": "PUT",
+                    "url": f"{self.origin}/storage/map",
+                    "headers": dict[str, str](),
+                }
                 return _told({"upload": put, "download_url": f"{self.origin}/media/map"}), b"application/json"
             case "POST", _:
                 return _told(self.accept(json.loads(body)["prompt"])), b"application/json"

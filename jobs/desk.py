@@ -78,7 +78,8 @@ class JobDesk:
     async def wait(self, job: JobRecord, caller: Caller, until: float, watch: Watcher | None = None) -> JobRecord:
         """Wait until a job ends or the clock passes `until` (seconds since the epoch), telling `watch` of changes."""
         while not job.ended and (left := until - self.clock()) > 0:
-            await self.runner.changed(job.job_id, min(left, _OTHER_PROCESS_SECONDS))
+            alone = self.runner.drives(job.job_id)
+            await self.runner.changed(job.job_id, left if alone else min(left, _OTHER_PROCESS_SECONDS))
             now = await self.get(job.job_id, caller)
             if watch is not None and now != job:
                 await watch(now)

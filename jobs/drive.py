@@ -16,6 +16,7 @@ from controlnet_mcp.images.errors import ControlNetError, StorageError
 from controlnet_mcp.jobs.collect import collect
 from controlnet_mcp.jobs.faults import CRASHED, INTERRUPTED
 from controlnet_mcp.jobs.leases import Lease
+from controlnet_mcp.jobs.pacer import Pacer
 from controlnet_mcp.jobs.record import JobRecord, State
 from controlnet_mcp.jobs.reports import learned
 from controlnet_mcp.jobs.submission import Submitter
@@ -36,6 +37,7 @@ class Driver:
 
     writer: JobWriter
     submitter: Submitter
+    pacer: Pacer
     providers: Callable[[str], Provider]
     runner: ProviderRunner
     blobs: BlobStore
@@ -52,6 +54,7 @@ class Driver:
         except ControlNetError as error:
             return await self.writer.later(job, lease, error)
         try:
+            await self.pacer.prepare(job)
             return await self._step(job, lease, provider)
         except (LeaseLostError, StorageError):
             raise
@@ -82,8 +85,10 @@ class Driver:
         except ControlNetError as error:
             return await self.writer.later(job, lease, error)
         answered = job.model_copy(update={"failures": 0, "stage": None}) if job.failures else job
-        job = learned(answered, report, self.writer.clock())
+        now = self.writer.clock()
+        job = learned(answered, report, now, self.pacer)
         if job.state == "fetching":  # not written down first: after a crash the provider says it again
+            self.pacer.learn(job, now)
             return await self._fetch(job, lease, provider)
         return await self.writer.write(job, lease)
 

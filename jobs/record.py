@@ -31,6 +31,8 @@ class JobRecord(Frozen):
         queued: Whether the provider still has it waiting in line.
         created_at: Seconds since the epoch, as are all times here.
         deadline_at: When polling ends.
+        accepted_at: When the provider accepted it.
+        looked_at: When the provider last said that it is not done.
         wake_at: When the next step is due.
         failures: Steps that failed in a row.
         control_map: The map that was made of the control picture, if one was.
@@ -50,6 +52,8 @@ class JobRecord(Frozen):
     updated_at: float
     deadline_at: float
     finished_at: float | None = None
+    accepted_at: float | None = None
+    looked_at: float | None = None
     wake_at: float = 0.0
     failures: int = 0
     queued: bool = True

@@ -50,6 +50,10 @@ class JobRunner:
             self._driving[job_id] = anyio.Event()
             self._tasks.start_soon(self._drive, job_id)
 
+    def drives(self, job_id: str) -> bool:
+        """Whether this process drives a job, so that `changed` tells of everything that happens to it."""
+        return job_id in self._driving
+
     async def changed(self, job_id: str, timeout_seconds: float) -> None:
         """Wait until this process changes a job, or until the time is up."""
         event = self._changed.setdefault(job_id, anyio.Event())
@@ -104,6 +108,8 @@ class JobRunner:
 
     async def _rest(self, job: JobRecord, lease: Lease) -> JobRecord:
         """Sleep until the next step is due or somebody wakes the job."""
+        if job.wake_at <= self._clock() and not self._driving[job.job_id].is_set():
+            return job
         with anyio.move_on_after(max(job.wake_at - self._clock(), 0)):
             await self._driving[job.job_id].wait()
         self._driving[job.job_id] = anyio.Event()

@@ -39,5 +39,17 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX attempts_job ON attempts (job_id, attempt_id)",
     ),
     ("ALTER TABLE jobs ADD COLUMN orphans TEXT NOT NULL DEFAULT '[]'",),
+    (
+        """
+        CREATE TABLE durations (
+            duration_id INTEGER PRIMARY KEY AUTOINCREMENT,
+            provider TEXT NOT NULL,
+            model TEXT NOT NULL,
+            size INTEGER NOT NULL,
+            seconds REAL NOT NULL
+        ) STRICT
+        """,
+        "CREATE INDEX durations_kind ON durations (provider, model, size, duration_id)",
+    ),
 )
 SCHEMA_VERSION = len(MIGRATIONS)

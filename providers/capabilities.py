@@ -62,6 +62,7 @@ class Capabilities:
         weights: Whether each control has its own weight.
         needs_public_url: Whether pictures can only be handed over as links that the provider fetches.
         upload_lifetime_seconds: How long an upload may be used again.
+        shortest_poll_seconds: Shortest pause between two looks at a job.
         deduplication: How double submission can be prevented.
         ai_generated: Whether a model draws; `False` only for engines that say so.
     """
@@ -79,6 +80,7 @@ class Capabilities:
     asset_ids: bool = False
     cancels: bool = False
     prices: bool = False
+    shortest_poll_seconds: float = 0.1
     deduplication: Deduplication = "none"
     ai_generated: bool = True
     models: tuple[ModelInfo, ...] = ()

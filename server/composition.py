@@ -1,5 +1,6 @@
 """Putting the process together: stores, providers, runner and services, once, outside any MCP session."""
 
+import random
 import secrets
 import socket
 import time
@@ -19,9 +20,11 @@ from controlnet_mcp.jobs.addresses import Addresses
 from controlnet_mcp.jobs.database import Database
 from controlnet_mcp.jobs.desk import JobDesk
 from controlnet_mcp.jobs.drive import Driver
+from controlnet_mcp.jobs.durations import Durations
 from controlnet_mcp.jobs.intake import Intake
 from controlnet_mcp.jobs.leases import Leases
 from controlnet_mcp.jobs.ledger import Ledger
+from controlnet_mcp.jobs.pacer import Pacer
 from controlnet_mcp.jobs.retention import Retention, forgetting
 from controlnet_mcp.jobs.runner import JobRunner
 from controlnet_mcp.jobs.store import JobStore
@@ -37,6 +40,11 @@ from controlnet_mcp.tools.spec import Services
 
 PRINCIPAL = "local"
 """Whose jobs they are while there is no authentication."""
+
+
+_THREADS = 8
+"""Worker threads at once: enough to wait for disks, few enough that pictures which are decoded in them do not crowd out
+the event loop and the memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +66,7 @@ async def _fetch(url: str, *, limits: Limits, trusted_hosts: frozenset[str]) -> 
 @asynccontextmanager
 async def open_application(settings: Settings) -> AsyncGenerator[Application]:
     """Open everything that lives once per process, and drive jobs until the block ends."""
+    to_thread.current_default_thread_limiter().total_tokens = _THREADS
     blobs = BlobStore(settings.data_folder / "pictures")
     database = Database(settings.data_folder / "jobs.sqlite3")
     fetch = partial(_fetch, limits=RESULT_LIMITS, trusted_hosts=settings.trusted_hosts)
@@ -70,8 +79,9 @@ async def open_application(settings: Settings) -> AsyncGenerator[Application]:
             entries = build_table(settings.keys, settings.providers)
             leases = Leases(database, time.time, settings.lease_seconds)
             writer = JobWriter(leases, Ledger(database, time.time), time.time)
-            submitter = Submitter(writer, sender, settings.submissions_in_flight)
-            driver = Driver(writer, submitter, partial(ready, entries), sender, blobs)
+            pacer = _pacer(database, entries)
+            submitter = Submitter(writer, sender, pacer, settings.submissions_in_flight)
+            driver = Driver(writer, submitter, pacer, partial(ready, entries), sender, blobs)
             owner = f"{socket.gethostname()}-{secrets.token_hex(8)}"
             runner = JobRunner(leases, driver, owner, time.time)
             store = JobStore(database)
@@ -96,6 +106,11 @@ async def open_application(settings: Settings) -> AsyncGenerator[Application]:
             if settings.retention_days is not None:
                 tasks.start_soon(forgetting, Retention(database, blobs, time.time, settings.retention_days))
             yield Application(settings, _services(settings, desk, entries, reader, blobs), addresses, entries)
+
+
+def _pacer(database: Database, entries: ProviderTable) -> Pacer:
+    shortest = {entry.name: entry.capabilities.shortest_poll_seconds for entry in entries}
+    return Pacer(Durations(database), random.SystemRandom().random, shortest)
 
 
 @asynccontextmanager

@@ -4,9 +4,11 @@ Imported only when HTTP is served: it brings starlette and uvicorn.
 """
 
 import logging
+import signal
+import sys
 import time
-from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator, Generator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,8 +28,9 @@ from starlette.types import Receive, Scope, Send
 from controlnet_mcp.images.blobs import BlobStore
 from controlnet_mcp.images.errors import ControlNetError, RequestError
 from controlnet_mcp.server import __version__
+from controlnet_mcp.server.background import background
 from controlnet_mcp.server.composition import Application, open_application
-from controlnet_mcp.server.draining import outlast_termination
+from controlnet_mcp.server.draining import ending_on_signals, leave_soon
 from controlnet_mcp.server.file_links import FileLinks, load_secret
 from controlnet_mcp.server.protocol import build_server
 from controlnet_mcp.server.settings import Settings, log_to_stderr
@@ -129,26 +132,44 @@ def build_app(application: Application, links: FileLinks) -> Starlette:
     return Starlette(routes=routes, lifespan=lifespan)
 
 
-async def serve(settings: Settings, host: str, port: int) -> None:
-    """Serve until the process is told to stop."""
-    async with open_application(settings) as application:
-        secret = await to_thread.run_sync(load_secret, settings.data_folder)
-        base_url = settings.public_url or f"http://{host}:{port}"
-        app = build_app(application, FileLinks(base_url, secret, time.time))
-        config = uvicorn.Config(
-            app,
-            host=host,
-            port=port,
-            log_level=settings.log_level.lower(),
-            access_log=False,
-            timeout_graceful_shutdown=_DRAIN_SECONDS,
-        )
-        outlast_termination()  # uvicorn handles the signal from here on
-        await uvicorn.Server(config).serve()
+class _WebServer(uvicorn.Server):
+    """Leaves signals to `ending_on_signals`: the jobs are drained after the connections are closed."""
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None]:
+        """Catch none."""
+        yield
+
+    async def end_after(self, asked: anyio.Event) -> None:
+        """Once asked, take no more connections and close those that are open, streams of events included."""
+        await asked.wait()
+        self.handle_exit(signal.SIGTERM, None)
+
+
+async def serve(settings: Settings, host: str, port: int) -> int:
+    """Serve until the process is told to stop; gives the exit code."""
+    asked = anyio.Event()
+    async with ending_on_signals(asked.set) as ending:
+        async with open_application(settings) as application, background() as tasks:
+            secret = await to_thread.run_sync(load_secret, settings.data_folder)
+            base_url = settings.public_url or f"http://{host}:{port}"
+            config = uvicorn.Config(
+                build_app(application, FileLinks(base_url, secret, time.time)),
+                host=host,
+                port=port,
+                log_level=settings.log_level.lower(),
+                access_log=False,
+                timeout_graceful_shutdown=_DRAIN_SECONDS,
+            )
+            server = _WebServer(config)
+            tasks.start_soon(server.end_after, asked)
+            await server.serve()
+        leave_soon(ending)
+    return ending.exit_code
 
 
 def run(settings: Settings, host: str, port: int) -> None:
     """Block until the process is told to stop."""
     check_host(host)
     log_to_stderr(settings.log_level)
-    anyio.run(serve, settings, host, port)
+    sys.exit(anyio.run(serve, settings, host, port))

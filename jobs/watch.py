@@ -1,4 +1,4 @@
-"""Watching jobs: one look at the record for everybody who waits for the same job, in this process or driven elsewhere."""
+"""Watching jobs, whoever drives them: one look at the record for everybody who waits for the same job."""
 
 import logging
 from collections.abc import Awaitable, Callable, Generator

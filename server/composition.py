@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from anyio import to_thread
+from anyio.abc import TaskGroup
 
 from controlnet_mcp.images.blobs import BlobStore
 from controlnet_mcp.images.pictures import Limits, StoredPicture
@@ -41,12 +42,17 @@ PRINCIPAL = "local"
 
 @dataclass(frozen=True, slots=True)
 class Application:
-    """A running process: what tools and resources need."""
+    """A running process: what tools and resources need.
+
+    Attributes:
+        tasks: For what goes on beside calls; ends with the process.
+    """
 
     settings: Settings
     services: Services
     addresses: Addresses
     table: ProviderTable
+    tasks: TaskGroup
 
 
 async def _fetch(url: str, *, limits: Limits, trusted_hosts: frozenset[str]) -> bytes:
@@ -98,7 +104,7 @@ async def open_application(settings: Settings) -> AsyncGenerator[Application]:
             if settings.retention_days is not None:
                 tasks.start_soon(forgetting, Retention(database, blobs, time.time, settings.retention_days))
             watch.start(tasks)
-            yield Application(settings, _services(settings, desk, entries, reader, blobs), addresses, entries)
+            yield Application(settings, _services(settings, desk, entries, reader, blobs), addresses, entries, tasks)
 
 
 async def _public_link(settings: Settings) -> Callable[[StoredPicture], str] | None:

@@ -34,6 +34,7 @@ from controlnet_mcp.server.draining import ending_on_signals, leave_soon
 from controlnet_mcp.server.file_links import FileLinks, load_secret
 from controlnet_mcp.server.protocol import build_server
 from controlnet_mcp.server.settings import Settings, log_to_stderr
+from controlnet_mcp.server.updates import JobUpdates
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _DRAIN_SECONDS = 5
@@ -110,9 +111,9 @@ async def _health(_request: Request) -> Response:
     return JSONResponse({"status": "ok", "version": __version__})
 
 
-def build_app(application: Application, links: FileLinks) -> Starlette:
+def build_app(application: Application, links: FileLinks, updates: JobUpdates) -> Starlette:
     """The web application: `/mcp`, `/sse` with `/messages/`, `/files/{name}` and `/health`."""
-    server = build_server(application, links=links, local=False)
+    server = build_server(application, links=links, local=False, updates=updates)
     limit = application.settings.max_request_bytes
     sessions = StreamableHTTPSessionManager(server, security_settings=_security(), max_request_body_size=limit)
     sse = SseServerTransport("/messages/", security_settings=_security(), max_request_body_size=limit)
@@ -140,9 +141,10 @@ class _WebServer(uvicorn.Server):
         """Catch none."""
         yield
 
-    async def end_after(self, asked: anyio.Event) -> None:
+    async def end_after(self, asked: anyio.Event, updates: JobUpdates) -> None:
         """Once asked, take no more connections and close those that are open, streams of events included."""
         await asked.wait()
+        updates.close()
         self.handle_exit(signal.SIGTERM, None)
 
 
@@ -153,8 +155,9 @@ async def serve(settings: Settings, host: str, port: int) -> int:
         async with open_application(settings) as application, background() as tasks:
             secret = await to_thread.run_sync(load_secret, settings.data_folder)
             base_url = settings.public_url or f"http://{host}:{port}"
+            updates = JobUpdates(application.services.desk, application.tasks)
             config = uvicorn.Config(
-                build_app(application, FileLinks(base_url, secret, time.time)),
+                build_app(application, FileLinks(base_url, secret, time.time), updates),
                 host=host,
                 port=port,
                 log_level=settings.log_level.lower(),
@@ -162,7 +165,7 @@ async def serve(settings: Settings, host: str, port: int) -> int:
                 timeout_graceful_shutdown=_DRAIN_SECONDS,
             )
             server = _WebServer(config)
-            tasks.start_soon(server.end_after, asked)
+            tasks.start_soon(server.end_after, asked, updates)
             await server.serve()
         leave_soon(ending)
     return ending.exit_code

@@ -3,42 +3,37 @@
 Imported only when HTTP is served: it brings starlette and uvicorn.
 """
 
-import logging
 import signal
 import sys
 import time
 from collections.abc import AsyncGenerator, Generator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass
-from typing import Any
+from contextlib import asynccontextmanager, contextmanager
 
 import anyio
 import uvicorn
 from anyio import to_thread
-from mcp.server.lowlevel import Server
 from mcp.server.sse import SseServerTransport
 from mcp.server.streamable_http_manager import StreamableHTTPASGIApp, StreamableHTTPSessionManager
 from mcp.server.transport_security import TransportSecuritySettings
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
-from starlette.types import Receive, Scope, Send
 
-from controlnet_mcp.images.blobs import BlobStore
-from controlnet_mcp.images.errors import ControlNetError, RequestError
+from controlnet_mcp.images.errors import RequestError
 from controlnet_mcp.server import __version__
 from controlnet_mcp.server.background import background
 from controlnet_mcp.server.composition import Application, open_application
 from controlnet_mcp.server.draining import ending_on_signals, leave_soon
+from controlnet_mcp.server.endpoints import FileEndpoint, McpEndpoint, SseEndpoint
 from controlnet_mcp.server.file_links import FileLinks, load_secret
 from controlnet_mcp.server.protocol import build_server
+from controlnet_mcp.server.receipts import Receipts
 from controlnet_mcp.server.settings import Settings, log_to_stderr
 from controlnet_mcp.server.updates import JobUpdates
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _DRAIN_SECONDS = 5
-_log = logging.getLogger(__name__)
 
 
 def check_host(host: str) -> None:
@@ -64,49 +59,6 @@ def _security() -> TransportSecuritySettings:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class SseEndpoint:
-    """`GET /sse`: one MCP connection per request; jobs outlive it."""
-
-    server: Server[dict[str, Any]]
-    transport: SseServerTransport
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one connection until either side closes it; the SDK answers pages of others by itself, and raises."""
-        async with AsyncExitStack() as stack:
-            try:
-                read, write = await stack.enter_async_context(self.transport.connect_sse(scope, receive, send))
-            except ValueError as error:
-                _log.info("An SSE connection was refused: %s", error)
-                return
-            await self.server.run(read, write, self.server.create_initialization_options())
-
-
-@dataclass(frozen=True, slots=True)
-class FileEndpoint:
-    """`GET /files/{name}`: an original, for whoever holds a signed link that has not expired."""
-
-    blobs: BlobStore
-    links: FileLinks
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer with the picture, or 404 for any link that opens nothing."""
-        await (await self._answer(Request(scope)))(scope, receive, send)
-
-    async def _answer(self, request: Request) -> Response:
-        query = request.query_params
-        name = str(request.path_params["name"])
-        opened = self.links.opens(name, query.get("expires", ""), query.get("signature", ""))
-        if opened is None:
-            return PlainTextResponse("There is no such file, or the link has expired.", status_code=404)
-        try:
-            content = await to_thread.run_sync(self.blobs.get, opened[0])
-        except ControlNetError as error:
-            return PlainTextResponse(str(error), status_code=404)
-        headers = {"cache-control": "private, immutable", "x-content-type-options": "nosniff"}
-        return Response(content, media_type=opened[1], headers=headers)
-
-
 async def _health(_request: Request) -> Response:
     return JSONResponse({"status": "ok", "version": __version__})
 
@@ -114,6 +66,7 @@ async def _health(_request: Request) -> Response:
 def build_app(application: Application, links: FileLinks, updates: JobUpdates) -> Starlette:
     """The web application: `/mcp`, `/sse` with `/messages/`, `/files/{name}` and `/health`."""
     server = build_server(application, links=links, local=False, updates=updates)
+    receipts = Receipts(application.services.desk)
     limit = application.settings.max_request_bytes
     sessions = StreamableHTTPSessionManager(server, security_settings=_security(), max_request_body_size=limit)
     sse = SseServerTransport("/messages/", security_settings=_security(), max_request_body_size=limit)
@@ -124,8 +77,8 @@ def build_app(application: Application, links: FileLinks, updates: JobUpdates) -
             yield
 
     routes: list[BaseRoute] = [
-        Route("/mcp", endpoint=StreamableHTTPASGIApp(sessions)),
-        Route("/sse", endpoint=SseEndpoint(server, sse), methods=["GET"]),
+        Route("/mcp", endpoint=McpEndpoint(StreamableHTTPASGIApp(sessions), receipts)),
+        Route("/sse", endpoint=SseEndpoint(server, sse, receipts), methods=["GET"]),
         Mount("/messages/", app=sse.handle_post_message),
         Route("/files/{name}", endpoint=FileEndpoint(application.services.blobs, links), methods=["GET"]),
         Route("/health", endpoint=_health, methods=["GET"]),

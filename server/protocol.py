@@ -20,6 +20,7 @@ from controlnet_mcp.server.completions import complete
 from controlnet_mcp.server.composition import PRINCIPAL, Application
 from controlnet_mcp.server.file_links import FileLinks
 from controlnet_mcp.server.prompts import PROMPTS, prompt_result
+from controlnet_mcp.server.receipts import Receipts
 from controlnet_mcp.server.rendering import render, render_error
 from controlnet_mcp.server.resources import RESOURCES, TEMPLATES, ResourceReader
 from controlnet_mcp.server.updates import Context, JobUpdates
@@ -74,15 +75,8 @@ class Handlers:
             _log.exception("The tool %s failed.", params.name)
             return render_error(_OUR_FAULT)
         if answer.job_id is not None:  # reached only if the call was neither cancelled nor disconnected
-            await self._delivered(answer.job_id)
+            await Receipts(services.desk).answered(context, answer.job_id)
         return result
-
-    async def _delivered(self, job_id: str) -> None:
-        """Note that a job was named; where that fails, the same call later is given the same job."""
-        try:
-            await self.application.services.desk.delivered(job_id)
-        except ControlNetError as error:
-            _log.warning("It could not be noted that job %s was answered for: %s", job_id, error)
 
     async def list_resources(
         self, _context: Context, _params: types.PaginatedRequestParams | None
@@ -157,6 +151,7 @@ def build_server(
         on_get_prompt=handlers.get_prompt,
         on_completion=handlers.complete,
     )
+    server.middleware.append(Receipts(application.services.desk).heed_late_cancels)
     server.add_request_handler("server/discover", types.RequestParams, partial(_discover, server))
     return server
 

@@ -6,19 +6,28 @@ import anyio
 from mcp.server.stdio import stdio_server
 
 from controlnet_mcp.server.composition import open_application
+from controlnet_mcp.server.connections import serve_client
 from controlnet_mcp.server.draining import ending_on_signals, leave_soon
 from controlnet_mcp.server.protocol import build_server
+from controlnet_mcp.server.receipts import Receipts
 from controlnet_mcp.server.settings import Settings, log_to_stderr
-from controlnet_mcp.server.standard_input import standard_input
+from controlnet_mcp.server.standard_streams import standard_streams
+
+_PATIENCE_SECONDS = 1.0
+"""How long a client that has left may take to read the last answer."""
 
 
 async def serve(settings: Settings) -> int:
     """Serve one client until it closes stdin, or until a signal does; gives the exit code."""
-    with standard_input() as stdin:
-        async with ending_on_signals(stdin.close) as ending, stdio_server(stdin=stdin.lines) as (read, write):
+    with standard_streams() as (stdin, stdout):
+        async with (
+            ending_on_signals(stdin.close) as ending,
+            stdio_server(stdin.file, stdout.file) as (read, write),
+        ):
             async with open_application(settings) as application:
-                server = build_server(application, local=True)
-                await server.run(read, write, server.create_initialization_options())
+                receipts = Receipts(application.services.desk)
+                answers = await serve_client(build_server(application, local=True), read, write, receipts)
+                await receipts.lost_lines(answers, await stdout.unwritten(_PATIENCE_SECONDS))
             leave_soon(ending)
     return ending.exit_code
 

@@ -21,7 +21,7 @@ from controlnet_mcp.images.errors import ControlNetError
 from controlnet_mcp.jobs.desk import JobDesk
 
 _ANSWERS = "answers"
-_POSTING = "controlnet_mcp.posting"
+_POSTING = "controlnet.posting"
 _KEPT_ANSWERS = 100
 _log = logging.getLogger(__name__)
 

@@ -79,7 +79,7 @@ class JobDesk:
     async def wait(self, job: JobRecord, until: float, watch: Watcher | None = None) -> JobRecord:
         """Wait until a job ends or the clock passes `until` (seconds since the epoch), telling `watch` of changes."""
         with self.watch.follow(job) as sight:
-            while not job.ended and (left := until - self.clock()) > 0:
+            while not (job.ended or sight.closed) and (left := until - self.clock()) > 0:
                 before = job
                 with anyio.move_on_after(left):
                     job = await sight.after(job)
@@ -95,7 +95,7 @@ class JobDesk:
         with self.watch.follow(job) as sight:
             await self.store.request_cancel(job_id)
             self.runner.wake(job_id)
-            while not (job.ended or job.cancel_answered) and (left := until - self.clock()) > 0:
+            while not (job.ended or job.cancel_answered or sight.closed) and (left := until - self.clock()) > 0:
                 with anyio.move_on_after(left):
                     job = await sight.after(job)
         return job

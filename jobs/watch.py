@@ -26,6 +26,7 @@ class Sight:
         """Take the job as its first watcher knows it."""
         self.job = job
         self.watchers = 0
+        self.closed = False
         self.looking = anyio.CancelScope()
         self._moved = anyio.Event()
 
@@ -33,14 +34,22 @@ class Sight:
         """Take a newer state of the job, and wake those who have not seen it."""
         if _differs(job, self.job):
             self.job = job
-            self._moved.set()
-            self._moved = anyio.Event()
+            self._wake()
+
+    def close(self) -> None:
+        """Let nobody wait any longer."""
+        self.closed = True
+        self._wake()
 
     async def after(self, job: JobRecord) -> JobRecord:
-        """Wait until the job is no longer as given, and give it as it is then."""
-        while not _differs(self.job, job):
+        """Wait until the job is no longer as given, or until the watch is closed; gives it as it is then."""
+        while not (self.closed or _differs(self.job, job)):
             await self._moved.wait()
         return self.job
+
+    def _wake(self) -> None:
+        self._moved.set()
+        self._moved = anyio.Event()
 
 
 class JobWatch:
@@ -51,11 +60,18 @@ class JobWatch:
         self._store = store
         self._runner = runner
         self._sights: dict[str, Sight] = {}
+        self._closed = False
         self._tasks: TaskGroup | None = None
 
     def start(self, tasks: TaskGroup) -> None:
         """Look from now on, in tasks of this group."""
         self._tasks = tasks
+
+    def close(self) -> None:
+        """Let nobody wait any longer, because the process ends: callers are given their jobs as they stand."""
+        self._closed = True
+        for sight in self._sights.values():
+            sight.close()
 
     @property
     def watched(self) -> int:
@@ -80,15 +96,17 @@ class JobWatch:
     ) -> None:
         """Tell of changes until the job has ended, not more often than the spacing; the last state is always told."""
         with self.follow(job) as sight:
-            while not job.ended:
-                job = await sight.after(job)
-                await tell(job)
-                await anyio.sleep(0 if job.ended else spacing_seconds)
+            while not (job.ended or sight.closed):
+                before, job = job, await sight.after(job)
+                if job is not before:
+                    await tell(job)
+                    await anyio.sleep(0 if job.ended else spacing_seconds)
 
     def _sight_of(self, job: JobRecord) -> Sight:
         sight = self._sights.get(job.job_id)
         if sight is None:
             sight = self._sights[job.job_id] = Sight(job)
+            sight.closed = self._closed
             if self._tasks is not None:
                 self._tasks.start_soon(self._look, sight)
         elif job.updated_at > sight.job.updated_at:

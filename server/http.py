@@ -95,9 +95,10 @@ class _WebServer(uvicorn.Server):
         yield
 
     async def end_after(self, asked: anyio.Event, updates: JobUpdates) -> None:
-        """Once asked, take no more connections and close those that are open, streams of events included."""
+        """Once asked, take no more connections; open ones end, and who waits for a job is given it as it stands."""
         await asked.wait()
         updates.close()
+        updates.desk.watch.close()
         self.handle_exit(signal.SIGTERM, None)
 
 

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
 from anyio import to_thread
+from pydantic import JsonValue
 from starlette.responses import FileResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from tests.serving import WAIT_SECONDS
 from tests.simulators.serving import free_socket, origin_of, running
 from tests.simulators.wavespeed import KEY, WaveSpeedStudio, wavespeed
 
@@ -67,6 +69,19 @@ class Holding:
     def hold(self, prompt: str, stage: Stage) -> Hold:
         """Hold the first answer of a stage of one job."""
         return self.holds.setdefault((prompt, stage), Hold())
+
+    def wish(self, prompt: str) -> dict[str, JsonValue]:
+        """The arguments of a small job, which is waited for; its prompt is a word."""
+        return {
+            "prompt": prompt,
+            "control_image": f"{self.studio.origin}/pictures/{prompt}.png",
+            "control_is_map": True,
+            "provider": "wavespeed",
+            "width": 512,
+            "height": 512,
+            "seed": 1,
+            "wait_seconds": WAIT_SECONDS,
+        }
 
     def charges(self, prompt: str) -> int:
         """How many submissions with this prompt were accepted."""

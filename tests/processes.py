@@ -29,7 +29,7 @@ Transport: TypeAlias = Literal["stdio", "http", "sse"]
 Era: TypeAlias = Literal["auto", "legacy"]
 """`auto` asks for the current revision of the protocol, `legacy` for the newest of the handshake ones."""
 
-_STDIO = (
+STDIO = (
     "from controlnet_mcp.server.stdio import run; from controlnet_mcp.server.settings import Settings; run(Settings())"
 )
 _HTTP = (
@@ -127,7 +127,7 @@ async def connected(
     match transport:
         case "stdio":
             server = StdioServerParameters(
-                command=sys.executable, args=["-c", _STDIO], env=web.place.environment(**web.variables)
+                command=sys.executable, args=["-c", STDIO], env=web.place.environment(**web.variables)
             )
             with log.open("w", encoding="utf-8") as errors:
                 async with Client(stdio_client(server, errlog=errors), mode=era, message_handler=hear) as client:
@@ -182,7 +182,7 @@ async def piped(place: Place, log: Path, **variables: str) -> AsyncGenerator[Pip
     """Start a server over stdio; it is killed if the test leaves it running."""
     with log.open("wb") as errors:
         async with await anyio.open_process(
-            [sys.executable, "-c", _STDIO], env=place.environment(**variables), stderr=errors
+            [sys.executable, "-c", STDIO], env=place.environment(**variables), stderr=errors
         ) as process:
             assert process.stdout is not None
             try:

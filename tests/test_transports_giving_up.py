@@ -13,22 +13,15 @@ import pytest
 from mcp.client.client import Client
 from pydantic import JsonValue
 
-from tests.holding import STAGES, Holding, Stage, holding
+from tests.holding import STAGES, Holding, Stage
 from tests.leaving import calling, compact, request
 from tests.processes import Era, Place, Transport, Web, connected, piped, serving_http
-from tests.serving import WAIT_SECONDS, Reply
+from tests.serving import Reply
 from tests.test_transports import CONNECTIONS
 
 pytestmark = pytest.mark.anyio
 SECONDS = 50
 Way: TypeAlias = Literal["cancel", "vanish"]
-
-
-@pytest.fixture(scope="module")
-def vendor(pictures: Path) -> Generator[Holding]:
-    """A vendor that charges."""
-    with holding(pictures / "sketch.png") as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")
@@ -42,25 +35,11 @@ def paid(vendor: Holding, tmp_path_factory: pytest.TempPathFactory, pictures: Pa
     assert "Traceback" not in "".join(server.log), "".join(server.log)
 
 
-def wish(vendor: Holding, prompt: str) -> dict[str, JsonValue]:
-    """The arguments of a small job; no two jobs of this module share a prompt."""
-    return {
-        "prompt": prompt,
-        "control_image": f"{vendor.studio.origin}/pictures/{prompt}.png",
-        "control_is_map": True,
-        "provider": "wavespeed",
-        "width": 512,
-        "height": 512,
-        "seed": 1,
-        "wait_seconds": WAIT_SECONDS,
-    }
-
-
 async def cancelled(client: Client, vendor: Holding, prompt: str, stage: Stage) -> None:
     """Call, and cancel the call when it has come to a stage."""
     hold = vendor.hold(prompt, stage)
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(client.call_tool, "controlnet_generate", wish(vendor, prompt))
+        tasks.start_soon(client.call_tool, "controlnet_generate", vendor.wish(prompt))
         await hold.arrived()
         tasks.cancel_scope.cancel()
     hold.release()
@@ -72,7 +51,7 @@ async def vanished(transport: Transport, era: Era, paid: Web, vendor: Holding, p
     if transport == "stdio":
         await vanished_from_pipe(era, paid.place, vendor, prompt, stage)
     else:
-        async with calling(transport, era, paid.origin, wish(vendor, prompt)):
+        async with calling(transport, era, paid.origin, vendor.wish(prompt)):
             await hold.arrived()
     hold.release()
 
@@ -80,7 +59,7 @@ async def vanished(transport: Transport, era: Era, paid: Web, vendor: Holding, p
 async def vanished_from_pipe(era: Era, place: Place, vendor: Holding, prompt: str, stage: Stage) -> None:
     """A host that is killed: both ends of its pipes are gone at once; the server ends by itself, silently."""
     hold, log = vendor.hold(prompt, stage), place.data_dir.parent / f"{prompt}.stderr"
-    call = {"name": "controlnet_generate", "arguments": wish(vendor, prompt)}
+    call = {"name": "controlnet_generate", "arguments": vendor.wish(prompt)}
     async with piped(place, log, **vendor.variables) as pipe:
         if era == "legacy":
             handshake: dict[str, JsonValue] = {"protocolVersion": "2025-06-18", "capabilities": {}}
@@ -98,7 +77,7 @@ async def vanished_from_pipe(era: Era, place: Place, vendor: Holding, prompt: st
 
 async def holds_what_was_bought(client: Client, vendor: Holding, prompt: str) -> None:
     """The same call is given the job that there is, with its picture, and nothing was bought a second time."""
-    reply = Reply(await client.call_tool("controlnet_generate", wish(vendor, prompt)))
+    reply = Reply(await client.call_tool("controlnet_generate", vendor.wish(prompt)))
     assert reply.job.status == "succeeded", reply.job
     assert reply.job.images, reply.job
     assert vendor.charges(prompt) == 1, prompt

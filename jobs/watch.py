@@ -130,5 +130,6 @@ class JobWatch:
 
 
 def _differs(one: JobRecord, other: JobRecord) -> bool:
-    """Whether there is something to tell; every write of a driver has its own time."""
-    return (one.updated_at, one.state) != (other.updated_at, other.state)
+    """Whether there is something to tell; who wanted it stopped and whether it was answered for is not."""
+    flags = {"cancel_requested": one.cancel_requested, "delivered": one.delivered}
+    return one is not other and one != other.model_copy(update=flags)

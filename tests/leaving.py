@@ -10,12 +10,12 @@ from pydantic import JsonValue
 
 from tests.processes import MODERN_META, Era, Transport
 
-_HANDSHAKE: dict[str, JsonValue] = {
+HANDSHAKE: dict[str, JsonValue] = {
     "protocolVersion": "2025-06-18",
     "capabilities": {},
     "clientInfo": {"name": "tests", "version": "1"},
 }
-_INITIALIZED: dict[str, JsonValue] = {"jsonrpc": "2.0", "method": "notifications/initialized"}
+INITIALIZED: dict[str, JsonValue] = {"jsonrpc": "2.0", "method": "notifications/initialized"}
 _ACCEPT = {"accept": "application/json, text/event-stream"}
 
 
@@ -43,11 +43,11 @@ async def _streamed(client: httpx2.AsyncClient, era: Era, call: Mapping[str, Jso
     if era == "auto":
         headers = {"mcp-protocol-version": "2026-07-28", "mcp-method": "tools/call", "mcp-name": "controlnet_generate"}
     else:
-        opening = request(era, 1, "initialize", _HANDSHAKE)
+        opening = request(era, 1, "initialize", HANDSHAKE)
         async with client.stream("POST", "/mcp", json=opening, headers=_ACCEPT) as answer:
             headers = {"mcp-session-id": answer.headers["mcp-session-id"], "mcp-protocol-version": "2025-06-18"}
             await answer.aread()
-        await client.post("/mcp", json=_INITIALIZED, headers=_ACCEPT | headers)
+        await client.post("/mcp", json=INITIALIZED, headers=_ACCEPT | headers)
     async with _sent(client, "/mcp", call, _ACCEPT | headers):
         yield
 
@@ -74,9 +74,9 @@ async def _over_sse(client: httpx2.AsyncClient, era: Era, call: Mapping[str, Jso
         lines = stream.aiter_lines()
         path = await _data(lines)
         if era == "legacy":
-            await client.post(path, json=request(era, 1, "initialize", _HANDSHAKE))
+            await client.post(path, json=request(era, 1, "initialize", HANDSHAKE))
             types.jsonrpc_message_adapter.validate_json(await _data(lines))
-            await client.post(path, json=_INITIALIZED)
+            await client.post(path, json=INITIALIZED)
         await client.post(path, json=dict(call))
         yield
 

@@ -148,12 +148,13 @@ class Pipe:
         process: Its process.
         lines: Its stdout.
         longest_bytes: The longest line so far.
+        number: The id of the latest request.
     """
 
     process: Process
     lines: BufferedByteReceiveStream
     longest_bytes: int = 0
-    _number: int = 0
+    number: int = 0
 
     async def ask(self, method: str, **params: JsonValue) -> tuple[dict[str, JsonValue], int]:
         """Send a request of the current revision and give its result, and the length of its line in bytes."""
@@ -161,13 +162,13 @@ class Pipe:
 
     async def request(self, method: str, params: Mapping[str, JsonValue]) -> tuple[dict[str, JsonValue], int]:
         """Send a request as it is."""
-        self._number += 1
-        await self.send({"jsonrpc": "2.0", "id": self._number, "method": method, "params": dict(params)})
+        self.number += 1
+        await self.send({"jsonrpc": "2.0", "id": self.number, "method": method, "params": dict(params)})
         while True:
             line = await self.lines.receive_until(b"\n", _LONGEST_LINE_BYTES)
             self.longest_bytes = max(self.longest_bytes, len(line) + 1)
             message = _JSON.validate_json(line)
-            if message.get("id") == self._number:
+            if message.get("id") == self.number:
                 assert "error" not in message, message
                 return _JSON.validate_python(message["result"]), len(line) + 1
 

@@ -123,9 +123,13 @@ class JobDesk:
         """List a caller's jobs, newest first."""
         return await self.store.page(caller.principal, status=status, provider=provider, limit=limit, cursor=cursor)
 
-    async def delivered(self, job_id: str, *, delivered: bool = True) -> None:
-        """Note that an answer which names this job goes out: the same wish means a new job then; or take that back."""
-        await self.store.mark_delivered(job_id, delivered=delivered)
+    async def delivered(self, job_id: str) -> None:
+        """Note that an answer which names this job goes out, so that the same wish means a new job from now on."""
+        await self.store.mark_delivered(job_id)
+
+    async def undelivered(self, job_id: str) -> None:
+        """Note that the answer did not arrive, so that the same wish still means this job."""
+        await self.store.mark_undelivered(job_id)
 
     def _record(self, prepared: Prepared, caller: Caller) -> JobRecord:
         now = self.clock()

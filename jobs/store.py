@@ -87,12 +87,16 @@ class JobStore:
         sql = "UPDATE jobs SET cancel_requested = 1 WHERE job_id = ?"
         await self._database.run(lambda db: db.execute(sql, (job_id,)))
 
-    async def mark_delivered(self, job_id: str, *, delivered: bool = True) -> None:
-        """Note that an answer which names this job went out, or that it did not arrive after all."""
-        sql = "UPDATE jobs SET delivered = ?2 WHERE job_id = ?1 AND delivered != ?2"
-        await self._database.run(lambda db: db.execute(sql, (job_id, int(delivered))))
-        if not delivered:
-            self._finished.pop(job_id, None)
+    async def mark_delivered(self, job_id: str) -> None:
+        """Note that an answer which names this job went out."""
+        sql = "UPDATE jobs SET delivered = 1 WHERE job_id = ? AND delivered = 0"
+        await self._database.run(lambda db: db.execute(sql, (job_id,)))
+
+    async def mark_undelivered(self, job_id: str) -> None:
+        """Note that the answer did not arrive after all."""
+        sql = "UPDATE jobs SET delivered = 0 WHERE job_id = ? AND delivered = 1"
+        await self._database.run(lambda db: db.execute(sql, (job_id,)))
+        self._finished.pop(job_id, None)  # it may have been read meanwhile
 
     async def page(
         self, principal: str, *, status: Status | None, provider: str | None, limit: int, cursor: str | None

@@ -7,7 +7,7 @@ client is given the job that it has. Taking back too little would buy a picture 
 """
 
 import logging
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -83,7 +83,7 @@ class Receipts:
         if posting is not None and posting.closed:
             return
         try:
-            await self._mark(job_id, delivered=True)
+            await self._noted(self.desk.delivered, job_id)
             await checkpoint_if_cancelled()
         except anyio.get_cancelled_exc_class():
             await self.lost(job_id)
@@ -96,7 +96,7 @@ class Receipts:
         """Note that an answer that named a job did not arrive; also on behalf of a task that is being cancelled."""
         if job_id is not None:
             with anyio.CancelScope(shield=True):
-                await self._mark(job_id, delivered=False)
+                await self._noted(self.desk.undelivered, job_id)
 
     async def lost_lines(self, answers: Answers, lines: Sequence[str]) -> None:
         """Note that lines of JSON could not be written; answers that named jobs may be among them."""
@@ -113,10 +113,10 @@ class Receipts:
             await self.lost(Answers.of(ctx.lifespan_context).pop(session_id, request_id))
         return await call_next(ctx)
 
-    async def _mark(self, job_id: str, *, delivered: bool) -> None:
-        """Write it down; where that fails, the same call later is given the same job."""
+    async def _noted(self, note: Callable[[str], Awaitable[None]], job_id: str) -> None:
+        """Write it down; where that fails, the log tells."""
         try:
-            await self.desk.delivered(job_id, delivered=delivered)
+            await note(job_id)
         except ControlNetError as error:
             _log.warning("It could not be noted whether job %s was answered for: %s", job_id, error)
 

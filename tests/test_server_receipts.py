@@ -90,7 +90,12 @@ async def collect(hear: AsyncIterable[SessionMessage | Exception], heard: list[t
 
 async def test_a_client_that_cancels_what_was_just_answered_had_given_up(pipe: Pipe, pictures: Path) -> None:
     """The cancel crosses the answer on its way: the same call again is given the same job."""
-    arguments = {"prompt": "x", "control_image": str(pictures / "photo.png"), "width": SIDE, "wait_seconds": 20}
+    arguments: dict[str, JsonValue] = {
+        "prompt": "x",
+        "control_image": str(pictures / "photo.png"),
+        "width": SIDE,
+        "wait_seconds": 20,
+    }
     call: dict[str, JsonValue] = {"name": "controlnet_generate", "arguments": arguments}
     first, _ = await pipe.ask("tools/call", **call)
     cancelled: dict[str, JsonValue] = {"requestId": pipe.number, "reason": "timed out"}
@@ -105,7 +110,12 @@ async def test_a_late_cancel_counts_over_http_too(web: Web) -> None:
     """In the sessions of the earlier revisions; another session's request of the same number is not meant."""
     async with httpx2.AsyncClient(base_url=web.origin, timeout=30) as client:
         mine, theirs = [await opened_session(client) for _ in range(2)]
-        arguments = {"prompt": "late", "control_image": photo(web), "width": SIDE, "wait_seconds": 20}
+        arguments: dict[str, JsonValue] = {
+            "prompt": "late",
+            "control_image": photo(web),
+            "width": SIDE,
+            "wait_seconds": 20,
+        }
         call = request("legacy", 2, "tools/call", {"name": "controlnet_generate", "arguments": arguments})
         cancel = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 2}}
         jobs: list[str] = []

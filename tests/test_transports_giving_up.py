@@ -4,7 +4,7 @@ Whatever they do: one charge, and the same call again is given the same job and 
 """
 
 import socket
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -14,7 +14,7 @@ from mcp.client.client import Client
 from pydantic import JsonValue
 
 from tests.holding import STAGES, Holding, Stage
-from tests.leaving import calling, compact, request
+from tests.leaving import HANDSHAKE, INITIALIZED, calling, request
 from tests.processes import Era, Place, Transport, Web, connected, piped, serving_http
 from tests.serving import Reply
 from tests.test_transports import CONNECTIONS
@@ -46,31 +46,30 @@ async def cancelled(client: Client, vendor: Holding, prompt: str, stage: Stage) 
 
 
 async def vanished(transport: Transport, era: Era, paid: Web, vendor: Holding, prompt: str, stage: Stage) -> None:
-    """Call, and break the connection when the call has come to a stage."""
+    """Call over a port, and break the connection when the call has come to a stage."""
     hold = vendor.hold(prompt, stage)
-    if transport == "stdio":
-        await vanished_from_pipe(era, paid.place, vendor, prompt, stage)
-    else:
-        async with calling(transport, era, paid.origin, vendor.wish(prompt)):
-            await hold.arrived()
+    async with calling(transport, era, paid.origin, vendor.wish(prompt)):
+        await hold.arrived()
     hold.release()
 
 
-async def vanished_from_pipe(era: Era, place: Place, vendor: Holding, prompt: str, stage: Stage) -> None:
-    """A host that is killed: both ends of its pipes are gone at once; the server ends by itself, silently."""
-    hold, log = vendor.hold(prompt, stage), place.data_dir.parent / f"{prompt}.stderr"
-    call = {"name": "controlnet_generate", "arguments": vendor.wish(prompt)}
+async def vanished_from_pipe(era: Era, place: Place, vendor: Holding, prompts: Mapping[Stage, str]) -> None:
+    """A host that is killed while it waits for a call of every stage: the server ends by itself, silently."""
+    holds, log = [vendor.hold(prompt, stage) for stage, prompt in prompts.items()], place.data_dir.parent / f"{era}.log"
     async with piped(place, log, **vendor.variables) as pipe:
         if era == "legacy":
-            handshake: dict[str, JsonValue] = {"protocolVersion": "2025-06-18", "capabilities": {}}
-            await pipe.request("initialize", {**handshake, "clientInfo": {"name": "tests", "version": "1"}})
-            await pipe.send({"jsonrpc": "2.0", "method": "notifications/initialized"})
+            await pipe.request("initialize", HANDSHAKE)
+            await pipe.send(INITIALIZED)
+        for number, prompt in enumerate(prompts.values(), 10):
+            params: dict[str, JsonValue] = {"name": "controlnet_generate", "arguments": vendor.wish(prompt)}
+            await pipe.send(request(era, number, "tools/call", params))
+        for hold in holds:
+            await hold.arrived()
         assert pipe.process.stdin is not None
-        await pipe.process.stdin.send(compact(request(era, 7, "tools/call", call)))
-        await hold.arrived()
         await pipe.process.stdin.aclose()
         await pipe.lines.aclose()
-        hold.release()
+        for hold in holds:
+            hold.release()
         assert await pipe.process.wait() == 0
     assert log.read_text(encoding="utf-8") == ""
 
@@ -91,14 +90,16 @@ async def test_a_call_that_is_given_up_loses_nothing_and_doubles_nothing(
     transport: Transport, era: Era, way: Way, paid: Web, vendor: Holding, tmp_path: Path
 ) -> None:
     """All stages at the same time, each a job of its own."""
-    prompts = {stage: f"{transport}-{era}-{way}-{stage}" for stage in STAGES}
+    prompts: dict[Stage, str] = {stage: f"{transport}-{era}-{way}-{stage}" for stage in STAGES}
     with anyio.fail_after(SECONDS):
+        if (transport, way) == ("stdio", "vanish"):
+            await vanished_from_pipe(era, paid.place, vendor, prompts)
         async with connected(transport, era, paid, tmp_path / "stderr") as client:
             async with anyio.create_task_group() as tasks:
                 for stage, prompt in prompts.items():
                     if way == "cancel":
                         tasks.start_soon(cancelled, client, vendor, prompt, stage)
-                    else:
+                    elif transport != "stdio":
                         tasks.start_soon(vanished, transport, era, paid, vendor, prompt, stage)
             async with anyio.create_task_group() as tasks:
                 for prompt in prompts.values():

@@ -20,6 +20,7 @@ from pydantic import JsonValue
 
 from controlnet_mcp.jobs.database import Database
 from controlnet_mcp.jobs.leases import Leases
+from controlnet_mcp.jobs.ledger import Ledger
 from controlnet_mcp.jobs.record import JobRecord
 from controlnet_mcp.jobs.store import JobStore
 from tests.holding import Holding
@@ -37,20 +38,20 @@ def place(tmp_path: Path, pictures: Path) -> Place:
 
 
 @asynccontextmanager
-async def record(place: Place) -> AsyncGenerator[tuple[Sequence[JobRecord], Leases]]:
-    """What is written down: the jobs, and the facts of their submissions."""
+async def record(place: Place) -> AsyncGenerator[tuple[Sequence[JobRecord], Database]]:
+    """What is written down: the jobs, and where the facts of their submissions are."""
     database = Database(place.data_dir / "jobs.sqlite3")
     page = await JobStore(database).page("local", status=None, provider=None, limit=100, cursor=None)
-    yield page.jobs, Leases(database, time.time)
+    yield page.jobs, database
     await to_thread.run_sync(database.close)
 
 
 async def is_on_record(place: Place) -> None:
     """One job, with the vendor's answer to its submission, that the next process may take at once."""
-    async with record(place) as (jobs, leases):
+    async with record(place) as (jobs, database):
         (job,) = jobs
-        assert len(await leases.attempts(job.job_id, "answer")) == 1
-        assert await leases.claim(job.job_id, "the next process", 30) is not None
+        assert len((await Ledger(database, time.time).facts(job.job_id)).answers) == 1
+        assert await Leases(database, time.time, 30).claim(job.job_id, "the next process") is not None
 
 
 async def send_call(pipe: Pipe, vendor: Holding, prompt: str) -> None:
@@ -118,9 +119,9 @@ async def test_a_second_signal_ends_at_once(place: Place, vendor: Holding, tmp_p
             assert pipe.process.returncode == -signal.SIGTERM
     hold.release()
     assert (tmp_path / "stderr").read_text(encoding="utf-8") == ""
-    async with record(place) as (jobs, leases):
+    async with record(place) as (jobs, database):
         assert [job.state for job in jobs] == ["submitting"]
-        assert len(await leases.attempts(jobs[0].job_id, "intent")) == 1
+        assert (await Ledger(database, time.time).facts(jobs[0].job_id)).unresolved == 1
 
 
 async def test_a_client_that_reads_nothing_cannot_hold_up_the_end(place: Place, tmp_path: Path) -> None:

@@ -95,7 +95,7 @@ class JobDesk:
         with self.watch.follow(job) as sight:
             await self.store.request_cancel(job_id)
             self.runner.wake(job_id)
-            while not (job.ended or job.cancel_answered or sight.closed) and (left := until - self.clock()) > 0:
+            while not (_heeded(job) or sight.closed) and (left := until - self.clock()) > 0:
                 with anyio.move_on_after(left):
                     job = await sight.after(job)
         return job
@@ -147,3 +147,8 @@ class JobDesk:
             seed=prepared.request.seed,
             warnings=prepared.warnings,
         )
+
+
+def _heeded(job: JobRecord) -> bool:
+    """Whether a wish to stop a job has had its effect, or never will have."""
+    return job.ended or job.cancel_answered

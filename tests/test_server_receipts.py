@@ -23,7 +23,7 @@ from tests.test_transports import photo
 
 pytestmark = pytest.mark.anyio
 ERAS: tuple[Era, ...] = ("auto", "legacy")
-MOMENTS = 60
+MOMENTS = 40
 
 
 @pytest.fixture

@@ -37,33 +37,39 @@ async def connection(
     assert not log.exists() or log.read_text(encoding="utf-8") == ""
 
 
-async def started(client: Client, web: Web, seconds: float) -> Job:
-    """A job that makes progress for a while."""
+async def started(client: Client, web: Web) -> tuple[str, str]:
+    """A job that makes progress until it is stopped: its id, and its URI."""
     arguments = {
         "prompt": "an oil painting",
         "control_image": photo(web),
         "width": SIDE,
         "height": SIDE,
         "wait_seconds": 0,
-        "provider_options": {"simulate": "progress", "seconds": seconds},
+        "provider_options": {"simulate": "progress", "seconds": 60},
     }
-    return Reply(await client.call_tool("controlnet_generate", arguments)).job
+    job_id = Reply(await client.call_tool("controlnet_generate", arguments)).job.job_id
+    return job_id, f"controlnet://jobs/{job_id}"
+
+
+async def status(client: Client, uri: str) -> str:
+    """What the resource tells."""
+    (contents,) = (await client.read_resource(uri, cache_mode="bypass")).contents
+    assert isinstance(contents, types.TextResourceContents)
+    return Job.model_validate_json(contents.text).status
 
 
 async def test_a_job_s_changes_are_heard_to_its_end(connection: Connection, web: Web) -> None:
-    """At most two a second, and after the last one the resource tells that the job is done."""
+    """At most two a second, and after the last one the resource tells that the job has ended."""
     client, era, ears = connection
-    job = await started(client, web, 1.2)
-    uri, seen = f"controlnet://jobs/{job.job_id}", len(ears.heard)
+    ears.heard.clear()
     with fail_after(WAIT_SECONDS):
+        job_id, uri = await started(client, web)
         async with listening(client, era, ears, uri):
-            while job.status not in {"succeeded", "failed"}:
-                await ears.more_than(seen)
-                seen = len(ears.heard)
-                contents = (await client.read_resource(uri, cache_mode="bypass")).contents[0]
-                assert isinstance(contents, types.TextResourceContents)
-                job = Job.model_validate_json(contents.text)
-    assert job.status == "succeeded", job
+            await ears.more_than(0)
+            await client.call_tool("cancel_job", {"job_id": job_id})
+            while await status(client, uri) != "canceled":
+                await ears.more_than(len(ears.heard))
+            await ears.more_than(1)
     moments = [moment for heard, moment in ears.heard if heard == uri]
     assert 2 <= len(moments) <= 2 * (moments[-1] - moments[0]) + 2
 
@@ -71,16 +77,16 @@ async def test_a_job_s_changes_are_heard_to_its_end(connection: Connection, web:
 async def test_nothing_is_heard_of_what_one_no_longer_listens_to(connection: Connection, web: Web) -> None:
     """Whoever unsubscribes, or closes the stream, is left in peace; other jobs go on."""
     client, era, ears = connection
-    job, other = await started(client, web, 0.8), await started(client, web, 0.8)
-    uri, kept = (f"controlnet://jobs/{row.job_id}" for row in (job, other))
     with fail_after(WAIT_SECONDS):
+        (job, uri), (other, kept) = await started(client, web), await started(client, web)
         async with listening(client, era, ears, kept):
             async with listening(client, era, ears, uri):
                 pass
             ears.heard.clear()
-            await ears.until(lambda: bool(ears.heard))
-            for row in (job, other):
-                await client.call_tool("job_status", {"job_id": row.job_id, "wait_seconds": WAIT_SECONDS})
+            for job_id in (job, other):
+                await client.call_tool("cancel_job", {"job_id": job_id})
+            await ears.more_than(0)
+            assert await status(client, uri) == "canceled"
     assert {heard for heard, _ in ears.heard} == {kept}
 
 

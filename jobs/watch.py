@@ -94,13 +94,13 @@ class JobWatch:
     async def announce(
         self, job: JobRecord, tell: Callable[[JobRecord], Awaitable[None]], spacing_seconds: float
     ) -> None:
-        """Tell of changes until the job has ended, not more often than the spacing; the last state is always told."""
+        """Tell of changes until the job is over, not more often than the spacing; the last state is always told."""
         with self.follow(job) as sight:
-            while not (job.ended or sight.closed):
+            while not (_over(job) or sight.closed):
                 before, job = job, await sight.after(job)
                 if job is not before:
                     await tell(job)
-                    await anyio.sleep(0 if job.ended else spacing_seconds)
+                    await anyio.sleep(0 if _over(job) else spacing_seconds)
 
     def _sight_of(self, job: JobRecord) -> Sight:
         sight = self._sights.get(job.job_id)
@@ -117,7 +117,7 @@ class JobWatch:
         """Read at the beginning and after every change; one that comes during a read is not missed."""
         job_id, principal = sight.job.job_id, sight.job.principal
         with sight.looking:
-            while not sight.job.ended:
+            while not _over(sight.job):
                 change = self._runner.next_change(job_id)
                 try:
                     sight.show(await self._store.get(job_id, principal))
@@ -133,3 +133,8 @@ def _differs(one: JobRecord, other: JobRecord) -> bool:
     """Whether there is something to tell; who wanted it stopped and whether it was answered for is not."""
     flags = {"cancel_requested": one.cancel_requested, "delivered": one.delivered}
     return one is not other and one != other.model_copy(update=flags)
+
+
+def _over(job: JobRecord) -> bool:
+    """Whether nothing will change any more; an uncertain job waits for a person's word, or for a late answer."""
+    return job.ended and job.state != "uncertain"

@@ -99,7 +99,7 @@ async def lounge(folder: Path, *polls: float) -> AsyncGenerator[Lounge]:
                 blobs=shop.blobs, limits=Limits(), allowed_folders=(), trusted_hosts=frozenset(), resolve_resource=_none
             )
             intake = Intake((), reader, shop.blobs, reachable=False)
-            desk = JobDesk(store, intake, runner, watch, shop.sender, time.time, 600)
+            desk = JobDesk(store, intake, shop.ledger, runner, watch, shop.sender, time.time, 600)
             await shop.add()
             runner.start(tasks)
             await anyio.wait_all_tasks_blocked()

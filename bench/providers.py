@@ -80,7 +80,7 @@ class Ours:
         )
         desk = self.application.services.desk
         job = await desk.submit(wish, CALLER)
-        job = await desk.wait(job, CALLER, time.time() + 60)
+        job = await desk.wait(job, time.time() + 60)
         assert job.state == "succeeded", job
 
     async def calls(self) -> list[HttpCall]:

@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
+import anyio
+
 from controlnet_mcp.images.errors import RequestError
 from controlnet_mcp.jobs.findings import Finding
 from controlnet_mcp.jobs.intake import Intake, Prepared, planned_uploads
@@ -13,12 +15,10 @@ from controlnet_mcp.jobs.ledger import Ledger
 from controlnet_mcp.jobs.record import JobRecord, Status
 from controlnet_mcp.jobs.runner import JobRunner
 from controlnet_mcp.jobs.store import JobStore, Page
+from controlnet_mcp.jobs.watch import JobWatch
 from controlnet_mcp.jobs.wish import Wish
 from controlnet_mcp.providers.runner import ProviderRunner
 from controlnet_mcp.providers.values import Cost
-
-_OTHER_PROCESS_SECONDS = 0.5
-"""How often a waiting caller looks at a job that another process may drive."""
 
 Watcher: TypeAlias = Callable[[JobRecord], Awaitable[None]]
 
@@ -44,6 +44,7 @@ class JobDesk:
     intake: Intake
     ledger: Ledger
     runner: JobRunner
+    watch: JobWatch
     sender: ProviderRunner
     clock: Callable[[], float]
     deadline_seconds: float
@@ -75,15 +76,15 @@ class JobDesk:
         """Read a job; `not_found` for unknown ones and those of others."""
         return await self.store.get(job_id, caller.principal)
 
-    async def wait(self, job: JobRecord, caller: Caller, until: float, watch: Watcher | None = None) -> JobRecord:
+    async def wait(self, job: JobRecord, until: float, watch: Watcher | None = None) -> JobRecord:
         """Wait until a job ends or the clock passes `until` (seconds since the epoch), telling `watch` of changes."""
-        while not job.ended and (left := until - self.clock()) > 0:
-            alone = self.runner.drives(job.job_id)
-            await self.runner.changed(job.job_id, left if alone else min(left, _OTHER_PROCESS_SECONDS))
-            now = await self.get(job.job_id, caller)
-            if watch is not None and now != job:
-                await watch(now)
-            job = now
+        with self.watch.follow(job) as sight:
+            while not (job.ended or sight.closed) and (left := until - self.clock()) > 0:
+                before = job
+                with anyio.move_on_after(left):
+                    job = await sight.after(job)
+                if watch is not None and job is not before:
+                    await watch(job)
         return job
 
     async def cancel(self, job_id: str, caller: Caller, until: float) -> JobRecord:
@@ -91,13 +92,12 @@ class JobDesk:
         job = await self.get(job_id, caller)
         if job.ended:
             return job
-        await self.store.request_cancel(job_id)
-        self.runner.wake(job_id)
-        while (left := until - self.clock()) > 0:
-            await self.runner.changed(job_id, min(left, _OTHER_PROCESS_SECONDS))
-            job = await self.get(job_id, caller)
-            if job.ended or job.cancel_answered:
-                break
+        with self.watch.follow(job) as sight:
+            await self.store.request_cancel(job_id)
+            self.runner.wake(job_id)
+            while not (_heeded(job) or sight.closed) and (left := until - self.clock()) > 0:
+                with anyio.move_on_after(left):
+                    job = await sight.after(job)
         return job
 
     async def resolve(self, job_id: str, caller: Caller, found: Finding) -> JobRecord:
@@ -127,6 +127,10 @@ class JobDesk:
         """Note that an answer which names this job goes out, so that the same wish means a new job from now on."""
         await self.store.mark_delivered(job_id)
 
+    async def undelivered(self, job_id: str) -> None:
+        """Note that the answer did not arrive, so that the same wish still means this job."""
+        await self.store.mark_undelivered(job_id)
+
     def _record(self, prepared: Prepared, caller: Caller) -> JobRecord:
         now = self.clock()
         return JobRecord(
@@ -143,3 +147,8 @@ class JobDesk:
             seed=prepared.request.seed,
             warnings=prepared.warnings,
         )
+
+
+def _heeded(job: JobRecord) -> bool:
+    """Whether a wish to stop a job has had its effect, or never will have."""
+    return job.ended or job.cancel_answered

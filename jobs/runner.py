@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from weakref import WeakValueDictionary
 
 import anyio
 from anyio.abc import TaskGroup
@@ -33,7 +34,7 @@ class JobRunner:
         self._owner = owner
         self._clock = clock
         self._driving: dict[str, anyio.Event] = {}
-        self._changed: dict[str, anyio.Event] = {}
+        self._changed: WeakValueDictionary[str, anyio.Event] = WeakValueDictionary()
         self._tasks: TaskGroup | None = None
 
     def start(self, tasks: TaskGroup) -> None:
@@ -56,9 +57,13 @@ class JobRunner:
 
     async def changed(self, job_id: str, timeout_seconds: float) -> None:
         """Wait until this process changes a job, or until the time is up."""
-        event = self._changed.setdefault(job_id, anyio.Event())
+        event = self.next_change(job_id)
         with anyio.move_on_after(timeout_seconds):
             await event.wait()
+
+    def next_change(self, job_id: str) -> anyio.Event:
+        """What is set when this process changes a job the next time; forgotten when nobody holds it any more."""
+        return self._changed.setdefault(job_id, anyio.Event())
 
     async def _sweep(self) -> None:
         while True:

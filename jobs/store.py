@@ -92,6 +92,12 @@ class JobStore:
         sql = "UPDATE jobs SET delivered = 1 WHERE job_id = ? AND delivered = 0"
         await self._database.run(lambda db: db.execute(sql, (job_id,)))
 
+    async def mark_undelivered(self, job_id: str) -> None:
+        """Note that the answer did not arrive after all."""
+        sql = "UPDATE jobs SET delivered = 0 WHERE job_id = ? AND delivered = 1"
+        await self._database.run(lambda db: db.execute(sql, (job_id,)))
+        self._finished.pop(job_id, None)  # it may have been read meanwhile
+
     async def page(
         self, principal: str, *, status: Status | None, provider: str | None, limit: int, cursor: str | None
     ) -> Page:

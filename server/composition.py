@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from functools import partial
 
-import anyio
 from anyio import to_thread
 from anyio.abc import TaskGroup
 
@@ -29,11 +28,13 @@ from controlnet_mcp.jobs.retention import Retention, forgetting
 from controlnet_mcp.jobs.runner import JobRunner
 from controlnet_mcp.jobs.store import JobStore
 from controlnet_mcp.jobs.submission import Submitter
+from controlnet_mcp.jobs.watch import JobWatch
 from controlnet_mcp.jobs.writer import JobWriter
 from controlnet_mcp.providers.body import PictureSource
 from controlnet_mcp.providers.draft.service import DraftTransport
 from controlnet_mcp.providers.registry import Entry, ProviderTable, build_table, ready
 from controlnet_mcp.providers.runner import RESULT_LIMITS, open_runner
+from controlnet_mcp.server.background import background
 from controlnet_mcp.server.file_links import FileLinks, load_secret
 from controlnet_mcp.server.settings import Settings
 from controlnet_mcp.tools.spec import Services
@@ -49,12 +50,17 @@ the event loop and the memory."""
 
 @dataclass(frozen=True, slots=True)
 class Application:
-    """A running process: what tools and resources need."""
+    """A running process: what tools and resources need.
+
+    Attributes:
+        tasks: For what goes on beside calls; ends with the process.
+    """
 
     settings: Settings
     services: Services
     addresses: Addresses
     table: ProviderTable
+    tasks: TaskGroup
 
 
 async def _fetch(url: str, *, limits: Limits, trusted_hosts: frozenset[str]) -> bytes:
@@ -74,7 +80,7 @@ async def open_application(settings: Settings) -> AsyncGenerator[Application]:
     with closing(database):
         async with (
             open_runner(source, fetch, {"draft": DraftTransport(blobs, time.time)}) as sender,
-            _background() as tasks,
+            background() as tasks,
         ):
             entries = build_table(settings.keys, settings.providers)
             leases = Leases(database, time.time, settings.lease_seconds)
@@ -93,11 +99,13 @@ async def open_application(settings: Settings) -> AsyncGenerator[Application]:
                 trusted_hosts=settings.trusted_hosts,
                 resolve_resource=addresses.sha256_of,
             )
+            watch = JobWatch(store, runner)
             desk = JobDesk(
                 store,
                 Intake(entries, reader, blobs, reachable=source.public_link is not None),
                 writer.ledger,
                 runner,
+                watch,
                 sender,
                 time.time,
                 settings.job_timeout_seconds,
@@ -105,27 +113,13 @@ async def open_application(settings: Settings) -> AsyncGenerator[Application]:
             runner.start(tasks)
             if settings.retention_days is not None:
                 tasks.start_soon(forgetting, Retention(database, blobs, time.time, settings.retention_days))
-            yield Application(settings, _services(settings, desk, entries, reader, blobs), addresses, entries)
+            watch.start(tasks)
+            yield Application(settings, _services(settings, desk, entries, reader, blobs), addresses, entries, tasks)
 
 
 def _pacer(database: Database, entries: ProviderTable) -> Pacer:
     shortest = {entry.name: entry.capabilities.shortest_poll_seconds for entry in entries}
     return Pacer(Durations(database), random.SystemRandom().random, shortest)
-
-
-@asynccontextmanager
-async def _background() -> AsyncGenerator[TaskGroup]:
-    """A task group that ends with its block; an error of the block stays itself, not part of a group."""
-    failure: Exception | SystemExit | None = None
-    async with anyio.create_task_group() as tasks:
-        try:
-            yield tasks
-        except (Exception, SystemExit) as error:  # noqa: BLE001  # raised again as it is, below
-            failure = error
-        finally:
-            tasks.cancel_scope.cancel()
-    if failure is not None:
-        raise failure
 
 
 async def _public_link(settings: Settings) -> Callable[[StoredPicture], str] | None:

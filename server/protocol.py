@@ -5,26 +5,28 @@ Built on the SDK's lowlevel server (docs/decisions/2026-11-21-lowlevel-server.md
 
 import logging
 from dataclasses import dataclass
-from functools import cache
-from typing import Any, TypeAlias
+from functools import partial
+from typing import Any
 
 import mcp_types as types
 from mcp.server.caching import CacheHint
-from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
+from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
-from controlnet_mcp.images.errors import ControlNetError, RequestError
+from controlnet_mcp.images.errors import ControlNetError
 from controlnet_mcp.jobs.desk import Caller
 from controlnet_mcp.server import __version__
 from controlnet_mcp.server.completions import complete
 from controlnet_mcp.server.composition import PRINCIPAL, Application
 from controlnet_mcp.server.file_links import FileLinks
 from controlnet_mcp.server.prompts import PROMPTS, prompt_result
+from controlnet_mcp.server.receipts import Receipts
 from controlnet_mcp.server.rendering import render, render_error
 from controlnet_mcp.server.resources import RESOURCES, TEMPLATES, ResourceReader
+from controlnet_mcp.server.updates import Context, JobUpdates
+from controlnet_mcp.server.wire_tools import input_schema_of, tool_named, wire_tool
 from controlnet_mcp.tools.registry import TOOLS
-from controlnet_mcp.tools.schema import input_schema, output_schema
-from controlnet_mcp.tools.spec import Call, Hints, Progress, Tool
+from controlnet_mcp.tools.spec import Call, Progress
 
 INSTRUCTIONS = (
     "ControlNet image generation: redraw a picture (sketch, photo, control map) in a new look, keeping its structure. "
@@ -35,34 +37,6 @@ INSTRUCTIONS = (
 _LIST_TTL_MS = 300_000
 _log = logging.getLogger(__name__)
 
-Context: TypeAlias = ServerRequestContext[dict[str, Any], Any]
-"""The SDK's request context; what the lifespan and the transport put into it is not used."""
-
-
-@cache
-def wire_tool(tool: Tool) -> types.Tool:
-    """A tool as clients see it; made when it is first asked for."""
-    return types.Tool(
-        name=tool.name,
-        title=tool.title,
-        description=tool.description,
-        input_schema=input_schema(tool.arguments),
-        output_schema=output_schema(tool.output) if tool.output else None,
-        annotations=_annotations(tool.hints),
-    )
-
-
-def _annotations(hints: Hints) -> types.ToolAnnotations:
-    """What hosts may assume; whether it destroys or repeats means nothing for a tool that only reads."""
-    if hints.read_only:
-        return types.ToolAnnotations(read_only_hint=True, open_world_hint=hints.open_world)
-    return types.ToolAnnotations(
-        read_only_hint=False,
-        destructive_hint=hints.destructive,
-        idempotent_hint=hints.idempotent,
-        open_world_hint=hints.open_world,
-    )
-
 
 @dataclass(frozen=True, slots=True)
 class Handlers:
@@ -72,11 +46,13 @@ class Handlers:
         application: What is behind them.
         links: Makes links to originals where others can reach this server.
         local: Whether client and server share a machine.
+        updates: Tells of changes of jobs.
     """
 
     application: Application
     links: FileLinks | None
     local: bool
+    updates: JobUpdates
 
     async def list_tools(
         self, _context: Context, _params: types.PaginatedRequestParams | None
@@ -88,9 +64,9 @@ class Handlers:
         """Run a tool; what it refuses becomes a result that the model reads."""
         services = self.application.services
         try:
-            tool = _tool_named(params.name)
+            tool = tool_named(params.name)
             await self.application.table.load()
-            call = Call(Caller(PRINCIPAL, self.local), _progress(context))
+            call = Call(self._caller(), _progress(context))
             answer = await tool.run(services, params.arguments or {}, call)
             result = await render(answer, services.blobs, self.links, typed=tool.output is not None)
         except ControlNetError as error:
@@ -99,15 +75,8 @@ class Handlers:
             _log.exception("The tool %s failed.", params.name)
             return render_error(_OUR_FAULT)
         if answer.job_id is not None:  # reached only if the call was neither cancelled nor disconnected
-            await self._delivered(answer.job_id)
+            await Receipts(services.desk).answered(context, answer.job_id)
         return result
-
-    async def _delivered(self, job_id: str) -> None:
-        """Note that a job was named; where that fails, the same call later is given the same job."""
-        try:
-            await self.application.services.desk.delivered(job_id)
-        except ControlNetError as error:
-            _log.warning("It could not be noted that job %s was answered for: %s", job_id, error)
 
     async def list_resources(
         self, _context: Context, _params: types.PaginatedRequestParams | None
@@ -128,6 +97,16 @@ class Handlers:
         reader = ResourceReader(self.application, self.links, local=self.local)
         return await reader.read(str(params.uri))
 
+    async def subscribe(self, context: Context, params: types.SubscribeRequestParams) -> types.EmptyResult:
+        """Tell of a job's changes from now on, to a client of an earlier revision."""
+        return await self.updates.subscribe(context, params, self._caller())
+
+    async def listen(
+        self, context: Context, params: types.SubscriptionsListenRequestParams
+    ) -> types.SubscriptionsListenResult:
+        """Tell of jobs' changes on the stream of this request."""
+        return await self.updates.listen(context, params, self._caller())
+
     async def list_prompts(
         self, _context: Context, _params: types.PaginatedRequestParams | None
     ) -> types.ListPromptsResult:
@@ -142,26 +121,49 @@ class Handlers:
         """Names that begin like what was typed."""
         return await complete(self.application, params)
 
+    def _caller(self) -> Caller:
+        return Caller(PRINCIPAL, self.local)
 
-def build_server(application: Application, *, links: FileLinks | None = None, local: bool) -> Server[dict[str, Any]]:
-    """Make a server for one transport."""
-    handlers = Handlers(application, links, local)
+
+def build_server(
+    application: Application, *, links: FileLinks | None = None, local: bool, updates: JobUpdates | None = None
+) -> Server[dict[str, Any]]:
+    """Make a server for one transport; `updates` are its own unless given."""
+    updates = updates or JobUpdates(application.services.desk, application.tasks)
+    handlers = Handlers(application, links, local, updates)
     hint = CacheHint(ttl_ms=_LIST_TTL_MS, scope="public")
-    return Server(
+    server = Server(
         "controlnet",
         version=__version__,
         title="ControlNet",
         instructions=INSTRUCTIONS,
-        get_tool_input_schema=_input_schema_of,
+        get_tool_input_schema=input_schema_of,
         cache_hints={"tools/list": hint, "prompts/list": hint, "resources/templates/list": hint},
         on_list_tools=handlers.list_tools,
         on_call_tool=handlers.call_tool,
         on_list_resources=handlers.list_resources,
         on_list_resource_templates=handlers.list_templates,
         on_read_resource=handlers.read_resource,
+        on_subscribe_resource=handlers.subscribe,
+        on_unsubscribe_resource=updates.unsubscribe,
+        on_subscriptions_listen=handlers.listen,
         on_list_prompts=handlers.list_prompts,
         on_get_prompt=handlers.get_prompt,
         on_completion=handlers.complete,
+    )
+    server.middleware.append(Receipts(application.services.desk).heed_late_cancels)
+    server.add_request_handler("server/discover", types.RequestParams, partial(_discover, server))
+    return server
+
+
+async def _discover(
+    server: Server[dict[str, Any]], _context: Context, _params: types.RequestParams
+) -> types.DiscoverResult:
+    """What this server can do: jobs can be subscribed to, and no list ever changes (the SDK would promise changes)."""
+    return types.DiscoverResult(
+        supported_versions=list(MODERN_PROTOCOL_VERSIONS),
+        capabilities=server.get_capabilities(),
+        instructions=server.instructions,
     )
 
 
@@ -171,19 +173,6 @@ _OUR_FAULT = ControlNetError(
     hint="If a job was submitted, list_jobs shows it.",
     retryable=True,
 )
-
-
-def _tool_named(name: str) -> Tool:
-    tool = next((tool for tool in TOOLS if tool.name == name), None)
-    if tool is None:
-        known = ", ".join(tool.name for tool in TOOLS)
-        raise RequestError("invalid_request", f"There is no tool {name[:60]!r}.", hint=f"Known: {known}.")
-    return tool
-
-
-def _input_schema_of(name: str) -> dict[str, Any] | None:
-    """For the SDK's check of HTTP headers, which else asks for the whole list on every call."""
-    return next((wire_tool(tool).input_schema for tool in TOOLS if tool.name == name), None)
 
 
 def _progress(context: Context) -> Progress | None:

@@ -105,11 +105,33 @@ class BlobStore:
             if path.stat().st_mtime < before:
                 path.unlink(missing_ok=True)
 
+    def annotate(self, sha256: str, about: str, content: bytes) -> None:
+        """Write what is known of a picture into a file of its own beside it; the picture's bytes are not touched.
+
+        Args:
+            sha256: The picture's key.
+            about: A name that tells this note from others on the same picture.
+            content: JSON.
+
+        Raises:
+            RequestError: `not_found`: nothing is stored under the key.
+            StorageError: As `put`.
+        """
+        path = note_beside(self.path(sha256), about)
+        with _explained():
+            _write_whole(path, content)
+            _force_names(path.parent)
+
     def exists(self, sha256: str) -> bool:
         """Whether something is stored under a key."""
         with suppress(RequestError):
             return self.path(sha256).is_file()
         return False
+
+
+def note_beside(picture: Path, about: str) -> Path:
+    """Where `annotate` writes what is known of a stored picture."""
+    return picture.with_suffix(f".{about}.json")
 
 
 def _make_private(folder: Path) -> None:

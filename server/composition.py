@@ -6,11 +6,11 @@ import socket
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import anyio
-from anyio import to_thread
+from anyio import CapacityLimiter, to_thread
 from anyio.abc import TaskGroup
 
 from controlnet_mcp.images.blobs import BlobStore
@@ -40,6 +40,8 @@ from controlnet_mcp.tools.spec import Services
 
 PRINCIPAL = "local"
 """Whose jobs they are while there is no authentication."""
+SHEETS_AT_ONCE = 2
+"""How many comparison sheets are drawn at the same time; each holds one picture at its full size."""
 
 
 _THREADS = 8
@@ -49,12 +51,13 @@ the event loop and the memory."""
 
 @dataclass(frozen=True, slots=True)
 class Application:
-    """A running process: what tools and resources need."""
+    """A running process: what tools and resources need; `drawing` bounds the memory that sheets take."""
 
     settings: Settings
     services: Services
     addresses: Addresses
     table: ProviderTable
+    drawing: CapacityLimiter = field(default_factory=partial(CapacityLimiter, SHEETS_AT_ONCE))
 
 
 async def _fetch(url: str, *, limits: Limits, trusted_hosts: frozenset[str]) -> bytes:

@@ -42,7 +42,7 @@ class Details(BaseModel):
     )
     control_is_map: bool = Field(default=False, description="control_image is a ready map")
     init_image: str | None = Field(default=None, description="For image-to-image")
-    mask_image: str | None = Field(default=None, description="White = repaint (inpainting)")
+    mask_image: str | None = Field(default=None, description="White = repaint")
     strength: float | None = Field(default=None, ge=0, le=1, description="How far to leave init_image")
     negative_prompt: str | None = Field(default=None, max_length=8000)
     provider: str = Field(default="auto", description="From list_modalities")

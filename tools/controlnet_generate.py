@@ -20,14 +20,14 @@ class LooseEssentials(BaseModel):
     control_image: str | None = Field(
         default=None,
         min_length=1,
-        description="Picture whose structure to keep: path, https URL, data: or controlnet:// URI, asset_… id",
+        description="Its structure is kept: path, https URL, data: or controlnet:// URI, asset_… id",
     )
 
 
 class GenerateArguments(Details, LooseEssentials):
     """A wish, and how to answer it."""
 
-    like_job: str | None = Field(default=None, description="Repeat this job; what is given replaces its own")
+    like_job: str | None = Field(default=None, description="Repeat it; what is given replaces its own")
     wait_seconds: float | None = Field(default=None, ge=0, le=300, description="Then the job as it stands")
     dry_run: bool = Field(default=False, description="Only show request, price, warnings")
     request_key: str | None = Field(default=None, min_length=1, max_length=200, description="Same key = same job")

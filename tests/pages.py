@@ -34,8 +34,10 @@ def read_page(page: Image.Image) -> Found:
     """Find all that differs from the ground of a page: pictures, and the marks that letters are made of."""
     pixels: Rgb = np.asarray(page.convert("RGB"), dtype=np.uint8)
     differs = (np.abs(pixels.astype(np.int16) - pixels[0, 0]).max(axis=2) > 12).astype(np.uint8)
-    _, _, rows, _ = cv2.connectedComponentsWithStats(differs, connectivity=8)
-    boxes = [(int(x), int(y), int(x + wide), int(y + tall)) for x, y, wide, tall, _ in rows[1:]]
+    stats = np.asarray(cv2.connectedComponentsWithStats(differs, connectivity=8)[2], dtype=np.int64)[1:]
+    left, top = stats[:, cv2.CC_STAT_LEFT], stats[:, cv2.CC_STAT_TOP]
+    right, bottom = left + stats[:, cv2.CC_STAT_WIDTH], top + stats[:, cv2.CC_STAT_HEIGHT]
+    boxes: list[Box] = list(zip(left.tolist(), top.tolist(), right.tolist(), bottom.tolist(), strict=True))
     large = [box for box in boxes if min(box[2] - box[0], box[3] - box[1]) > SMALLEST_SIDE]
     pictures = [box for box in large if not any(inside(box, other) for other in large if other != box)]
     marks = [box for box in boxes if not any(inside(box, picture) for picture in pictures)]

@@ -12,7 +12,7 @@ from PIL import Image
 
 from controlnet_mcp.images.sheets.layout import NARROWEST, WIDTH, Size, grid_for
 from controlnet_mcp.images.sheets.page import compose, encode
-from controlnet_mcp.images.sheets.scripts import legible, plain
+from controlnet_mcp.images.sheets.scripts import legible, plain, runs_leftwards
 from controlnet_mcp.images.sheets.sheet import Panel, Sheet
 from controlnet_mcp.images.sheets.typesetting import Style, lines_of, width_of
 from tests.pages import Found, meet, read_page
@@ -168,6 +168,14 @@ def test_a_grid_holds_every_picture(sizes: list[Size], width: int) -> None:
 def test_what_cannot_be_drawn_is_told(text: str, said: str) -> None:
     """By script and number, by name, or in plainer letters."""
     assert legible(text, str.isascii) == said
+
+
+@pytest.mark.parametrize(
+    ("text", "leftwards"), [("قطة in the snow", True), ("a חתול", False), ("12, חתול", True), ("[1]", False)]
+)
+def test_a_text_runs_as_its_first_letter_does(text: str, *, leftwards: bool) -> None:
+    """Also where a line of it begins with a word of the other direction."""
+    assert runs_leftwards(text) is leftwards
 
 
 @given(st.text())

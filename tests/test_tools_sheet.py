@@ -42,12 +42,13 @@ def alike(panel: np.ndarray[tuple[int, ...], np.dtype[np.uint8]], content: bytes
 async def test_a_finished_job_names_its_sheet(session: Session) -> None:
     """What was handed in, the map, and the results, in this order."""
     job = (await session.generate(num_images=2)).job
-    assert job.sheet_uri == f"controlnet://jobs/{job.job_id}/sheet"
-    found = await page_of(session, job.sheet_uri)
+    uri = f"controlnet://jobs/{job.job_id}/sheet"
+    assert job.sheet_uri == uri
+    found = await page_of(session, uri)
     assert job.images is not None
     assert job.control_map_uri is not None
     handed_in = (session.pictures / "photo.png").read_bytes()
-    drawn = [await session.read_picture(uri) for uri in (job.control_map_uri, *(image.uri for image in job.images))]
+    drawn = [await session.read_picture(uri) for uri in (job.control_map_uri, *(row.uri for row in job.images))]
     assert len(found.panels) == 4
     assert all(alike(*pair) > 0.9 for pair in zip(found.panels, [handed_in, *drawn], strict=True))
 

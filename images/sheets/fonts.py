@@ -8,7 +8,7 @@ where each system keeps its fonts. What none of them draws is told in words (`co
 from dataclasses import dataclass
 from functools import cache, lru_cache
 
-from PIL import ImageFont, features
+from PIL import Image, ImageDraw, ImageFont, features
 from PIL.ImageFont import FreeTypeFont
 
 from controlnet_mcp.images.sheets.scripts import needs_shaping
@@ -37,6 +37,12 @@ class Run:
 
     text: str
     font: FreeTypeFont
+
+    def direction(self, *, leftwards: bool) -> str | None:
+        """How to set it in a text of that direction; `None` where letters are only set one after the other."""
+        if self.font.layout_engine != ImageFont.Layout.RAQM:
+            return None
+        return "rtl" if leftwards else "ltr"
 
 
 def drawable(character: str) -> bool:
@@ -112,5 +118,7 @@ def _draws(face: str | None, character: str) -> bool:
 
 
 def _shape(font: FreeTypeFont, character: str) -> bytes:
-    mask = font.getmask(character)
-    return bytes(mask) if mask.size[0] and mask.size[1] else b""
+    """The pixels of a character; nothing for one that leaves no mark."""
+    place = Image.new("L", (3 * _ANY_SIZE, 3 * _ANY_SIZE))
+    ImageDraw.Draw(place).text((_ANY_SIZE, _ANY_SIZE), character, font=font, fill=255)
+    return place.tobytes() if place.getbbox() else b""

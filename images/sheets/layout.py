@@ -16,7 +16,7 @@ _EMPTY_PLACE = 0.45
 """How bad an empty place at the end is, on the scale of the logarithm of a page's shape."""
 _TALLEST = 0.8
 """Most height of a picture, by the width of the page: so that each can be seen at one glance."""
-_WIDTH_OF_WORDS = 220
+_WIDTH_OF_WORDS = 185
 """Narrowest place in which captions can be read, in pixels of a page that is `WIDTH` wide."""
 _SMALLEST_SIDE = 64
 """What a picture needs on its shorter side to be seen, in pixels."""

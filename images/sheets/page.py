@@ -45,7 +45,7 @@ class Scale:
     @property
     def quiet(self) -> Style:
         """All the rest."""
-        return Style(self(16, 12), _QUIET, 2)
+        return Style(self(16, 12), _QUIET, 3)
 
 
 def compose(sheet: Sheet, width: int = WIDTH) -> Image.Image:

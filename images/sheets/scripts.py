@@ -43,6 +43,12 @@ def needs_shaping(character: str) -> bool:
     return rightwards or any(first <= code <= last for first, last in _SHAPED_RANGES)
 
 
+def runs_leftwards(text: str) -> bool:
+    """Whether a text is written from right to left: its first letter with a direction says so (Unicode annex 9, P2)."""
+    strong = (unicodedata.bidirectional(char) for char in text)
+    return next((kind for kind in strong if kind in {"L", "R", "AL"}), "L") != "L"
+
+
 def legible(text: str, drawable: Callable[[str], bool]) -> str:
     """The text as it can be drawn: `cafe` for `café`, else `[12 Hangul characters]` or `[cat face]` where it cannot."""
     simpler = "".join(char if _passes(char, drawable) else _simpler(char, drawable) for char in text)

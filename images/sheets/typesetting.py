@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from PIL.ImageDraw import ImageDraw
 
 from controlnet_mcp.images.sheets.fonts import drawable, runs_of
-from controlnet_mcp.images.sheets.scripts import legible, may_break, plain
+from controlnet_mcp.images.sheets.scripts import legible, may_break, plain, runs_leftwards
 
 _MOST_CHARACTERS = 2000
 """What is looked at of a text: more than any page shows of it."""
@@ -58,12 +58,13 @@ def draw_lines(draw: ImageDraw, lines: list[str], style: Style, place: tuple[int
         Where the next line would begin, in pixels from the top.
     """
     left, top = place
+    leftwards = runs_leftwards(" ".join(lines))
     for line in lines:
         start = left - width_of(line, style.size) / 2 if centred else float(left)
         for run in runs_of(line, style.size):
-            draw.text(
-                (start, top + round(style.size * _BASE_LINE)), run.text, font=run.font, fill=style.colour, anchor="ls"
-            )
+            at = (start, top + round(style.size * _BASE_LINE))
+            direction = run.direction(leftwards=leftwards)
+            draw.text(at, run.text, font=run.font, fill=style.colour, anchor="ls", direction=direction)
             start += run.font.getlength(run.text)
         top += style.line_height
     return top

@@ -119,7 +119,8 @@ class _Scored(BaseModel):
 
 def _merits(image: ResultImage) -> str:
     structure = _Scored.model_validate(image.model_dump()).structure
-    score = f"structure kept: {structure.score:.2f} ({structure.metric.replace("_", " ")})" if structure else ""
+    measure = structure.metric.replace("_", " ") if structure else ""
+    score = f"structure kept: {structure.score:.2f} ({measure})" if structure else ""
     return ", ".join(part for part in (score, "flagged by the provider" if image.flagged else "") if part)
 
 

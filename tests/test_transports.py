@@ -135,6 +135,7 @@ async def test_prompts_and_completions_work(connection: Connection) -> None:
         ("modality", "dep", "depth"),
         ("provider", "dr", "draft"),
         ("model", "penc", "pencil"),
+        ("name", "mask", "mask_image"),
     ):
         completion = (await client.complete(template, {"name": name, "value": value})).completion
         assert expected in completion.values

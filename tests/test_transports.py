@@ -77,7 +77,7 @@ async def test_everything_is_listed(connection: Connection) -> None:
     assert client.instructions
     assert [tool.name for tool in (await client.list_tools()).tools] == [tool.name for tool in TOOLS]
     assert {row.name for row in (await client.list_resources()).resources} == {"modalities", "providers", "jobs"}
-    assert len((await client.list_resource_templates()).resource_templates) == 4
+    assert len((await client.list_resource_templates()).resource_templates) == 6
     assert {"sketch_to_render", "restyle"} <= {row.name for row in (await client.list_prompts()).prompts}
 
 

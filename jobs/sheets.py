@@ -26,6 +26,14 @@ from controlnet_mcp.jobs.sources import CONTROL, MASK, START, extra_name
 from controlnet_mcp.providers.runner import RESULT_LIMITS
 from controlnet_mcp.providers.values import Control
 
+_MEASURES = {
+    "edge_f1": "edge F1",
+    "boundary_f1": "boundary F1",
+    "ssim": "SSIM",
+    "miou": "mIoU",
+    "depth_rmse": "depth RMSE",
+}
+"""How people write the names of measures."""
 _log = logging.getLogger(__name__)
 
 
@@ -119,7 +127,7 @@ class _Scored(BaseModel):
 
 def _merits(image: ResultImage) -> str:
     structure = _Scored.model_validate(image.model_dump()).structure
-    measure = structure.metric.replace("_", " ") if structure else ""
+    measure = _MEASURES.get(structure.metric, structure.metric) if structure else ""
     score = f"structure kept: {structure.score:.2f} ({measure})" if structure else ""
     return ", ".join(part for part in (score, "flagged by the provider" if image.flagged else "") if part)
 

@@ -117,6 +117,8 @@ class BlobStore:
     def annotate(self, sha256: str, about: str, content: bytes) -> None:
         """Write what is known of a picture into a file of its own beside it; the picture's bytes are not touched.
 
+        Not forced to disk: a note that a power failure took is missed, but the record has the same facts.
+
         Args:
             sha256: The picture's key.
             about: A name that tells this note from others on the same picture.
@@ -128,8 +130,7 @@ class BlobStore:
         """
         path = note_beside(self.path(sha256), about)
         with explained():
-            write_whole(path, content)
-            force_names(path.parent)
+            write_whole(path, content, forced=False)
 
     def exists(self, sha256: str) -> bool:
         """Whether something is stored under a key."""

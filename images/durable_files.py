@@ -22,14 +22,21 @@ def make_private(folder: Path) -> None:
         force_names(path.parent)
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that its name appears with all of its bytes or not at all."""
+def write_whole(path: Path, content: bytes, *, forced: bool = True) -> None:
+    """Write a file so that its name appears with all of its bytes or not at all.
+
+    Args:
+        path: In a folder that is there; a file of that name is replaced.
+        content: All of it.
+        forced: Whether that holds after a power failure too, which costs a wait for the disk.
+    """
     temporary = path.with_name(f".{secrets.token_hex(16)}.tmp")
     try:
         with os.fdopen(os.open(temporary, _CREATE, 0o600), "wb") as file:
             file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+            if forced:
+                file.flush()
+                os.fsync(file.fileno())
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)

@@ -60,7 +60,7 @@ def _pictures(job: Job, output: Path | None, *, copies: bool, sidecars: bool) ->
 
 def _save_note(note: Path, picture: Path) -> None:
     """Save how a picture was made under the picture's name; said where it was not noted."""
-    if note.is_file():
+    if note.is_file() and note.stat().st_size:
         save(note.read_bytes(), picture.with_name(f"{picture.name}.json"), kept=note)
     else:
         click.echo(f"note: it is not known how {picture.name} was made, so it has no sidecar", err=True)

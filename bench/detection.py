@@ -67,7 +67,7 @@ async def generate(application: Application, control: Path, seconds: float, size
     )
     desk = application.services.desk
     start = time.perf_counter()
-    job = await desk.wait(await desk.submit(wish, CALLER), CALLER, time.time() + 60)
+    job = await desk.wait(await desk.submit(wish, CALLER), time.time() + 60)
     assert job.state == "succeeded", job
     return (time.perf_counter() - start - seconds) * 1000
 

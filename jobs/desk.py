@@ -3,7 +3,7 @@
 import hashlib
 import secrets
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import anyio
@@ -14,11 +14,12 @@ from controlnet_mcp.jobs.intake import Intake, Prepared, planned_uploads
 from controlnet_mcp.jobs.ledger import Ledger
 from controlnet_mcp.jobs.record import JobRecord, Status
 from controlnet_mcp.jobs.runner import JobRunner
+from controlnet_mcp.jobs.sources import kept_wish
 from controlnet_mcp.jobs.store import JobStore, Page
 from controlnet_mcp.jobs.watch import JobWatch
 from controlnet_mcp.jobs.wish import Wish
 from controlnet_mcp.providers.runner import ProviderRunner
-from controlnet_mcp.providers.values import Cost
+from controlnet_mcp.providers.values import Cost, Notice
 
 Watcher: TypeAlias = Callable[[JobRecord], Awaitable[None]]
 
@@ -49,8 +50,16 @@ class JobDesk:
     clock: Callable[[], float]
     deadline_seconds: float
 
-    async def submit(self, wish: Wish, caller: Caller, request_key: str | None = None) -> JobRecord:
+    async def submit(
+        self, wish: Wish, caller: Caller, request_key: str | None = None, *, said: tuple[Notice, ...] = ()
+    ) -> JobRecord:
         """Start a generation, or give the job that this wish already started.
+
+        Args:
+            wish: What to draw.
+            caller: For whom.
+            request_key: The same key means the same job.
+            said: What had to be said of the wish already.
 
         Raises:
             ControlNetError: What no attempt could make right; nothing was sent.
@@ -59,7 +68,8 @@ class JobDesk:
         earlier = await self.store.earlier(caller.principal, request_key=request_key, fingerprint=fingerprint)
         if earlier is not None:
             return earlier
-        record = self._record(await self.intake.prepare(wish, local_paths=caller.local), caller)
+        prepared = await self.intake.prepare(wish, local_paths=caller.local)
+        record = self._record(wish, replace(prepared, warnings=(*said, *prepared.warnings)), caller)
         kept = await self.store.add(record, request_key=request_key, fingerprint=fingerprint)
         self.runner.wake(kept.job_id)
         return kept
@@ -131,10 +141,10 @@ class JobDesk:
         """Note that the answer did not arrive, so that the same wish still means this job."""
         await self.store.mark_undelivered(job_id)
 
-    def _record(self, prepared: Prepared, caller: Caller) -> JobRecord:
-        now = self.clock()
+    def _record(self, wish: Wish, prepared: Prepared, caller: Caller) -> JobRecord:
+        now, job_id = self.clock(), f"job_{secrets.token_hex(16)}"
         return JobRecord(
-            job_id=f"job_{secrets.token_hex(16)}",
+            job_id=job_id,
             principal=caller.principal,
             provider=prepared.provider.name,
             state="new",
@@ -143,6 +153,8 @@ class JobDesk:
             created_at=now,
             updated_at=now,
             deadline_at=now + self.deadline_seconds,
+            wish=kept_wish(wish, job_id, prepared.sources),
+            sources=prepared.sources,
             control_map=prepared.control_map,
             seed=prepared.request.seed,
             warnings=prepared.warnings,

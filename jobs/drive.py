@@ -17,6 +17,7 @@ from controlnet_mcp.jobs.collect import collect
 from controlnet_mcp.jobs.faults import CRASHED, INTERRUPTED
 from controlnet_mcp.jobs.leases import Lease
 from controlnet_mcp.jobs.pacer import Pacer
+from controlnet_mcp.jobs.provenance import keep_provenance
 from controlnet_mcp.jobs.record import JobRecord, State
 from controlnet_mcp.jobs.reports import learned
 from controlnet_mcp.jobs.submission import Submitter
@@ -102,7 +103,9 @@ class Driver:
             return await self.writer.later(partly, lease, collected.missing)
         warnings = (*job.warnings, *collected.notices)
         done = {"images": collected.images, "warnings": warnings, "progress": 1.0, "stage": None, "failures": 0}
-        return await self.writer.end(job.model_copy(update=done), lease, "succeeded")
+        finished = job.model_copy(update=done)
+        await keep_provenance(finished, self.blobs)
+        return await self.writer.end(finished, lease, "succeeded")
 
     async def _cancel(self, job: JobRecord, lease: Lease, provider: Provider) -> JobRecord:
         """Ask the provider to stop; while it does not answer that, asking and polling take turns."""

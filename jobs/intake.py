@@ -16,6 +16,7 @@ from controlnet_mcp.jobs.honour import honour
 from controlnet_mcp.jobs.maps import MapRoom
 from controlnet_mcp.jobs.pictures import HandedIn, controls_of, link_of, read_pictures
 from controlnet_mcp.jobs.selection import Candidate, candidates
+from controlnet_mcp.jobs.sources import sources_of
 from controlnet_mcp.jobs.wish import Wish
 from controlnet_mcp.providers.base import Provider
 from controlnet_mcp.providers.body import no_public_url
@@ -31,6 +32,7 @@ class Prepared:
     request: GenerationRequest
     warnings: tuple[Notice, ...]
     control_map: StoredPicture | None
+    sources: dict[str, StoredPicture]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,7 @@ class Intake:
         settled = provider.settle(request)
         said = (*candidate.notices, *fitted, *dropped, *room.notices, *settled.notices)
         warnings = (*said, *self._links(settled.request, provider))
-        return Prepared(provider, settled.request, warnings, room.first_map)
+        return Prepared(provider, settled.request, warnings, room.first_map, sources_of(pictures))
 
     def _links(self, request: GenerationRequest, provider: Provider) -> list[Notice]:
         """Check that a provider that only takes links gets one for every picture, and say which nobody looked at.

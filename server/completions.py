@@ -4,6 +4,7 @@ import mcp_types as types
 
 from controlnet_mcp.images.modalities import MODALITIES
 from controlnet_mcp.jobs.desk import Caller
+from controlnet_mcp.jobs.sources import CONTROL, MASK, START, extra_name
 from controlnet_mcp.server.composition import PRINCIPAL, Application
 
 _MOST = 100
@@ -30,6 +31,8 @@ async def _names(application: Application, argument: str) -> list[str]:
             return ["auto", *(entry.name for entry in entries)]
         case "model":
             return [model.name for entry in entries for model in entry.capabilities.models]
+        case "name":
+            return [CONTROL, START, MASK, extra_name(0)]
         case "job_id":
             caller = Caller(PRINCIPAL, local=False)
             desk = application.services.desk

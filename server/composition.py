@@ -6,10 +6,10 @@ import socket
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
-from anyio import to_thread
+from anyio import CapacityLimiter, to_thread
 from anyio.abc import TaskGroup
 
 from controlnet_mcp.images.blobs import BlobStore
@@ -41,6 +41,8 @@ from controlnet_mcp.tools.spec import Services
 
 PRINCIPAL = "local"
 """Whose jobs they are while there is no authentication."""
+SHEETS_AT_ONCE = 2
+"""How many comparison sheets are drawn at the same time; each holds one picture at its full size."""
 
 
 _THREADS = 8
@@ -54,6 +56,7 @@ class Application:
 
     Attributes:
         tasks: For what goes on beside calls; ends with the process.
+        drawing: Bounds the memory that sheets take.
     """
 
     settings: Settings
@@ -61,6 +64,7 @@ class Application:
     addresses: Addresses
     table: ProviderTable
     tasks: TaskGroup
+    drawing: CapacityLimiter = field(default_factory=partial(CapacityLimiter, SHEETS_AT_ONCE))
 
 
 async def _fetch(url: str, *, limits: Limits, trusted_hosts: frozenset[str]) -> bytes:

@@ -87,7 +87,7 @@ def _make(
 TOOL = ToolSpec(
     name="extract_control_map",
     title="Make a control map",
-    description="The control map of a picture, made here for free, to check before paying.",
+    description="A picture's control map, made here for free, to check before paying.",
     arguments=ExtractArguments,
     hints=Hints(read_only=True, idempotent=True),
     handler=extract,

@@ -8,6 +8,7 @@ from pydantic import JsonValue, ValidationError
 
 from controlnet_mcp.images.blobs import BlobStore
 from controlnet_mcp.images.errors import ControlNetError, RequestError
+from controlnet_mcp.images.maps import NO_MODELS, MapModels
 from controlnet_mcp.images.pictures import StoredPicture
 from controlnet_mcp.images.reader import PictureReader
 from controlnet_mcp.jobs.controls import Ask, parse_extra, parse_modalities
@@ -42,6 +43,7 @@ class Intake:
     entries: Sequence[Entry]
     reader: PictureReader
     blobs: BlobStore
+    map_models: MapModels = NO_MODELS
     reachable: bool = False
 
     async def prepare(self, wish: Wish, *, local_paths: bool) -> Prepared:
@@ -75,7 +77,7 @@ class Intake:
         options = _options(wish, provider)
         pictures = await read_pictures(self.reader, wish, provider, local_paths=local_paths)
         frame, fitted = frame_of(wish, pictures.main, provider.capabilities.sizes)
-        room = MapRoom(provider, self.blobs, frame, wish.model, options)
+        room = MapRoom(provider, self.blobs, frame, wish.model, options, self.map_models)
         controls = [await room.ready(control) for control in controls_of(wish, asks, extra_asks, pictures)]
         request = _request(wish, tuple(controls), pictures, frame, provider).model_copy(update={"options": options})
         request, dropped = honour(request, wish, provider)

@@ -106,7 +106,7 @@ async def open_application(settings: Settings) -> AsyncGenerator[Application]:
             watch = JobWatch(store, runner)
             desk = JobDesk(
                 store,
-                Intake(entries, reader, blobs, reachable=source.public_link is not None),
+                Intake(entries, reader, blobs, settings.map_models, reachable=source.public_link is not None),
                 writer.ledger,
                 runner,
                 watch,
@@ -145,4 +145,5 @@ def _services(
         wait_seconds=settings.wait_seconds,
         wait_seconds_without_progress=settings.wait_seconds_without_progress,
         previews=settings.previews,
+        map_models=settings.map_models,
     )

@@ -95,7 +95,7 @@ class ResourceReader:
         services, call = self.application.services, Call(Caller(PRINCIPAL, self.local))
         match uri.removeprefix("controlnet://").split("/"):
             case ["modalities"]:
-                return modality_list(services.entries)
+                return modality_list(services.entries, models=services.map_models)
             case ["providers"]:
                 return ModalityList(modalities=(), providers=modality_list(services.entries).providers)
             case ["jobs"]:

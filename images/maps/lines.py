@@ -15,8 +15,6 @@ PENCIL_GAIN = 5.0
 """Brightness of a pencil line for each such level more."""
 PENCIL_SHADE = 32
 """Levels added to the surroundings, so that noise in deep shade is not amplified."""
-LINEART_FAINT = 8
-"""Levels: smaller differences do not count when lineart looks for the strength of its lines."""
 LINEART_LEAST = 16
 """Levels: lines are never amplified more than if they had this median strength."""
 
@@ -70,19 +68,25 @@ def scribble(rgb: Rgb, threshold: int) -> Plane:
     return np.multiply(difference < 255 - threshold // 2, np.uint8(255), dtype=np.uint8)
 
 
-def _line_strength(strength: Levels) -> float:
+def _line_strength(strength: Levels, faint: float) -> float:
     """Median of the strengths above faint, at least 16; the median is only worked out where it can matter."""
-    counted = strength[strength > LINEART_FAINT]
+    counted = strength[strength > faint]
     if np.count_nonzero(counted <= LINEART_LEAST) * 2 > counted.size or not counted.size:
         return float(LINEART_LEAST)
     return max(float(LINEART_LEAST), float(np.median(counted)))
 
 
-def lineart(rgb: Rgb) -> Plane:
-    """Lines as lineart_standard draws them: as strong as the pixel is darker than a Gaussian of sigma 6 around it."""
-    strength = darker_than_around(rgb, around_sigma_pixels=6.0)
+def lineart(rgb: Rgb, gaussian_sigma_pixels: float, intensity_threshold: int) -> Plane:
+    """Lines as lineart_standard draws them: as strong as the pixel is darker than a Gaussian around it.
+
+    Args:
+        rgb: The picture.
+        gaussian_sigma_pixels: Of that Gaussian; 6 is the reference's.
+        intensity_threshold: Weaker lines do not count for the median that sets the brightness; 8 is the reference's.
+    """
+    strength = darker_than_around(rgb, around_sigma_pixels=gaussian_sigma_pixels)
     np.clip(strength, 0.0, 255.0, out=strength)
-    strength /= np.float32(_line_strength(strength))
+    strength /= np.float32(_line_strength(strength, intensity_threshold))
     strength *= np.float32(127.0)
     return np.minimum(strength, 255.0, out=strength).astype(np.uint8)
 

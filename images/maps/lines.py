@@ -8,11 +8,14 @@ import cv2
 import numpy as np
 
 from controlnet_mcp.images.maps.arrays import Levels, Plane, Rgb, luminance
+from controlnet_mcp.images.maps.strips import strip_by_strip
 
 PENCIL_FAINT = 8
 """Levels of relative darkness that a pencil line must exceed."""
 PENCIL_GAIN = 5.0
 """Brightness of a pencil line for each such level more."""
+PENCIL_SIGMA_PIXELS = 3.0
+"""Width of the Gaussian that stands for the surroundings; OpenCV cuts it off at four times that."""
 PENCIL_SHADE = 32
 """Levels added to the surroundings, so that noise in deep shade is not amplified."""
 LINEART_LEAST = 16
@@ -91,6 +94,16 @@ def lineart(rgb: Rgb, gaussian_sigma_pixels: float, intensity_threshold: int) ->
     return np.minimum(strength, 255.0, out=strength).astype(np.uint8)
 
 
+def _strip_pencil(rgb: Rgb) -> Plane:
+    brightness = luminance(rgb).astype(np.float32)
+    around = _blurred(brightness, PENCIL_SIGMA_PIXELS)
+    darker = np.asarray(cv2.subtract(around, _blurred(brightness, 1.0)), dtype=np.float32)
+    around += PENCIL_SHADE
+    cv2.divide(darker, around, dst=darker, scale=255.0 * PENCIL_GAIN)
+    darker -= PENCIL_FAINT * PENCIL_GAIN
+    return np.clip(darker, 0.0, 255.0, out=darker).astype(np.uint8)
+
+
 def pencil(rgb: Rgb) -> Plane:
     """Fine pencil-like lines of a photo: thinner than a scribble, and relative to the brightness around them.
 
@@ -98,10 +111,5 @@ def pencil(rgb: Rgb) -> Plane:
     pencil filter does), so contours in shade show as well as in light and fine texture does not. The definition is
     ours.
     """
-    brightness = luminance(rgb).astype(np.float32)
-    around = _blurred(brightness, 3.0)
-    darker = np.asarray(cv2.subtract(around, _blurred(brightness, 1.0)), dtype=np.float32)
-    around += PENCIL_SHADE
-    cv2.divide(darker, around, dst=darker, scale=255.0 * PENCIL_GAIN)
-    darker -= PENCIL_FAINT * PENCIL_GAIN
-    return np.clip(darker, 0.0, 255.0, out=darker).astype(np.uint8)
+    plane: Plane = np.empty(rgb.shape[:2], dtype=np.uint8)
+    return strip_by_strip(rgb, plane, _strip_pencil, margin_rows=round(4 * PENCIL_SIGMA_PIXELS))

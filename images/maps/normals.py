@@ -1,9 +1,12 @@
 """Surface normals of a given depth map: weight-free, exact arithmetic."""
 
+from functools import partial
+
 import cv2
 import numpy as np
 
 from controlnet_mcp.images.maps.arrays import Levels, Rgb
+from controlnet_mcp.images.maps.strips import strip_by_strip
 
 COLOURED_LEVELS = 24
 """Channels of a depth map differ by no more than this (JPEG and colour profiles leave a few levels)."""
@@ -19,17 +22,22 @@ def is_grey(rgb: Rgb) -> bool:
     return coloured <= COLOURED_SHARE * spread.size
 
 
-def _slope(depth: Levels, across: int, far: Levels) -> Levels:
-    slope = np.asarray(cv2.Sobel(depth, cv2.CV_32F, across, 1 - across, ksize=3), dtype=np.float32)
-    slope[far > 0] = 0
-    return slope
-
-
 def _colour(part: Levels) -> cv2.typing.MatLike:
     """From -1..1 to 0..255, rounded down as the reference does."""
     part *= np.float32(127.5)
     part += np.float32(127.5)
     return part.astype(np.uint8)
+
+
+def _strip_normals(depth: Levels, farther_than: float, flatness: float, sign: float) -> Rgb:
+    far = depth < farther_than
+    across, down = (np.asarray(cv2.Sobel(depth, cv2.CV_32F, along, 1 - along), dtype=np.float32) for along in (1, 0))
+    across[far] = 0
+    down[far] = 0
+    across *= np.float32(sign)
+    ahead = np.full(depth.shape, flatness, dtype=np.float32)
+    length = np.sqrt(across * across + down * down + ahead * ahead)
+    return np.asarray(cv2.merge([_colour(part / length) for part in (across, down, ahead)]), dtype=np.uint8)
 
 
 def normals(depth: Levels, background_threshold: float, flatness: float, red: str) -> Rgb:
@@ -47,11 +55,6 @@ def normals(depth: Levels, background_threshold: float, flatness: float, red: st
     """
     nearest, farthest = float(depth.max()), float(depth.min())
     limit = farthest + background_threshold * (nearest - farthest)
-    far = np.asarray(depth < limit, dtype=np.float32)
-    across, down = _slope(depth, 1, far), _slope(depth, 0, far)
-    if red == "right":
-        np.negative(across, out=across)
-    length = np.sqrt(across * across + down * down + np.float32(flatness * flatness))
-    ahead = np.full(depth.shape, flatness, dtype=np.float32)
-    planes = [_colour(np.divide(part, length, out=part)) for part in (across, down, ahead)]
-    return np.asarray(cv2.merge(planes), dtype=np.uint8)
+    work = partial(_strip_normals, farther_than=limit, flatness=flatness, sign=-1.0 if red == "right" else 1.0)
+    picture: Rgb = np.empty((*depth.shape, 3), dtype=np.uint8)
+    return strip_by_strip(depth, picture, work, margin_rows=1)

@@ -12,6 +12,13 @@ STRIP_COLUMNS = 128
 """How much of the noise is resized at a time."""
 
 
+def _tall(strip: cv2.typing.MatLike, height: int) -> npt.NDArray[np.float64]:
+    """A strip of the grid as high as the picture."""
+    size = (strip.shape[1], height + 2 * GRID_PIXELS)
+    tall = cv2.resize(strip, size, interpolation=cv2.INTER_CUBIC)
+    return np.array(tall[GRID_PIXELS : GRID_PIXELS + height], dtype=np.float64)
+
+
 def _smooth_noise(random: np.random.RandomState, shape: tuple[int, ...], extent: int) -> Levels:
     """Smooth noise from 0 to `extent` - 1: a coarse random grid, resized bicubically, without its margin.
 
@@ -19,16 +26,23 @@ def _smooth_noise(random: np.random.RandomState, shape: tuple[int, ...], extent:
     the numbers are the same, and the margin, larger than a small picture, takes no memory.
     """
     height, width = shape
+    right = GRID_PIXELS + width
     grid = random.uniform(size=(height // GRID_PIXELS + 2, width // GRID_PIXELS + 2))
     wide = cv2.resize(grid, (width + 2 * GRID_PIXELS, len(grid)), interpolation=cv2.INTER_CUBIC)
-    noise: npt.NDArray[np.float64] = np.empty(shape, dtype=np.float64)
-    for left in range(0, width, STRIP_COLUMNS):
-        strip = wide[:, GRID_PIXELS + left : GRID_PIXELS + min(left + STRIP_COLUMNS, width)]
-        tall = cv2.resize(strip, (strip.shape[1], height + 2 * GRID_PIXELS), interpolation=cv2.INTER_CUBIC)
-        noise[:, left : left + STRIP_COLUMNS] = tall[GRID_PIXELS : GRID_PIXELS + height]
-    noise -= noise.min()
-    noise /= noise.max() or 1.0
-    return np.multiply(noise, extent - 1, out=np.empty(shape, dtype=np.float32), casting="same_kind")
+    strips = [
+        _tall(wide[:, left : min(left + STRIP_COLUMNS, right)], height)
+        for left in range(GRID_PIXELS, right, STRIP_COLUMNS)
+    ]
+    least = min(float(strip.min()) for strip in strips)
+    most = max(float(strip.max()) for strip in strips) - least
+    levels: Levels = np.empty(shape, dtype=np.float32)
+    while strips:
+        strip = strips.pop()
+        strip -= least
+        strip /= most or 1.0
+        left = len(strips) * STRIP_COLUMNS
+        np.multiply(strip, extent - 1, out=levels[:, left : left + STRIP_COLUMNS], casting="same_kind")
+    return levels
 
 
 def shuffle(rgb: Rgb, seed: int) -> Rgb:

@@ -5,6 +5,7 @@ import numpy as np
 import numpy.typing as npt
 
 from controlnet_mcp.images.maps.arrays import Rgb
+from controlnet_mcp.images.maps.strips import STRIP_ROWS
 
 EDGE_SHARE = 0.1
 """Fraction of the pixels whose gradient is strong enough to begin an edge (before Canny thins them)."""
@@ -12,8 +13,6 @@ NOISE_FACTOR = 2.5
 """An edge begins at no less than this many times the median gradient: in a picture of grain that is no edge."""
 LEAST, MOST = 24, 255
 """Levels: below is the grain of a good camera; above is outside the knob's range, and all else is an edge there."""
-STRIP_ROWS = 128
-"""Gradients are counted in strips of this many rows, so that a large picture takes little memory."""
 STRONGEST = 4 * 255 * 2
 """Largest length of a Sobel gradient, as the sum of its two parts."""
 

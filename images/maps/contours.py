@@ -13,7 +13,7 @@ LEAST_STRONG = 3 * 16 * 4.0
 SAMPLE_SIDE = 256
 """Strengths are looked at on a grid of about this many rows and columns."""
 SEGMENT_SCALE = 0.6
-"""The picture is scaled by this before lines are looked for (OpenCV's default is 0.8: more short lines, more memory)."""
+"""The picture is scaled by this before lines are looked for (at OpenCV's own 0.8: more short lines, more memory)."""
 SEGMENT_PIXELS = 576
 """And so that its longer side has no more than this."""
 
@@ -74,8 +74,8 @@ def straight_lines(rgb: Rgb, minimum_length: float) -> Plane:
     """Straight lines, one pixel wide, found by OpenCV's line segment detector in the luminance.
 
     It approximates M-LSD, which prefers the long lines of rooms and buildings and draws them as thin. A thick stroke of
-    a drawing gives two lines, one for each side. A large picture is looked at from further away: at its full size a long
-    line breaks into many short ones, and M-LSD looks at 512 pixels, too.
+    a drawing gives two lines, one for each side. A large picture is looked at from further away: at its full size a
+    long line breaks into many short ones, and M-LSD looks at 512 pixels, too.
 
     Args:
         rgb: The picture.

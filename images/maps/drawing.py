@@ -1,5 +1,6 @@
 """Drawings: telling a clean drawing from a photo, and taking its strokes as white on black."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -11,8 +12,10 @@ from controlnet_mcp.images.maps.arrays import HALF, Plane, Rgb, luminance
 Ground: TypeAlias = Literal["light", "dark"]
 """What a drawing is drawn on: dark strokes on light paper, or light strokes on a dark board."""
 
-SAMPLE_SIDE_PIXELS = 512
+SAMPLE_SIDE_PIXELS = 448
 """A picture is judged, and its paper is measured, at no more than this."""
+INK_SIDE_PIXELS = 1024
+"""The strength of the strokes is read off about this many rows and columns."""
 BRUSH = 1 / 16
 """Nothing wider than this fraction of the longer side counts as a stroke."""
 LEAST_STROKED = 0.002
@@ -27,10 +30,11 @@ LEAST_CONTRAST = 48
 
 
 def _sampled(plane: Plane) -> Plane:
-    """The plane at no more than 512 px, by area averaging."""
-    scale = min(1.0, SAMPLE_SIDE_PIXELS / max(plane.shape))
-    size = (max(1, round(plane.shape[1] * scale)), max(1, round(plane.shape[0] * scale)))
-    return np.asarray(cv2.resize(plane, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    """The plane at no more than 448 px, by averaging squares of pixels (whole ones: that is many times faster)."""
+    side = min(math.ceil(max(plane.shape) / SAMPLE_SIDE_PIXELS), *plane.shape)
+    rows, columns = plane.shape[0] // side, plane.shape[1] // side
+    whole = plane[: rows * side, : columns * side]
+    return np.asarray(cv2.resize(whole, (columns, rows), interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
 def _brush(small: Plane) -> Plane:
@@ -112,7 +116,7 @@ def _paper(plane: Plane) -> Plane:
 
 def _stretch(ink: Plane) -> Plane:
     """Table of 256 levels that makes the grain of the paper black and the stronger strokes white."""
-    step = max(1, max(ink.shape) // (2 * SAMPLE_SIDE_PIXELS))
+    step = max(1, max(ink.shape) // INK_SIDE_PIXELS)
     sample = ink[::step, ::step]
     low, median = np.percentile(sample, (16, 50))
     black = median + 3.0 * (median - low) + FAINT_LEVELS

@@ -7,6 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 STRIP_ROWS = 64
+STRIP_MARGINS = 16
+"""A strip has at least as many rows as this many of its margins, which are worked through twice."""
 
 SourceT = TypeVar("SourceT", bound=np.generic)
 ResultT = TypeVar("ResultT", bound=np.generic)
@@ -26,8 +28,9 @@ def strip_by_strip(
         work: Makes rows of the result out of as many rows of the source.
         margin_rows: How far a row of the result depends on rows of the source above and below it.
     """
-    for top in range(0, len(source), STRIP_ROWS):
+    rows = max(STRIP_ROWS, STRIP_MARGINS * margin_rows)
+    for top in range(0, len(source), rows):
         above = min(top, margin_rows)
-        made = work(source[top - above : top + STRIP_ROWS + margin_rows])
-        result[top : top + STRIP_ROWS] = made[above : above + STRIP_ROWS]
+        made = work(source[top - above : top + rows + margin_rows])
+        result[top : top + rows] = made[above : above + rows]
     return result

@@ -12,7 +12,7 @@ LEAST_STRONG = 3 * 16 * 4.0
 """Summed Scharr responses (16 per level and pixel, at three scales) below which white is never set."""
 SAMPLE_SIDE = 256
 """Strengths are looked at on a grid of about this many rows and columns."""
-SEGMENT_SCALE = 0.6
+SEGMENT_SCALE = 0.55
 """The picture is scaled by this before lines are looked for (at OpenCV's own 0.8: more short lines, more memory)."""
 SEGMENT_PIXELS = 576
 """And so that its longer side has no more than this."""

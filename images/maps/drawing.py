@@ -1,6 +1,5 @@
 """Drawings: telling a clean drawing from a photo, and taking its strokes as white on black."""
 
-import math
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -30,8 +29,10 @@ LEAST_CONTRAST = 48
 
 
 def _sampled(plane: Plane) -> Plane:
-    """The plane at no more than 448 px, by averaging squares of pixels (whole ones: that is many times faster)."""
-    side = min(math.ceil(max(plane.shape) / SAMPLE_SIDE_PIXELS), *plane.shape)
+    """The plane at no more than 448 px, by averaging squares of pixels (of 2, 4, 8…: that is many times faster)."""
+    side = 1
+    while max(plane.shape) > side * SAMPLE_SIDE_PIXELS and min(plane.shape) >= 2 * side:
+        side *= 2
     rows, columns = plane.shape[0] // side, plane.shape[1] // side
     whole = plane[: rows * side, : columns * side]
     return np.asarray(cv2.resize(whole, (columns, rows), interpolation=cv2.INTER_AREA), dtype=np.uint8)

@@ -101,7 +101,7 @@ def _strip_pencil(rgb: Rgb) -> Plane:
     around += PENCIL_SHADE
     cv2.divide(darker, around, dst=darker, scale=255.0 * PENCIL_GAIN)
     darker -= PENCIL_FAINT * PENCIL_GAIN
-    return np.clip(darker, 0.0, 255.0, out=darker).astype(np.uint8)
+    return np.asarray(cv2.convertScaleAbs(np.maximum(darker, 0.0, out=darker)), dtype=np.uint8)
 
 
 def pencil(rgb: Rgb) -> Plane:

@@ -37,7 +37,8 @@ def _strip_normals(depth: Levels, farther_than: float, flatness: float, sign: fl
     across *= np.float32(sign)
     ahead = np.full(depth.shape, flatness, dtype=np.float32)
     length = np.sqrt(across * across + down * down + ahead * ahead)
-    return np.asarray(cv2.merge([_colour(part / length) for part in (across, down, ahead)]), dtype=np.uint8)
+    parts = [np.divide(part, length, out=part) for part in (across, down, ahead)]
+    return np.asarray(cv2.merge([_colour(part) for part in parts]), dtype=np.uint8)
 
 
 def normals(depth: Levels, background_threshold: float, flatness: float, red: str) -> Rgb:

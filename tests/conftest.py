@@ -7,10 +7,21 @@ from pathlib import Path
 import pytest
 
 from controlnet_mcp.server.settings import Settings
+from tests import loopback
 from tests.holding import Holding, holding
 from tests.processes import Place, Web, serving_http
 from tests.serving import Session, open_session, settings_for
 from tests.watching import LoopWatch, watch_event_loop
+
+loopback.watch()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail a suite in which anything tried to leave this machine, even where nobody noticed."""
+    if loopback.refused:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+        reporter.write_line(f"Something tried to leave this machine: {loopback.refused}", red=True)
 
 
 @pytest.fixture

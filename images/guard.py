@@ -43,6 +43,8 @@ _CLOSED_V6 = tuple(
     map(ipaddress.IPv6Network, ("2001::/23", "2001:db8::/32", "2002::/16", "2620:4f:8000::/48", "3fff::/20"))
 )
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_ISATAP = frozenset({0x00005EFE, 0x02005EFE})
+"""Upper half of an interface identifier that holds an IPv4 address of the site's own network (RFC 5214, 6.1)."""
 
 
 def is_public(address: str) -> bool:
@@ -52,7 +54,8 @@ def is_public(address: str) -> bool:
         ip = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
     if isinstance(ip, ipaddress.IPv4Address):
         return not any(ip in network for network in _CLOSED_V4)
-    return ip in _OPEN_V6 and not any(ip in network for network in _CLOSED_V6)
+    in_tunnel = int(ip) >> 32 & 0xFFFFFFFF in _ISATAP
+    return ip in _OPEN_V6 and not in_tunnel and not any(ip in network for network in _CLOSED_V6)
 
 
 def is_trusted(host: str, port: int, trusted_hosts: frozenset[str]) -> bool:

@@ -32,16 +32,17 @@ class DecodeWorkers:
         environment: The only variables that a worker is given.
         allowance: The time that one picture may take.
         program: Arguments of Python that start a worker.
+        idle: Those that nobody uses now, the last one used first; `None` where none was started yet.
     """
 
     environment: Mapping[str, str]
     allowance: Allowance = field(default_factory=Allowance)
     program: Sequence[str] = PROGRAM
-    _idle: "queue.LifoQueue[Worker | None]" = field(default_factory=queue.LifoQueue, init=False)
+    idle: "queue.LifoQueue[Worker | None]" = field(default_factory=queue.LifoQueue, init=False)
 
     def __post_init__(self) -> None:
         for _ in range(WORKERS):
-            self._idle.put(None)
+            self.idle.put(None)
 
     def decode(self, content: bytes, limits: Limits) -> "Rgb":
         """As `controlnet_mcp.images.pixels.pixels_of`, in a worker (blocks: call it in a thread).
@@ -51,7 +52,7 @@ class DecodeWorkers:
         """
         if len(content) > limits.max_bytes:
             raise too_large(limits.max_bytes)
-        worker = self._idle.get()
+        worker = self.idle.get()
         try:
             if worker is None or worker.process.poll() is not None:  # somebody may have ended one that was idle
                 self._end(worker)
@@ -62,13 +63,13 @@ class DecodeWorkers:
             worker = None
             raise _too_much() from error
         finally:
-            self._idle.put(self._still_good(worker))
+            self.idle.put(self._still_good(worker))
 
     def close(self) -> None:
         """End all workers, once nobody decodes any more."""
-        for worker in [self._idle.get() for _ in range(WORKERS)]:
+        for worker in [self.idle.get() for _ in range(WORKERS)]:
             self._end(worker)
-            self._idle.put(None)
+            self.idle.put(None)
 
     def _still_good(self, worker: Worker | None) -> Worker | None:
         if worker is None or worker.decoded < PICTURES_PER_WORKER:

@@ -13,7 +13,7 @@ from controlnet_mcp.images import descent
 from controlnet_mcp.images.blobs import BlobStore
 from controlnet_mcp.images.errors import ControlNetError, ImageError
 from controlnet_mcp.images.paths import read_file
-from controlnet_mcp.images.pictures import EXTENSIONS
+from controlnet_mcp.images.pictures import EXTENSIONS, StoredType
 from controlnet_mcp.server.cli.saving import place_for, readable_name, save
 from controlnet_mcp.tools.registry import TOOLS
 
@@ -157,14 +157,14 @@ def test_8_the_same_swap_leaks_where_the_open_file_is_not_asked(allowed: Path, m
 
 
 @pytest.mark.parametrize("mime_type", EXTENSIONS)
-def test_9_stored_names_are_ours(tmp_path: Path, mime_type: str) -> None:
+def test_9_stored_names_are_ours(tmp_path: Path, mime_type: StoredType) -> None:
     """A hash and an extension of a closed set; another type has no name at all."""
     blobs = BlobStore(tmp_path)
     sha256 = blobs.put(PICTURE, mime_type)
     (name,) = [path.name for path in tmp_path.rglob("*") if path.is_file()]
     assert name == f"{sha256}.{EXTENSIONS[mime_type]}"
     with pytest.raises(KeyError):
-        blobs.put(PICTURE, "../../x")
+        blobs.put(PICTURE, "../../x")  # type: ignore[arg-type]  # the attack
 
 
 def test_9_no_tool_takes_a_place_to_write() -> None:

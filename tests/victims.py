@@ -45,7 +45,7 @@ class Victim:
         return f"{scheme}://{self.host}{path}"
 
 
-def giving(content: bytes, status: int = 200, **headers: str) -> Answer:
+def giving(content: bytes, status: int = 200, /, **headers: str) -> Answer:
     """An answer with a body and headers (underscores stand for hyphens)."""
 
     def answer(request: BaseHTTPRequestHandler) -> None:
@@ -109,6 +109,11 @@ class Detour(httpcore2.AsyncNetworkBackend):
         """Remember what was asked for and connect to the victim."""
         self.dialled.append((host, port))
         return await self._network.connect_tcp("127.0.0.1", self._port)
+
+
+def always(*_: object) -> bool:
+    """A check that is switched off."""
+    return True
 
 
 Resolver: TypeAlias = Callable[..., object]

@@ -38,11 +38,15 @@ CLOSED_V4: tuple[ipaddress.IPv4Network, ...] = tuple(
         ),
     )
 )
+"""IPv4 networks that are nobody's on the public internet, or everybody's own."""
 OPEN_V6 = ipaddress.IPv6Network("2000::/3")
+"""All that is handed out to the public so far; every other IPv6 address is closed."""
 CLOSED_V6 = tuple(
     map(ipaddress.IPv6Network, ("2001::/23", "2001:db8::/32", "2002::/16", "2620:4f:8000::/48", "3fff::/20"))
 )
+"""Parts of it that are not: Teredo and other protocols, documentation, 6to4, AS112."""
 NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+"""Holds an IPv4 address in its last 32 bits (RFC 6052)."""
 _ISATAP = frozenset({0x00005EFE, 0x02005EFE})
 """Upper half of an interface identifier that holds an IPv4 address of the site's own network (RFC 5214, 6.1)."""
 

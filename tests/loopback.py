@@ -9,6 +9,7 @@ import ipaddress
 import socket
 import sys
 from contextlib import suppress
+from typing import cast
 
 WATCHED = frozenset({"socket.connect", "socket.sendto", "socket.sendmsg", "socket.bind"})
 LOOKED_UP = frozenset({"socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr"})
@@ -58,8 +59,8 @@ def _hook(event: str, arguments: tuple[object, ...]) -> None:
         allowed, what = is_no_question(arguments[0]), arguments[0]
     elif event in WATCHED:
         what = arguments[1] if len(arguments) > 1 else None
-        address: tuple[object, ...] | None = what if isinstance(what, tuple) else None
-        allowed = address is None or not address or is_here(address[0])  # else a path, or a socket that is connected
+        address = cast("tuple[object, ...]", what) if isinstance(what, tuple) else ()
+        allowed = not address or is_here(address[0])  # else a path, or a socket that is connected
     else:
         return
     if not allowed:

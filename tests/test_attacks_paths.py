@@ -152,7 +152,11 @@ def test_8_the_same_swap_leaks_past_a_check_of_the_path(allowed: Path) -> None:
 def test_8_the_same_swap_leaks_where_the_open_file_is_not_asked(allowed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The control of systems without folder descriptors, switched off."""
     monkeypatch.setattr(descent, "BY_DESCRIPTOR", value=False)
-    monkeypatch.setattr(descent, "final_path", lambda _: allowed.resolve() / "trip" / "castle.png")
+
+    def told(_: int) -> Path:
+        return allowed.resolve() / "trip" / "castle.png"
+
+    monkeypatch.setattr(descent, "final_path", told)
     assert outcome(f"{allowed}/trip/castle.png", allowed) == SECRET
 
 

@@ -11,6 +11,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -37,7 +38,8 @@ ANSWERS = ["93.184.216.34", "2606:2800:220:1:248:1893:25c8:1946"] * 4
 def picture(side: int, kind: str = "JPEG") -> bytes:
     """A square photograph as a file."""
     file = io.BytesIO()
-    Image.fromarray(data.astronaut()).resize((side, side)).save(file, kind, quality=90)
+    with Image.open(Path(data.__file__).with_name("astronaut.png")) as photo:
+        photo.convert("RGB").resize((side, side)).save(file, kind, quality=90)
     return file.getvalue()
 
 
@@ -139,8 +141,8 @@ def decodes() -> None:
             content = picture(side, kind)
             compared(
                 f"decode {side}x{side} {kind}",
-                lambda content=content: bare_decode(content),
-                lambda content=content: pixels_of(content, Limits()),
+                partial(bare_decode, content),
+                partial(pixels_of, content, Limits()),
                 DECODES,
                 time.process_time,
             )
@@ -150,8 +152,8 @@ def decodes() -> None:
             content = picture(side)
             compared(
                 f"decode {side}x{side} JPEG in a worker",
-                lambda content=content: bare_decode(content),
-                lambda content=content: workers.decode(content, Limits()),
+                partial(bare_decode, content),
+                partial(workers.decode, content, Limits()),
                 DECODES,
                 time.perf_counter,
             )

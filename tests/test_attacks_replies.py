@@ -36,7 +36,7 @@ EDITS = st.lists(st.builds(Edit, st.integers(0, 400), st.integers(0, len(RAW) + 
 STATUSES = st.sampled_from([None, None, None, 200, 200, 201, 302, 400, 401, 402, 404, 406, 422, 429, 500, 503])
 CUTS = st.none() | st.integers(0, 3000)
 PNG = encode_png(np.zeros((8, 8, 3), dtype=np.uint8))
-USUAL = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+USUAL = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def is_clean(error: ControlNetError) -> None:
@@ -145,7 +145,9 @@ async def lived(provider: Provider, hostile: Hostile, blobs: BlobStore) -> int:
     stored = request.model_dump_json().replace(PICTURE.sha256, blobs.put(PNG, "image/png"))
     request = GenerationRequest.model_validate_json(stored)
     try:
-        submission = await runner.submit(provider, request, "our-reference")
+        call = await runner.prepare(provider, request, "our-reference")
+        answer = await runner.submit(provider, call, anyio.lowlevel.checkpoint)
+        submission = await runner.kept(provider.name, answer)
         is_kept(submission)
         report = submission.report
         if report.phase in {"queued", "running"}:
@@ -153,11 +155,13 @@ async def lived(provider: Provider, hostile: Hostile, blobs: BlobStore) -> int:
             is_kept(report)
         if report.phase != "succeeded":
             return 0
-        images = await collect(record(provider, request, report.outputs), provider, runner, blobs)
-        for image in images:
+        collected = await collect(record(provider, request, report.outputs), provider, runner, blobs)
+        for image in collected.images:
             with Image.open(io.BytesIO(blobs.get(image.picture.sha256))) as picture:
                 picture.load()
-        return len(images)
+        if collected.missing is not None:
+            is_clean(collected.missing)
+        return len(collected.images)
     finally:
         await runner.aclose()
 
@@ -192,7 +196,7 @@ def test_a_mutated_reply_never_succeeds_without_a_picture(name: str, picture: by
             is_clean(error)
             return 0
 
-    @settings(USUAL, max_examples=25)
+    @settings(USUAL, max_examples=15)
     @given(which=st.integers(0, 400), edits=EDITS, receipt=st.booleans())
     def check(which: int, edits: list[Edit], *, receipt: bool) -> None:
         ended(mutated(name, which, edits, status=200, cut=None), receipt=receipt)

@@ -123,6 +123,7 @@ def is_global(address: str) -> bool:
     return ipaddress.ip_address(address).is_global
 
 
+@pytest.mark.timeout(240)
 def test_1_the_table_is_nowhere_weaker_than_an_independent_one() -> None:
     """Of 200,000 addresses none is open here and private, or a metadata service, in pydantic-ai's table."""
     opened = [address for address in addresses() if is_public(address)]

@@ -6,6 +6,7 @@ Windows has neither, so there the pixel limit and the parent's clock are what ho
 comes back. Start it with `python -m controlnet_mcp.images.decode_worker`.
 """
 
+import importlib
 import signal
 import struct
 import sys
@@ -33,8 +34,8 @@ def main() -> None:
     """Serve until stdin ends; a picture that breaks the bounds ends the process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     warnings.simplefilter("ignore")  # nobody would read them
-    from PIL import ImagePalette, TiffImagePlugin  # noqa: F401  # Pillow imports both only when a picture needs them
-
+    for name in ("PIL.ImagePalette", "PIL.TiffImagePlugin"):  # Pillow imports both only when a picture needs them
+        importlib.import_module(name)
     from controlnet_mcp.images.pixels import pixels_of  # all before the lock: no file can be opened after it
 
     asked, answered = sys.stdin.buffer, sys.stdout.buffer

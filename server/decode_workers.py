@@ -38,7 +38,7 @@ class DecodeWorkers:
     environment: Mapping[str, str]
     allowance: Allowance = field(default_factory=Allowance)
     program: Sequence[str] = PROGRAM
-    idle: "queue.LifoQueue[Worker | None]" = field(default_factory=queue.LifoQueue, init=False)
+    idle: "queue.LifoQueue[Worker | None]" = field(default_factory=queue.LifoQueue[Worker | None], init=False)
 
     def __post_init__(self) -> None:
         for _ in range(WORKERS):

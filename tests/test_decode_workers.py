@@ -1,5 +1,6 @@
 """Decoding in processes of their own: the same pixels, no secrets, and a dead worker is an answer, not an outage."""
 
+import base64
 import io
 import os
 import sys
@@ -8,6 +9,7 @@ from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, nullcontext
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -22,6 +24,7 @@ from controlnet_mcp.images.pixels import pixels_of
 from controlnet_mcp.server.decode_process import Allowance, BrokenWorkerError, Worker
 from controlnet_mcp.server.decode_workers import PICTURES_PER_WORKER, DecodeWorkers, decoding_in_workers
 from controlnet_mcp.server.settings import system_variables
+from tests.processes import Web, connected
 
 LIMITS = Limits(max_pixels=1_000_000)
 
@@ -205,3 +208,27 @@ def test_workers_are_renewed() -> None:
         with ThreadPoolExecutor(4) as pool:
             made = [pool.submit(workers.decode, PICTURES[0], LIMITS) for _ in range(8)]
             assert {future.result().shape for future in made} == {(60, 40, 3)}
+
+
+@needs_linux
+@pytest.mark.anyio
+@pytest.mark.parametrize("transport", ["http", "stdio"])
+async def test_only_the_web_server_decodes_in_workers(
+    transport: Literal["http", "stdio"], web: Web, tmp_path: Path
+) -> None:
+    """The wiring: a picture that came over HTTP was in a process of its own, one over stdio was not."""
+    uri = f"data:image/png;base64,{base64.b64encode(PICTURES[0]).decode()}"
+    async with connected(transport, "auto", web, tmp_path / "log") as client:
+        answer = await client.call_tool("extract_control_map", {"image": uri, "modality": "gray"})
+        assert not answer.is_error
+        lines = children_of(os.getpid())
+        (server,) = [pid for pid, line in lines.items() if "server.stdio" in line] or [web.process.pid]
+        below = children_of(server).values()
+    assert any("decode_worker" in line for line in below) == (transport == "http")
+    assert (server == web.process.pid) == (transport == "http")
+
+
+def children_of(pid: int) -> dict[int, str]:
+    """The processes that a process started, with their command lines."""
+    told = (path.read_text("ascii").split() for path in Path(f"/proc/{pid}/task").glob("*/children"))
+    return {int(child): Path(f"/proc/{child}/cmdline").read_text("ascii") for row in told for child in row}

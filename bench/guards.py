@@ -29,7 +29,7 @@ from controlnet_mcp.images.pixels import pixels_of
 from controlnet_mcp.server.decode_workers import decoding_in_workers
 from controlnet_mcp.server.settings import system_variables
 
-FETCHES, DECODES, READS = 200, 25, 500
+FETCHES, DECODES, READS = 200, 15, 500
 SIDES_PIXELS = (1024, 3456)
 ANSWERS = ["93.184.216.34", "2606:2800:220:1:248:1893:25c8:1946"] * 4
 """As many addresses as a large site has."""
@@ -136,6 +136,14 @@ def bare_decode(content: bytes) -> object:
 
 def decodes() -> None:
     """A decode in this process, and in a worker."""
+    tiny = picture(8)
+    compared(
+        "decode 8x8 JPEG (checks, mostly)",
+        partial(bare_decode, tiny),
+        partial(pixels_of, tiny, Limits()),
+        FETCHES,
+        time.process_time,
+    )
     for side in SIDES_PIXELS:
         for kind in ("JPEG", "PNG"):
             content = picture(side, kind)

@@ -261,9 +261,8 @@ def test_14_a_providers_words_stay_inside_their_label(monkeypatch: pytest.Monkey
         ({"retry-after": "9" * 4000}, 3600.0),
         *(({"retry-after": text}, None) for text in ("²", "-1", "1e9", "nan", "soon", "")),
         ({"retry-after": "Wed, 25 Nov 2026 10:00:30 GMT", "date": "Wed, 25 Nov 2026 10:00:00 GMT"}, 30.0),
-        ({"retry-after": "Wed, 25 Nov 2026 10:00:30 GMT"}, None),
         ({"retry-after": "Wed, 25 Nov 2026 09:00:00 GMT", "date": "Wed, 25 Nov 2026 10:00:00 GMT"}, 0.0),
-        ({"retry-after": "Wed, 25 Nov 2026 10:00:30 -0000", "date": "Wed, 25 Nov 2026 10:00:00 GMT"}, None),
+        ({"retry-after": "Wed, 25 Nov 99999999999 10:00:30 GMT"}, None),
     ],
 )
 def test_15_a_wait_that_a_provider_asks_for_is_bounded(headers: dict[str, str], seconds: float | None) -> None:

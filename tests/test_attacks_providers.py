@@ -258,8 +258,8 @@ def test_14_a_providers_words_stay_inside_their_label(monkeypatch: pytest.Monkey
     ("headers", "seconds"),
     [
         ({"retry-after": "7"}, 7.0),
-        ({"retry-after": "9" * 4000}, 3600.0),
-        *(({"retry-after": text}, None) for text in ("²", "-1", "1e9", "nan", "soon", "")),
+        ({"retry-after": "99999"}, 3600.0),
+        *(({"retry-after": text}, None) for text in ("²", "9" * 4000, "-1", "1e9", "nan", "soon", "")),
         ({"retry-after": "Wed, 25 Nov 2026 10:00:30 GMT", "date": "Wed, 25 Nov 2026 10:00:00 GMT"}, 30.0),
         ({"retry-after": "Wed, 25 Nov 2026 09:00:00 GMT", "date": "Wed, 25 Nov 2026 10:00:00 GMT"}, 0.0),
         ({"retry-after": "Wed, 25 Nov 99999999999 10:00:30 GMT"}, None),

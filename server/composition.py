@@ -83,7 +83,7 @@ async def open_application(settings: Settings) -> AsyncGenerator[Application]:
     source = PictureSource(blobs, await _public_link(settings))
     with closing(database):
         async with (
-            open_runner(source, fetch, {"draft": DraftTransport(blobs, time.time)}) as sender,
+            open_runner(source, fetch, {"draft": DraftTransport(blobs, time.time)}, settings.trusted_hosts) as sender,
             background() as tasks,
         ):
             entries = build_table(settings.keys, settings.providers)

@@ -1,6 +1,18 @@
-"""The value that a structure score is."""
+"""The value that a structure score is, and what can be scored."""
+
+from typing import Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
+
+Metric: TypeAlias = Literal["edge_f1", "boundary_f1", "ssim", "miou", "depth_rmse"]
+"""Names of the measures; of all but `depth_rmse` a higher raw figure is better."""
+
+MEASURED: frozenset[str] = frozenset(
+    {"canny", "scribble", "sketch", "mlsd", "lineart", "softedge", "gray", "tile", "blur", "low-quality"}
+    | {"seg", "depth"}
+)
+"""Canonical modalities with a measure; depth needs a model. The others (poses, normals, identities, styles) need
+models that this program does not have, or keep no place in the picture (shuffle)."""
 
 
 class StructureScore(BaseModel):
@@ -8,14 +20,14 @@ class StructureScore(BaseModel):
 
     Attributes:
         modality: Canonical name of the control that was looked for.
-        metric: Name of the measure, for instance `edge_f1`.
+        metric: Name of the measure.
         score: 0 to 1, higher is better: above 0.95 for the same structure, below 0.35 for an unrelated picture.
-        raw: The measure's own figure before it was calibrated to `score`, in its own direction and range.
+        raw: The measure's own figure, before chance and weights were allowed for, in its own direction and range.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     modality: str
-    metric: str
+    metric: Metric
     score: float = Field(ge=0, le=1)
     raw: float

@@ -1,0 +1,135 @@
+"""Which measure each modality has, and how a pair of pictures is made ready for it."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from controlnet_mcp.images.maps import make_map
+from controlnet_mcp.images.maps.arrays import Rgb, luminance
+from controlnet_mcp.images.structure import edges, regions, similarity
+from controlnet_mcp.images.structure.depth import DepthOf, compare_depth
+from controlnet_mcp.images.structure.fitting import WORKING_SIDE_PIXELS, fitted, fitted_lines, size_below
+from controlnet_mcp.images.structure.lines import Lines, middles_of
+from controlnet_mcp.images.structure.values import Metric, StructureScore
+
+DETECTED_SIDE_PIXELS = 2048
+"""Lines are detected at the result's own size, as they were in the control picture, up to the area of this square."""
+COARSE_SIDE_PIXELS = 64
+"""Colours and layout at low detail are compared at this."""
+COARSE_SIGMAS_PIXELS = (0.7, 1.4, 2.8)
+"""At that size; the map of a blurred picture at the default of 9 px is met at every usual resolution."""
+LEAST_SIDE_PIXELS = 16
+"""Nothing is measured in smaller pictures."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pair:
+    """What was asked for and what came out; see `score_structure`."""
+
+    asked: Rgb
+    result: Rgb
+    modality: str
+    is_map: bool
+    depth_of: DepthOf | None
+
+    def score(self, metric: Metric, score: float, raw: float) -> StructureScore:
+        """A score of this modality."""
+        return StructureScore(modality=self.modality, metric=metric, score=min(1.0, max(0.0, score)), raw=raw)
+
+
+def _line_maps(pair: Pair) -> tuple[Rgb, Rgb]:
+    """The asked map and the result's own, both white on black."""
+    size = size_below(pair.result, DETECTED_SIDE_PIXELS)
+    result = fitted(pair.result, size)
+    asked = pair.asked if pair.is_map else make_map(fitted(pair.asked, size), pair.modality).rgb
+    if np.median(asked) > 127:  # noqa: PLR2004  # half of the levels: dark lines on light paper, handed in as a map
+        asked = np.asarray(cv2.bitwise_not(asked), dtype=np.uint8)
+    return asked, make_map(result, pair.modality).rgb
+
+
+def _edges(pair: Pair) -> StructureScore | None:
+    size = size_below(pair.result, WORKING_SIDE_PIXELS)
+    asked_map, own_map = _line_maps(pair)
+    asked = middles_of(fitted_lines(asked_map, size))
+    if asked.empty:
+        return None
+
+    def ways() -> Iterator[Lines]:
+        yield middles_of(fitted_lines(own_map, size))
+        yield from edges.edges_at_thresholds(fitted(pair.result, size))
+
+    figures = edges.compare_edges(asked, ways())
+    return pair.score("edge_f1", figures.score, figures.raw)
+
+
+def _contours(pair: Pair) -> StructureScore | None:
+    size = size_below(pair.result, WORKING_SIDE_PIXELS)
+    asked, own = (similarity.viewed(fitted_lines(line_map, size)) for line_map in _line_maps(pair))
+    figures = similarity.compare_levels(asked, own)
+    return figures and pair.score("ssim", figures.score, figures.raw)
+
+
+def _greys(pair: Pair) -> StructureScore | None:
+    size = size_below(pair.result, WORKING_SIDE_PIXELS)
+    asked, found = (similarity.viewed(luminance(fitted(rgb, size))) for rgb in (pair.asked, pair.result))
+    figures = similarity.compare_levels(asked, found)
+    return figures and pair.score("ssim", figures.score, figures.raw)
+
+
+def _layout(pair: Pair) -> StructureScore | None:
+    """Colours at low detail; as the map says less than the result, the result may be blurred to match."""
+    size = size_below(pair.result, WORKING_SIDE_PIXELS)
+    asked, found = (similarity.viewed(fitted(rgb, size), COARSE_SIDE_PIXELS) for rgb in (pair.asked, pair.result))
+    ways = [found, *(similarity.blurred(found, sigma) for sigma in COARSE_SIGMAS_PIXELS)]
+    figures = similarity.best_of_channels(asked, ways)
+    return figures and pair.score("ssim", figures.score, figures.raw)
+
+
+def _regions(pair: Pair) -> StructureScore | None:
+    """MIoU where both have labels, else how well the borders between the asked classes are drawn."""
+    size = size_below(pair.result, WORKING_SIDE_PIXELS)
+    asked = regions.labels_of(pair.asked, size)
+    if asked is None:
+        return None
+    read = regions.read_labels(pair.result, size, asked.colours)
+    if read is not None:
+        miou, beyond_chance = regions.compare_labels(asked.plane, read.plane)
+        return pair.score("miou", beyond_chance, miou)
+    wanted = middles_of(edges.borders(asked.plane))
+    if wanted.empty:
+        return None
+    figures = edges.compare_edges(wanted, edges.edges_at_thresholds(fitted(pair.result, size)))
+    return pair.score("boundary_f1", figures.score, figures.raw)
+
+
+def _depth(pair: Pair) -> StructureScore | None:
+    if pair.depth_of is None:
+        return None
+    found = pair.depth_of(pair.result)
+    picture = fitted(pair.asked, (found.shape[1], found.shape[0]))
+    figures = compare_depth(luminance(picture) if pair.is_map else pair.depth_of(picture), found)
+    return figures and pair.score("depth_rmse", figures.score, figures.raw)
+
+
+MEASURES: dict[str, Callable[[Pair], StructureScore | None]] = {
+    "canny": _edges,
+    "scribble": _edges,
+    "sketch": _edges,
+    "mlsd": _edges,
+    "lineart": _contours,
+    "softedge": _contours,
+    "gray": _greys,
+    "tile": _layout,
+    "blur": _layout,
+    "low-quality": _layout,
+    "seg": _regions,
+    "depth": _depth,
+}
+"""Canonical modality to its measure; the keys are `values.MEASURED`."""
+
+
+def measure(pair: Pair) -> StructureScore | None:
+    """Apply the modality's measure, see `score_structure`."""
+    return MEASURES[pair.modality](pair) if min(pair.result.shape[:2]) >= LEAST_SIDE_PIXELS else None

@@ -29,17 +29,18 @@ def size_below(rgb: Rgb, side_pixels: int) -> Size:
 
 
 def fitted(rgb: Rgb, size: Size) -> Rgb:
-    """A picture at a size, cropped to its aspect as a control picture is."""
+    """A picture (or plane) at a size, cropped to its aspect as a control picture is."""
     return to_frame(rgb, *size)
 
 
 def fitted_lines(line_map: Rgb, size: Size) -> Plane:
     """A line map at a size: lines are widened before they shrink, because thin ones would fade."""
-    plane = np.asarray(line_map.max(axis=2), dtype=np.uint8)
+    red, green, blue = cv2.split(line_map)
+    plane = np.asarray(cv2.max(cv2.max(red, green), blue), dtype=np.uint8)
     shrink = math.ceil(min(plane.shape[1] / size[0], plane.shape[0] / size[1]))
     if shrink > 1:
         plane = np.asarray(cv2.dilate(plane, np.ones((shrink, shrink), dtype=np.uint8)), dtype=np.uint8)
-    return np.ascontiguousarray(fitted(np.repeat(plane[..., None], 3, axis=2), size)[..., 0])
+    return fitted(plane, size)
 
 
 def best_shift(still: Levels, moving: Levels) -> Shift:

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from controlnet_mcp.images.maps import make_map
-from controlnet_mcp.images.maps.arrays import Rgb, luminance
+from controlnet_mcp.images.maps.arrays import HALF, Rgb, luminance
 from controlnet_mcp.images.structure import edges, regions, similarity
 from controlnet_mcp.images.structure.depth import DepthOf, compare_depth
 from controlnet_mcp.images.structure.fitting import WORKING_SIDE_PIXELS, fitted, fitted_lines, size_below
@@ -44,7 +44,7 @@ def _line_maps(pair: Pair) -> tuple[Rgb, Rgb]:
     size = size_below(pair.result, DETECTED_SIDE_PIXELS)
     result = fitted(pair.result, size)
     asked = pair.asked if pair.is_map else make_map(fitted(pair.asked, size), pair.modality).rgb
-    if np.median(asked) > 127:  # noqa: PLR2004  # half of the levels: dark lines on light paper, handed in as a map
+    if float(cv2.mean(luminance(asked))[0]) > HALF:  # dark lines on light paper, handed in as a map
         asked = np.asarray(cv2.bitwise_not(asked), dtype=np.uint8)
     return asked, make_map(result, pair.modality).rgb
 

@@ -1,4 +1,4 @@
-"""A labelled set of pictures for the checks: plain photos, drawings, control maps and blank sheets; made here, no files.
+"""A labelled set of pictures for the checks: plain photos, drawings, control maps and blank sheets, made here.
 
 Photos are those that scikit-image carries in its wheel (public domain or free), each as it is and changed in ways that
 happen to pictures. Maps are made by our own map makers or painted.
@@ -124,7 +124,7 @@ def _ramp(seed: int) -> Rgb:
             0.08 + 0.15 * random.random(),
             60 + 190 * random.random(),
         )
-        distance = np.hypot(x - cx, y - cy) if random.random() < 0.5 else np.maximum(abs(x - cx), abs(y - cy))  # even odds
+        distance = np.hypot(x - cx, y - cy) if random.random() < 0.5 else np.maximum(abs(x - cx), abs(y - cy))
         depth = np.where(distance < radius, near - 60 * distance / radius, depth)
     return np.repeat(np.clip(depth, 0, 255).astype(np.uint8)[..., None], 3, axis=2)
 

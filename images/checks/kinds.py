@@ -5,6 +5,7 @@ In brackets: the nearest plain picture and the nearest map of the labelled set.
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from controlnet_mcp.images.checks import Appearance
 from controlnet_mcp.images.checks.palettes import palettes
@@ -24,6 +25,8 @@ PAINTED_SHARE = 0.85
 """Least fraction of a segmentation map that is in the colours of one palette (black counts as no class)."""
 PAINTED_LEVELS = 8
 """Levels in any channel by which JPEG shifts flat colours."""
+FLAT_SHARE = 0.7
+"""Least fraction of neighbours on the grid that have the same colour."""
 SAMPLED_PIXELS = 128
 """Colours are counted on a grid of about this many rows and columns, without blending."""
 VIVID_LEVELS = 100
@@ -52,7 +55,8 @@ def _picture(rgb: Rgb) -> Appearance:
 
 
 def _is_blank(rgb: Rgb) -> bool:
-    middle = np.array([np.bincount(channel.ravel(), minlength=256).argmax() for channel in cv2.split(rgb)])
+    channels = range(3)
+    middle = np.array([cv2.calcHist([rgb], [channel], None, [256], [0, 256]).argmax() for channel in channels])
     low, high = np.clip(middle - BLANK_LEVELS, 0, 255), np.clip(middle + BLANK_LEVELS, 0, 255)
     ground = cv2.countNonZero(cv2.inRange(rgb, low.astype(np.float64), high.astype(np.float64)))
     return rgb.shape[0] * rgb.shape[1] - ground < BLANK_SHARE * rgb.shape[0] * rgb.shape[1]
@@ -79,13 +83,17 @@ def _is_depth(traits: Traits) -> bool:
 def _is_painted(rgb: Rgb) -> bool:
     """Nearly all in the flat colours of a known palette, some of them vivid."""
     step = max(1, max(rgb.shape[:2]) // SAMPLED_PIXELS)
-    pixels = rgb[::step, ::step].reshape(-1, 3).astype(np.int16)
-    pixels = pixels[pixels.max(axis=1) > PAINTED_LEVELS]
+    grid = rgb[::step, ::step].astype(np.int16)
+    if float(np.mean(np.abs(np.diff(grid, axis=1)).max(axis=2) <= PAINTED_LEVELS)) < FLAT_SHARE:
+        return False
+    pixels = grid[grid.max(axis=2) > PAINTED_LEVELS]
     if not pixels.size or float(np.mean(np.ptp(pixels, axis=1) > VIVID_LEVELS)) < VIVID_SHARE:
         return False
+    return any(_share_in(pixels, colours) > PAINTED_SHARE for colours in palettes())
+
+
+def _share_in(pixels: npt.NDArray[np.int16], colours: Rgb) -> float:
+    """The fraction of pixels, shape (pixels, 3), that have one of the colours, shape (colours, 3)."""
     values, counts = np.unique(pixels, axis=0, return_counts=True)
-    for colours in palettes():
-        away = np.abs(values[:, None, :] - colours[None].astype(np.int16)).max(axis=2).min(axis=1)
-        if counts[away <= PAINTED_LEVELS].sum() > PAINTED_SHARE * counts.sum():
-            return True
-    return False
+    away = np.abs(values[:, None, :] - colours[None].astype(np.int16)).max(axis=2).min(axis=1)
+    return float(counts[away <= PAINTED_LEVELS].sum() / counts.sum())

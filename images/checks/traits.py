@@ -57,9 +57,10 @@ def _thin(strongest: Plane) -> float:
 
 def _ridged(grey: Plane) -> float:
     levels = grey.astype(np.float32)
-    detail = levels - cv2.GaussianBlur(levels, (0, 0), max(1.0, max(grey.shape) * 0.01))
-    spread = float((detail**2).mean())
-    return float((detail**3).mean()) / spread**1.5 if spread else 0.0
+    detail = cv2.subtract(levels, cv2.GaussianBlur(levels, (0, 0), max(1.0, max(grey.shape) * 0.01)))
+    squared = cv2.multiply(detail, detail)
+    spread = cv2.mean(squared)[0]
+    return cv2.mean(cv2.multiply(squared, detail))[0] / spread**1.5 if spread else 0.0
 
 
 def _grain(grey: Plane) -> float:

@@ -26,6 +26,7 @@ from controlnet_mcp.jobs.ledger import Ledger
 from controlnet_mcp.jobs.pacer import Pacer
 from controlnet_mcp.jobs.retention import Retention, forgetting
 from controlnet_mcp.jobs.runner import JobRunner
+from controlnet_mcp.jobs.scoring import Scorer
 from controlnet_mcp.jobs.store import JobStore
 from controlnet_mcp.jobs.submission import Submitter
 from controlnet_mcp.jobs.watch import JobWatch
@@ -91,7 +92,7 @@ async def open_application(settings: Settings) -> AsyncGenerator[Application]:
             writer = JobWriter(leases, Ledger(database, time.time), time.time)
             pacer = _pacer(database, entries)
             submitter = Submitter(writer, sender, pacer, settings.submissions_in_flight)
-            driver = Driver(writer, submitter, pacer, partial(ready, entries), sender, blobs)
+            driver = Driver(writer, submitter, pacer, partial(ready, entries), sender, blobs, Scorer(blobs))
             owner = f"{socket.gethostname()}-{secrets.token_hex(8)}"
             runner = JobRunner(leases, driver, owner, time.time)
             store = JobStore(database)

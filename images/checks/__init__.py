@@ -3,22 +3,20 @@
 Importing this package is cheap: NumPy and OpenCV are loaded when the first picture is looked at.
 """
 
-from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from controlnet_mcp.images.modalities import Structure
 
 if TYPE_CHECKING:
     from controlnet_mcp.images.maps.arrays import Rgb
 
-__all__ = ["MAP_KINDS", "STRUCTURES", "Appearance", "MapKind", "look"]
+__all__ = ["STRUCTURES", "Appearance", "MapKind", "look"]
 
 MapKind: TypeAlias = Literal["edge", "sketch", "depth", "skeleton", "segmentation"]
 """Control maps that can be told from pictures: thin edges, softer or thicker light lines on black, smooth grey depth,
 coloured limbs on black, flat colours of a known palette. (Normal maps cannot be told from coloured pictures.)"""
 
 Appearance: TypeAlias = Literal["blank", "drawing", "picture"] | MapKind
-
-MAP_KINDS: frozenset[str] = frozenset(get_args(MapKind))
 
 STRUCTURES: dict[MapKind, Structure] = {
     "edge": "lines",

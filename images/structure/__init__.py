@@ -6,13 +6,13 @@ docs/decisions/2026-11-25-structure-score.md.
 
 from typing import TYPE_CHECKING
 
-from controlnet_mcp.images.structure.values import MEASURED, StructureScore
+from controlnet_mcp.images.structure.values import LOW_SCORE, MEASURED, StructureScore
 
 if TYPE_CHECKING:
     from controlnet_mcp.images.maps.arrays import Rgb
     from controlnet_mcp.images.structure.depth import DepthOf
 
-__all__ = ["MEASURED", "StructureScore", "score_structure"]
+__all__ = ["LOW_SCORE", "MEASURED", "StructureScore", "score_structure"]
 
 
 def score_structure(

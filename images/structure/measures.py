@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from controlnet_mcp.images.maps import make_map
-from controlnet_mcp.images.maps.arrays import HALF, Rgb, luminance
+from controlnet_mcp.images.maps import MapParameters, make_map
+from controlnet_mcp.images.maps.arrays import HALF, Plane, Rgb, luminance
 from controlnet_mcp.images.structure import edges, regions, similarity
 from controlnet_mcp.images.structure.depth import DepthOf, compare_depth
-from controlnet_mcp.images.structure.fitting import WORKING_SIDE_PIXELS, fitted, fitted_lines, size_below
+from controlnet_mcp.images.structure.fitting import WORKING_SIDE_PIXELS, Size, fitted, fitted_lines, size_below
 from controlnet_mcp.images.structure.lines import Lines, middles_of
 from controlnet_mcp.images.structure.values import Metric, StructureScore
 
@@ -39,25 +39,22 @@ class Pair:
         return StructureScore(modality=self.modality, metric=metric, score=min(1.0, max(0.0, score)), raw=raw)
 
 
-def _line_maps(pair: Pair) -> tuple[Rgb, Rgb]:
-    """The asked map and the result's own, both white on black."""
-    size = size_below(pair.result, DETECTED_SIDE_PIXELS)
-    result = fitted(pair.result, size)
+def _asked_map(pair: Pair, size: Size) -> Rgb:
+    """The asked line map, white on black."""
     asked = pair.asked if pair.is_map else make_map(fitted(pair.asked, size), pair.modality).rgb
-    if float(cv2.mean(luminance(asked))[0]) > HALF:  # dark lines on light paper, handed in as a map
-        asked = np.asarray(cv2.bitwise_not(asked), dtype=np.uint8)
-    return asked, make_map(result, pair.modality).rgb
+    if cv2.mean(luminance(asked))[0] > HALF:  # dark lines on light paper, handed in as a map
+        return np.asarray(cv2.bitwise_not(asked), dtype=np.uint8)
+    return asked
 
 
 def _edges(pair: Pair) -> StructureScore | None:
-    size = size_below(pair.result, WORKING_SIDE_PIXELS)
-    asked_map, own_map = _line_maps(pair)
-    asked = middles_of(fitted_lines(asked_map, size))
+    detected, size = size_below(pair.result, DETECTED_SIDE_PIXELS), size_below(pair.result, WORKING_SIDE_PIXELS)
+    asked = middles_of(fitted_lines(_asked_map(pair, detected), size))
     if asked.empty:
         return None
 
     def ways() -> Iterator[Lines]:
-        yield middles_of(fitted_lines(own_map, size))
+        yield middles_of(fitted_lines(make_map(fitted(pair.result, detected), pair.modality).rgb, size))
         yield from edges.edges_at_thresholds(fitted(pair.result, size))
 
     figures = edges.compare_edges(asked, ways())
@@ -65,16 +62,25 @@ def _edges(pair: Pair) -> StructureScore | None:
 
 
 def _contours(pair: Pair) -> StructureScore | None:
-    size = size_below(pair.result, WORKING_SIDE_PIXELS)
-    asked, own = (similarity.viewed(fitted_lines(line_map, size)) for line_map in _line_maps(pair))
-    figures = similarity.compare_levels(asked, own)
+    detected, size = size_below(pair.result, DETECTED_SIDE_PIXELS), size_below(pair.result, WORKING_SIDE_PIXELS)
+    asked = similarity.viewed(fitted_lines(_asked_map(pair, detected), size))
+    figures = similarity.best_of_planes(asked, map(similarity.viewed, _contours_of(pair, detected, size)))
     return figures and pair.score("ssim", figures.score, figures.raw)
+
+
+def _contours_of(pair: Pair, detected: Size, size: Size) -> Iterator[Plane]:
+    """What was drawn for a line: a line of this modality; a stroke, dark or light; or the border of an area."""
+    yield fitted_lines(make_map(fitted(pair.result, detected), pair.modality).rgb, size)
+    small, as_photo = fitted(pair.result, size), MapParameters(invert="no")
+    yield luminance(make_map(small, "lineart", as_photo).rgb)
+    yield luminance(make_map(np.asarray(cv2.bitwise_not(small), dtype=np.uint8), "lineart", as_photo).rgb)
+    yield luminance(make_map(small, "softedge", as_photo).rgb)
 
 
 def _greys(pair: Pair) -> StructureScore | None:
     size = size_below(pair.result, WORKING_SIDE_PIXELS)
     asked, found = (similarity.viewed(luminance(fitted(rgb, size))) for rgb in (pair.asked, pair.result))
-    figures = similarity.compare_levels(asked, found)
+    figures = similarity.best_of_planes(asked, [found])
     return figures and pair.score("ssim", figures.score, figures.raw)
 
 

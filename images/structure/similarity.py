@@ -66,8 +66,8 @@ def _detail(levels: Levels) -> Levels:
     return np.asarray(np.abs(levels - blurred(levels)), dtype=np.float32)
 
 
-def compare_levels(asked: Levels, found: Levels) -> Similarity | None:
-    """Compare two planes of one shape, the asked one moved a little where that helps.
+def best_of_planes(asked: Levels, ways: Iterable[Levels]) -> Similarity | None:
+    """Compare planes of one shape, the asked one moved a little where that helps; the best of the ways to see a result.
 
     The empty ground of a line map agrees with anything; so the score weighs each place with the spread that the asked
     map has there (as information-weighted SSIM does), and what is empty counts for nothing.
@@ -77,7 +77,13 @@ def compare_levels(asked: Levels, found: Levels) -> Similarity | None:
     """
     if float(asked.std()) < FLAT_LEVELS:
         return None
-    return _compare(shifted(asked, best_shift(_detail(found), _detail(asked))), found)
+    detail = _detail(asked)
+    compared = (
+        _compare(shifted(asked, shift), found)
+        for found in ways
+        for shift in {(0, 0), best_shift(_detail(found), detail)}  # the peak may be a chance one
+    )
+    return max(compared, key=lambda row: row.score)
 
 
 def best_of_channels(asked: Levels, ways: Sequence[Levels]) -> Similarity | None:

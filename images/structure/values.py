@@ -14,6 +14,9 @@ MEASURED: frozenset[str] = frozenset(
 """Canonical modalities with a measure; depth needs a model. The others (poses, normals, identities, styles) need
 models that this program does not have, or keep no place in the picture (shuffle)."""
 
+LOW_SCORE = 0.35
+"""Unrelated pictures stay below this."""
+
 
 class StructureScore(BaseModel):
     """How much of the structure that was asked for is in a picture, as it is written into the job's record.

@@ -116,7 +116,7 @@ def _ramp(seed: int) -> Rgb:
     """A floor that comes nearer, and some round and boxy things before it."""
     random = np.random.default_rng(seed)
     y, x = np.mgrid[0:LONG_SIDE, 0:LONG_SIDE].astype(np.float32) / LONG_SIDE
-    depth = 20 + 120 * y + 30 * x * random.random()
+    depth: npt.NDArray[np.float64] = 20 + 120 * y + 30 * x * random.random()
     for _ in range(5):
         cx, cy, radius, near = (
             random.random(),
@@ -131,9 +131,10 @@ def _ramp(seed: int) -> Rgb:
 
 def _depths() -> Iterator[Labelled]:
     with np.load(Path(data.__file__).with_name("motorcycle_disp.npz")) as archive:
-        disparity = np.nan_to_num(archive["arr_0"].astype(np.float32), posinf=0.0)
+        disparity = np.nan_to_num(np.asarray(archive["arr_0"], dtype=np.float32), posinf=0.0)
     measured = np.clip(disparity * (255 / disparity.max()), 0, 255).astype(np.uint8)
-    filled = cv2.medianBlur(cv2.resize(measured, (LONG_SIDE, 256), interpolation=cv2.INTER_AREA), 9)
+    shrunk = cv2.resize(measured, (LONG_SIDE, 256), interpolation=cv2.INTER_AREA)
+    filled = np.asarray(cv2.medianBlur(shrunk, 9), dtype=np.uint8)
     yield "depth", "motorcycle", np.repeat(filled[..., None], 3, axis=2)
     yield "depth", "drawn", drawings.depth_map(LONG_SIDE)
     for seed in range(6):

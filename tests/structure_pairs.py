@@ -44,7 +44,7 @@ def cloudiness(seed: int) -> npt.NDArray[np.float32]:
     for cells in (6, 24, 96):
         grid = random.random((cells, cells), dtype=np.float32)
         total += cv2.resize(grid, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
-    return ((total - total.mean()) / total.std())[..., None].astype(np.float32)
+    return np.asarray(((total - total.mean()) / total.std())[..., None], dtype=np.float32)
 
 
 def _levels(rgb: npt.NDArray[np.floating]) -> Rgb:

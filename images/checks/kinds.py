@@ -59,7 +59,7 @@ def _is_blank(rgb: Rgb) -> bool:
     middle = np.array([cv2.calcHist([rgb], [channel], None, [256], [0, 256]).argmax() for channel in channels])
     low, high = np.clip(middle - BLANK_LEVELS, 0, 255), np.clip(middle + BLANK_LEVELS, 0, 255)
     ground = cv2.countNonZero(cv2.inRange(rgb, low.astype(np.float64), high.astype(np.float64)))
-    return rgb.shape[0] * rgb.shape[1] - ground < BLANK_SHARE * rgb.shape[0] * rgb.shape[1]
+    return bool(rgb.shape[0] * rgb.shape[1] - ground < BLANK_SHARE * rgb.shape[0] * rgb.shape[1])
 
 
 def _is_skeleton(traits: Traits) -> bool:
@@ -83,10 +83,10 @@ def _is_depth(traits: Traits) -> bool:
 def _is_painted(rgb: Rgb) -> bool:
     """Nearly all in the flat colours of a known palette, some of them vivid."""
     step = max(1, max(rgb.shape[:2]) // SAMPLED_PIXELS)
-    grid = rgb[::step, ::step].astype(np.int16)
+    grid = np.asarray(rgb[::step, ::step], dtype=np.int16)
     if float(np.mean(np.abs(np.diff(grid, axis=1)).max(axis=2) <= PAINTED_LEVELS)) < FLAT_SHARE:
         return False
-    pixels = grid[grid.max(axis=2) > PAINTED_LEVELS]
+    pixels: npt.NDArray[np.int16] = grid[grid.max(axis=2) > PAINTED_LEVELS]
     if not pixels.size or float(np.mean(np.ptp(pixels, axis=1) > VIVID_LEVELS)) < VIVID_SHARE:
         return False
     return any(_share_in(pixels, colours) > PAINTED_SHARE for colours in palettes())

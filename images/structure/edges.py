@@ -11,6 +11,7 @@ import numpy.typing as npt
 from controlnet_mcp.images.maps.arrays import Plane, Rgb
 from controlnet_mcp.images.structure.fitting import best_shift
 from controlnet_mcp.images.structure.lines import DIRECTIONS, Lines, disc, lines_of
+from controlnet_mcp.images.structure.values import Figures
 
 TOLERANCE = 0.0042
 """How far a line may lie off, as a fraction of the diagonal: 3 px at 512 x 512 (BSDS allows 0.0075)."""
@@ -37,14 +38,6 @@ class Agreement:
     beyond_chance: float
 
 
-@dataclass(frozen=True, slots=True)
-class EdgeFigures:
-    """F1 as counted, and the score: F2 beyond chance on the curve, 0 to 1."""
-
-    raw: float
-    score: float
-
-
 def tolerance_pixels(shape: tuple[int, ...]) -> int:
     """How far off a line may lie in a plane of this shape, at least a pixel."""
     return max(1, round(TOLERANCE * math.hypot(shape[0], shape[1])))
@@ -53,11 +46,10 @@ def tolerance_pixels(shape: tuple[int, ...]) -> int:
 def _reach(lines: Lines, tolerance: int) -> Stack:
     """For each direction the pixels that have a line of about this direction (30 degrees either way) near."""
     brush = disc(tolerance)
-    grown = [
-        cv2.dilate(cv2.bitwise_and(lines.pixels, cv2.compare(lines.directions, step, cv2.CMP_EQ)), brush)
-        for step in range(DIRECTIONS)
-    ]
-    return np.stack([grown[step - 1] | grown[step] | grown[(step + 1) % DIRECTIONS] for step in range(DIRECTIONS)])
+    grown = np.empty((DIRECTIONS, *lines.pixels.shape), dtype=np.uint8)
+    for step in range(DIRECTIONS):
+        grown[step] = cv2.dilate(np.where(lines.directions == step, lines.pixels, np.uint8(0)), brush)
+    return np.maximum(np.maximum(grown, np.roll(grown, 1, axis=0)), np.roll(grown, -1, axis=0))
 
 
 def _agreement(lines: Lines, reach: Stack) -> Agreement:
@@ -70,7 +62,7 @@ def _agreement(lines: Lines, reach: Stack) -> Agreement:
     if not rows.size:
         return Agreement(0.0, 0.0)
     box = max(3, round(max(lines.pixels.shape) * SURROUNDINGS))
-    density = np.stack([cv2.blur(plane, (box, box)) for plane in reach])
+    density = np.stack([np.asarray(cv2.blur(plane, (box, box)), dtype=np.uint8) for plane in reach])
     at = (lines.directions[rows, columns], rows, columns)
     meets = (reach[at] > 0).astype(np.float32)
     chance = np.minimum(density[at].astype(np.float32) / 255, MOST_CHANCE)
@@ -83,12 +75,13 @@ def _f_measure(precision: float, recall: float, recall_weight: float) -> float:
     return (1 + recall_weight) * precision * recall / (recall_weight * precision + recall)
 
 
-def _figures(asked: Lines, asked_reach: Stack, found: Lines, tolerance: int) -> EdgeFigures:
+def _figures(asked: Lines, asked_reach: Stack, found: Lines, tolerance: int) -> Figures:
+    """F1 as counted; and F2 beyond chance, on the curve."""
     recall = _agreement(asked, _reach(found, tolerance))
     precision = _agreement(found, asked_reach)
     raw = _f_measure(precision.counted, recall.counted, 1.0)
     beyond = _f_measure(precision.beyond_chance, recall.beyond_chance, RECALL_WEIGHT)
-    return EdgeFigures(raw, min(1.0, beyond) ** CURVE)
+    return Figures(raw, min(1.0, beyond) ** CURVE)
 
 
 def edges_at_thresholds(result: Rgb) -> Iterable[Lines]:
@@ -98,7 +91,7 @@ def edges_at_thresholds(result: Rgb) -> Iterable[Lines]:
         yield lines_of(np.asarray(cv2.Canny(smooth, low, high), dtype=np.uint8))
 
 
-def compare_edges(asked: Lines, found_ways: Iterable[Lines]) -> EdgeFigures:
+def compare_edges(asked: Lines, found_ways: Iterable[Lines]) -> Figures:
     """The best agreement of asked lines with what was found, over the ways of finding (BSDS: optimal image scale).
 
     Args:
@@ -106,7 +99,7 @@ def compare_edges(asked: Lines, found_ways: Iterable[Lines]) -> EdgeFigures:
         found_ways: Lines of the result, found in one or more ways; the first that found any says where it lies.
     """
     tolerance = tolerance_pixels(asked.pixels.shape)
-    best, reach = EdgeFigures(0.0, 0.0), None
+    best, reach = Figures(0.0, 0.0), None
     for found in found_ways:
         if found.empty:
             continue

@@ -5,6 +5,7 @@ from typing import TypeAlias, TypeVar
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from controlnet_mcp.images.frame import to_frame
 from controlnet_mcp.images.maps.arrays import Levels, Plane, Rgb
@@ -13,7 +14,7 @@ Size: TypeAlias = tuple[int, int]
 """Width and height in pixels."""
 Shift: TypeAlias = tuple[int, int]
 """Columns to the right and rows down."""
-AnyPlane = TypeVar("AnyPlane", Plane, Levels)
+Scalar = TypeVar("Scalar", np.uint8, np.float32)
 
 WORKING_SIDE_PIXELS = 512
 """Structure is compared at no more than the area of this square: the size at which ControlNet++ measures."""
@@ -54,18 +55,18 @@ def best_shift(still: Levels, moving: Levels) -> Shift:
     ground -= ground.mean()
     piece -= piece.mean()
     reach = max(1, round(max(half) * LARGEST_SHIFT))
-    padded = cv2.copyMakeBorder(ground, reach, reach, reach, reach, cv2.BORDER_CONSTANT, value=0)
-    found = cv2.matchTemplate(padded, piece, cv2.TM_CCORR)
+    padded = np.pad(ground, reach)
+    found = np.asarray(cv2.matchTemplate(padded, piece, cv2.TM_CCORR), dtype=np.float32)
     if found[reach, reach] >= found.max() * (1 - 1e-4):  # flat, or already in place
         return 0, 0
     column, row = cv2.minMaxLoc(found)[3]
     return 2 * (column - reach), 2 * (row - reach)
 
 
-def shifted(plane: AnyPlane, shift: Shift) -> AnyPlane:
+def shifted(plane: npt.NDArray[Scalar], shift: Shift) -> npt.NDArray[Scalar]:
     """The plane moved; what comes in is black."""
     if shift == (0, 0):
         return plane
     matrix = np.array([[1, 0, shift[0]], [0, 1, shift[1]]], dtype=np.float32)
     moved = cv2.warpAffine(plane, matrix, (plane.shape[1], plane.shape[0]), flags=cv2.INTER_NEAREST)
-    return np.asarray(moved, dtype=plane.dtype)
+    return moved.astype(plane.dtype)

@@ -12,7 +12,7 @@ from controlnet_mcp.images.structure import edges, regions, similarity
 from controlnet_mcp.images.structure.depth import DepthOf, compare_depth
 from controlnet_mcp.images.structure.fitting import WORKING_SIDE_PIXELS, Size, fitted, fitted_lines, size_below
 from controlnet_mcp.images.structure.lines import Lines, middles_of
-from controlnet_mcp.images.structure.values import Metric, StructureScore
+from controlnet_mcp.images.structure.values import Figures, Metric, StructureScore
 
 DETECTED_SIDE_PIXELS = 2048
 """Lines are detected at the result's own size, as they were in the control picture, up to the area of this square."""
@@ -34,9 +34,12 @@ class Pair:
     is_map: bool
     depth_of: DepthOf | None
 
-    def score(self, metric: Metric, score: float, raw: float) -> StructureScore:
-        """A score of this modality."""
-        return StructureScore(modality=self.modality, metric=metric, score=min(1.0, max(0.0, score)), raw=raw)
+    def scored(self, metric: Metric, figures: Figures | None) -> StructureScore | None:
+        """The score of this modality, where there are figures."""
+        if figures is None:
+            return None
+        score = min(1.0, max(0.0, figures.score))
+        return StructureScore(modality=self.modality, metric=metric, score=score, raw=figures.raw)
 
 
 def _asked_map(pair: Pair, size: Size) -> Rgb:
@@ -58,14 +61,14 @@ def _edges(pair: Pair) -> StructureScore | None:
         yield from edges.edges_at_thresholds(fitted(pair.result, size))
 
     figures = edges.compare_edges(asked, ways())
-    return pair.score("edge_f1", figures.score, figures.raw)
+    return pair.scored("edge_f1", figures)
 
 
 def _contours(pair: Pair) -> StructureScore | None:
     detected, size = size_below(pair.result, DETECTED_SIDE_PIXELS), size_below(pair.result, WORKING_SIDE_PIXELS)
     asked = similarity.viewed(fitted_lines(_asked_map(pair, detected), size))
     figures = similarity.best_of_planes(asked, map(similarity.viewed, _contours_of(pair, detected, size)))
-    return figures and pair.score("ssim", figures.score, figures.raw)
+    return pair.scored("ssim", figures)
 
 
 def _contours_of(pair: Pair, detected: Size, size: Size) -> Iterator[Plane]:
@@ -81,7 +84,7 @@ def _greys(pair: Pair) -> StructureScore | None:
     size = size_below(pair.result, WORKING_SIDE_PIXELS)
     asked, found = (similarity.viewed(luminance(fitted(rgb, size))) for rgb in (pair.asked, pair.result))
     figures = similarity.best_of_planes(asked, [found])
-    return figures and pair.score("ssim", figures.score, figures.raw)
+    return pair.scored("ssim", figures)
 
 
 def _layout(pair: Pair) -> StructureScore | None:
@@ -90,7 +93,7 @@ def _layout(pair: Pair) -> StructureScore | None:
     asked, found = (similarity.viewed(fitted(rgb, size), COARSE_SIDE_PIXELS) for rgb in (pair.asked, pair.result))
     ways = [found, *(similarity.blurred(found, sigma) for sigma in COARSE_SIGMAS_PIXELS)]
     figures = similarity.best_of_channels(asked, ways)
-    return figures and pair.score("ssim", figures.score, figures.raw)
+    return pair.scored("ssim", figures)
 
 
 def _regions(pair: Pair) -> StructureScore | None:
@@ -101,13 +104,12 @@ def _regions(pair: Pair) -> StructureScore | None:
         return None
     read = regions.read_labels(pair.result, size, asked.colours)
     if read is not None:
-        miou, beyond_chance = regions.compare_labels(asked.plane, read.plane)
-        return pair.score("miou", beyond_chance, miou)
+        return pair.scored("miou", regions.compare_labels(asked.plane, read.plane))
     wanted = middles_of(edges.borders(asked.plane))
     if wanted.empty:
         return None
     figures = edges.compare_edges(wanted, edges.edges_at_thresholds(fitted(pair.result, size)))
-    return pair.score("boundary_f1", figures.score, figures.raw)
+    return pair.scored("boundary_f1", figures)
 
 
 def _depth(pair: Pair) -> StructureScore | None:
@@ -116,7 +118,7 @@ def _depth(pair: Pair) -> StructureScore | None:
     found = pair.depth_of(pair.result)
     picture = fitted(pair.asked, (found.shape[1], found.shape[0]))
     figures = compare_depth(luminance(picture) if pair.is_map else pair.depth_of(picture), found)
-    return figures and pair.score("depth_rmse", figures.score, figures.raw)
+    return pair.scored("depth_rmse", figures)
 
 
 MEASURES: dict[str, Callable[[Pair], StructureScore | None]] = {

@@ -7,6 +7,7 @@ import numpy as np
 
 from controlnet_mcp.images.maps.arrays import Plane, Rgb
 from controlnet_mcp.images.structure.fitting import Size
+from controlnet_mcp.images.structure.values import Figures
 
 LEAST_SHARE = 0.002
 """A colour that covers less of the map than this is a blend at a border, not a class."""
@@ -54,10 +55,9 @@ def _main_colours(rgb: Rgb) -> Rgb:
 def _read(rgb: Rgb, colours: Rgb) -> Labels | None:
     """The labels of a picture in these colours, None when too little of it has one."""
     plane = np.full(rgb.shape[:2], UNLABELLED, dtype=np.uint8)
-    for label, colour in reversed(list(enumerate(colours.astype(int).tolist()))):
-        low = tuple(max(0, level - NEAR_LEVELS) for level in colour)
-        high = tuple(min(255, level + NEAR_LEVELS) for level in colour)
-        plane[cv2.inRange(rgb, low, high) > 0] = label
+    for label in reversed(range(len(colours))):
+        low, high = (np.clip(colours[label] + reach, 0, 255) for reach in (-NEAR_LEVELS, np.float64(NEAR_LEVELS)))
+        plane[np.asarray(cv2.inRange(rgb, low, high)) > 0] = label
     return Labels(plane, colours) if np.mean(plane != UNLABELLED) >= READABLE else None
 
 
@@ -72,8 +72,8 @@ def read_labels(result: Rgb, size: Size, colours: Rgb) -> Labels | None:
     return _read(_at_size(result, size), colours)
 
 
-def compare_labels(asked: Plane, found: Plane) -> tuple[float, float]:
-    """MIoU over the asked classes, and the same beyond chance, 0 to 1.
+def compare_labels(asked: Plane, found: Plane) -> Figures:
+    """MIoU over the asked classes; the score is the same beyond chance.
 
     By chance two areas p and q of the picture share p q, which is an IoU of p q / (p + q - p q).
     """
@@ -85,6 +85,6 @@ def compare_labels(asked: Plane, found: Plane) -> tuple[float, float]:
         ious.append(float((one & other).sum()) / max(1, int((one | other).sum())))
         chances.append(p * q / (p + q - p * q))
     if not ious:
-        return 0.0, 0.0
+        return Figures(0.0, 0.0)
     miou, chance = float(np.mean(ious)), float(np.mean(chances))
-    return miou, max(0.0, (miou - chance) / (1 - chance)) if chance < 1 else miou
+    return Figures(miou, max(0.0, (miou - chance) / (1 - chance)) if chance < 1 else miou)

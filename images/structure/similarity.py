@@ -1,13 +1,14 @@
 """SSIM, as it is and weighted by where the asked structure is."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple
 
 import cv2
 import numpy as np
 
 from controlnet_mcp.images.maps.arrays import Levels, Plane, Rgb
 from controlnet_mcp.images.structure.fitting import best_shift, shifted
+from controlnet_mcp.images.structure.values import Figures
 
 LEVEL_RANGE = 255.0
 """The range L of Wang et al. 2004, whose constants are (0.01 L)² and (0.03 L)²."""
@@ -21,14 +22,6 @@ FLAT_LEVELS = 1.0
 """Deviation in levels below which nothing was asked for."""
 CURVE = 0.7
 """Exponent that brings half of the structure to about half of the scale; the order stays."""
-
-
-@dataclass(frozen=True, slots=True)
-class Similarity:
-    """Mean SSIM, and the score: SSIM where the asked structure is, on the curve, 0 to 1."""
-
-    raw: float
-    score: float
 
 
 def viewed(plane: Plane | Rgb, side_pixels: int = VIEWED_SIDE_PIXELS) -> Levels:
@@ -51,14 +44,16 @@ def _ssim(asked: Levels, found: Levels, level_range: float) -> tuple[Levels, Lev
     var_found = np.maximum(blurred(found * found) - mean_found**2, 0)
     shared = blurred(asked * found) - mean_asked * mean_found
     brightness = (2 * mean_asked * mean_found + steady_mean) / (mean_asked**2 + mean_found**2 + steady_mean)
-    return brightness * (2 * shared + steady_spread) / (var_asked + var_found + steady_spread), np.sqrt(var_asked)
+    each = brightness * (2 * shared + steady_spread) / (var_asked + var_found + steady_spread)
+    return each.astype(np.float32), np.sqrt(var_asked).astype(np.float32)
 
 
-def _compare(asked: Levels, found: Levels, level_range: float = LEVEL_RANGE) -> Similarity:
+def _compare(asked: Levels, found: Levels, level_range: float = LEVEL_RANGE) -> Figures:
+    """Mean SSIM; and SSIM where the asked structure is, on the curve."""
     each, weight = _ssim(asked, found, level_range)
     total = float(weight.sum())
     weighted = float((each * weight).sum()) / total if total else 0.0
-    return Similarity(float(each.mean()), min(1.0, max(0.0, weighted)) ** CURVE)
+    return Figures(float(each.mean()), min(1.0, max(0.0, weighted)) ** CURVE)
 
 
 def _detail(levels: Levels) -> Levels:
@@ -66,7 +61,7 @@ def _detail(levels: Levels) -> Levels:
     return np.asarray(np.abs(levels - blurred(levels)), dtype=np.float32)
 
 
-def best_of_planes(asked: Levels, ways: Iterable[Levels]) -> Similarity | None:
+def best_of_planes(asked: Levels, ways: Iterable[Levels]) -> Figures | None:
     """Compare planes of one shape, the asked one moved a little where that helps; the best of the ways to see a result.
 
     The empty ground of a line map agrees with anything; so the score weighs each place with the spread that the asked
@@ -86,7 +81,7 @@ def best_of_planes(asked: Levels, ways: Iterable[Levels]) -> Similarity | None:
     return max(compared, key=lambda row: row.score)
 
 
-def best_of_channels(asked: Levels, ways: Sequence[Levels]) -> Similarity | None:
+def best_of_channels(asked: Levels, ways: Sequence[Levels]) -> Figures | None:
     """Compare pictures of shape (height, width, 3) as they lie, and take the best of the ways to see the result.
 
     Returns:
@@ -95,10 +90,10 @@ def best_of_channels(asked: Levels, ways: Sequence[Levels]) -> Similarity | None
     if float(asked.std()) < FLAT_LEVELS:
         return None
     level_range = min(LEVEL_RANGE, RANGE_DEVIATIONS * float(asked.std()))
-    means: list[Similarity] = []
+    means: list[Figures] = []
     for found in ways:
         each = [_compare(*pair, level_range) for pair in _channels(asked, found)]
-        means.append(Similarity(*(sum(column) / len(each) for column in zip(*map(astuple, each), strict=True))))
+        means.append(Figures(*(sum(column) / len(each) for column in zip(*map(astuple, each), strict=True))))
     return max(means, key=lambda row: row.score)
 
 

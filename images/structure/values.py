@@ -1,5 +1,6 @@
 """The value that a structure score is, and what can be scored."""
 
+from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -16,6 +17,14 @@ models that this program does not have, or keep no place in the picture (shuffle
 
 LOW_SCORE = 0.35
 """Unrelated pictures stay below this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What a measure found: its own figure, and the score from 0 to 1 that was made of it."""
+
+    raw: float
+    score: float
 
 
 class StructureScore(BaseModel):

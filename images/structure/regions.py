@@ -56,7 +56,8 @@ def _read(rgb: Rgb, colours: Rgb) -> Labels | None:
     """The labels of a picture in these colours, None when too little of it has one."""
     plane = np.full(rgb.shape[:2], UNLABELLED, dtype=np.uint8)
     for label in reversed(range(len(colours))):
-        low, high = (np.clip(colours[label] + reach, 0, 255) for reach in (-NEAR_LEVELS, np.float64(NEAR_LEVELS)))
+        middle = colours[label].astype(np.float64)
+        low, high = np.clip(middle - NEAR_LEVELS, 0, 255), np.clip(middle + NEAR_LEVELS, 0, 255)
         plane[np.asarray(cv2.inRange(rgb, low, high)) > 0] = label
     return Labels(plane, colours) if np.mean(plane != UNLABELLED) >= READABLE else None
 

@@ -29,11 +29,11 @@ PHOTOS = (
     *("page.png", "retina.jpg", "rocket.jpg", "text.png"),
 )
 SKETCHES = (drawings.house, drawings.vase, drawings.street, drawings.face)
-LONG_SIDE = 384
+LONG_SIDE = 320
 
 
 def bundled(file: str) -> Rgb:
-    """A picture of scikit-image's, at most 384 px long."""
+    """A picture of scikit-image's, at most 320 px long."""
     rgb = np.asarray(Image.open(Path(data.__file__).with_name(file)).convert("RGB"), dtype=np.uint8)
     scale = min(1.0, LONG_SIDE / max(rgb.shape[:2]))
     size = (round(rgb.shape[1] * scale), round(rgb.shape[0] * scale))
@@ -107,7 +107,7 @@ def _skeletons() -> Iterator[Labelled]:
     figure = drawings.skeleton(LONG_SIDE)
     pair = np.maximum(np.roll(figure, -80, axis=1), np.roll(figure[:, ::-1], 90, axis=1))
     small = np.zeros_like(figure)
-    small[100:228, 120:248] = cv2.resize(figure, (128, 128), interpolation=cv2.INTER_AREA)
+    small[80:208, 100:228] = cv2.resize(figure, (128, 128), interpolation=cv2.INTER_AREA)
     for number, picture in enumerate((figure, drawings.skeleton(768), pair, small)):
         yield "skeleton", f"skeleton/{number}", picture
 

@@ -17,10 +17,9 @@ def test_maps_and_pictures_are_told_apart_and_no_photo_is_blank() -> None:
     for label, _, rgb in chain(photos(), sketches(), maps(), blanks()):
         seen = look(rgb)
         confusion[label, "picture" if seen == "drawing" else seen] += 1
-    print("\n".join(f"{label:>12} seen as {seen:12} {count}" for (label, seen), count in sorted(confusion.items())))
     total = confusion.total()
     right = {label: count for (label, seen), count in confusion.items() if label == seen}
-    assert total > 350
+    assert total > 250
     assert sum(right.values()) >= 0.95 * total, confusion
     for label in {label for label, _ in confusion}:
         of_label = sum(count for (one, _), count in confusion.items() if one == label)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import cv2
 import numpy as np
@@ -87,12 +88,12 @@ def _greys(pair: Pair) -> StructureScore | None:
     return pair.scored("ssim", figures)
 
 
-def _layout(pair: Pair) -> StructureScore | None:
+def _layout(pair: Pair, curve: float = similarity.CURVE) -> StructureScore | None:
     """Colours at low detail; as the map says less than the result, the result may be blurred to match."""
     size = size_below(pair.result, WORKING_SIDE_PIXELS)
     asked, found = (similarity.viewed(fitted(rgb, size), COARSE_SIDE_PIXELS) for rgb in (pair.asked, pair.result))
     ways = [found, *(similarity.blurred(found, sigma) for sigma in COARSE_SIGMAS_PIXELS)]
-    figures = similarity.best_of_channels(asked, ways)
+    figures = similarity.best_of_channels(asked, ways, curve)
     return pair.scored("ssim", figures)
 
 
@@ -131,7 +132,7 @@ MEASURES: dict[str, Callable[[Pair], StructureScore | None]] = {
     "gray": _greys,
     "tile": _layout,
     "blur": _layout,
-    "low-quality": _layout,
+    "low-quality": partial(_layout, curve=similarity.POOR_CURVE),
     "seg": _regions,
     "depth": _depth,
 }

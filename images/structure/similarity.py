@@ -22,6 +22,8 @@ FLAT_LEVELS = 1.0
 """Deviation in levels below which nothing was asked for."""
 CURVE = 0.7
 """Exponent that brings half of the structure to about half of the scale; the order stays."""
+POOR_CURVE = 0.55
+"""The same for maps of poor quality, which have lost some of what they ask for."""
 
 
 def viewed(plane: Plane | Rgb, side_pixels: int = VIEWED_SIDE_PIXELS) -> Levels:
@@ -48,12 +50,12 @@ def _ssim(asked: Levels, found: Levels, level_range: float) -> tuple[Levels, Lev
     return each.astype(np.float32), np.sqrt(var_asked).astype(np.float32)
 
 
-def _compare(asked: Levels, found: Levels, level_range: float = LEVEL_RANGE) -> Figures:
+def _compare(asked: Levels, found: Levels, level_range: float = LEVEL_RANGE, curve: float = CURVE) -> Figures:
     """Mean SSIM; and SSIM where the asked structure is, on the curve."""
     each, weight = _ssim(asked, found, level_range)
     total = float(weight.sum())
     weighted = float((each * weight).sum()) / total if total else 0.0
-    return Figures(float(each.mean()), min(1.0, max(0.0, weighted)) ** CURVE)
+    return Figures(float(each.mean()), min(1.0, max(0.0, weighted)) ** curve)
 
 
 def _detail(levels: Levels) -> Levels:
@@ -81,7 +83,7 @@ def best_of_planes(asked: Levels, ways: Iterable[Levels]) -> Figures | None:
     return max(compared, key=lambda row: row.score)
 
 
-def best_of_channels(asked: Levels, ways: Sequence[Levels]) -> Figures | None:
+def best_of_channels(asked: Levels, ways: Sequence[Levels], curve: float = CURVE) -> Figures | None:
     """Compare pictures of shape (height, width, 3) as they lie, and take the best of the ways to see the result.
 
     Returns:
@@ -92,7 +94,7 @@ def best_of_channels(asked: Levels, ways: Sequence[Levels]) -> Figures | None:
     level_range = min(LEVEL_RANGE, RANGE_DEVIATIONS * float(asked.std()))
     means: list[Figures] = []
     for found in ways:
-        each = [_compare(*pair, level_range) for pair in _channels(asked, found)]
+        each = [_compare(*pair, level_range, curve) for pair in _channels(asked, found)]
         means.append(Figures(*(sum(column) / len(each) for column in zip(*map(astuple, each), strict=True))))
     return max(means, key=lambda row: row.score)
 

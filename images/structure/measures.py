@@ -59,7 +59,8 @@ def _edges(pair: Pair) -> StructureScore | None:
 
     def ways() -> Iterator[Lines]:
         yield middles_of(fitted_lines(make_map(fitted(pair.result, detected), pair.modality).rgb, size))
-        yield from edges.edges_at_thresholds(fitted(pair.result, size))
+        thresholds = edges.ONE_THRESHOLD if pair.modality == "mlsd" else edges.THRESHOLDS
+        yield from edges.edges_at_thresholds(fitted(pair.result, size), thresholds)
 
     figures = edges.compare_edges(asked, ways())
     return pair.scored("edge_f1", figures)

@@ -29,11 +29,11 @@ PHOTOS = (
     *("page.png", "retina.jpg", "rocket.jpg", "text.png"),
 )
 SKETCHES = (drawings.house, drawings.vase, drawings.street, drawings.face)
-LONG_SIDE = 384
+LONG_SIDE = 320
 
 
 def bundled(file: str) -> Rgb:
-    """A picture of scikit-image's, at most 384 px long."""
+    """A picture of scikit-image's, at most 320 px long."""
     rgb = np.asarray(Image.open(Path(data.__file__).with_name(file)).convert("RGB"), dtype=np.uint8)
     scale = min(1.0, LONG_SIDE / max(rgb.shape[:2]))
     size = (round(rgb.shape[1] * scale), round(rgb.shape[0] * scale))
@@ -106,7 +106,7 @@ def _skeletons() -> Iterator[Labelled]:
     figure = drawings.skeleton(LONG_SIDE)
     pair = np.maximum(np.roll(figure, -80, axis=1), np.roll(figure[:, ::-1], 90, axis=1))
     small = np.zeros_like(figure)
-    small[100:228, 120:248] = cv2.resize(figure, (128, 128), interpolation=cv2.INTER_AREA)
+    small[80:208, 100:228] = cv2.resize(figure, (128, 128), interpolation=cv2.INTER_AREA)
     for number, picture in enumerate((figure, drawings.skeleton(768), pair, small)):
         yield "skeleton", f"skeleton/{number}", picture
 
@@ -115,7 +115,7 @@ def _ramp(seed: int) -> Rgb:
     """A floor that comes nearer, and some round and boxy things before it."""
     random = np.random.default_rng(seed)
     y, x = np.mgrid[0:LONG_SIDE, 0:LONG_SIDE].astype(np.float32) / LONG_SIDE
-    depth = 20 + 120 * y + 30 * x * random.random()
+    depth: npt.NDArray[np.float64] = 20 + 120 * y + 30 * x * random.random()
     for _ in range(5):
         cx, cy, radius, near = (
             random.random(),
@@ -130,9 +130,10 @@ def _ramp(seed: int) -> Rgb:
 
 def _depths() -> Iterator[Labelled]:
     with np.load(Path(data.__file__).with_name("motorcycle_disp.npz")) as archive:
-        disparity = np.nan_to_num(archive["arr_0"].astype(np.float32), posinf=0.0)
-    measured = np.clip(disparity * (255 / disparity.max()), 0, 255).astype(np.uint8)
-    filled = cv2.medianBlur(cv2.resize(measured, (LONG_SIDE, 256), interpolation=cv2.INTER_AREA), 9)
+        disparity: npt.NDArray[np.float32] = np.nan_to_num(np.asarray(archive["arr_0"], dtype=np.float32), posinf=0.0)
+    measured: Rgb = np.clip(disparity * (255 / disparity.max()), 0, 255).astype(np.uint8)
+    shrunk = np.asarray(cv2.resize(measured, (LONG_SIDE, 256), interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    filled = np.asarray(cv2.medianBlur(shrunk, 9), dtype=np.uint8)
     yield "depth", "motorcycle", np.repeat(filled[..., None], 3, axis=2)
     yield "depth", "drawn", drawings.depth_map(LONG_SIDE)
     for seed in range(6):

@@ -45,7 +45,7 @@ def test_voc_colours_are_those_of_its_rule() -> None:
     assert (voc[0], voc[1], voc[14]) == ([128, 0, 0], [0, 128, 0], [192, 128, 128])
 
 
-@pytest.mark.parametrize("size", [(1, 1), (1, 40), (3, 900), (17, 2)])
+@pytest.mark.parametrize("size", [(1, 1), (1, 40), (900, 1), (3, 900), (17, 2)])
 def test_any_size_can_be_looked_at(size: tuple[int, int]) -> None:
     """Strips and specks too."""
     random = np.random.default_rng(1)

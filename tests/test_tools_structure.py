@@ -158,9 +158,20 @@ def finished(score: StructureScore | None, control: Control, control_map: Stored
     """What is said to do next about a finished job."""
     request = GenerationRequest(prompt="a house", controls=(control,), width=64, height=64, seed=1)
     image = ResultImage(picture=PICTURE, structure=score)
-    return next_step(
-        JobRecord.model_construct(state="succeeded", request=request, images=(image,), control_map=control_map)
+    job = JobRecord(
+        job_id="job_1",
+        principal="somebody",
+        provider="scripted",
+        state="succeeded",
+        request=request,
+        reference="reference-1",
+        created_at=0,
+        updated_at=0,
+        deadline_at=600,
+        images=(image,),
+        control_map=control_map,
     )
+    return next_step(job)
 
 
 def test_a_low_score_names_what_to_change() -> None:

@@ -84,10 +84,12 @@ def _is_painted(rgb: Rgb) -> bool:
     """Nearly all in the flat colours of a known palette, some of them vivid."""
     step = max(1, max(rgb.shape[:2]) // SAMPLED_PIXELS)
     grid = np.asarray(rgb[::step, ::step], dtype=np.int16)
-    if float(np.mean(np.abs(np.diff(grid, axis=1)).max(axis=2) <= PAINTED_LEVELS)) < FLAT_SHARE:
+    change: npt.NDArray[np.int16] = np.abs(grid[:, 1:] - grid[:, :-1]).max(axis=2)
+    if not change.size or float(np.mean(change <= PAINTED_LEVELS)) < FLAT_SHARE:
         return False
     pixels: npt.NDArray[np.int16] = grid[grid.max(axis=2) > PAINTED_LEVELS]
-    if not pixels.size or float(np.mean(np.ptp(pixels, axis=1) > VIVID_LEVELS)) < VIVID_SHARE:
+    colourful: npt.NDArray[np.int16] = pixels.max(axis=1) - pixels.min(axis=1)
+    if not colourful.size or float(np.mean(colourful > VIVID_LEVELS)) < VIVID_SHARE:
         return False
     return any(_share_in(pixels, colours) > PAINTED_SHARE for colours in palettes())
 

@@ -235,7 +235,9 @@ class World:
             entries = (Entry(provider.name, provider.capabilities, provider, ()),)
             pacer = Pacer(Durations(SharedDatabase(Process(), self.connection)), lambda: 0.5)
             submitter = Submitter(writer, sender, pacer, judge=self.rules.judge)
-            driver = Driver(writer, submitter, pacer, partial(find_ready, entries), sender, self.blobs, Scorer(self.blobs))
+            driver = Driver(
+                writer, submitter, pacer, partial(find_ready, entries), sender, self.blobs, Scorer(self.blobs)
+            )
             claimed = await leases.claim(JOB_ID, owner)
             if claimed is None:
                 return

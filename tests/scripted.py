@@ -285,7 +285,9 @@ async def open_workshop(
         entry = Entry(provider.name, provider.capabilities, provider if ready else None, ("SCRIPTED_KEY",))
         writer = JobWriter(leases, Ledger(database, clock), clock)
         pacer = Pacer(Durations(database), lambda: 0.5)
-        driver = Driver(writer, Submitter(writer, sender, pacer), pacer, partial(find_ready, (entry,)), sender, blobs, Scorer(blobs))
+        driver = Driver(
+            writer, Submitter(writer, sender, pacer), pacer, partial(find_ready, (entry,)), sender, blobs, Scorer(blobs)
+        )
         yield Workshop(
             service, clock, database, JobStore(database), leases, writer.ledger, driver, sender, provider, blobs
         )

@@ -4,23 +4,38 @@ import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio
 from anyio import CapacityLimiter, to_thread
 
 from controlnet_mcp.images.blobs import BlobStore
+from controlnet_mcp.images.maps import MapModels
 from controlnet_mcp.images.structure import MEASURED, StructureScore
 from controlnet_mcp.jobs.record import JobRecord, ResultImage
 from controlnet_mcp.providers.runner import RESULT_LIMITS
 from controlnet_mcp.providers.values import Control
 
 if TYPE_CHECKING:
+    from controlnet_mcp.images.maps.arrays import Levels, Rgb
     from controlnet_mcp.images.structure.depth import DepthOf
 
 PATIENCE_SECONDS = 15.0
 """Longest that a finished job waits for its scores, the wait for other jobs' included."""
 _log = logging.getLogger(__name__)
+
+
+def depth_by(models: MapModels) -> "DepthOf | None":
+    """The operator's own depth model, where one is set; it is opened when the first picture is scored."""
+    path = models.depth
+    return None if path is None else partial(_depth_levels, path)
+
+
+def _depth_levels(path: Path, rgb: "Rgb") -> "Levels":
+    from controlnet_mcp.images.maps.depth import depth_levels
+
+    return depth_levels(rgb, path)
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,7 +55,7 @@ def pairs(modality: str) -> tuple[list[float], list[float], list[float], list[fl
         asked = map_of(subject, modality)
         same.append(scored(asked, subject, modality))
         half.append(scored(asked, half_hidden(subject), modality))
-        kept.extend(scored(asked, change(subject), modality) for change in changes[1:3])
+        kept.extend(scored(asked, change(subject), modality) for change in changes[1:4])
         for step in (1, 2, 4):
             other = subjects()[(index + step) % len(subjects())]
             lost.append(scored(asked, changes[step % len(changes)](other), modality))

@@ -17,6 +17,8 @@ from controlnet_mcp.images.structure.values import Figures, Metric, StructureSco
 
 DETECTED_SIDE_PIXELS = 2048
 """Lines are detected at the result's own size, as they were in the control picture, up to the area of this square."""
+FAINTEST_LEVELS = 48.0
+"""A result of less contrast than this is not stretched to the full range: its grain would be lines."""
 COARSE_SIDE_PIXELS = 64
 """Colours and layout at low detail are compared at this."""
 COARSE_SIGMAS_PIXELS = (0.7, 1.4, 2.8)
@@ -59,11 +61,21 @@ def _edges(pair: Pair) -> StructureScore | None:
 
     def ways() -> Iterator[Lines]:
         yield middles_of(fitted_lines(make_map(fitted(pair.result, detected), pair.modality).rgb, size))
+        if pair.modality in {"scribble", "sketch"}:
+            yield middles_of(_dark_lines(fitted(pair.result, size)))
         thresholds = edges.ONE_THRESHOLD if pair.modality == "mlsd" else edges.THRESHOLDS
         yield from edges.edges_at_thresholds(fitted(pair.result, size), thresholds)
 
     figures = edges.compare_edges(asked, ways())
     return pair.scored("edge_f1", figures)
+
+
+def _dark_lines(small: Rgb) -> Plane:
+    """The dark side of edges, where such maps have their lines, of a result of any contrast."""
+    low, high = (float(level) for level in np.percentile(small, (1, 99)))
+    stretch = 255.0 / max(high - low, FAINTEST_LEVELS)
+    stretched = np.clip((small.astype(np.float32) - low) * stretch, 0, 255).astype(np.uint8)
+    return luminance(make_map(stretched, "scribble", MapParameters(invert="no", threshold=24)).rgb)
 
 
 def _contours(pair: Pair) -> StructureScore | None:

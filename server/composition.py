@@ -26,6 +26,7 @@ from controlnet_mcp.jobs.ledger import Ledger
 from controlnet_mcp.jobs.pacer import Pacer
 from controlnet_mcp.jobs.retention import Retention, forgetting
 from controlnet_mcp.jobs.runner import JobRunner
+from controlnet_mcp.jobs.scoring import Scorer, depth_by
 from controlnet_mcp.jobs.store import JobStore
 from controlnet_mcp.jobs.submission import Submitter
 from controlnet_mcp.jobs.watch import JobWatch
@@ -91,7 +92,7 @@ async def open_application(settings: Settings) -> AsyncGenerator[Application]:
             writer = JobWriter(leases, Ledger(database, time.time), time.time)
             pacer = _pacer(database, entries)
             submitter = Submitter(writer, sender, pacer, settings.submissions_in_flight)
-            driver = Driver(writer, submitter, pacer, partial(ready, entries), sender, blobs)
+            driver = Driver(writer, submitter, pacer, partial(ready, entries), sender, blobs, _scorer(settings, blobs))
             owner = f"{socket.gethostname()}-{secrets.token_hex(8)}"
             runner = JobRunner(leases, driver, owner, time.time)
             store = JobStore(database)
@@ -119,6 +120,10 @@ async def open_application(settings: Settings) -> AsyncGenerator[Application]:
                 tasks.start_soon(forgetting, Retention(database, blobs, time.time, settings.retention_days))
             watch.start(tasks)
             yield Application(settings, _services(settings, desk, entries, reader, blobs), addresses, entries, tasks)
+
+
+def _scorer(settings: Settings, blobs: BlobStore) -> Scorer:
+    return Scorer(blobs, depth_by(settings.map_models))
 
 
 def _pacer(database: Database, entries: ProviderTable) -> Pacer:

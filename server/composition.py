@@ -123,7 +123,7 @@ async def open_application(settings: Settings) -> AsyncGenerator[Application]:
 
 
 def _scorer(settings: Settings, blobs: BlobStore) -> Scorer:
-    return Scorer(blobs, depth_by(settings.map_models))
+    return Scorer(blobs, depth_by(settings.map_models), enabled=settings.structure_scores)
 
 
 def _pacer(database: Database, entries: ProviderTable) -> Pacer:

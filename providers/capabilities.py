@@ -63,6 +63,7 @@ class Capabilities:
         needs_public_url: Whether pictures can only be handed over as links that the provider fetches.
         upload_lifetime_seconds: How long an upload may be used again.
         deduplication: How double submission can be prevented.
+        free: Whether nobody ever charges for it, so that no cap on spending applies.
         ai_generated: Whether a model draws; `False` only for engines that say so.
     """
 
@@ -80,6 +81,7 @@ class Capabilities:
     cancels: bool = False
     prices: bool = False
     deduplication: Deduplication = "none"
+    free: bool = False
     ai_generated: bool = True
     models: tuple[ModelInfo, ...] = ()
     schedulers: tuple[str, ...] = ()

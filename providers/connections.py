@@ -13,8 +13,9 @@ import httpx2
 from anyio import to_thread
 
 from controlnet_mcp.providers.base import Provider
-from controlnet_mcp.providers.body import SECRET, PictureSource, content_of, headers_of, without
+from controlnet_mcp.providers.body import PictureSource, content_of, headers_of
 from controlnet_mcp.providers.errors import ProviderError, told_with
+from controlnet_mcp.providers.secrecy import Redactor
 from controlnet_mcp.providers.wire import HttpCall, HttpReply
 
 MAX_REPLY_BYTES = 96 * 1024 * 1024
@@ -40,6 +41,7 @@ class Connections:
         self._source = source
         self._transports = transports
         self._clients: dict[str, httpx2.AsyncClient] = {}
+        self._redactors: dict[str, Redactor] = {}
 
     async def send(self, provider: Provider, call: HttpCall, confirm: Confirm | None = None) -> HttpReply:
         """Send one call as it is, once; `confirm` is asked when everything is ready, and stops it by raising."""
@@ -64,8 +66,9 @@ class Connections:
                 body = await _bounded_body(response, provider.name)
             finally:
                 await response.aclose()
-        headers = {name: without(value, provider.secrets) for name, value in response.headers.items()}
-        return HttpReply(provider.name, response.status_code, headers, _unechoed(body, provider))
+        redactor = self._redactor(provider)
+        headers = {name: redactor.text(value) for name, value in response.headers.items()}
+        return HttpReply(provider.name, response.status_code, headers, redactor.body(body))
 
     async def aclose(self) -> None:
         """Close all connection pools."""
@@ -73,21 +76,18 @@ class Connections:
             await client.aclose()
         self._clients.clear()
 
+    def _redactor(self, provider: Provider) -> Redactor:
+        """A reply that repeats our key, as some vendors' error messages do, must not carry it any further."""
+        if provider.name not in self._redactors:
+            self._redactors[provider.name] = Redactor(provider.secrets)
+        return self._redactors[provider.name]
+
     def _client(self, provider: Provider) -> httpx2.AsyncClient:
         if provider.name not in self._clients:
             self._clients[provider.name] = httpx2.AsyncClient(
                 transport=self._transports.get(provider.name), follow_redirects=False
             )
         return self._clients[provider.name]
-
-
-def _unechoed(body: bytes, provider: Provider) -> bytes:
-    """A reply that repeats our key, as some vendors' error messages do, must not carry it any further."""
-    for secret in provider.secrets:
-        value = secret.get_secret_value().encode()
-        if value and value in body:
-            body = body.replace(value, SECRET.encode())
-    return body
 
 
 async def _bounded_body(response: httpx2.Response, provider: str) -> bytes:

@@ -16,7 +16,6 @@ from anyio import to_thread
 from mcp.server.lowlevel import Server
 from mcp.server.sse import SseServerTransport
 from mcp.server.streamable_http_manager import StreamableHTTPASGIApp, StreamableHTTPSessionManager
-from mcp.server.transport_security import TransportSecuritySettings
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -24,40 +23,18 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import Receive, Scope, Send
 
 from controlnet_mcp.images.blobs import BlobStore
-from controlnet_mcp.images.errors import ControlNetError, RequestError
+from controlnet_mcp.images.errors import ControlNetError
 from controlnet_mcp.server import __version__
+from controlnet_mcp.server.access import Access, check_host, open_access
 from controlnet_mcp.server.composition import Application, open_application
 from controlnet_mcp.server.draining import outlast_termination
 from controlnet_mcp.server.file_links import FileLinks, load_secret
 from controlnet_mcp.server.protocol import build_server
-from controlnet_mcp.server.settings import Settings, log_to_stderr
+from controlnet_mcp.server.redaction import log_to_stderr
+from controlnet_mcp.server.settings import Settings
 
-LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _DRAIN_SECONDS = 5
 _log = logging.getLogger(__name__)
-
-
-def check_host(host: str) -> None:
-    """Refuse to be reachable by others: there is no authentication yet.
-
-    Raises:
-        RequestError: `invalid_request` for any host but loopback.
-    """
-    if host not in LOOPBACK:
-        raise RequestError(
-            "invalid_request",
-            f"Refusing to listen on {host}: anybody who reaches it could spend your credits.",
-            hint="Listen on 127.0.0.1, and put a proxy with authentication in front.",
-        )
-
-
-def _security() -> TransportSecuritySettings:
-    names = ["127.0.0.1", "localhost", "[::1]"]
-    return TransportSecuritySettings(
-        enable_dns_rebinding_protection=True,
-        allowed_hosts=[f"{name}{port}" for name in names for port in ("", ":*")],
-        allowed_origins=[f"http://{name}{port}" for name in names for port in ("", ":*")],
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,12 +84,13 @@ async def _health(_request: Request) -> Response:
     return JSONResponse({"status": "ok", "version": __version__})
 
 
-def build_app(application: Application, links: FileLinks) -> Starlette:
+def build_app(application: Application, links: FileLinks, access: Access) -> Starlette:
     """The web application: `/mcp`, `/sse` with `/messages/`, `/files/{name}` and `/health`."""
-    server = build_server(application, links=links, local=False)
-    limit = application.settings.max_request_bytes
-    sessions = StreamableHTTPSessionManager(server, security_settings=_security(), max_request_body_size=limit)
-    sse = SseServerTransport("/messages/", security_settings=_security(), max_request_body_size=limit)
+    settings = application.settings
+    server = build_server(application, links=links, local=False, principal=access.principal)
+    limit = settings.max_request_bytes
+    sessions = StreamableHTTPSessionManager(server, security_settings=access.security, max_request_body_size=limit)
+    sse = SseServerTransport("/messages/", security_settings=access.security, max_request_body_size=limit)
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncGenerator[None]:
@@ -120,26 +98,28 @@ def build_app(application: Application, links: FileLinks) -> Starlette:
             yield
 
     routes: list[BaseRoute] = [
-        Route("/mcp", endpoint=StreamableHTTPASGIApp(sessions)),
-        Route("/sse", endpoint=SseEndpoint(server, sse), methods=["GET"]),
-        Mount("/messages/", app=sse.handle_post_message),
+        Route("/mcp", endpoint=access.guarded(StreamableHTTPASGIApp(sessions))),
+        Route("/sse", endpoint=access.guarded(SseEndpoint(server, sse)), methods=["GET"]),
+        Mount("/messages/", app=access.guarded(sse.handle_post_message)),
         Route("/files/{name}", endpoint=FileEndpoint(application.services.blobs, links), methods=["GET"]),
         Route("/health", endpoint=_health, methods=["GET"]),
+        *access.routes,
     ]
-    return Starlette(routes=routes, lifespan=lifespan)
+    return Starlette(routes=routes, lifespan=lifespan, middleware=access.middleware)
 
 
 async def serve(settings: Settings, host: str, port: int) -> None:
     """Serve until the process is told to stop."""
     async with open_application(settings) as application:
+        access = await open_access(settings)
         secret = await to_thread.run_sync(load_secret, settings.data_folder)
         base_url = settings.public_url or f"http://{host}:{port}"
-        app = build_app(application, FileLinks(base_url, secret, time.time))
+        app = build_app(application, FileLinks(base_url, secret, time.time), access)
         config = uvicorn.Config(
             app,
             host=host,
             port=port,
-            log_level=settings.log_level.lower(),
+            log_config=None,  # its records take the way of all others, through the filter of secrets
             access_log=False,
             timeout_graceful_shutdown=_DRAIN_SECONDS,
         )
@@ -149,6 +129,6 @@ async def serve(settings: Settings, host: str, port: int) -> None:
 
 def run(settings: Settings, host: str, port: int) -> None:
     """Block until the process is told to stop."""
-    check_host(host)
-    log_to_stderr(settings.log_level)
+    check_host(host, authenticates=settings.authenticates)
+    log_to_stderr(settings.log_level, settings.redactor)
     anyio.run(serve, settings, host, port)

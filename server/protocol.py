@@ -3,28 +3,33 @@
 Built on the SDK's lowlevel server (docs/decisions/2026-11-21-lowlevel-server.md); serves both protocol eras.
 """
 
+import dataclasses
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, TypeAlias
 
 import mcp_types as types
 from mcp.server.caching import CacheHint
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
+from mcp.server.request_state import RequestStateBoundary, RequestStateSecurity
 
-from controlnet_mcp.images.errors import ControlNetError, RequestError
+from controlnet_mcp.images.errors import ControlNetError
 from controlnet_mcp.jobs.desk import Caller
 from controlnet_mcp.server import __version__
+from controlnet_mcp.server.asking import InputNeededError, ask_user_by
 from controlnet_mcp.server.completions import complete
-from controlnet_mcp.server.composition import PRINCIPAL, Application
+from controlnet_mcp.server.composition import Application
 from controlnet_mcp.server.file_links import FileLinks
+from controlnet_mcp.server.principals import local as this_machine
 from controlnet_mcp.server.prompts import PROMPTS, prompt_result
+from controlnet_mcp.server.redaction import redacted
 from controlnet_mcp.server.rendering import render, render_error
 from controlnet_mcp.server.resources import RESOURCES, TEMPLATES, ResourceReader
+from controlnet_mcp.server.wire_tools import input_schema_of, tool_named, wire_tool
 from controlnet_mcp.tools.registry import TOOLS
-from controlnet_mcp.tools.schema import input_schema, output_schema
-from controlnet_mcp.tools.spec import Call, Hints, Progress, Tool
+from controlnet_mcp.tools.spec import Call, Progress
 
 INSTRUCTIONS = (
     "ControlNet image generation: redraw a picture (sketch, photo, control map) in a new look, keeping its structure. "
@@ -39,31 +44,6 @@ Context: TypeAlias = ServerRequestContext[dict[str, Any], Any]
 """The SDK's request context; what the lifespan and the transport put into it is not used."""
 
 
-@cache
-def wire_tool(tool: Tool) -> types.Tool:
-    """A tool as clients see it; made when it is first asked for."""
-    return types.Tool(
-        name=tool.name,
-        title=tool.title,
-        description=tool.description,
-        input_schema=input_schema(tool.arguments),
-        output_schema=output_schema(tool.output) if tool.output else None,
-        annotations=_annotations(tool.hints),
-    )
-
-
-def _annotations(hints: Hints) -> types.ToolAnnotations:
-    """What hosts may assume; whether it destroys or repeats means nothing for a tool that only reads."""
-    if hints.read_only:
-        return types.ToolAnnotations(read_only_hint=True, open_world_hint=hints.open_world)
-    return types.ToolAnnotations(
-        read_only_hint=False,
-        destructive_hint=hints.destructive,
-        idempotent_hint=hints.idempotent,
-        open_world_hint=hints.open_world,
-    )
-
-
 @dataclass(frozen=True, slots=True)
 class Handlers:
     """The answers to the protocol's requests.
@@ -72,11 +52,13 @@ class Handlers:
         application: What is behind them.
         links: Makes links to originals where others can reach this server.
         local: Whether client and server share a machine.
+        principal: Tells who sent the request at hand.
     """
 
     application: Application
     links: FileLinks | None
     local: bool
+    principal: Callable[[], str] = this_machine
 
     async def list_tools(
         self, _context: Context, _params: types.PaginatedRequestParams | None
@@ -84,17 +66,28 @@ class Handlers:
         """All tools, always in the same order."""
         return types.ListToolsResult(tools=[wire_tool(tool) for tool in TOOLS])
 
-    async def call_tool(self, context: Context, params: types.CallToolRequestParams) -> types.CallToolResult:
-        """Run a tool; what it refuses becomes a result that the model reads."""
+    async def call_tool(
+        self, context: Context, params: types.CallToolRequestParams
+    ) -> types.CallToolResult | types.InputRequiredResult:
+        """Run a tool; what it refuses becomes a result that the model reads, and no answer holds a secret."""
+        try:
+            return redacted(await self._called(context, params), self.application.settings.redactor)
+        except InputNeededError as needed:
+            return needed.result
+
+    async def _called(self, context: Context, params: types.CallToolRequestParams) -> types.CallToolResult:
         services = self.application.services
         try:
-            tool = _tool_named(params.name)
+            tool = tool_named(params.name)
             await self.application.table.load()
-            call = Call(Caller(PRINCIPAL, self.local), _progress(context))
+            caller = dataclasses.replace(self._caller(), ask_user=ask_user_by(context, params))
+            call = Call(caller, self._progress(context))
             answer = await tool.run(services, params.arguments or {}, call)
             result = await render(answer, services.blobs, self.links, typed=tool.output is not None)
         except ControlNetError as error:
             return render_error(error)
+        except InputNeededError:
+            raise
         except Exception:  # noqa: BLE001  # the client gets a sentence, the log gets the rest
             _log.exception("The tool %s failed.", params.name)
             return render_error(_OUR_FAULT)
@@ -125,7 +118,7 @@ class Handlers:
         self, _context: Context, params: types.ReadResourceRequestParams
     ) -> types.ReadResourceResult:
         """Read one resource."""
-        reader = ResourceReader(self.application, self.links, local=self.local)
+        reader = ResourceReader(self.application, self.links, self._caller())
         return await reader.read(str(params.uri))
 
     async def list_prompts(
@@ -140,19 +133,40 @@ class Handlers:
 
     async def complete(self, _context: Context, params: types.CompleteRequestParams) -> types.CompleteResult:
         """Names that begin like what was typed."""
-        return await complete(self.application, params)
+        return await complete(self.application, params, self._caller())
+
+    def _caller(self) -> Caller:
+        """Whoever sent the request at hand."""
+        return Caller(self.principal(), self.local)
+
+    def _progress(self, context: Context) -> Progress | None:
+        """How to tell progress, when the request asked for it."""
+        if context.meta is None or context.meta.get("progress_token") is None:
+            return None
+        redactor = self.application.settings.redactor
+
+        async def tell(fraction: float, message: str) -> None:
+            await context.session.report_progress(fraction, 1.0, redactor.text(message))
+
+        return tell
 
 
-def build_server(application: Application, *, links: FileLinks | None = None, local: bool) -> Server[dict[str, Any]]:
-    """Make a server for one transport."""
-    handlers = Handlers(application, links, local)
+def build_server(
+    application: Application,
+    *,
+    links: FileLinks | None = None,
+    local: bool,
+    principal: Callable[[], str] = this_machine,
+) -> Server[dict[str, Any]]:
+    """Make a server for one transport; `principal` tells who sent the request at hand."""
+    handlers = Handlers(application, links, local, principal)
     hint = CacheHint(ttl_ms=_LIST_TTL_MS, scope="public")
-    return Server(
+    server: Server[dict[str, Any]] = Server(
         "controlnet",
         version=__version__,
         title="ControlNet",
         instructions=INSTRUCTIONS,
-        get_tool_input_schema=_input_schema_of,
+        get_tool_input_schema=input_schema_of,
         cache_hints={"tools/list": hint, "prompts/list": hint, "resources/templates/list": hint},
         on_list_tools=handlers.list_tools,
         on_call_tool=handlers.call_tool,
@@ -163,6 +177,9 @@ def build_server(application: Application, *, links: FileLinks | None = None, lo
         on_get_prompt=handlers.get_prompt,
         on_completion=handlers.complete,
     )
+    if application.settings.confirm_above:  # a question comes back with the call: nobody may write its text but we
+        server.middleware.append(RequestStateBoundary(RequestStateSecurity.ephemeral(), default_audience="controlnet"))
+    return server
 
 
 _OUR_FAULT = ControlNetError(
@@ -171,27 +188,3 @@ _OUR_FAULT = ControlNetError(
     hint="If a job was submitted, list_jobs shows it.",
     retryable=True,
 )
-
-
-def _tool_named(name: str) -> Tool:
-    tool = next((tool for tool in TOOLS if tool.name == name), None)
-    if tool is None:
-        known = ", ".join(tool.name for tool in TOOLS)
-        raise RequestError("invalid_request", f"There is no tool {name[:60]!r}.", hint=f"Known: {known}.")
-    return tool
-
-
-def _input_schema_of(name: str) -> dict[str, Any] | None:
-    """For the SDK's check of HTTP headers, which else asks for the whole list on every call."""
-    return next((wire_tool(tool).input_schema for tool in TOOLS if tool.name == name), None)
-
-
-def _progress(context: Context) -> Progress | None:
-    """How to tell progress, when the request asked for it."""
-    if context.meta is None or context.meta.get("progress_token") is None:
-        return None
-
-    async def tell(fraction: float, message: str) -> None:
-        await context.session.report_progress(fraction, 1.0, message)
-
-    return tell

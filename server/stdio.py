@@ -6,7 +6,8 @@ from mcp.server.stdio import stdio_server
 from controlnet_mcp.server.composition import open_application
 from controlnet_mcp.server.draining import outlast_termination
 from controlnet_mcp.server.protocol import build_server
-from controlnet_mcp.server.settings import Settings, log_to_stderr
+from controlnet_mcp.server.redaction import log_to_stderr
+from controlnet_mcp.server.settings import Settings
 
 
 async def serve(settings: Settings) -> None:
@@ -19,5 +20,5 @@ async def serve(settings: Settings) -> None:
 
 def run(settings: Settings) -> None:
     """Block until the client is done."""
-    log_to_stderr(settings.log_level)
+    log_to_stderr(settings.log_level, settings.redactor)
     anyio.run(serve, settings)

@@ -14,7 +14,8 @@ import mcp_types as types
 import pytest
 from pydantic import JsonValue, TypeAdapter
 
-from controlnet_mcp.server.protocol import INSTRUCTIONS, wire_tool
+from controlnet_mcp.server.protocol import INSTRUCTIONS
+from controlnet_mcp.server.wire_tools import wire_tool
 from controlnet_mcp.tools.registry import TOOLS
 from tests.serving import Session
 

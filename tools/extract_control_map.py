@@ -48,10 +48,11 @@ async def extract(services: Services, arguments: ExtractArguments, call: Call) -
     """Read the picture, make its map, store it, answer."""
     modality = resolve(arguments.modality).name
     parameters = checked(MapParameters, arguments.parameters)
-    source = await services.reader.read(arguments.image, local_paths=call.caller.local)
+    source = await services.reader.read(arguments.image, local_paths=call.caller.local, owner=call.caller.principal)
     picture, view = await to_thread.run_sync(
         partial(_make, source, modality, arguments.resolution, parameters, services.blobs)
     )
+    await services.desk.hold_map(picture.sha256, call.caller)
     if not call.caller.local:
         view = view.model_copy(update={"path": None})
     shown = Shown(view.uri, f"{modality}-map", picture)

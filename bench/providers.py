@@ -26,8 +26,8 @@ import httpx2
 from PIL import Image
 
 from bench.bare import SCRIPTS, Bare
-from controlnet_mcp.jobs import drive
 from controlnet_mcp.jobs.desk import Caller
+from controlnet_mcp.jobs.pacer import Pacer
 from controlnet_mcp.jobs.wish import Wish
 from controlnet_mcp.providers.body import PictureSource, content_of
 from controlnet_mcp.providers.configuration import ProviderSettings
@@ -80,7 +80,7 @@ class Ours:
         )
         desk = self.application.services.desk
         job = await desk.submit(wish, CALLER)
-        job = await desk.wait(job, CALLER, time.time() + 60)
+        job = await desk.wait(job, time.time() + 60)
         assert job.state == "succeeded", job
 
     async def calls(self) -> list[HttpCall]:
@@ -94,7 +94,7 @@ async def compare(ours: Ours, rounds: int, target: Path) -> tuple[list[tuple[Tak
     """Let ours and bare httpx2 take turns; gives all pairs, and the median of ours with its pauses in milliseconds."""
     paused = [await timed(ours.generate) for _ in range(PAUSED_ROUNDS)]
     script = SCRIPTS[ours.provider]
-    with patch.multiple(drive, POLL_SECONDS=0.0, SHORTEST_POLL_SECONDS=0.0):
+    with patch.object(Pacer, "pause_seconds", autospec=True, return_value=0.0):
         calls = await ours.calls()
         submission = next(call for call in calls if call.submits)
         content = content_of(submission, PictureSource(ours.application.services.blobs)) or b""

@@ -42,9 +42,12 @@ def result_of(response: bytes) -> dict[str, JsonValue]:
     return result
 
 
-def _request(number: int, tool: str, arguments: Mapping[str, JsonValue]) -> bytes:
-    params = {"name": tool, "arguments": arguments, "_meta": _META}
-    return json.dumps({"jsonrpc": "2.0", "id": number, "method": "tools/call", "params": params}).encode()
+def _call(tool: str, arguments: Mapping[str, JsonValue]) -> Mapping[str, object]:
+    return {"name": tool, "arguments": arguments, "_meta": _META}
+
+
+def _request(number: int, method: str, params: Mapping[str, object]) -> bytes:
+    return json.dumps({"jsonrpc": "2.0", "id": number, "method": method, "params": params}).encode()
 
 
 @dataclass(slots=True)
@@ -57,12 +60,21 @@ class StdioWire:
     _last: int = 0
 
     async def call(self, tool: str, arguments: Mapping[str, JsonValue]) -> bytes:
+        """Call a tool as the stateless era does."""
+        return await self.ask("tools/call", _call(tool, arguments))
+
+    async def tell(self, method: str) -> None:
+        """Write one line that nobody answers."""
+        assert self.process.stdin is not None
+        await self.process.stdin.send(json.dumps({"jsonrpc": "2.0", "method": method}).encode() + b"\n")
+
+    async def ask(self, method: str, params: Mapping[str, object]) -> bytes:
         """Write one line, wait for the line that answers it."""
         self._last += 1
         number, answered = self._last, anyio.Event()
         self._waiting[number] = answered
         assert self.process.stdin is not None
-        await self.process.stdin.send(_request(number, tool, arguments) + b"\n")
+        await self.process.stdin.send(_request(number, method, params) + b"\n")
         await answered.wait()
         return self._answers.pop(number)
 
@@ -89,7 +101,7 @@ class HttpWire:
 
     async def call(self, tool: str, arguments: Mapping[str, JsonValue]) -> bytes:
         """Post one request, read the JSON body of its response."""
-        body = _request(1, tool, arguments)
+        body = _request(1, "tools/call", _call(tool, arguments))
         head = (
             f"POST /mcp HTTP/1.1\r\nhost: {HOST}:{self.port}\r\ncontent-type: application/json\r\n"
             f"accept: application/json, text/event-stream\r\nmcp-protocol-version: {_VERSION}\r\n"

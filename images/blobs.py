@@ -5,22 +5,18 @@ forced to disk, renamed, and the folder forced to disk too, so that a name that 
 crash at any moment. Writers never wait for each other: the same name always means the same bytes.
 """
 
-import errno
 import hashlib
 import os
 import re
-import secrets
-from collections.abc import Generator
-from contextlib import contextmanager, suppress
+from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
 
+from controlnet_mcp.images.durable_files import explained, force_names, make_private, write_whole
 from controlnet_mcp.images.errors import RequestError, StorageError
 from controlnet_mcp.images.pictures import EXTENSIONS, StoredType
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
-# Windows knows no links at this level and must be told not to translate line ends.
-_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 
 
 class BlobStore:
@@ -40,13 +36,13 @@ class BlobStore:
         """
         sha256 = hashlib.sha256(content).hexdigest()
         path = self._folder / sha256[:2] / f"{sha256}.{EXTENSIONS[mime_type]}"
-        with _explained():
+        with explained():
             if not (path.is_file() and path.stat().st_size == len(content)):
-                _make_private(path.parent)
-                _write_whole(path, content)
+                make_private(path.parent)
+                write_whole(path, content)
             else:
                 os.utime(path)  # it is wanted again, so it is not old
-            _force_names(path.parent)  # always: another writer may just have renamed the file
+            force_names(path.parent)  # always: another writer may just have renamed the file
         return sha256
 
     def get(self, sha256: str) -> bytes:
@@ -57,7 +53,7 @@ class BlobStore:
             StorageError: `not_configured`: the file cannot be read, or was changed by somebody else.
         """
         path = self.path(sha256)
-        with _explained():
+        with explained():
             content = path.read_bytes()
         if hashlib.sha256(content).hexdigest() != sha256:
             raise StorageError(
@@ -90,20 +86,51 @@ class BlobStore:
         Raises:
             StorageError: `not_configured`: the data folder cannot be read.
         """
-        with _explained():
+        with explained():
             paths = [path for path in self._folder.glob("*/*") if _SHA256.fullmatch(path.stem)]
             return {path.stem for path in paths if path.stat().st_mtime < before}
 
     def forget(self, sha256: str, before: float) -> None:
-        """Delete a picture, unless somebody stored it again since then.
+        """Delete a picture with all that is noted of it, unless somebody stored it again since then.
 
         Raises:
             StorageError: `not_configured`: the data folder cannot be written.
         """
-        with suppress(RequestError), _explained():
+        with suppress(RequestError), explained():
             path = self.path(sha256)
             if path.stat().st_mtime < before:
                 path.unlink(missing_ok=True)
+                for note in path.parent.glob(f"{sha256}.*.json"):
+                    note.unlink(missing_ok=True)
+
+    def forget_notes(self, about: Collection[str]) -> None:
+        """Delete what was noted of pictures under some names, whatever becomes of the pictures.
+
+        Raises:
+            StorageError: `not_configured`: the data folder cannot be written.
+        """
+        with explained():
+            for note in self._folder.glob("*/*.json"):
+                if note.stem.partition(".")[2] in about:
+                    note.unlink(missing_ok=True)
+
+    def annotate(self, sha256: str, about: str, content: bytes) -> None:
+        """Write what is known of a picture into a file of its own beside it; the picture's bytes are not touched.
+
+        Not forced to disk: a note that a power failure took is missed, but the record has the same facts.
+
+        Args:
+            sha256: The picture's key.
+            about: A name that tells this note from others on the same picture.
+            content: JSON.
+
+        Raises:
+            RequestError: `not_found`: nothing is stored under the key.
+            StorageError: As `put`.
+        """
+        path = note_beside(self.path(sha256), about)
+        with explained():
+            write_whole(path, content, forced=False)
 
     def exists(self, sha256: str) -> bool:
         """Whether something is stored under a key."""
@@ -112,54 +139,6 @@ class BlobStore:
         return False
 
 
-def _make_private(folder: Path) -> None:
-    """Make a folder and its missing parents, for the owner only, and force their names to disk."""
-    missing = [path for path in (folder, *folder.parents) if not path.exists()]
-    for path in reversed(missing):
-        path.mkdir(mode=0o700, exist_ok=True)
-        _force_names(path.parent)
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that its name appears with all of its bytes or not at all."""
-    temporary = path.with_name(f".{secrets.token_hex(16)}.tmp")
-    try:
-        with os.fdopen(os.open(temporary, _CREATE, 0o600), "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-def _force_names(folder: Path) -> None:
-    """Force the names in a folder to disk, where the system can open a folder for that (Windows cannot)."""
-    if os.name == "nt":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-@contextmanager
-def _explained() -> Generator[None, None, None]:
-    """Tell what went wrong with the data folder, and the operator what to do about it."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in _FULL:
-            raise StorageError(
-                "not_configured",
-                "The disk of the data folder is full.",
-                hint="Free some space, or set CONTROLNET_MCP_DATA_DIR to a folder on another disk; then try again.",
-                retryable=True,
-            ) from error
-        raise StorageError(
-            "not_configured",
-            f"The data folder cannot be used: {error.strerror or error}.",
-            hint="Set CONTROLNET_MCP_DATA_DIR to a folder that this program may write.",
-        ) from error
+def note_beside(picture: Path, about: str) -> Path:
+    """Where `annotate` writes what is known of a stored picture."""
+    return picture.with_suffix(f".{about}.json")

@@ -15,7 +15,7 @@ from controlnet_mcp.images.maps.arrays import Rgb
 from controlnet_mcp.images.pictures import Limits
 from controlnet_mcp.images.png import encode_png
 
-__all__ = ["encode_png", "preview", "recompress"]
+__all__ = ["encode_png", "jpeg_within", "preview", "recompress"]
 
 CopyType: TypeAlias = Literal["image/jpeg"]
 
@@ -43,7 +43,7 @@ def preview(
     """
     rgb = decode(content, limits or Limits())
     scale = longest_side / max(rgb.shape[:2])
-    return _within(_scaled(rgb, min(scale, 1.0)), max_bytes), "image/jpeg"
+    return jpeg_within(_scaled(rgb, min(scale, 1.0)), max_bytes), "image/jpeg"
 
 
 def recompress(content: bytes, max_bytes: int, limits: Limits | None = None) -> tuple[bytes, CopyType]:
@@ -53,10 +53,10 @@ def recompress(content: bytes, max_bytes: int, limits: Limits | None = None) -> 
         ImageError: `image_unreadable`: `content` cannot be decoded.
         ValueError: The budget is too small for any picture.
     """
-    return _within(decode(content, limits or Limits()), max_bytes), "image/jpeg"
+    return jpeg_within(decode(content, limits or Limits()), max_bytes), "image/jpeg"
 
 
-def _within(rgb: Rgb, max_bytes: int) -> bytes:
+def jpeg_within(rgb: Rgb, max_bytes: int) -> bytes:
     """The best JPEG of at most `max_bytes`: lower quality by steps, then fewer pixels by the measured ratio."""
     if max_bytes < _SMALLEST_BUDGET_BYTES:
         raise ValueError(f"max_bytes must be at least {_SMALLEST_BUDGET_BYTES}, got {max_bytes}")

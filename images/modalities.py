@@ -78,6 +78,13 @@ MODALITIES: dict[str, Modality] = _table(
         aliases=("low_quality", "lowquality", "restore"),
     ),
     Modality("shuffle", "photo", computed=True, summary="colours without layout"),
+    Modality(
+        "color-grid",
+        "photo",
+        computed=True,
+        summary="colours in coarse squares",
+        aliases=("colour-grid", "color", "colour", "palette", "t2ia-color-grid"),
+    ),
     Modality("depth", "depth", computed=False, summary="near and far", aliases=("depth-map", "midas", "zoe")),
     Modality(
         "normal", "normal", computed=False, summary="surface directions", aliases=("normal-map", "normalmap", "bae")

@@ -1,5 +1,6 @@
 """The one door for pictures: whatever a caller names becomes a clean picture in the blob store, or an error."""
 
+import hashlib
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -16,6 +17,9 @@ from controlnet_mcp.images.pictures import Limits, StoredPicture
 
 CLEANED_AT_ONCE = 4
 """How many pictures are decoded at the same time; the largest legal one takes about 400 MB meanwhile."""
+
+_REMEMBERED = 256
+"""How many pictures are known by the hash of what was handed in, some hundred bytes each."""
 
 _SCHEME = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.\-]+):(?P<slashes>//)?")
 _ACCEPTED = "Pass an https link, a data: URI, a controlnet:// reference or the path of a local file."
@@ -38,6 +42,7 @@ class PictureReader:
     allowed_folders: tuple[Path, ...]
     trusted_hosts: frozenset[str]
     resolve_resource: Callable[[str, str], Awaitable[str]]
+    _kept: dict[str, StoredPicture] = field(default_factory=dict[str, StoredPicture], init=False)
     _cleaning: CapacityLimiter = field(default_factory=partial(CapacityLimiter, CLEANED_AT_ONCE), init=False)
 
     async def read(self, reference: str, *, local_paths: bool, owner: str = "") -> StoredPicture:
@@ -79,11 +84,18 @@ class PictureReader:
                 )
 
     def _keep(self, content: bytes) -> StoredPicture:
-        """Clean and store a picture; runs in a worker thread."""
+        """Clean and store a picture, or find it stored: pictures are used again and again; runs in a worker thread."""
         from controlnet_mcp.images.decode import clean
 
+        sha256 = hashlib.sha256(content).hexdigest()
+        kept = self._kept.get(sha256)
+        if kept is not None and self.blobs.exists(kept.sha256):
+            return kept
         cleaned, picture = clean(content, self.limits)
         self.blobs.put(cleaned, picture.mime_type)
+        if len(self._kept) >= _REMEMBERED:
+            self._kept.clear()
+        self._kept[sha256] = picture
         return picture
 
 

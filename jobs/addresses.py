@@ -10,6 +10,7 @@ from controlnet_mcp.jobs.store import JobStore
 SCHEME = "controlnet://"
 _IMAGE = re.compile(r"controlnet://jobs/(job_[0-9a-f]{32})/images/([0-9]{1,2})")
 _CONTROL_MAP = re.compile(r"controlnet://jobs/(job_[0-9a-f]{32})/control-map")
+_SOURCE = re.compile(r"controlnet://jobs/(job_[0-9a-f]{32})/sources/([a-z_]+[0-9]?)")
 _MAP = re.compile(r"controlnet://maps/([0-9a-f]{64})")
 
 
@@ -26,6 +27,16 @@ def image_uri(job_id: str, index: int) -> str:
 def control_map_uri(job_id: str) -> str:
     """The resource of the map that was made for a job."""
     return f"{job_uri(job_id)}/control-map"
+
+
+def source_uri(job_id: str, name: str) -> str:
+    """The resource of a picture that was handed in for a job, under its name in the record."""
+    return f"{job_uri(job_id)}/sources/{name}"
+
+
+def sheet_uri(job_id: str) -> str:
+    """The resource of a finished job's comparison sheet."""
+    return f"{job_uri(job_id)}/sheet"
 
 
 def map_uri(sha256: str) -> str:
@@ -51,7 +62,7 @@ class Addresses:
         return (await self.picture(uri, principal)).sha256
 
     async def picture(self, uri: str, principal: str) -> StoredPicture:
-        """The stored picture behind the URI of a job's image or control map.
+        """The stored picture behind the URI of a job's image, its control map or a picture that was handed in.
 
         Raises:
             RequestError: `not_found`, the same for malformed, unknown and foreign ones.
@@ -64,6 +75,10 @@ class Addresses:
             control_map = (await self.store.get(match[1], principal)).control_map
             if control_map is not None:
                 return control_map
+        if match := _SOURCE.fullmatch(uri):
+            sources = (await self.store.get(match[1], principal)).sources
+            if match[2] in sources:
+                return sources[match[2]]
         raise RequestError(
             "not_found",
             f"There is no resource {uri[:100]!r}.",

@@ -54,7 +54,8 @@ async def collect(job: JobRecord, provider: Provider, runner: ProviderRunner, bl
     missing: ControlNetError | None = None
     for output in job.outputs:
         try:
-            image = await _bring(output, provider, runner, blobs)
+            async with runner.bringing(provider):
+                image = await _bring(output, provider, runner, blobs)
         except StorageError:
             raise
         except ControlNetError as error:
@@ -69,7 +70,7 @@ async def collect(job: JobRecord, provider: Provider, runner: ProviderRunner, bl
 async def _bring(output: Output, provider: Provider, runner: ProviderRunner, blobs: BlobStore) -> ResultImage:
     try:
         content = None if output.sha256 else await runner.download(provider, output)
-        picture = await to_thread.run_sync(partial(_stored, output, content, blobs))
+        picture = await to_thread.run_sync(partial(_stored, output, content, blobs), limiter=runner.decoding)
     except ImageError as error:
         raise undelivered(provider.name, error) from error
     return ResultImage(picture=picture, flagged=output.flagged)

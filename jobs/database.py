@@ -1,15 +1,18 @@
 """The SQLite file of the record: one connection, one statement block at a time, in a worker thread."""
 
 import sqlite3
+from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, cast
 
-from anyio import CapacityLimiter, to_thread
+from anyio import CancelScope, CapacityLimiter, Lock, to_thread
+from anyio.lowlevel import checkpoint_if_cancelled
 
 from controlnet_mcp.images.errors import StorageError
+from controlnet_mcp.jobs.blocks import Block
 from controlnet_mcp.jobs.schema import MIGRATIONS, SCHEMA_VERSION
 
 ResultT = TypeVar("ResultT")
@@ -19,21 +22,39 @@ _SWITCHES = 20
 
 
 class Database:
-    """Runs blocks of statements, each in one transaction; opened at the first use, so that a start costs nothing."""
+    """Runs blocks of statements, each wholly or not at all; opened at the first use, so that a start costs nothing.
+
+    Forcing a commit to disk takes longer than all else, so blocks that wait at the same time share one transaction.
+    """
 
     def __init__(self, path: Path) -> None:
         """Remember where the file is; nothing is opened yet."""
         self._path = path
         self._connection: sqlite3.Connection | None = None
-        self._one_at_a_time: CapacityLimiter | None = None
+        self._turn = Lock()
+        self._thread: CapacityLimiter | None = None
+        self._waiting: deque[Block[object]] = deque()
 
     async def run(self, work: Callable[[sqlite3.Connection], ResultT]) -> ResultT:
-        """Run `work` in one immediate transaction on the database thread.
+        """Run `work` on the database thread, wholly or not at all; it is on disk when this returns.
+
+        A cancelled caller learns of it before or after, never in between.
 
         Raises:
             StorageError: `not_configured` when the file cannot be opened, read or written.
         """
-        return await self._in_thread(partial(self._transaction, work))
+        await checkpoint_if_cancelled()
+        block = self._queued(work)
+        with CancelScope(shield=True):
+            async with self._turn:
+                if not block.settled:
+                    await self._in_thread(self._commit)
+        with self._explained():
+            return block.result()
+
+    def also(self, work: Callable[[sqlite3.Connection], object]) -> None:
+        """Run `work` with the next transaction, which need not be waited for; lost if there is none any more."""
+        self._queued(work)
 
     async def rows(self, sql: str, values: Sequence[object] = ()) -> list[tuple[object, ...]]:
         """Read without a transaction, so that readers never wait for writers.
@@ -41,7 +62,8 @@ class Database:
         Raises:
             StorageError: As `run`.
         """
-        return await self._in_thread(partial(self._read, sql, values))
+        async with self._turn:
+            return await self._in_thread(partial(self._read, sql, values))
 
     def close(self) -> None:
         """Close the file; a later `run` opens it again."""
@@ -50,25 +72,43 @@ class Database:
             self._connection = None
 
     async def _in_thread(self, work: Callable[[], ResultT]) -> ResultT:
-        if self._one_at_a_time is None:
-            self._one_at_a_time = CapacityLimiter(1)
-        return await to_thread.run_sync(work, limiter=self._one_at_a_time)
+        """Use a thread that is kept for this, so that the record never waits for pictures that are worked on."""
+        if self._thread is None:
+            self._thread = CapacityLimiter(1)
+        return await to_thread.run_sync(work, limiter=self._thread)
 
-    def _transaction(self, work: Callable[[sqlite3.Connection], ResultT]) -> ResultT:
-        with self._opened() as connection, connection:
-            connection.execute("BEGIN IMMEDIATE")
-            return work(connection)
+    def _queued(self, work: Callable[[sqlite3.Connection], ResultT]) -> Block[ResultT]:
+        block = Block(work)
+        self._waiting.append(cast("Block[object]", block))
+        return block
+
+    def _commit(self) -> None:
+        """Commit all blocks that wait, in the order in which they came."""
+        blocks: list[Block[object]] = []
+        while self._waiting:
+            blocks.append(self._waiting.popleft())
+        try:
+            with self._open() as connection:
+                connection.execute("BEGIN IMMEDIATE")
+                for block in blocks:
+                    block.take_part(connection)
+        except BaseException as error:  # noqa: BLE001  # raised in each waiting caller
+            for block in blocks:
+                block.fail(error)
 
     def _read(self, sql: str, values: Sequence[object]) -> list[tuple[object, ...]]:
-        with self._opened() as connection:
-            return connection.execute(sql, values).fetchall()
+        with self._explained():
+            return self._open().execute(sql, values).fetchall()
+
+    def _open(self) -> sqlite3.Connection:
+        if self._connection is None:
+            self._connection = _open(self._path)
+        return self._connection
 
     @contextmanager
-    def _opened(self) -> Generator[sqlite3.Connection]:
+    def _explained(self) -> Generator[None]:
         try:
-            if self._connection is None:
-                self._connection = _open(self._path)
-            yield self._connection
+            yield
         except (sqlite3.Error, OSError) as error:
             raise _told(self._path, error) from error
 

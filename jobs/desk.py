@@ -4,9 +4,11 @@ import hashlib
 import logging
 import secrets
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeAlias
+
+import anyio
 
 from controlnet_mcp.images.errors import RequestError, StorageError
 from controlnet_mcp.jobs.findings import Finding
@@ -14,15 +16,15 @@ from controlnet_mcp.jobs.intake import Intake, Prepared, planned_uploads
 from controlnet_mcp.jobs.ledger import Ledger
 from controlnet_mcp.jobs.record import JobRecord, Status
 from controlnet_mcp.jobs.runner import JobRunner
+from controlnet_mcp.jobs.sources import kept_wish
 from controlnet_mcp.jobs.spending import AskUser, Spending
 from controlnet_mcp.jobs.store import JobStore, Page
+from controlnet_mcp.jobs.watch import JobWatch
 from controlnet_mcp.jobs.wish import Wish
 from controlnet_mcp.providers.runner import ProviderRunner
-from controlnet_mcp.providers.values import Cost
+from controlnet_mcp.providers.values import Cost, Notice
 
 _log = logging.getLogger(__name__)
-_OTHER_PROCESS_SECONDS = 0.5
-"""How often a waiting caller looks at a job that another process may drive."""
 
 Watcher: TypeAlias = Callable[[JobRecord], Awaitable[None]]
 
@@ -50,13 +52,22 @@ class JobDesk:
     intake: Intake
     ledger: Ledger
     runner: JobRunner
+    watch: JobWatch
     sender: ProviderRunner
     clock: Callable[[], float]
     deadline_seconds: float
     spending: Spending = field(default_factory=Spending)
 
-    async def submit(self, wish: Wish, caller: Caller, request_key: str | None = None) -> JobRecord:
+    async def submit(
+        self, wish: Wish, caller: Caller, request_key: str | None = None, *, said: tuple[Notice, ...] = ()
+    ) -> JobRecord:
         """Start a generation, or give the job that this wish already started.
+
+        Args:
+            wish: What to draw.
+            caller: For whom.
+            request_key: The same key means the same job.
+            said: What had to be said of the wish already.
 
         Raises:
             ControlNetError: What no attempt could make right; nothing was sent.
@@ -68,7 +79,7 @@ class JobDesk:
         async with self.spending.room(self.store, caller.principal):
             prepared = await self.intake.prepare(wish, local_paths=caller.local, owner=caller.principal)
             admit = await self.spending.agree(prepared, partial(self._price, prepared), caller.ask_user)
-            record = self._record(prepared, caller)
+            record = self._record(wish, replace(prepared, warnings=(*said, *prepared.warnings)), caller)
             kept = await self.store.add(record, request_key=request_key, fingerprint=fingerprint, admit=admit)
         self.runner.wake(kept.job_id)
         return kept
@@ -82,14 +93,15 @@ class JobDesk:
         """Read a job; `not_found` for unknown ones and those of others."""
         return await self.store.get(job_id, caller.principal)
 
-    async def wait(self, job: JobRecord, caller: Caller, until: float, watch: Watcher | None = None) -> JobRecord:
+    async def wait(self, job: JobRecord, until: float, watch: Watcher | None = None) -> JobRecord:
         """Wait until a job ends or the clock passes `until` (seconds since the epoch), telling `watch` of changes."""
-        while not job.ended and (left := until - self.clock()) > 0:
-            await self.runner.changed(job.job_id, min(left, _OTHER_PROCESS_SECONDS))
-            now = await self.get(job.job_id, caller)
-            if watch is not None and now != job:
-                await watch(now)
-            job = now
+        with self.watch.follow(job) as sight:
+            while not (job.ended or sight.closed) and (left := until - self.clock()) > 0:
+                before = job
+                with anyio.move_on_after(left):
+                    job = await sight.after(job)
+                if watch is not None and job is not before:
+                    await watch(job)
         return job
 
     async def cancel(self, job_id: str, caller: Caller, until: float) -> JobRecord:
@@ -97,13 +109,12 @@ class JobDesk:
         job = await self.get(job_id, caller)
         if job.ended:
             return job
-        await self.store.request_cancel(job_id)
-        self.runner.wake(job_id)
-        while (left := until - self.clock()) > 0:
-            await self.runner.changed(job_id, min(left, _OTHER_PROCESS_SECONDS))
-            job = await self.get(job_id, caller)
-            if job.ended or job.cancel_answered:
-                break
+        with self.watch.follow(job) as sight:
+            await self.store.request_cancel(job_id)
+            self.runner.wake(job_id)
+            while not (_heeded(job) or sight.closed) and (left := until - self.clock()) > 0:
+                with anyio.move_on_after(left):
+                    job = await sight.after(job)
         return job
 
     async def resolve(self, job_id: str, caller: Caller, found: Finding) -> JobRecord:
@@ -133,6 +144,10 @@ class JobDesk:
         """Note that an answer which names this job goes out, so that the same wish means a new job from now on."""
         await self.store.mark_delivered(job_id)
 
+    async def undelivered(self, job_id: str) -> None:
+        """Note that the answer did not arrive, so that the same wish still means this job."""
+        await self.store.mark_undelivered(job_id)
+
     async def hold_map(self, sha256: str, caller: Caller) -> None:
         """Note that a caller made a map, so that its URI opens for them and nobody else.
 
@@ -149,10 +164,10 @@ class JobDesk:
             return None
         return await self.sender.run(provider, provider.price(prepared.request, planned_uploads(prepared)))
 
-    def _record(self, prepared: Prepared, caller: Caller) -> JobRecord:
-        now = self.clock()
+    def _record(self, wish: Wish, prepared: Prepared, caller: Caller) -> JobRecord:
+        now, job_id = self.clock(), f"job_{secrets.token_hex(16)}"
         return JobRecord(
-            job_id=f"job_{secrets.token_hex(16)}",
+            job_id=job_id,
             principal=caller.principal,
             provider=prepared.provider.name,
             state="new",
@@ -161,7 +176,14 @@ class JobDesk:
             created_at=now,
             updated_at=now,
             deadline_at=now + self.deadline_seconds,
+            wish=kept_wish(wish, job_id, prepared.sources),
+            sources=prepared.sources,
             control_map=prepared.control_map,
             seed=prepared.request.seed,
             warnings=prepared.warnings,
         )
+
+
+def _heeded(job: JobRecord) -> bool:
+    """Whether a wish to stop a job has had its effect, or never will have."""
+    return job.ended or job.cancel_answered

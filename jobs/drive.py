@@ -16,6 +16,8 @@ from controlnet_mcp.images.errors import ControlNetError, StorageError
 from controlnet_mcp.jobs.collect import collect
 from controlnet_mcp.jobs.faults import CRASHED, INTERRUPTED
 from controlnet_mcp.jobs.leases import Lease
+from controlnet_mcp.jobs.pacer import Pacer
+from controlnet_mcp.jobs.provenance import keep_provenance
 from controlnet_mcp.jobs.record import JobRecord, State
 from controlnet_mcp.jobs.reports import learned
 from controlnet_mcp.jobs.submission import Submitter
@@ -36,6 +38,7 @@ class Driver:
 
     writer: JobWriter
     submitter: Submitter
+    pacer: Pacer
     providers: Callable[[str], Provider]
     runner: ProviderRunner
     blobs: BlobStore
@@ -52,6 +55,7 @@ class Driver:
         except ControlNetError as error:
             return await self.writer.later(job, lease, error)
         try:
+            await self.pacer.prepare(job)
             return await self._step(job, lease, provider)
         except (LeaseLostError, StorageError):
             raise
@@ -82,8 +86,10 @@ class Driver:
         except ControlNetError as error:
             return await self.writer.later(job, lease, error)
         answered = job.model_copy(update={"failures": 0, "stage": None}) if job.failures else job
-        job = learned(answered, report, self.writer.clock())
+        now = self.writer.clock()
+        job = learned(answered, report, now, self.pacer)
         if job.state == "fetching":  # not written down first: after a crash the provider says it again
+            self.pacer.learn(job, now)
             return await self._fetch(job, lease, provider)
         return await self.writer.write(job, lease)
 
@@ -97,7 +103,9 @@ class Driver:
             return await self.writer.later(partly, lease, collected.missing)
         warnings = (*job.warnings, *collected.notices)
         done = {"images": collected.images, "warnings": warnings, "progress": 1.0, "stage": None, "failures": 0}
-        return await self.writer.end(job.model_copy(update=done), lease, "succeeded")
+        finished = job.model_copy(update=done)
+        await keep_provenance(finished, self.blobs)
+        return await self.writer.end(finished, lease, "succeeded")
 
     async def _cancel(self, job: JobRecord, lease: Lease, provider: Provider) -> JobRecord:
         """Ask the provider to stop; while it does not answer that, asking and polling take turns."""

@@ -9,6 +9,7 @@ from pydantic import JsonValue, ValidationError
 
 from controlnet_mcp.images.blobs import BlobStore
 from controlnet_mcp.images.errors import ControlNetError, RequestError
+from controlnet_mcp.images.maps import NO_MODELS, MapModels
 from controlnet_mcp.images.pictures import StoredPicture
 from controlnet_mcp.images.reader import PictureReader
 from controlnet_mcp.jobs.controls import Ask, parse_extra, parse_modalities
@@ -17,6 +18,7 @@ from controlnet_mcp.jobs.honour import honour
 from controlnet_mcp.jobs.maps import MapRoom
 from controlnet_mcp.jobs.pictures import HandedIn, Read, controls_of, link_of, read_pictures
 from controlnet_mcp.jobs.selection import Candidate, candidates
+from controlnet_mcp.jobs.sources import sources_of
 from controlnet_mcp.jobs.wish import Wish
 from controlnet_mcp.providers.base import Provider
 from controlnet_mcp.providers.body import no_public_url
@@ -32,6 +34,7 @@ class Prepared:
     request: GenerationRequest
     warnings: tuple[Notice, ...]
     control_map: StoredPicture | None
+    sources: dict[str, StoredPicture]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,7 @@ class Intake:
     entries: Sequence[Entry]
     reader: PictureReader
     blobs: BlobStore
+    map_models: MapModels = NO_MODELS
     reachable: bool = False
 
     async def prepare(self, wish: Wish, *, local_paths: bool, owner: str) -> Prepared:
@@ -74,14 +78,14 @@ class Intake:
         options = _options(wish, provider)
         pictures = await read_pictures(read, wish, provider)
         frame, fitted = frame_of(wish, pictures.main, provider.capabilities.sizes)
-        room = MapRoom(provider, self.blobs, frame, wish.model, options)
+        room = MapRoom(provider, self.blobs, frame, wish.model, options, self.map_models)
         controls = [await room.ready(control) for control in controls_of(wish, asks, extra_asks, pictures)]
         request = _request(wish, tuple(controls), pictures, frame, provider).model_copy(update={"options": options})
         request, dropped = honour(request, wish, provider)
         settled = provider.settle(request)
         said = (*candidate.notices, *fitted, *dropped, *room.notices, *settled.notices)
         warnings = (*said, *self._links(settled.request, provider))
-        return Prepared(provider, settled.request, warnings, room.first_map)
+        return Prepared(provider, settled.request, warnings, room.first_map, sources_of(pictures))
 
     def _links(self, request: GenerationRequest, provider: Provider) -> list[Notice]:
         """Check that a provider that only takes links gets one for every picture, and say which nobody looked at.

@@ -8,6 +8,7 @@ from pydantic import JsonValue
 
 from controlnet_mcp.images.blobs import BlobStore
 from controlnet_mcp.images.errors import ImageError
+from controlnet_mcp.images.maps import NO_MODELS, MapModels
 from controlnet_mcp.images.modalities import MODALITIES
 from controlnet_mcp.images.pictures import StoredPicture
 from controlnet_mcp.jobs.frames import Frame
@@ -28,6 +29,7 @@ class MapRoom:
     frame: Frame
     model: str | None = None
     options: dict[str, JsonValue] = field(default_factory=dict[str, JsonValue])
+    models: MapModels = NO_MODELS
     notices: list[Notice] = field(default_factory=list[Notice])
     first_map: StoredPicture | None = None
 
@@ -35,13 +37,15 @@ class MapRoom:
         """Give a control back as the provider should get it.
 
         Raises:
-            ImageError: `image_unreadable` when the map of the picture comes out blank.
+            ImageError: `image_unreadable` when the map of the picture comes out blank, `not_configured` when the
+                model that would make it cannot be used.
+            RequestError: `not_configured` when what runs models is not installed.
         """
         modality = MODALITIES[control.modality]
         takes = self.provider.takes(modality.name, self.model, self.options)
         if control.picture is None or control.is_map or takes != "map":
             return control
-        if not modality.computed:
+        if not (modality.computed or self.models.makes(modality.name)):
             self.notices.append(_assumed(modality.name, self.provider.name))
             return control.model_copy(update={"is_map": True})
         picture = await to_thread.run_sync(partial(self._make, control.picture, modality.name))
@@ -54,7 +58,7 @@ class MapRoom:
         from controlnet_mcp.images.maps import make_map
 
         pixels = to_frame(decode(self.blobs.get(picture.sha256), RESULT_LIMITS), self.frame.width, self.frame.height)
-        made = make_map(pixels, modality)
+        made = make_map(pixels, modality, models=self.models)
         if made.coverage < _BLANK_COVERAGE:
             raise _blank(modality)
         self.notices.extend(Notice(kind="approximate", feature=modality, detail=note) for note in made.notes)

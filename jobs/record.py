@@ -2,7 +2,10 @@
 
 from typing import Literal, TypeAlias
 
+from pydantic import Field
+
 from controlnet_mcp.images.pictures import StoredPicture
+from controlnet_mcp.jobs.wish import Wish
 from controlnet_mcp.providers.values import Cost, Fault, Frozen, GenerationRequest, Notice, Output, RemoteTask
 
 State: TypeAlias = Literal["new", "submitting", "running", "fetching", "succeeded", "failed", "canceled", "uncertain"]
@@ -31,8 +34,12 @@ class JobRecord(Frozen):
         queued: Whether the provider still has it waiting in line.
         created_at: Seconds since the epoch, as are all times here.
         deadline_at: When polling ends.
+        accepted_at: When the provider accepted it.
+        looked_at: When the provider last said that it is not done.
         wake_at: When the next step is due.
         failures: Steps that failed in a row.
+        wish: What was asked for, its pictures named by where the record keeps them; `None` in older records.
+        sources: The pictures that were handed in, by the name that `controlnet_mcp.jobs.sources` gives them.
         control_map: The map that was made of the control picture, if one was.
         cancel_requested: Whether the caller wants it stopped (a column of its own: not the driver's to write).
         cancel_answered: Whether the provider was asked to stop it.
@@ -50,6 +57,8 @@ class JobRecord(Frozen):
     updated_at: float
     deadline_at: float
     finished_at: float | None = None
+    accepted_at: float | None = None
+    looked_at: float | None = None
     wake_at: float = 0.0
     failures: int = 0
     queued: bool = True
@@ -59,6 +68,8 @@ class JobRecord(Frozen):
     task: RemoteTask | None = None
     outputs: tuple[Output, ...] = ()
     images: tuple[ResultImage, ...] = ()
+    wish: Wish | None = None
+    sources: dict[str, StoredPicture] = Field(default_factory=dict[str, StoredPicture])
     control_map: StoredPicture | None = None
     seed: int | None = None
     cost: Cost | None = None

@@ -46,14 +46,16 @@ class Retention:
             StorageError: The record cannot be read or written.
         """
         before = self.clock() - self.days * _DAY_SECONDS
-        jobs = 0
+        jobs: set[str] = set()
         while forgotten := await self.database.run(lambda db: _forget_jobs(db, before)):
-            jobs += forgotten
+            jobs |= forgotten
+        if jobs:
+            await to_thread.run_sync(self.blobs.forget_notes, jobs)
         old = await to_thread.run_sync(self.blobs.older_than, before)
         unnamed = await self._unnamed(old) if old else old
         for sha256 in unnamed:
             await to_thread.run_sync(self.blobs.forget, sha256, before)
-        return jobs, len(unnamed)
+        return len(jobs), len(unnamed)
 
     async def _unnamed(self, pictures: set[str]) -> set[str]:
         """Those of some pictures that no remaining job names; reads a page of jobs at a time."""
@@ -80,13 +82,13 @@ async def forgetting(retention: Retention) -> None:
         await anyio.sleep(_PAUSE_SECONDS)
 
 
-def _forget_jobs(db: sqlite3.Connection, before: float) -> int:
-    """Forget one page of old jobs together with their facts."""
+def _forget_jobs(db: sqlite3.Connection, before: float) -> set[str]:
+    """Forget one page of old jobs together with their facts; gives their ids."""
     sql = f"SELECT job_id FROM jobs WHERE {_OLD} LIMIT ?2"  # noqa: S608  # a constant
     ids = db.execute(sql, (before, _PAGE)).fetchall()
     for table in ("attempts", "jobs"):
         db.executemany(f"DELETE FROM {table} WHERE job_id = ?", ids)  # noqa: S608  # one of two names
-    return len(ids)
+    return {str(row[0]) for row in ids}
 
 
 def _named(documents: Iterator[str]) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from weakref import WeakValueDictionary
 
 import anyio
 from anyio.abc import TaskGroup
@@ -33,7 +34,7 @@ class JobRunner:
         self._owner = owner
         self._clock = clock
         self._driving: dict[str, anyio.Event] = {}
-        self._changed: dict[str, anyio.Event] = {}
+        self._changed: WeakValueDictionary[str, anyio.Event] = WeakValueDictionary()
         self._tasks: TaskGroup | None = None
 
     def start(self, tasks: TaskGroup) -> None:
@@ -50,11 +51,19 @@ class JobRunner:
             self._driving[job_id] = anyio.Event()
             self._tasks.start_soon(self._drive, job_id)
 
+    def drives(self, job_id: str) -> bool:
+        """Whether this process drives a job, so that `changed` tells of everything that happens to it."""
+        return job_id in self._driving
+
     async def changed(self, job_id: str, timeout_seconds: float) -> None:
         """Wait until this process changes a job, or until the time is up."""
-        event = self._changed.setdefault(job_id, anyio.Event())
+        event = self.next_change(job_id)
         with anyio.move_on_after(timeout_seconds):
             await event.wait()
+
+    def next_change(self, job_id: str) -> anyio.Event:
+        """What is set when this process changes a job the next time; forgotten when nobody holds it any more."""
+        return self._changed.setdefault(job_id, anyio.Event())
 
     async def _sweep(self) -> None:
         while True:
@@ -104,6 +113,8 @@ class JobRunner:
 
     async def _rest(self, job: JobRecord, lease: Lease) -> JobRecord:
         """Sleep until the next step is due or somebody wakes the job."""
+        if job.wake_at <= self._clock() and not self._driving[job.job_id].is_set():
+            return job
         with anyio.move_on_after(max(job.wake_at - self._clock(), 0)):
             await self._driving[job.job_id].wait()
         self._driving[job.job_id] = anyio.Event()

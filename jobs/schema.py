@@ -41,6 +41,18 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     ("ALTER TABLE jobs ADD COLUMN orphans TEXT NOT NULL DEFAULT '[]'",),
     (
         """
+        CREATE TABLE durations (
+            duration_id INTEGER PRIMARY KEY AUTOINCREMENT,
+            provider TEXT NOT NULL,
+            model TEXT NOT NULL,
+            size INTEGER NOT NULL,
+            seconds REAL NOT NULL
+        ) STRICT
+        """,
+        "CREATE INDEX durations_kind ON durations (provider, model, size, duration_id)",
+    ),
+    (
+        """
         CREATE TABLE spending (
             job_id TEXT PRIMARY KEY,
             principal TEXT NOT NULL,

@@ -105,6 +105,12 @@ class JobStore:
         sql = "UPDATE jobs SET delivered = 1 WHERE job_id = ? AND delivered = 0"
         await self._database.run(lambda db: db.execute(sql, (job_id,)))
 
+    async def mark_undelivered(self, job_id: str) -> None:
+        """Note that the answer did not arrive after all."""
+        sql = "UPDATE jobs SET delivered = 0 WHERE job_id = ? AND delivered = 1"
+        await self._database.run(lambda db: db.execute(sql, (job_id,)))
+        self._finished.pop(job_id, None)  # it may have been read meanwhile
+
     async def count(self, sql: str, principal: str) -> int:
         """The answer to a statement that counts rows of one caller."""
         return int(str((await self._database.rows(sql, (principal,)))[0][0]))

@@ -16,6 +16,7 @@ from controlnet_mcp.images.errors import ControlNetError, StorageError
 from controlnet_mcp.jobs.facts import Fact, FactKind, Facts
 from controlnet_mcp.jobs.faults import WITHDRAWN, fault_of
 from controlnet_mcp.jobs.leases import Lease
+from controlnet_mcp.jobs.pacer import Pacer
 from controlnet_mcp.jobs.record import JobRecord
 from controlnet_mcp.jobs.reports import learned
 from controlnet_mcp.jobs.verdict import MOST_REFUSALS, Adopt, Judge, LookUp, Refused, Send, Unproven, Verdict, verdict
@@ -43,6 +44,7 @@ class Submitter:
 
     writer: JobWriter
     runner: ProviderRunner
+    pacer: Pacer
     most_in_flight: int = 4
     judge: Judge = verdict
     _slots: dict[str, CapacityLimiter] = field(default_factory=dict[str, CapacityLimiter])
@@ -58,7 +60,8 @@ class Submitter:
         judged = self._judged(facts, job, provider)
         match judged:
             case Adopt(submission):
-                return await self.writer.adopt(self._taken_over(job, submission), lease)
+                late = self._taken_over(job.model_copy(update={"accepted_at": job.updated_at}), submission)
+                return await self.writer.adopt(late.model_copy(update={"looked_at": None}), lease)
             case Send(again):
                 return await self._send(job, lease, provider, again=again)
             case LookUp():
@@ -75,8 +78,10 @@ class Submitter:
         return self.judge(facts, provider.capabilities.deduplication, in_time=in_time)
 
     def _taken_over(self, job: JobRecord, submission: Submission) -> JobRecord:
-        adopted = job.model_copy(update={"task": submission.task, "failures": 0, "stage": None})
-        return learned(adopted, submission.report, self.writer.clock())
+        now = self.writer.clock()
+        accepted_at = job.accepted_at or now
+        taken = {"task": submission.task, "failures": 0, "stage": None, "accepted_at": accepted_at}
+        return learned(job.model_copy(update=taken), submission.report, now, self.pacer)
 
     async def _send(self, job: JobRecord, lease: Lease, provider: Provider, *, again: bool) -> JobRecord:
         async with self._slots.setdefault(provider.name, CapacityLimiter(self.most_in_flight)):

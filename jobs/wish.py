@@ -20,16 +20,20 @@ class ExtraControl(BaseModel):
     is_map: bool = False
 
 
-class Wish(BaseModel):
-    """The parameters of a generation; `controlnet_generate` adds how long to wait and what to show."""
+class Essentials(BaseModel):
+    """What a generation is about; a wish cannot do without it."""
+
+    prompt: Prompt = Field(description="what to draw; only with like_job it may be left out")
+    control_image: str = Field(
+        min_length=1, description="the picture whose structure to keep; only with like_job it may be left out"
+    )
+
+
+class Details(BaseModel):
+    """All the rest, which has defaults."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
-    prompt: Prompt = Field(description="What to draw")
-    control_image: str = Field(
-        min_length=1,
-        description="Picture whose structure to keep: path, https URL, data: or controlnet:// URI, asset_… id",
-    )
     modality: str = Field(
         default="canny", description="From list_modalities, weights 0-2, several by commas: canny:0.6,depth:0.4"
     )
@@ -38,7 +42,7 @@ class Wish(BaseModel):
     )
     control_is_map: bool = Field(default=False, description="control_image is a ready map")
     init_image: str | None = Field(default=None, description="For image-to-image")
-    mask_image: str | None = Field(default=None, description="White = repaint (inpainting)")
+    mask_image: str | None = Field(default=None, description="White = repaint")
     strength: float | None = Field(default=None, ge=0, le=1, description="How far to leave init_image")
     negative_prompt: str | None = Field(default=None, max_length=8000)
     provider: str = Field(default="auto", description="From list_modalities")
@@ -51,3 +55,7 @@ class Wish(BaseModel):
     scheduler: str | None = Field(default=None, max_length=200)
     seed: int | None = Field(default=None, ge=0, le=4294967295)
     provider_options: dict[str, JsonValue] = Field(default={}, description="The provider's own knobs")
+
+
+class Wish(Details, Essentials):
+    """The parameters of a generation; `controlnet_generate` adds how long to wait and what to show."""

@@ -62,6 +62,7 @@ class Capabilities:
         weights: Whether each control has its own weight.
         needs_public_url: Whether pictures can only be handed over as links that the provider fetches.
         upload_lifetime_seconds: How long an upload may be used again.
+        shortest_poll_seconds: Shortest pause between two looks at a job.
         deduplication: How double submission can be prevented.
         free: Whether nobody ever charges for it, so that no cap on spending applies.
         ai_generated: Whether a model draws; `False` only for engines that say so.
@@ -80,6 +81,7 @@ class Capabilities:
     asset_ids: bool = False
     cancels: bool = False
     prices: bool = False
+    shortest_poll_seconds: float = 0.1
     deduplication: Deduplication = "none"
     free: bool = False
     ai_generated: bool = True

@@ -20,6 +20,10 @@ from controlnet_mcp.providers.wire import HttpCall, HttpReply
 
 MAX_REPLY_BYTES = 96 * 1024 * 1024
 """Room for four pictures as base64; a larger reply is cut off and refused."""
+_LIMITS = httpx2.Limits(max_connections=64, max_keepalive_connections=16, keepalive_expiry=4.0)
+"""Enough for hundreds of jobs, whose requests are short. The pool looks at every idle connection for every request, so
+few are kept, and given up before common servers do (5 seconds in Node.js and uvicorn), so that a paid submission is not
+sent into a connection that is just being closed."""
 _NEVER_LEFT = (
     httpx2.ConnectError,
     httpx2.ConnectTimeout,
@@ -85,7 +89,7 @@ class Connections:
     def _client(self, provider: Provider) -> httpx2.AsyncClient:
         if provider.name not in self._clients:
             self._clients[provider.name] = httpx2.AsyncClient(
-                transport=self._transports.get(provider.name), follow_redirects=False
+                transport=self._transports.get(provider.name), follow_redirects=False, limits=_LIMITS
             )
         return self._clients[provider.name]
 

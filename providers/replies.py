@@ -1,5 +1,10 @@
 """What HTTP statuses mean, for adapters whose provider uses them in the standard way."""
 
+import re
+from contextlib import suppress
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
 from controlnet_mcp.images.errors import ErrorCode
 from controlnet_mcp.providers.errors import Delivery, ProviderError
 from controlnet_mcp.providers.wire import HttpReply
@@ -13,6 +18,8 @@ _MEANING: dict[int, tuple[ErrorCode, str, str]] = {
     422: ("invalid_request", "did not accept the request", "Change the setting it names and try again."),
     429: ("rate_limited", "is asked too often", "Wait and try again, or choose another provider."),
 }
+_SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?", re.ASCII)
+"""Some services send fractions, though the standard knows whole seconds only."""
 _CLIENT_ERROR = 400
 _SERVER_ERROR = 500
 _TOO_MANY = 429
@@ -20,9 +27,20 @@ _UNAVAILABLE = 503
 
 
 def retry_after_seconds(reply: HttpReply) -> float | None:
-    """Read `Retry-After` when it is given in seconds (RFC 9110, 10.2.3)."""
+    """Read `Retry-After`, in seconds or as a date (RFC 9110, 10.2.3); a date is seen from the reply's own `Date`."""
     value = reply.headers.get("retry-after", "")
-    return float(value) if value.isdigit() else None
+    if _SECONDS.fullmatch(value):
+        return float(value)
+    until, now = _date(value), _date(reply.headers.get("date", "")) or datetime.now(UTC)
+    return None if until is None else max((until - now).total_seconds(), 0.0)
+
+
+def _date(value: str) -> datetime | None:
+    """Read an HTTP date; one without a zone is in UTC."""
+    with suppress(ValueError):
+        read = parsedate_to_datetime(value)
+        return read if read.tzinfo else read.replace(tzinfo=UTC)
+    return None
 
 
 def failure(reply: HttpReply, said: str | None = None) -> ProviderError:

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from typing import TypeAlias, TypeVar
 
 import httpx2
-from anyio import to_thread
+from anyio import CapacityLimiter, to_thread
 
 from controlnet_mcp.images.blobs import BlobStore
 from controlnet_mcp.images.errors import ImageError
@@ -21,6 +21,10 @@ from controlnet_mcp.providers.wire import HttpCall, Steps
 ResultT = TypeVar("ResultT")
 Fetch: TypeAlias = Callable[[str], Awaitable[bytes]]
 OK = 200
+_BROUGHT_AT_ONCE = 8
+"""Results of one provider that are downloaded at the same time."""
+_DECODED_AT_ONCE = 2
+"""Results that are decoded at the same time: every thread that ever did it keeps some megabytes."""
 RESULT_LIMITS = Limits(max_bytes=256 * 1024 * 1024, max_pixels=150_000_000, fetch_timeout_seconds=300.0)
 """Wider than for what callers hand in: a result was paid for. What the store holds keeps within them."""
 
@@ -45,6 +49,8 @@ class ProviderRunner:
         self._fetch = fetch
         self._connections = Connections(source, transports or {})
         self._uploads = UploadCache()
+        self._bringing: dict[str, CapacityLimiter] = {}
+        self.decoding = CapacityLimiter(_DECODED_AT_ONCE)
 
     async def prepare(self, provider: Provider, request: GenerationRequest, reference: str) -> HttpCall:
         """Upload what has to be uploaded, which costs nothing, and build the one call that can cost money.
@@ -89,7 +95,10 @@ class ProviderRunner:
         if not any(output.content for output in report.outputs):
             return report
         blobs = self._source.blobs
-        outputs = [await to_thread.run_sync(_stored, provider, output, blobs) for output in report.outputs]
+        outputs = [
+            await to_thread.run_sync(_stored, provider, output, blobs, limiter=self.decoding)
+            for output in report.outputs
+        ]
         return report.model_copy(update={"outputs": tuple(outputs)})
 
     async def run(self, provider: Provider, steps: Steps[ResultT]) -> ResultT:
@@ -121,6 +130,10 @@ class ProviderRunner:
                 provider_message=reply.text,
             )
         return reply.body
+
+    def bringing(self, provider: Provider) -> CapacityLimiter:
+        """The turns in which one provider's results are brought home: until they are stored they are held in memory."""
+        return self._bringing.setdefault(provider.name, CapacityLimiter(_BROUGHT_AT_ONCE))
 
     async def aclose(self) -> None:
         """Close all connections."""

@@ -137,6 +137,7 @@ class Report(Frozen):
         progress: Fraction done, 0 to 1, when the provider tells.
         stage: The provider's own word for what it does, bounded.
         eta_seconds: Remaining time, when the provider tells.
+        queue_position: How many jobs are in line before it, when the provider tells.
         outputs: Finished pictures, in order.
         fault: Why it failed.
     """
@@ -145,6 +146,7 @@ class Report(Frozen):
     progress: float | None = None
     stage: str | None = None
     eta_seconds: float | None = None
+    queue_position: int | None = None
     outputs: tuple[Output, ...] = ()
     seed: int | None = None
     cost: Cost | None = None

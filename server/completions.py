@@ -4,6 +4,7 @@ import mcp_types as types
 
 from controlnet_mcp.images.modalities import MODALITIES
 from controlnet_mcp.jobs.desk import Caller
+from controlnet_mcp.jobs.sources import CONTROL, MASK, START, extra_name
 from controlnet_mcp.server.composition import Application
 
 _MOST = 100
@@ -32,6 +33,8 @@ async def _names(application: Application, argument: str, caller: Caller) -> lis
             return ["auto", *(entry.name for entry in entries)]
         case "model":
             return [model.name for entry in entries for model in entry.capabilities.models]
+        case "name":
+            return [CONTROL, START, MASK, extra_name(0)]
         case "job_id":
             desk = application.services.desk
             page = await desk.page(caller, status=None, provider=None, limit=_MOST, cursor=None)

@@ -1,15 +1,15 @@
 """Putting the process together: stores, providers, runner and services, once, outside any MCP session."""
 
+import random
 import secrets
 import socket
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
-import anyio
-from anyio import to_thread
+from anyio import CapacityLimiter, to_thread
 from anyio.abc import TaskGroup
 
 from controlnet_mcp.images.blobs import BlobStore
@@ -21,32 +21,49 @@ from controlnet_mcp.jobs.admission import JOBS
 from controlnet_mcp.jobs.database import Database
 from controlnet_mcp.jobs.desk import JobDesk
 from controlnet_mcp.jobs.drive import Driver
+from controlnet_mcp.jobs.durations import Durations
 from controlnet_mcp.jobs.intake import Intake
 from controlnet_mcp.jobs.leases import Leases
 from controlnet_mcp.jobs.ledger import Ledger
+from controlnet_mcp.jobs.pacer import Pacer
 from controlnet_mcp.jobs.retention import Retention, forgetting
 from controlnet_mcp.jobs.runner import JobRunner
 from controlnet_mcp.jobs.spending import Spending
 from controlnet_mcp.jobs.store import JobStore
 from controlnet_mcp.jobs.submission import Submitter
+from controlnet_mcp.jobs.watch import JobWatch
 from controlnet_mcp.jobs.writer import JobWriter
 from controlnet_mcp.providers.body import PictureSource
 from controlnet_mcp.providers.draft.service import DraftTransport
 from controlnet_mcp.providers.registry import NAMES, Entry, ProviderTable, build_table, ready
 from controlnet_mcp.providers.runner import RESULT_LIMITS, open_runner
+from controlnet_mcp.server.background import background
 from controlnet_mcp.server.file_links import FileLinks, load_secret
 from controlnet_mcp.server.settings import Settings
 from controlnet_mcp.tools.spec import Services
 
+SHEETS_AT_ONCE = 2
+"""How many comparison sheets are drawn at the same time; each holds one picture at its full size."""
+_THREADS = 8
+"""Worker threads at once: enough to wait for disks, few enough that pictures which are decoded in them do not crowd out
+the event loop and the memory."""
+
 
 @dataclass(frozen=True, slots=True)
 class Application:
-    """A running process: what tools and resources need."""
+    """A running process: what tools and resources need.
+
+    Attributes:
+        tasks: For what goes on beside calls; ends with the process.
+        drawing: Bounds the memory that sheets take.
+    """
 
     settings: Settings
     services: Services
     addresses: Addresses
     table: ProviderTable
+    tasks: TaskGroup
+    drawing: CapacityLimiter = field(default_factory=partial(CapacityLimiter, SHEETS_AT_ONCE))
 
 
 async def _fetch(url: str, *, limits: Limits, trusted_hosts: frozenset[str]) -> bytes:
@@ -58,6 +75,7 @@ async def _fetch(url: str, *, limits: Limits, trusted_hosts: frozenset[str]) -> 
 @asynccontextmanager
 async def open_application(settings: Settings) -> AsyncGenerator[Application]:
     """Open everything that lives once per process, and drive jobs until the block ends."""
+    to_thread.current_default_thread_limiter().total_tokens = _THREADS
     blobs = BlobStore(settings.data_folder / "pictures")
     database = Database(settings.data_folder / "jobs.sqlite3")
     fetch = partial(_fetch, limits=RESULT_LIMITS, trusted_hosts=settings.trusted_hosts)
@@ -65,13 +83,14 @@ async def open_application(settings: Settings) -> AsyncGenerator[Application]:
     with closing(database):
         async with (
             open_runner(source, fetch, {"draft": DraftTransport(blobs, time.time)}) as sender,
-            _background() as tasks,
+            background() as tasks,
         ):
             entries = build_table(settings.keys, settings.providers)
             leases = Leases(database, time.time, settings.lease_seconds)
             writer = JobWriter(leases, Ledger(database, time.time), time.time)
-            submitter = Submitter(writer, sender, settings.submissions_in_flight)
-            driver = Driver(writer, submitter, partial(ready, entries), sender, blobs)
+            pacer = _pacer(database, entries)
+            submitter = Submitter(writer, sender, pacer, settings.submissions_in_flight)
+            driver = Driver(writer, submitter, pacer, partial(ready, entries), sender, blobs)
             owner = f"{socket.gethostname()}-{secrets.token_hex(8)}"
             runner = JobRunner(leases, driver, owner, time.time)
             store = JobStore(database)
@@ -83,11 +102,13 @@ async def open_application(settings: Settings) -> AsyncGenerator[Application]:
                 trusted_hosts=settings.trusted_hosts,
                 resolve_resource=addresses.sha256_of,
             )
+            watch = JobWatch(store, runner)
             desk = JobDesk(
                 store,
-                Intake(entries, reader, blobs, reachable=source.public_link is not None),
+                Intake(entries, reader, blobs, settings.map_models, reachable=source.public_link is not None),
                 writer.ledger,
                 runner,
+                watch,
                 sender,
                 time.time,
                 settings.job_timeout_seconds,
@@ -96,22 +117,13 @@ async def open_application(settings: Settings) -> AsyncGenerator[Application]:
             runner.start(tasks)
             if settings.retention_days is not None:
                 tasks.start_soon(forgetting, Retention(database, blobs, time.time, settings.retention_days))
-            yield Application(settings, _services(settings, desk, entries, reader, blobs), addresses, entries)
+            watch.start(tasks)
+            yield Application(settings, _services(settings, desk, entries, reader, blobs), addresses, entries, tasks)
 
 
-@asynccontextmanager
-async def _background() -> AsyncGenerator[TaskGroup]:
-    """A task group that ends with its block; an error of the block stays itself, not part of a group."""
-    failure: Exception | SystemExit | None = None
-    async with anyio.create_task_group() as tasks:
-        try:
-            yield tasks
-        except (Exception, SystemExit) as error:  # noqa: BLE001  # raised again as it is, below
-            failure = error
-        finally:
-            tasks.cancel_scope.cancel()
-    if failure is not None:
-        raise failure
+def _pacer(database: Database, entries: ProviderTable) -> Pacer:
+    shortest = {entry.name: entry.capabilities.shortest_poll_seconds for entry in entries}
+    return Pacer(Durations(database), random.SystemRandom().random, shortest)
 
 
 async def _public_link(settings: Settings) -> Callable[[StoredPicture], str] | None:
@@ -156,4 +168,5 @@ def _services(
         wait_seconds=settings.wait_seconds,
         wait_seconds_without_progress=settings.wait_seconds_without_progress,
         previews=settings.previews,
+        map_models=settings.map_models,
     )

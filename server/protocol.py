@@ -7,11 +7,11 @@ import dataclasses
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from functools import partial
+from typing import Any
 
 import mcp_types as types
 from mcp.server.caching import CacheHint
-from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
 from mcp.server.request_state import RequestStateBoundary, RequestStateSecurity
 
@@ -21,15 +21,19 @@ from controlnet_mcp.server import __version__
 from controlnet_mcp.server.asking import InputNeededError, ask_user_by
 from controlnet_mcp.server.completions import complete
 from controlnet_mcp.server.composition import Application
+from controlnet_mcp.server.discovery import discover
 from controlnet_mcp.server.file_links import FileLinks
 from controlnet_mcp.server.principals import local as this_machine
+from controlnet_mcp.server.progress import progress_for
 from controlnet_mcp.server.prompts import PROMPTS, prompt_result
+from controlnet_mcp.server.receipts import Receipts
 from controlnet_mcp.server.redaction import redacted
 from controlnet_mcp.server.rendering import render, render_error
 from controlnet_mcp.server.resources import RESOURCES, TEMPLATES, ResourceReader
+from controlnet_mcp.server.updates import Context, JobUpdates
 from controlnet_mcp.server.wire_tools import input_schema_of, tool_named, wire_tool
 from controlnet_mcp.tools.registry import TOOLS
-from controlnet_mcp.tools.spec import Call, Progress
+from controlnet_mcp.tools.spec import Call
 
 INSTRUCTIONS = (
     "ControlNet image generation: redraw a picture (sketch, photo, control map) in a new look, keeping its structure. "
@@ -40,9 +44,6 @@ INSTRUCTIONS = (
 _LIST_TTL_MS = 300_000
 _log = logging.getLogger(__name__)
 
-Context: TypeAlias = ServerRequestContext[dict[str, Any], Any]
-"""The SDK's request context; what the lifespan and the transport put into it is not used."""
-
 
 @dataclass(frozen=True, slots=True)
 class Handlers:
@@ -52,12 +53,14 @@ class Handlers:
         application: What is behind them.
         links: Makes links to originals where others can reach this server.
         local: Whether client and server share a machine.
+        updates: Tells of changes of jobs.
         principal: Tells who sent the request at hand.
     """
 
     application: Application
     links: FileLinks | None
     local: bool
+    updates: JobUpdates
     principal: Callable[[], str] = this_machine
 
     async def list_tools(
@@ -81,7 +84,7 @@ class Handlers:
             tool = tool_named(params.name)
             await self.application.table.load()
             caller = dataclasses.replace(self._caller(), ask_user=ask_user_by(context, params))
-            call = Call(caller, self._progress(context))
+            call = Call(caller, progress_for(context, self.application.settings.redactor))
             answer = await tool.run(services, params.arguments or {}, call)
             result = await render(answer, services.blobs, self.links, typed=tool.output is not None)
         except ControlNetError as error:
@@ -92,15 +95,8 @@ class Handlers:
             _log.exception("The tool %s failed.", params.name)
             return render_error(_OUR_FAULT)
         if answer.job_id is not None:  # reached only if the call was neither cancelled nor disconnected
-            await self._delivered(answer.job_id)
+            await Receipts(services.desk).answered(context, answer.job_id)
         return result
-
-    async def _delivered(self, job_id: str) -> None:
-        """Note that a job was named; where that fails, the same call later is given the same job."""
-        try:
-            await self.application.services.desk.delivered(job_id)
-        except ControlNetError as error:
-            _log.warning("It could not be noted that job %s was answered for: %s", job_id, error)
 
     async def list_resources(
         self, _context: Context, _params: types.PaginatedRequestParams | None
@@ -121,6 +117,16 @@ class Handlers:
         reader = ResourceReader(self.application, self.links, self._caller())
         return await reader.read(str(params.uri))
 
+    async def subscribe(self, context: Context, params: types.SubscribeRequestParams) -> types.EmptyResult:
+        """Tell of a job's changes from now on, to a client of an earlier revision."""
+        return await self.updates.subscribe(context, params, self._caller())
+
+    async def listen(
+        self, context: Context, params: types.SubscriptionsListenRequestParams
+    ) -> types.SubscriptionsListenResult:
+        """Tell of jobs' changes on the stream of this request."""
+        return await self.updates.listen(context, params, self._caller())
+
     async def list_prompts(
         self, _context: Context, _params: types.PaginatedRequestParams | None
     ) -> types.ListPromptsResult:
@@ -139,17 +145,6 @@ class Handlers:
         """Whoever sent the request at hand."""
         return Caller(self.principal(), self.local)
 
-    def _progress(self, context: Context) -> Progress | None:
-        """How to tell progress, when the request asked for it."""
-        if context.meta is None or context.meta.get("progress_token") is None:
-            return None
-        redactor = self.application.settings.redactor
-
-        async def tell(fraction: float, message: str) -> None:
-            await context.session.report_progress(fraction, 1.0, redactor.text(message))
-
-        return tell
-
 
 def build_server(
     application: Application,
@@ -157,9 +152,19 @@ def build_server(
     links: FileLinks | None = None,
     local: bool,
     principal: Callable[[], str] = this_machine,
+    updates: JobUpdates | None = None,
 ) -> Server[dict[str, Any]]:
-    """Make a server for one transport; `principal` tells who sent the request at hand."""
-    handlers = Handlers(application, links, local, principal)
+    """Make a server for one transport.
+
+    Args:
+        application: What is behind it.
+        links: Makes links to originals where others can reach this server.
+        local: Whether client and server share a machine.
+        principal: Tells who sent the request at hand.
+        updates: Tells of changes of jobs; its own unless given.
+    """
+    updates = updates or JobUpdates(application.services.desk, application.tasks)
+    handlers = Handlers(application, links, local, updates, principal)
     hint = CacheHint(ttl_ms=_LIST_TTL_MS, scope="public")
     server: Server[dict[str, Any]] = Server(
         "controlnet",
@@ -173,12 +178,17 @@ def build_server(
         on_list_resources=handlers.list_resources,
         on_list_resource_templates=handlers.list_templates,
         on_read_resource=handlers.read_resource,
+        on_subscribe_resource=handlers.subscribe,
+        on_unsubscribe_resource=updates.unsubscribe,
+        on_subscriptions_listen=handlers.listen,
         on_list_prompts=handlers.list_prompts,
         on_get_prompt=handlers.get_prompt,
         on_completion=handlers.complete,
     )
     if application.settings.confirm_above:  # a question comes back with the call: nobody may write its text but we
         server.middleware.append(RequestStateBoundary(RequestStateSecurity.ephemeral(), default_audience="controlnet"))
+    server.middleware.append(Receipts(application.services.desk).heed_late_cancels)
+    server.add_request_handler("server/discover", types.RequestParams, partial(discover, server))
     return server
 
 

@@ -13,6 +13,7 @@ from controlnet_mcp.images.blobs import BlobStore
 from controlnet_mcp.images.errors import ControlNetError
 from controlnet_mcp.images.pictures import StoredPicture
 from controlnet_mcp.jobs.desk import Caller
+from controlnet_mcp.jobs.record import JobRecord
 from controlnet_mcp.providers.runner import RESULT_LIMITS
 from controlnet_mcp.server.composition import Application
 from controlnet_mcp.server.file_links import FileLinks
@@ -50,6 +51,17 @@ TEMPLATES = (
         uri_template="controlnet://jobs/{job_id}/control-map", name="control-map", description="The map made for a job"
     ),
     types.ResourceTemplate(
+        uri_template="controlnet://jobs/{job_id}/sources/{name}",
+        name="source",
+        description="A picture that was handed in: control_image, init_image, mask_image, extra_control_0",
+    ),
+    types.ResourceTemplate(
+        uri_template="controlnet://jobs/{job_id}/sheet",
+        name="sheet",
+        mime_type="image/jpeg",
+        description="Control image, map and results of a finished job side by side, for people",
+    ),
+    types.ResourceTemplate(
         uri_template="controlnet://maps/{map_id}", name="map", description="A map of extract_control_map"
     ),
 )
@@ -72,7 +84,7 @@ class ResourceReader:
         await self.application.table.load()
         try:
             body = await self._body(uri)
-            contents = await self._picture(uri) if body is None else [_text(uri, body)]
+            contents = await self._pictures(uri) if body is None else [_text(uri, body)]
         except ControlNetError as error:
             raise MCPError(
                 code=types.INVALID_PARAMS,
@@ -85,7 +97,7 @@ class ResourceReader:
         services, call = self.application.services, Call(self.caller)
         match uri.removeprefix("controlnet://").split("/"):
             case ["modalities"]:
-                return modality_list(services.entries)
+                return modality_list(services.entries, models=services.map_models)
             case ["providers"]:
                 return ModalityList(modalities=(), providers=modality_list(services.entries).providers)
             case ["jobs"]:
@@ -97,6 +109,17 @@ class ResourceReader:
                 return view
             case _:
                 return None
+
+    async def _pictures(self, uri: str) -> list[Contents]:
+        match uri.removeprefix("controlnet://").split("/"):
+            case ["jobs", job_id, "sheet"]:
+                job = await self.application.services.desk.get(job_id, self.caller)
+                sheet = await to_thread.run_sync(
+                    _sheet, job, self.application.services.blobs, limiter=self.application.drawing
+                )
+                return [_blob(uri, sheet, "image/jpeg")]
+            case _:
+                return await self._picture(uri)
 
     async def _picture(self, uri: str) -> list[Contents]:
         blobs = self.application.services.blobs
@@ -135,6 +158,12 @@ def _smaller(uri: str, content: bytes) -> types.BlobResourceContents:
 
     copy, mime_type = recompress(content, MAX_BLOB_BYTES, RESULT_LIMITS)
     return _blob(uri, copy, mime_type)
+
+
+def _sheet(job: JobRecord, blobs: BlobStore) -> bytes:
+    from controlnet_mcp.jobs.sheets import sheet_file
+
+    return sheet_file(job, blobs, max_bytes=MAX_BLOB_BYTES)
 
 
 def _described(sha256: str, blobs: BlobStore) -> StoredPicture:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
+from controlnet_mcp.images.maps import MapModels
 from controlnet_mcp.images.pictures import Limits
 from controlnet_mcp.providers.configuration import ProviderSettings
 from controlnet_mcp.providers.secrecy import Redactor
@@ -54,6 +55,12 @@ class Settings(SpendingSettings, AccessSettings):
     )
     wait_seconds: float = Field(default=45, ge=0, le=300, description="Default wait of a call that asks for progress")
     wait_seconds_without_progress: float = Field(default=4, ge=0, le=300, description="Default wait of any other call")
+    depth_model: Path | None = Field(
+        default=None, description="A relative depth model of yours as ONNX file, for depth and normal maps of photos"
+    )
+    pose_model: Path | None = Field(
+        default=None, description="A body pose model of yours as ONNX file (RTMO or YOLO pose), for pose maps"
+    )
     previews: bool = Field(default=True, description="Whether answers hold small inline pictures")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         default="WARNING", description="What goes to stderr"
@@ -102,6 +109,12 @@ class Settings(SpendingSettings, AccessSettings):
         home, here = Path.home(), Path.cwd()
         usual = [self.data_folder, *(home / name for name in ("Pictures", "Downloads", "Desktop"))]
         return tuple(usual if here in {Path(here.anchor), home} else [here, *usual])
+
+    @property
+    def map_models(self) -> MapModels:
+        """The user's own model files for maps that need trained weights."""
+        depth, pose = (path and path.expanduser().absolute() for path in (self.depth_model, self.pose_model))
+        return MapModels(depth=depth, pose=pose)
 
     @property
     def limits(self) -> Limits:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from controlnet_mcp.server.settings import Settings
+from tests.holding import Holding, holding
 from tests.processes import Place, Web, serving_http
 from tests.serving import Session, open_session, settings_for
 from tests.watching import LoopWatch, watch_event_loop
@@ -50,6 +51,13 @@ def web(tmp_path_factory: pytest.TempPathFactory, pictures: Path) -> Generator[W
     place = Place(tmp_path_factory.mktemp("web") / "data", pictures)
     with serving_http(place, port) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def vendor(pictures: Path) -> Generator[Holding]:
+    """A paid provider on this machine that can hold its answers; tests share it, each with prompts of its own."""
+    with holding(pictures / "sketch.png") as opened:
+        yield opened
 
 
 @pytest.fixture

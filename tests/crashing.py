@@ -20,8 +20,10 @@ import httpx2
 from controlnet_mcp.images.blobs import BlobStore
 from controlnet_mcp.jobs.database import Database
 from controlnet_mcp.jobs.drive import Driver
+from controlnet_mcp.jobs.durations import Durations
 from controlnet_mcp.jobs.leases import Leases
 from controlnet_mcp.jobs.ledger import Ledger
+from controlnet_mcp.jobs.pacer import Pacer
 from controlnet_mcp.jobs.record import JobRecord
 from controlnet_mcp.jobs.schema import MIGRATIONS
 from controlnet_mcp.jobs.store import JobStore
@@ -150,7 +152,9 @@ class SharedDatabase(Database):
     async def run(self, work: Callable[[sqlite3.Connection], ResultT]) -> ResultT:
         """Commit, with a point before it."""
         await self._process.point()
-        return self._transaction(work)
+        block = self._queued(work)
+        self._commit()
+        return block.result()
 
     async def rows(self, sql: str, values: Sequence[object] = ()) -> list[tuple[object, ...]]:
         """Read."""
@@ -228,8 +232,9 @@ class World:
         async with open_runner(PictureSource(self.blobs), _no_fetch, wires) as sender:
             writer = JobWriter(leases, self.rules.ledger(database, self.clock), self.clock)
             entries = (Entry(provider.name, provider.capabilities, provider, ()),)
-            submitter = Submitter(writer, sender, judge=self.rules.judge)
-            driver = Driver(writer, submitter, partial(find_ready, entries), sender, self.blobs)
+            pacer = Pacer(Durations(SharedDatabase(Process(), self.connection)), lambda: 0.5)
+            submitter = Submitter(writer, sender, pacer, judge=self.rules.judge)
+            driver = Driver(writer, submitter, pacer, partial(find_ready, entries), sender, self.blobs)
             claimed = await leases.claim(JOB_ID, owner)
             if claimed is None:
                 return

@@ -16,7 +16,9 @@ from controlnet_mcp.server.access import Access, open_access
 from controlnet_mcp.server.composition import Application, open_application
 from controlnet_mcp.server.file_links import FileLinks
 from controlnet_mcp.server.http import build_app
+from controlnet_mcp.server.principals import local
 from controlnet_mcp.server.settings import Settings
+from controlnet_mcp.server.updates import JobUpdates
 from tests.serving import SIDE, WAIT_SECONDS, Reply
 
 ORIGIN = "http://127.0.0.1"
@@ -90,6 +92,17 @@ class Caller:
         return await self.call("controlnet_generate", **(usual | arguments))
 
 
+def unnamed(access: Access) -> Access:
+    """The gate without telling callers apart: everybody is one and the same."""
+
+    class Nameless(Access):
+        @property
+        def principal(self) -> Callable[[], str]:
+            return local
+
+    return Nameless(access.requests_per_minute, access.security, access.verifier, access.oauth)
+
+
 @asynccontextmanager
 async def open_gate(settings: Settings, change: Callable[[Access], Access] | None = None) -> AsyncGenerator[Gate]:
     """Open the web application as `serve` does.
@@ -101,6 +114,7 @@ async def open_gate(settings: Settings, change: Callable[[Access], Access] | Non
     access = await open_access(settings)
     async with open_application(settings) as application:
         links = FileLinks(ORIGIN, b"secret", lambda: 0.0)
-        app = build_app(application, links, change(access) if change else access)
+        updates = JobUpdates(application.services.desk, application.tasks)
+        app = build_app(application, links, change(access) if change else access, updates)
         async with app.router.lifespan_context(app):
             yield Gate(app, application)

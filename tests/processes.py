@@ -17,6 +17,7 @@ import mcp_types as types
 from anyio.abc import Process
 from anyio.streams.buffered import BufferedByteReceiveStream
 from mcp.client.client import Client
+from mcp.client.session import MessageHandlerFnT
 from mcp.client.sse import sse_client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 from pydantic import JsonValue, TypeAdapter
@@ -28,18 +29,19 @@ Transport: TypeAlias = Literal["stdio", "http", "sse"]
 Era: TypeAlias = Literal["auto", "legacy"]
 """`auto` asks for the current revision of the protocol, `legacy` for the newest of the handshake ones."""
 
-_STDIO = (
+STDIO = (
     "from controlnet_mcp.server.stdio import run; from controlnet_mcp.server.settings import Settings; run(Settings())"
 )
 _HTTP = (
     "from controlnet_mcp.server.http import run; from controlnet_mcp.server.settings import Settings; "
     "run(Settings(), '127.0.0.1', {port})"
 )
-_MODERN_META: dict[str, JsonValue] = {
+MODERN_META: dict[str, JsonValue] = {
     types.PROTOCOL_VERSION_META_KEY: "2026-07-28",
     types.CLIENT_CAPABILITIES_META_KEY: {},
     types.CLIENT_INFO_META_KEY: {"name": "tests", "version": "1"},
 }
+"""What every request of the current revision carries."""
 _JSON: TypeAdapter[dict[str, JsonValue]] = TypeAdapter(dict[str, JsonValue])
 _LONGEST_LINE_BYTES = 8_000_000
 
@@ -71,12 +73,14 @@ class Web:
         process: Its process.
         origin: `http://127.0.0.1:port`.
         place: Its data and pictures.
+        variables: Its environment beside the usual.
         log: The lines that it wrote to stderr, so far.
     """
 
     process: subprocess.Popen[str]
     origin: str
     place: Place
+    variables: Mapping[str, str] = field(default_factory=dict[str, str])
     log: list[str] = field(default_factory=list[str])
 
 
@@ -91,7 +95,7 @@ def serving_http(place: Place, port: int, **variables: str) -> Generator[Web]:
         text=True,
     )
     assert process.stderr is not None
-    web = Web(process, f"http://127.0.0.1:{port}", place)
+    web = Web(process, f"http://127.0.0.1:{port}", place, variables)
     with process, process.stderr as lines:
         for line in lines:
             web.log.append(line)
@@ -108,7 +112,9 @@ def serving_http(place: Place, port: int, **variables: str) -> Generator[Web]:
 
 
 @asynccontextmanager
-async def connected(transport: Transport, era: Era, web: Web, log: Path) -> AsyncGenerator[Client]:
+async def connected(
+    transport: Transport, era: Era, web: Web, log: Path, hear: MessageHandlerFnT | None = None
+) -> AsyncGenerator[Client]:
     """Connect a client of the SDK: to a process of its own over stdio, else to the server that runs already.
 
     Args:
@@ -116,18 +122,21 @@ async def connected(transport: Transport, era: Era, web: Web, log: Path) -> Asyn
         era: Which revision of the protocol to ask for.
         web: The server that runs already, whose place a process of its own shares.
         log: File for the stderr of a process of its own.
+        hear: Told of every notification.
     """
     match transport:
         case "stdio":
-            server = StdioServerParameters(command=sys.executable, args=["-c", _STDIO], env=web.place.environment())
+            server = StdioServerParameters(
+                command=sys.executable, args=["-c", STDIO], env=web.place.environment(**web.variables)
+            )
             with log.open("w", encoding="utf-8") as errors:
-                async with Client(stdio_client(server, errlog=errors), mode=era) as client:
+                async with Client(stdio_client(server, errlog=errors), mode=era, message_handler=hear) as client:
                     yield client
         case "http":
-            async with Client(f"{web.origin}/mcp", mode=era) as client:
+            async with Client(f"{web.origin}/mcp", mode=era, message_handler=hear) as client:
                 yield client
         case "sse":
-            async with Client(sse_client(f"{web.origin}/sse"), mode=era) as client:
+            async with Client(sse_client(f"{web.origin}/sse"), mode=era, message_handler=hear) as client:
                 yield client
 
 
@@ -139,26 +148,27 @@ class Pipe:
         process: Its process.
         lines: Its stdout.
         longest_bytes: The longest line so far.
+        number: The id of the latest request.
     """
 
     process: Process
     lines: BufferedByteReceiveStream
     longest_bytes: int = 0
-    _number: int = 0
+    number: int = 0
 
     async def ask(self, method: str, **params: JsonValue) -> tuple[dict[str, JsonValue], int]:
         """Send a request of the current revision and give its result, and the length of its line in bytes."""
-        return await self.request(method, params | {"_meta": _MODERN_META})
+        return await self.request(method, params | {"_meta": MODERN_META})
 
     async def request(self, method: str, params: Mapping[str, JsonValue]) -> tuple[dict[str, JsonValue], int]:
         """Send a request as it is."""
-        self._number += 1
-        await self.send({"jsonrpc": "2.0", "id": self._number, "method": method, "params": dict(params)})
+        self.number += 1
+        await self.send({"jsonrpc": "2.0", "id": self.number, "method": method, "params": dict(params)})
         while True:
             line = await self.lines.receive_until(b"\n", _LONGEST_LINE_BYTES)
             self.longest_bytes = max(self.longest_bytes, len(line) + 1)
             message = _JSON.validate_json(line)
-            if message.get("id") == self._number:
+            if message.get("id") == self.number:
                 assert "error" not in message, message
                 return _JSON.validate_python(message["result"]), len(line) + 1
 
@@ -173,7 +183,7 @@ async def piped(place: Place, log: Path, **variables: str) -> AsyncGenerator[Pip
     """Start a server over stdio; it is killed if the test leaves it running."""
     with log.open("wb") as errors:
         async with await anyio.open_process(
-            [sys.executable, "-c", _STDIO], env=place.environment(**variables), stderr=errors
+            [sys.executable, "-c", STDIO], env=place.environment(**variables), stderr=errors
         ) as process:
             assert process.stdout is not None
             try:

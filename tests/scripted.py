@@ -17,9 +17,11 @@ from controlnet_mcp.images.blobs import BlobStore
 from controlnet_mcp.images.modalities import MODALITIES
 from controlnet_mcp.jobs.database import Database
 from controlnet_mcp.jobs.drive import Driver
+from controlnet_mcp.jobs.durations import Durations
 from controlnet_mcp.jobs.facts import FactKind
 from controlnet_mcp.jobs.leases import Lease, Leases
 from controlnet_mcp.jobs.ledger import Ledger
+from controlnet_mcp.jobs.pacer import Pacer
 from controlnet_mcp.jobs.record import JobRecord
 from controlnet_mcp.jobs.store import Admit, JobStore
 from controlnet_mcp.jobs.submission import Submitter
@@ -283,7 +285,8 @@ async def open_workshop(
         leases = Leases(database, clock, LEASE_SECONDS)
         entry = Entry(provider.name, provider.capabilities, provider if ready else None, ("SCRIPTED_KEY",))
         writer = JobWriter(leases, Ledger(database, clock), clock)
-        driver = Driver(writer, Submitter(writer, sender), partial(find_ready, (entry,)), sender, blobs)
+        pacer = Pacer(Durations(database), lambda: 0.5)
+        driver = Driver(writer, Submitter(writer, sender, pacer), pacer, partial(find_ready, (entry,)), sender, blobs)
         yield Workshop(
             service, clock, database, JobStore(database), leases, writer.ledger, driver, sender, provider, blobs
         )

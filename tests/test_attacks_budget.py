@@ -150,7 +150,7 @@ async def test_a_price_that_is_none_is_not_taken_for_nothing(till: Till, told: f
         return None if told is None else Cost(amount=told, unit="USD")
 
     request = (await till.shop.add()).request.model_copy(update={"num_images": 3})
-    prepared = Prepared(till.shop.provider, request, (), None)
+    prepared = Prepared(till.shop.provider, request, (), None, {})
     with pytest.raises(RequestError, match="does not tell") as caught:
         await Spending(per_day={"scripted": 1.0}).agree(prepared, price, None)
     assert "COST_ESTIMATES" in caught.value.hint

@@ -4,7 +4,7 @@ Each control is also taken away, to show that the attack works without it.
 """
 
 import dataclasses
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -22,10 +22,9 @@ from controlnet_mcp.images.errors import RequestError
 from controlnet_mcp.jobs.database import Database
 from controlnet_mcp.jobs.store import JobStore
 from controlnet_mcp.server.access import Access, check_host
-from controlnet_mcp.server.principals import local
 from controlnet_mcp.server.settings import Settings
 from controlnet_mcp.tools.extract_control_map import MapView
-from tests.gates import ACCEPT, ALICE, BOB, INITIALIZE, Gate, bearing, open_gate, write_tokens
+from tests.gates import ACCEPT, ALICE, BOB, INITIALIZE, Gate, bearing, open_gate, unnamed, write_tokens
 from tests.serving import settings_for
 
 pytestmark = pytest.mark.anyio
@@ -43,17 +42,6 @@ async def gate(guarded: Settings) -> AsyncGenerator[Gate]:
     """That server."""
     async with open_gate(guarded) as opened:
         yield opened
-
-
-def unnamed(access: Access) -> Access:
-    """The gate without telling callers apart: everybody is one and the same."""
-
-    class Nameless(Access):
-        @property
-        def principal(self) -> Callable[[], str]:
-            return local
-
-    return Nameless(access.requests_per_minute, access.security, access.verifier, access.oauth)
 
 
 def unlocked(access: Access) -> Access:

@@ -256,7 +256,7 @@ async def asked(settings: Settings, mode: str, user: User | None) -> AsyncGenera
     """A session whose client asks a user, where there is one."""
     async with (
         open_application(settings) as application,
-        connect(build_server(application, local=True), mode, user) as client,
+        connect(build_server(application, local=True), mode, elicit=user) as client,
     ):
         yield Session(client, application, settings.allowed_folders[0])
 

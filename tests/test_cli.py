@@ -86,7 +86,7 @@ def test_every_tool_has_a_word() -> None:
 def test_no_parameter_of_a_tool_is_forgotten(tool: Tool) -> None:
     """Each one is an option or an argument of the word, apart from previews, which pictures in files make pointless."""
     parameters = {parameter.name for parameter in command_of(tool).params}
-    assert parameters - {"output", "as_json"} == tool.arguments.model_fields.keys() - WITHOUT_MEANING
+    assert parameters - {"output", "as_json", "sidecar"} == tool.arguments.model_fields.keys() - WITHOUT_MEANING
 
 
 def test_an_unknown_word_is_a_wrong_call(tmp_path: Path) -> None:

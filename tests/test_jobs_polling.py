@@ -108,17 +108,30 @@ async def test_pauses_grow_with_every_failure_and_are_reset_by_an_answer(tmp_pat
         await shop.add()
         await shop.step()
         pauses = [(await shop.step()).wake_at - shop.clock.now for _ in range(8)]
-    assert pauses == [1, 2, 4, 8, 15, 15, 1, 1]
+    answered = pauses.pop(6)
+    assert 0 < answered < 2
+    assert pauses == [1, 2, 4, 8, 15, 15, 1]
 
 
 async def test_the_provider_is_left_alone_for_as_long_as_it_asks(tmp_path: Path) -> None:
-    """`Retry-After` is obeyed, up to two minutes."""
-    service = Service(poll=[broken(429, retry_after="40"), broken(503, retry_after="100000")])
-    async with open_workshop(tmp_path, service) as shop:
+    """`Retry-After` is obeyed, in seconds and as a date, for at most two minutes and up to the deadline."""
+    date, later = "Wed, 25 Nov 2026 10:00:00 GMT", "Wed, 25 Nov 2026 10:00:30 GMT"
+    asked = (
+        broken(429, retry_after="40"),
+        broken(503, retry_after=later, date=date),
+        broken(503, retry_after="100000"),
+        broken(429, retry_after="Thu, 01 Jan 1970 00:00:00 GMT"),
+        broken(503, retry_after="soon"),
+    )
+    async with open_workshop(tmp_path, Service(poll=asked)) as shop:
         await shop.add()
         await shop.step()
-        assert (await shop.step()).wake_at == shop.clock.now + 40
-        assert (await shop.step()).wake_at == shop.clock.now + 120
+        pauses = [(await shop.step()).wake_at - shop.clock.now for _ in asked]
+        assert pauses == [40, 30, 120, 8, 15]
+    async with open_workshop(tmp_path / "late", Service(poll=asked)) as shop:
+        job = await shop.add(deadline_seconds=20)
+        await shop.step()
+        assert (await shop.step()).wake_at == job.deadline_at
 
 
 @pytest.mark.parametrize("answer", [broken(500), says("running"), says("queued", eta=0.0)])

@@ -27,6 +27,7 @@ def pixel(number: int, pictures: Path) -> bytes:
 async def keep(shop: Workshop, job_id: str, content: bytes, **changes: object) -> str:
     """Keep a finished, delivered job with a picture, as old as the clock says; gives the picture's hash."""
     sha256 = await to_thread.run_sync(shop.blobs.put, content, "image/png")
+    await to_thread.run_sync(shop.blobs.annotate, sha256, job_id, b"{}")
     path = await to_thread.run_sync(shop.blobs.path, sha256)
     os.utime(path, (shop.clock.now, shop.clock.now))
     picture = StoredPicture(sha256=sha256, mime_type="image/png", width=1, height=1, size_bytes=len(content))
@@ -37,6 +38,11 @@ async def keep(shop: Workshop, job_id: str, content: bytes, **changes: object) -
     await shop.leases.save(ended, claimed[1])
     await shop.store.mark_delivered(job_id)
     return sha256
+
+
+def notes(folder: Path, sha256: str) -> set[str]:
+    """The jobs that something is noted of beside a picture, which may be gone."""
+    return {path.name.split(".")[1] for path in folder.rglob(f"{sha256}.*.json")}
 
 
 def retention_of(shop: Workshop, days: float = 30) -> Retention:
@@ -65,6 +71,7 @@ async def test_what_is_old_and_delivered_is_forgotten(tmp_path: Path, pictures: 
         assert await exists(shop, "job_young")
         assert not await to_thread.run_sync(shop.blobs.exists, old)
         assert await to_thread.run_sync(shop.blobs.exists, young)
+        assert (notes(tmp_path, old), notes(tmp_path, young)) == (set(), {"job_young"})
         assert not (await shop.ledger.facts("job_old")).rows
 
 
@@ -89,8 +96,10 @@ async def test_a_picture_that_another_job_names_is_kept(tmp_path: Path, pictures
         await keep(shop, "job_young", pixel(1, pictures))
         path = await to_thread.run_sync(shop.blobs.path, shared)
         os.utime(path, (0, 0))
+        assert notes(tmp_path, shared) == {"job_old", "job_young"}
         assert await retention_of(shop).forget() == (1, 0)
         assert await to_thread.run_sync(shop.blobs.exists, shared)
+        assert notes(tmp_path, shared) == {"job_young"}
 
 
 async def test_a_picture_that_is_stored_again_is_young_again(tmp_path: Path, pictures: Path) -> None:

@@ -13,10 +13,10 @@ from pydantic import ValidationError
 
 from controlnet_mcp.images.errors import RequestError
 from controlnet_mcp.images.maps import KNOBS, MapParameters, make_map
-from controlnet_mcp.images.maps.recipes import RECIPES
+from controlnet_mcp.images.maps.recipes import LEARNED, WEIGHTLESS
 from controlnet_mcp.images.modalities import MODALITIES
 
-LINE_MAPS = [name for name in KNOBS if MODALITIES[name].structure == "lines"]
+LINE_MAPS = [name for name in WEIGHTLESS if MODALITIES[name].structure == "lines"]
 PICTURES = arrays(np.uint8, st.tuples(st.integers(1, 64), st.integers(1, 64), st.just(3)))
 
 
@@ -27,9 +27,10 @@ def noise() -> npt.NDArray[np.uint8]:
 
 
 def test_the_table_holds_exactly_the_maps_that_are_announced_as_computed() -> None:
-    """Vocabulary, knobs and recipes agree on what can be made without trained weights."""
+    """Vocabulary, knobs and recipes agree on what can be made, and what of it without trained weights."""
     announced = {name for name, row in MODALITIES.items() if row.computed}
-    assert announced == set(KNOBS) == set(RECIPES)
+    assert announced == set(WEIGHTLESS)
+    assert set(KNOBS) == {*WEIGHTLESS, *LEARNED}
 
 
 def test_every_knob_in_the_table_is_a_field_and_every_field_a_knob() -> None:
@@ -46,7 +47,7 @@ def test_importing_the_package_loads_neither_numpy_nor_opencv() -> None:
 
 
 @settings(max_examples=60, deadline=None)
-@given(picture=PICTURES, modality=st.sampled_from(sorted(KNOBS)))
+@given(picture=PICTURES, modality=st.sampled_from(sorted(WEIGHTLESS)))
 def test_any_picture_gives_a_map_of_its_own_shape(picture: npt.NDArray[np.uint8], modality: str) -> None:
     """Whatever the pixels: same height and width, three channels, 8 bits, coverage in range, input untouched."""
     before = picture.copy()
@@ -57,7 +58,7 @@ def test_any_picture_gives_a_map_of_its_own_shape(picture: npt.NDArray[np.uint8]
     assert np.array_equal(picture, before)
 
 
-@pytest.mark.parametrize("modality", sorted(KNOBS))
+@pytest.mark.parametrize("modality", sorted(WEIGHTLESS))
 @pytest.mark.parametrize("shape", [(1, 1), (3, 2000), (2000, 3), (1, 700)])
 def test_pixels_and_strips_are_pictures_too(modality: str, shape: tuple[int, int]) -> None:
     """Extreme sizes give maps, not errors or warnings."""
@@ -98,7 +99,7 @@ def test_the_coverage_of_a_photo_like_map_counts_what_is_not_black() -> None:
     assert make_map(np.zeros_like(picture), "tile").coverage == 0.0
 
 
-@pytest.mark.parametrize("modality", sorted(KNOBS))
+@pytest.mark.parametrize("modality", sorted(WEIGHTLESS))
 def test_the_memory_layout_of_a_picture_does_not_matter(modality: str, noise: npt.NDArray[np.uint8]) -> None:
     """Flipped, cut and read-only views give the map of the same pixels."""
     view = noise[::-1, 4:50:2]
@@ -106,11 +107,13 @@ def test_the_memory_layout_of_a_picture_does_not_matter(modality: str, noise: np
     assert np.array_equal(make_map(view, modality).rgb, make_map(np.ascontiguousarray(view), modality).rgb)
 
 
-@pytest.mark.parametrize("modality", sorted(KNOBS))
+@pytest.mark.parametrize("modality", sorted(WEIGHTLESS))
 def test_a_map_reports_the_knobs_that_it_used_with_their_defaults(modality: str, noise: npt.NDArray[np.uint8]) -> None:
     """The report names every knob of the modality and no other."""
     defaults = MapParameters().model_dump()
-    assert make_map(noise, modality).parameters == {knob: defaults[knob] for knob in KNOBS[modality]}
+    assert make_map(noise, modality).parameters == {
+        knob: defaults[knob] for knob in KNOBS[modality] if knob != "thresholds"
+    }
 
 
 def test_a_set_knob_is_used_and_reported(noise: npt.NDArray[np.uint8]) -> None:
@@ -131,15 +134,18 @@ def test_a_knob_of_another_map_is_refused_with_the_knobs_there_are(noise: npt.ND
         make_map(noise, "canny", MapParameters(low_threshold=50, quality=25))
     assert caught.value.code == "invalid_request"
     with pytest.raises(RequestError, match="no knobs"):
-        make_map(noise, "gray", MapParameters(seed=1))
+        make_map(noise, "depth", MapParameters(seed=1))
 
 
-@pytest.mark.parametrize("modality", sorted(set(MODALITIES) - set(KNOBS)))
+@pytest.mark.parametrize("modality", sorted(set(MODALITIES) - set(WEIGHTLESS)))
 def test_a_map_that_needs_weights_says_so_and_what_to_do(modality: str, noise: npt.NDArray[np.uint8]) -> None:
-    """Depth, pose and the like are refused with the two ways out."""
+    """Depth, pose and the like are refused with the ways out; where a model would help, with its setting too."""
     with pytest.raises(RequestError, match=r"trained weights.*control_is_map=true.*provider") as caught:
         make_map(noise, modality)
     assert caught.value.code == "unsupported"
+    variable = {"depth": "DEPTH_MODEL", "normal": "DEPTH_MODEL", "pose": "POSE_MODEL"}.get(modality)
+    assert (f"CONTROLNET_MCP_{variable}" in caught.value.hint) == (variable is not None)
+    assert ("controlnet-mcp[maps]" in caught.value.hint) == (variable is not None)
 
 
 def test_an_unknown_modality_is_refused(noise: npt.NDArray[np.uint8]) -> None:

@@ -68,6 +68,60 @@ def test_a_drawing_that_is_white_on_black_is_kept_as_it_is(modality: str, drawin
     assert any("as they are" in note for note in made.notes)
 
 
+GROUNDS = {
+    "ink on paper": ((0, 0, 0), (255, 255, 255)),
+    "faint pencil": ((190, 190, 190), (235, 235, 235)),
+    "red pen": ((220, 30, 30), (255, 255, 250)),
+    "ink on yellow": ((20, 20, 20), (230, 200, 60)),
+    "chalk": ((230, 230, 225), (40, 60, 50)),
+    "blueprint": ((235, 240, 255), (30, 70, 160)),
+    "white on light blue": ((255, 255, 255), (110, 160, 210)),
+    "neon": ((255, 60, 220), (5, 5, 12)),
+    "grey board": ((240, 240, 240), (90, 90, 90)),
+}
+"""Colours of strokes and ground; the first four are dark on light."""
+
+
+@pytest.mark.parametrize("grain", [0, 5])
+@pytest.mark.parametrize("shade", [1.0, 0.7])
+@pytest.mark.parametrize("name", GROUNDS)
+def test_dark_on_light_and_light_on_dark_are_told_apart(
+    ink: npt.NDArray[np.bool_], name: str, shade: float, grain: int
+) -> None:
+    """By how the strokes differ from the ground, not by how bright it is: on any colour, in shade, with grain."""
+    pen, ground = (np.array(colour) for colour in GROUNDS[name])
+    clean = np.where(ink[..., None], pen, ground) * np.linspace(shade, 1, ink.shape[1])[None, :, None]
+    picture = (clean + np.random.default_rng(7).normal(0, 1, clean.shape) * grain).clip(0, 255).astype(np.uint8)
+    expected = "light" if name in list(GROUNDS)[:4] else "dark"
+    for tolerant in (False, True):
+        assert find_ground(picture, tolerant=tolerant) == expected
+        assert find_ground(255 - picture, tolerant=tolerant) == {"light": "dark", "dark": "light"}[expected]
+    for modality in STROKED:
+        made = make_map(picture, modality).rgb
+        assert np.array_equal(made, make_map(255 - picture, modality).rgb), "either polarity gives the same map"
+        assert np.mean(made[ink] > 127) > (0.6 if grain else 0.9)
+        assert np.mean(made[~ink] > 127) < 0.05
+
+
+@pytest.mark.parametrize("modality", ["canny", "mlsd"])
+def test_edges_and_straight_lines_do_not_depend_on_the_polarity(modality: str, drawing: npt.NDArray[np.uint8]) -> None:
+    """Both are white on black anyway, and the same lines but for the odd pixel."""
+    made, other = (make_map(picture, modality).rgb[..., 0] for picture in (drawing, 255 - drawing))
+    near = np.ones((3, 3), dtype=np.uint8)
+    assert np.mean(cv2.dilate(made, near)[other > 0] > 0) > 0.97
+    assert np.mean(cv2.dilate(other, near)[made > 0] > 0) > 0.97
+    assert 0 < made.mean() < 30
+
+
+@pytest.mark.parametrize("file", ["astronaut.png", "coffee.png", "chelsea.png", "camera.png", "rocket.jpg"])
+@pytest.mark.parametrize("black", [0, 100])
+def test_a_dim_or_hazy_photo_is_not_taken_for_a_drawing(file: str, black: int) -> None:
+    """Nor is its negative: little contrast is not an even ground."""
+    dim = (bundled(file) * 0.3 + black).astype(np.uint8)
+    assert find_ground(dim) is None
+    assert find_ground(255 - dim) is None
+
+
 @pytest.mark.parametrize(
     "pen", [(95, 95, 100), (40, 70, 190), (225, 205, 30)], ids=["pencil", "blue pen", "yellow pen"]
 )

@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from controlnet_mcp.images.maps import MapParameters, make_map
+from controlnet_mcp.images.errors import RequestError
+from controlnet_mcp.images.maps import MapParameters, fit_for_detection, make_map
 
 PHOTOS = ("astronaut", "coffee", "chelsea", "camera")
 
@@ -64,6 +65,56 @@ def test_canny_thresholds_in_the_wrong_order_are_noted() -> None:
     assert not make_map(drawn_sketch(), "canny").notes
 
 
+def edges_in_common(one: npt.NDArray[np.uint8], other: npt.NDArray[np.uint8]) -> float:
+    """F1 of two edge maps with a tolerance of two pixels."""
+    near = np.ones((5, 5), dtype=np.uint8)
+    precision = np.mean(cv2.dilate(one, near)[other > 0] > 0)
+    recall = np.mean(cv2.dilate(other, near)[one > 0] > 0)
+    return float(2 * precision * recall / (precision + recall))
+
+
+@pytest.mark.parametrize("name", PHOTOS)
+@pytest.mark.parametrize(
+    ("contrast", "black", "grain"),
+    [(1.0, 0, 0), (0.3, 0, 0), (0.15, 100, 0), (1.0, 0, 10)],
+    ids=["clear", "dim", "hazy", "grainy"],
+)
+def test_automatic_thresholds_find_the_edges_of_a_photo_in_any_light(
+    name: str, contrast: float, black: int, grain: int
+) -> None:
+    """The edges that the standard thresholds find in a clear photo are found in a dim, a hazy and a grainy copy."""
+    photo = bundled(name)
+    noise = np.random.default_rng(6).normal(0, 1, photo.shape) * grain
+    copy = (photo * contrast + black + noise).clip(0, 255).astype(np.uint8)
+    made = make_map(copy, "canny", MapParameters(thresholds="auto"))
+    assert edges_in_common(make_map(photo, "canny").rgb[..., 0], made.rgb[..., 0]) > 0.72
+    low, high = (int(made.parameters[knob]) for knob in ("low_threshold", "high_threshold"))
+    assert np.array_equal(made.rgb[..., 0], cv2.Canny(copy, low, high)), "what is reported is what was used"
+    assert any("chosen" in note for note in made.notes)
+
+
+def test_grain_alone_has_no_automatic_edges() -> None:
+    """Thresholds are not lowered into the noise of a camera."""
+    grain = np.random.default_rng(3).normal(128, 3, (128, 128, 3)).clip(0, 255).astype(np.uint8)
+    assert make_map(grain, "canny", MapParameters(thresholds="auto")).coverage < 0.02
+
+
+def test_a_photo_too_faint_for_the_standard_thresholds_gets_its_own() -> None:
+    """Nothing was asked for and nothing was found: lower thresholds are chosen, and said; not where some were given."""
+    faint = (bundled("chelsea") * 0.12 + 90).astype(np.uint8)
+    made = make_map(faint, "canny")
+    assert 0.01 < made.coverage < 0.3
+    assert any("faint" in note for note in made.notes)
+    assert make_map(faint, "canny", MapParameters(low_threshold=100)).coverage == 0
+
+
+def test_thresholds_are_given_or_chosen_not_both() -> None:
+    """One of them would be ignored."""
+    with pytest.raises(RequestError, match="not both") as caught:
+        make_map(drawn_sketch(), "canny", MapParameters(thresholds="auto", high_threshold=90))
+    assert caught.value.code == "invalid_request"
+
+
 @pytest.mark.parametrize("name", PHOTOS)
 @pytest.mark.parametrize("threshold", [1, 21, 32, 100])
 def test_scribble_is_the_doubled_difference_of_gaussians_above_the_threshold(name: str, threshold: int) -> None:
@@ -79,12 +130,30 @@ def test_scribble_is_the_doubled_difference_of_gaussians_above_the_threshold(nam
 
 
 @pytest.mark.parametrize("name", PHOTOS)
-def test_lineart_is_the_darkness_against_a_wide_gaussian_by_its_median(name: str) -> None:
+@pytest.mark.parametrize("short_side", [256, 640])
+def test_the_line_maps_are_the_reference_annotators_byte_for_byte(name: str, short_side: int) -> None:
+    """The published lines of lineart_standard and XDoG, with OpenCV, at the size that a generation has."""
+    rgb = fit_for_detection(bundled(name), short_side)
+    levels = rgb.astype(np.float32)
+    wide = np.asarray(cv2.GaussianBlur(levels, (0, 0), 6.0))
+    intensity = np.min(wide - levels, axis=2).clip(0, 255)
+    intensity /= max(16, np.median(intensity[intensity > 8]))
+    intensity *= 127
+    assert np.array_equal(make_map(rgb, "lineart").rgb[..., 1], intensity.clip(0, 255).astype(np.uint8))
+    fine, around = (np.asarray(cv2.GaussianBlur(levels, (0, 0), sigma)) for sigma in (0.5, 5.0))
+    dog = (255 - np.min(around - fine, axis=2)).clip(0, 255).astype(np.uint8)
+    assert np.array_equal(make_map(rgb, "scribble").rgb[..., 1] > 0, 2 * (255 - dog.astype(int)) > 32)
+
+
+@pytest.mark.parametrize("name", PHOTOS)
+@pytest.mark.parametrize(("sigma", "faint"), [(6.0, 8), (3.0, 30)])
+def test_lineart_is_the_darkness_against_a_wide_gaussian_by_its_median(name: str, sigma: float, faint: int) -> None:
     """It agrees with lineart_standard's definition to one level."""
     rgb = bundled(name)[60:180, 100:260]
-    strength = darkness(rgb, around=6.0, fine=0.0).clip(0, 255)
-    expected = (strength / max(16.0, float(np.median(strength[strength > 8]))) * 127).clip(0, 255)
-    made = make_map(rgb, "lineart").rgb[..., 0]
+    strength = darkness(rgb, around=sigma, fine=0.0).clip(0, 255)
+    expected = (strength / max(16.0, float(np.median(strength[strength > faint]))) * 127).clip(0, 255)
+    knobs = MapParameters(gaussian_sigma_pixels=sigma, intensity_threshold=faint)
+    made = make_map(rgb, "lineart", knobs).rgb[..., 0]
     assert np.abs(made - np.floor(expected)).max() <= 1.0
     assert np.mean(made != np.floor(expected)) < 0.01
     assert made.max() > 127

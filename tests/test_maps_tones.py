@@ -35,6 +35,45 @@ def test_tile_averages_squares_of_the_factor(photo: npt.NDArray[np.uint8]) -> No
     assert difference(made, np.array(grown, dtype=np.uint8)).mean() < 3.0
 
 
+@pytest.mark.parametrize("factor", [2.0, 3.0, 4.5])
+def test_tile_shrinks_as_the_reference_does(photo: npt.NDArray[np.uint8], factor: float) -> None:
+    """The small picture is tile_resample's, with its sides rounded down; it is grown back bicubically."""
+    small = cv2.resize(photo, (int(320 / factor), int(256 / factor)), interpolation=cv2.INTER_AREA)
+    grown = cv2.resize(small, (320, 256), interpolation=cv2.INTER_CUBIC)
+    assert np.array_equal(make_map(photo, "tile", MapParameters(factor=factor)).rgb, grown)
+
+
+def test_a_factor_next_to_one_leaves_the_picture_as_it_is(photo: npt.NDArray[np.uint8]) -> None:
+    """As in the reference, below 1.1."""
+    assert np.array_equal(make_map(photo, "tile", MapParameters(factor=1.09)).rgb, photo)
+
+
+@pytest.mark.parametrize("sigma", [0.01, 2.0, 9.0])
+def test_blur_is_the_reference_s_gaussian_byte_for_byte(photo: npt.NDArray[np.uint8], sigma: float) -> None:
+    """blur_gaussian is one call of OpenCV."""
+    made = make_map(photo, "blur", MapParameters(sigma_pixels=sigma)).rgb
+    assert np.array_equal(made, cv2.GaussianBlur(photo, (0, 0), sigmaX=sigma))
+
+
+@pytest.mark.parametrize("side", [64, 32, 100])
+def test_the_colour_grid_is_t2i_adapter_s(photo: npt.NDArray[np.uint8], side: int) -> None:
+    """One bicubic sample a cell, grown to flat squares; the default cell is of 64 pixels."""
+    cells = cv2.resize(photo, (320 // side, 256 // side), interpolation=cv2.INTER_CUBIC)
+    expected = cv2.resize(cells, (320, 256), interpolation=cv2.INTER_NEAREST)
+    assert np.array_equal(make_map(photo, "color-grid", MapParameters(cell_pixels=side)).rgb, expected)
+    if side == 64:
+        assert np.array_equal(make_map(photo, "t2ia_color_grid").rgb, expected)
+        assert len(np.unique(expected.reshape(-1, 3), axis=0)) <= 20
+
+
+def test_the_gamma_of_gray_lightens_below_one(photo: npt.NDArray[np.uint8]) -> None:
+    """A power of the brightness, black and white kept."""
+    plain = make_map(photo, "gray").rgb[..., 0]
+    light = make_map(photo, "gray", MapParameters(gamma=0.5)).rgb[..., 0]
+    assert np.abs(light - (plain / 255.0) ** 0.5 * 255).max() <= 1
+    assert light.mean() > plain.mean() + 10
+
+
 def test_tile_with_factor_one_is_the_picture(photo: npt.NDArray[np.uint8]) -> None:
     """Nothing to lose, nothing lost."""
     assert np.array_equal(make_map(photo, "tile", MapParameters(factor=1)).rgb, photo)

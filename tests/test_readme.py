@@ -20,7 +20,7 @@ import click
 import pytest
 from pydantic.fields import FieldInfo
 
-from controlnet_mcp.images.maps import KNOBS
+from controlnet_mcp.images.maps import KNOBS, MapParameters
 from controlnet_mcp.images.modalities import MODALITIES
 from controlnet_mcp.providers.configuration import ProviderSettings
 from controlnet_mcp.providers.draft.adapter import DraftOptions
@@ -187,8 +187,26 @@ def test_every_simulation_is_explained() -> None:
 def test_what_needs_trained_weights_is_said() -> None:
     """The modalities whose maps are made here, and no others, are listed as such."""
     (made,) = re.findall(r"made here, free of charge:\n([^.]+)\.", text())
-    assert set(re.findall(r"`([\w-]+)`", made)) == set(KNOBS)
-    assert {name for name, row in MODALITIES.items() if row.computed} == set(KNOBS)
+    assert set(re.findall(r"`([\w-]+)`", made)) == {name for name, row in MODALITIES.items() if row.computed}
+
+
+def test_every_knob_of_every_map_is_told_with_its_default() -> None:
+    """The table of knobs has a row for each map that has some, and no knob that there is not."""
+    section = text().partition("### Control maps")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (`[^|]+) \| ([^|]+) \|$", section, flags=re.MULTILINE)
+    told = {
+        name: re.findall(r"`(\w+)`(?: ([\d.]+|\"\w+\"))?", knobs)
+        for names, knobs in rows
+        for name in names.split("`")[1::2]
+    }
+    assert {name for name, knobs in KNOBS.items() if knobs} == set(told)
+    defaults = MapParameters().model_dump()
+    for name, knobs in KNOBS.items():
+        shown = dict(told.get(name, []))
+        assert set(knobs) <= set(shown)
+        for knob in set(knobs) - {"thresholds"}:
+            default = defaults[knob]
+            assert shown[knob] == (f'"{default}"' if isinstance(default, str) else f"{default:.4g}")
 
 
 if __name__ == "__main__":

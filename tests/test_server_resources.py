@@ -63,10 +63,12 @@ async def test_templates_name_every_address_of_a_job(session: Session) -> None:
     """A client can make addresses by itself."""
     templates = (await session.client.list_resource_templates()).resource_templates
     job = (await session.generate()).job
-    fields = {"job_id": job.job_id, "index": "0"}
+    fields = {"job_id": job.job_id, "index": "0", "name": "control_image"}
     named = {row.uri_template.format(map_id="0" * 64, **fields) for row in templates}
     assert job.images is not None
-    assert {f"controlnet://jobs/{job.job_id}", job.images[0].uri, job.control_map_uri} <= named
+    own = f"controlnet://jobs/{job.job_id}"
+    handed_in = f"{own}/sources/control_image"
+    assert {own, job.images[0].uri, job.control_map_uri, job.sheet_uri, handed_in} <= named
     assert all(row.description for row in templates)
 
 

@@ -13,7 +13,9 @@ import pytest
 
 import controlnet_mcp
 
-HEAVY = frozenset({"numpy", "cv2", "PIL", "skimage", "scipy", "rich", "psycopg", "procrastinate", "obstore"})
+HEAVY = frozenset(
+    {"numpy", "cv2", "PIL", "skimage", "scipy", "rich", "onnxruntime", "psycopg", "procrastinate", "obstore"}
+)
 """Top-level packages that only some calls need. `uvicorn` and `starlette` are not here: `import mcp` brings them."""
 
 SDK = frozenset({"mcp", "mcp_types", "httpx2", "pydantic"})

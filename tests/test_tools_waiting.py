@@ -100,6 +100,7 @@ async def test_progress_is_told_when_asked_for(session: Session) -> None:
     assert values == sorted(set(values)), "the protocol wants each value above the last"
     assert 0 <= values[0] <= values[-1] <= 1
     assert all(message and "draft" in message for _, _, message in heard.rows)
+    assert any(message and "s left" in message for _, _, message in heard.rows)
     moments = [moment for moment, _, _ in heard.rows]
     assert len(moments) <= 2 * (moments[-1] - moments[0]) + 2
 

@@ -77,7 +77,7 @@ async def test_everything_is_listed(connection: Connection) -> None:
     assert client.instructions
     assert [tool.name for tool in (await client.list_tools()).tools] == [tool.name for tool in TOOLS]
     assert {row.name for row in (await client.list_resources()).resources} == {"modalities", "providers", "jobs"}
-    assert len((await client.list_resource_templates()).resource_templates) == 4
+    assert len((await client.list_resource_templates()).resource_templates) == 6
     assert {"sketch_to_render", "restyle"} <= {row.name for row in (await client.list_prompts()).prompts}
 
 
@@ -135,6 +135,7 @@ async def test_prompts_and_completions_work(connection: Connection) -> None:
         ("modality", "dep", "depth"),
         ("provider", "dr", "draft"),
         ("model", "penc", "pencil"),
+        ("name", "mask", "mask_image"),
     ):
         completion = (await client.complete(template, {"name": name, "value": value})).completion
         assert expected in completion.values

@@ -1,19 +1,33 @@
 """`controlnet_generate`: submit a generation, wait a little, give the job back."""
 
-from pydantic import Field, JsonValue
+from pydantic import BaseModel, Field, JsonValue
 
 from controlnet_mcp.jobs.intake import planned_uploads
-from controlnet_mcp.jobs.wish import Wish
+from controlnet_mcp.jobs.like import repeated
+from controlnet_mcp.jobs.wish import Details, Prompt, Wish
 from controlnet_mcp.providers.body import show, shown_headers
 from controlnet_mcp.providers.values import Cost, Notice
+from controlnet_mcp.tools.checking import checked
 from controlnet_mcp.tools.job_answer import job_answer, wait_for
 from controlnet_mcp.tools.spec import Answer, Call, Hints, Services, ToolSpec
 from controlnet_mcp.tools.views import View
 
 
-class GenerateArguments(Wish):
+class LooseEssentials(BaseModel):
+    """What a generation is about, as far as no earlier job says it."""
+
+    prompt: Prompt | None = Field(default=None, description="What to draw")
+    control_image: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Its structure is kept: path, https URL, data: or controlnet:// URI, asset_… id",
+    )
+
+
+class GenerateArguments(Details, LooseEssentials):
     """A wish, and how to answer it."""
 
+    like_job: str | None = Field(default=None, description="Repeat it; what is given replaces its own")
     wait_seconds: float | None = Field(default=None, ge=0, le=300, description="Then the job as it stands")
     dry_run: bool = Field(default=False, description="Only show request, price, warnings")
     request_key: str | None = Field(default=None, min_length=1, max_length=200, description="Same key = same job")
@@ -41,22 +55,40 @@ class DryRun(View):
 
 async def generate(services: Services, arguments: GenerateArguments, call: Call) -> Answer:
     """Submit, wait, answer."""
-    wish = Wish.model_validate(arguments.model_dump(include=set(Wish.model_fields)))
+    wish, said = await _meant(services, arguments, call)
     if arguments.dry_run:
-        return await _dry_run(services, wish, call)
+        return await _dry_run(services, wish, call, said)
     started = services.desk.clock()
-    job = await services.desk.submit(wish, call.caller, arguments.request_key)
+    job = await services.desk.submit(wish, call.caller, arguments.request_key, said=said)
     job = await wait_for(services, call, job, arguments.wait_seconds, started)
     return await job_answer(services, call, job, previews=arguments.previews)
 
 
-async def _dry_run(services: Services, wish: Wish, call: Call) -> Answer:
+async def _meant(services: Services, arguments: GenerateArguments, call: Call) -> tuple[Wish, tuple[Notice, ...]]:
+    """The whole wish, with what had to be said of it.
+
+    Raises:
+        RequestError: Something is missing that no earlier job says, or there is no such job of this caller.
+    """
+    given: dict[str, JsonValue] = arguments.model_dump(
+        mode="json", include=set(Wish.model_fields), exclude_unset=True, exclude_none=True
+    )
+    if arguments.like_job is not None:
+        earlier = await services.desk.get(arguments.like_job, call.caller)
+        name = given.get("provider", earlier.provider)
+        by_link = any(row.capabilities.needs_public_url for row in services.entries if row.name == name)
+        return repeated(earlier, given, by_link=by_link)
+    return checked(Wish, given), ()
+
+
+async def _dry_run(services: Services, wish: Wish, call: Call, said: tuple[Notice, ...]) -> Answer:
     prepared, price = await services.desk.plan(wish, call.caller)
     request = prepared.provider.build(prepared.request, "(a fresh reference)", planned_uploads(prepared))
     view = HttpView(
         method=request.method, url=request.url, headers=shown_headers(request), json_body=show(request.json)
     )
-    return Answer(DryRun(provider=prepared.provider.name, request=view, price=price, warnings=prepared.warnings))
+    warnings = (*said, *prepared.warnings)
+    return Answer(DryRun(provider=prepared.provider.name, request=view, price=price, warnings=warnings))
 
 
 TOOL = ToolSpec(

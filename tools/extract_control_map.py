@@ -1,5 +1,6 @@
 """`extract_control_map`: the control map of a picture, free of charge, as a picture to look at and to pass on."""
 
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -7,14 +8,21 @@ from anyio import to_thread
 from pydantic import Field, JsonValue
 
 from controlnet_mcp.images.blobs import BlobStore
-from controlnet_mcp.images.maps import MapParameters
-from controlnet_mcp.images.modalities import resolve
+from controlnet_mcp.images.maps import MapModels, MapParameters
+from controlnet_mcp.images.modalities import MODALITIES, resolve
 from controlnet_mcp.images.pictures import StoredPicture
 from controlnet_mcp.jobs.addresses import map_uri
 from controlnet_mcp.providers.runner import RESULT_LIMITS
 from controlnet_mcp.tools.checking import checked
 from controlnet_mcp.tools.spec import Answer, Arguments, Call, Hints, Services, Shown, ToolSpec
 from controlnet_mcp.tools.views import View
+
+_FINE_PIXELS = 1536
+"""Shorter side of a map above which lines of one pixel do not survive being scaled to what image models draw."""
+_FADES = (
+    "Image models draw at about 1024 px, and fine lines fade when a larger map is scaled down: resolution=1024 makes "
+    "the map at that size."
+)
 
 
 class ExtractArguments(Arguments):
@@ -25,7 +33,7 @@ class ExtractArguments(Arguments):
     resolution: int | None = Field(default=None, ge=64, le=4096, description="Short side in pixels")
     parameters: dict[str, JsonValue] = Field(
         default={},
-        description="Its knobs: low_threshold, high_threshold, sigma_pixels, factor, invert, seed",
+        description="Its knobs, named by list_modalities; canny: thresholds=auto",
     )
     previews: bool = True
 
@@ -46,49 +54,64 @@ class MapView(View):
 
 async def extract(services: Services, arguments: ExtractArguments, call: Call) -> Answer:
     """Read the picture, make its map, store it, answer."""
-    modality = resolve(arguments.modality).name
-    parameters = checked(MapParameters, arguments.parameters)
-    source = await services.reader.read(arguments.image, local_paths=call.caller.local, owner=call.caller.principal)
-    picture, view = await to_thread.run_sync(
-        partial(_make, source, modality, arguments.resolution, parameters, services.blobs)
+    wanted = _Wanted(
+        resolve(arguments.modality).name, arguments.resolution, checked(MapParameters, arguments.parameters)
     )
-    await services.desk.hold_map(picture.sha256, call.caller)
-    if not call.caller.local:
+    reference, caller = arguments.image, call.caller
+    source = await services.reader.read(reference, local_paths=caller.local, owner=caller.principal)
+    picture, view = await to_thread.run_sync(partial(_make, source, wanted, services.map_models, services.blobs))
+    await services.desk.hold_map(picture.sha256, caller)
+    if not caller.local:
         view = view.model_copy(update={"path": None})
-    shown = Shown(view.uri, f"{modality}-map", picture)
+    shown = Shown(view.uri, f"{wanted.modality}-map", picture)
     return Answer(view, (shown,), previews=arguments.previews and services.previews)
 
 
-def _make(
-    source: StoredPicture, modality: str, resolution: int | None, parameters: MapParameters, blobs: BlobStore
-) -> tuple[StoredPicture, MapView]:
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """Which map: canonical modality, shorter side in pixels (None: the picture's own), knobs."""
+
+    modality: str
+    resolution: int | None
+    parameters: MapParameters
+
+
+def _make(source: StoredPicture, wanted: _Wanted, models: MapModels, blobs: BlobStore) -> tuple[StoredPicture, MapView]:
     from controlnet_mcp.images.decode import decode
     from controlnet_mcp.images.frame import store_pixels
     from controlnet_mcp.images.maps import fit_for_detection, make_map
 
     pixels = decode(blobs.get(source.sha256), RESULT_LIMITS)
-    if resolution:
-        pixels = fit_for_detection(pixels, resolution)
-    made = make_map(pixels, modality, parameters)
+    if wanted.resolution:
+        pixels = fit_for_detection(pixels, wanted.resolution)
+    made = make_map(pixels, wanted.modality, wanted.parameters, models)
     picture = store_pixels(made.rgb, blobs)
     view = MapView(
         uri=map_uri(picture.sha256),
-        modality=modality,
+        modality=wanted.modality,
         width=picture.width,
         height=picture.height,
         coverage=round(made.coverage, 4),
         path=blobs.path(picture.sha256),
         parameters=made.parameters,
-        notes=made.notes or None,
+        notes=(*made.notes, *_size_note(wanted, picture)) or None,
         next="Look at it; then call controlnet_generate with this uri as control_image and control_is_map=true.",
     )
     return picture, view
 
 
+def _size_note(wanted: _Wanted, picture: StoredPicture) -> tuple[str, ...]:
+    """What to say of lines so fine that they fade when a provider scales the map down to what its model draws."""
+    fine = MODALITIES[wanted.modality].structure in {"lines", "skeleton"}
+    if wanted.resolution or not fine or min(picture.width, picture.height) <= _FINE_PIXELS:
+        return ()
+    return (_FADES,)
+
+
 TOOL = ToolSpec(
     name="extract_control_map",
     title="Make a control map",
-    description="The control map of a picture, made here for free, to check before paying.",
+    description="A picture's control map, made here for free, to check before paying.",
     arguments=ExtractArguments,
     hints=Hints(read_only=True, idempotent=True),
     handler=extract,

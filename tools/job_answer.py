@@ -38,7 +38,7 @@ async def wait_for(
 
     if progress is not None and not job.ended:
         await tell(job)
-    return await services.desk.wait(job, call.caller, started + wait_seconds, tell)
+    return await services.desk.wait(job, started + wait_seconds, tell)
 
 
 def _above(last: float, job: JobRecord) -> float:

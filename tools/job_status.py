@@ -25,7 +25,7 @@ async def status(services: Services, arguments: StatusArguments, call: Call) -> 
 TOOL = ToolSpec(
     name="job_status",
     title="Look at a job",
-    description="How a job stands; wait_seconds waits for its end. A finished one has pictures.",
+    description="How a job stands; wait_seconds waits for its end.",
     arguments=StatusArguments,
     hints=Hints(read_only=True, idempotent=True),
     handler=status,

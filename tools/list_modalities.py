@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from controlnet_mcp.images.maps import KNOBS, NO_MODELS, MapModels
 from controlnet_mcp.images.modalities import MODALITIES, Modality, resolve
 from controlnet_mcp.jobs.selection import entry_named
 from controlnet_mcp.providers.capabilities import Capabilities
@@ -27,12 +28,13 @@ class OfferView(View):
 
 
 class ModalityView(View):
-    """One structure. `map_from_photo`: `exact`, `approximate`, or `needs a ready map`."""
+    """One structure. `map_from_photo`: `exact`, `approximate`, `by your model`, or what is needed instead."""
 
     name: str
     aliases: tuple[str, ...] | None = None
     keeps: str
     map_from_photo: str
+    knobs: tuple[str, ...] | None = None
     offers: tuple[OfferView, ...]
 
 
@@ -58,7 +60,12 @@ class ModalityList(View):
     providers: tuple[ProviderView, ...]
 
 
-def modality_list(entries: Sequence[Entry], provider: str | None = None, modality: str | None = None) -> ModalityList:
+def modality_list(
+    entries: Sequence[Entry],
+    provider: str | None = None,
+    modality: str | None = None,
+    models: MapModels = NO_MODELS,
+) -> ModalityList:
     """Describe what can be used.
 
     Raises:
@@ -66,18 +73,28 @@ def modality_list(entries: Sequence[Entry], provider: str | None = None, modalit
     """
     shown = (entry_named(provider, entries),) if provider else entries
     rows = (resolve(modality),) if modality else tuple(MODALITIES.values())
-    views = tuple(_modality(row, shown) for row in rows)
+    views = tuple(_modality(row, shown, models) for row in rows)
     offered = tuple(view for view in views if view.offers or modality)
     return ModalityList(modalities=offered, providers=tuple(_provider(entry) for entry in shown))
 
 
-def _modality(row: Modality, entries: Sequence[Entry]) -> ModalityView:
-    made = "approximate" if row.approximate else "exact"
+def _map_from_photo(row: Modality, models: MapModels) -> str:
+    """How its map is made here."""
+    if row.computed:
+        return "approximate" if row.approximate else "exact"
+    if models.makes(row.name):
+        return "by your model"
+    also = {"normal": ", a depth map for extract_control_map"}.get(row.name, "")
+    return f"needs a ready map{also}, or a provider that takes a picture"
+
+
+def _modality(row: Modality, entries: Sequence[Entry], models: MapModels) -> ModalityView:
     return ModalityView(
         name=row.name,
         aliases=row.aliases or None,
         keeps=row.summary,
-        map_from_photo=made if row.computed else "needs a ready map, or a provider that takes a picture",
+        map_from_photo=_map_from_photo(row, models),
+        knobs=KNOBS.get(row.name) or None,
         offers=tuple(
             OfferView(
                 provider=entry.name, native=support.native, takes=support.takes, families=support.families or None
@@ -106,7 +123,7 @@ def _provider(entry: Entry) -> ProviderView:
 
 async def list_modalities(services: Services, arguments: ModalityArguments, _call: Call) -> Answer:
     """Describe."""
-    return Answer(modality_list(services.entries, arguments.provider, arguments.modality))
+    return Answer(modality_list(services.entries, arguments.provider, arguments.modality, models=services.map_models))
 
 
 TOOL = ToolSpec(

@@ -8,6 +8,7 @@ from typing import Generic, Protocol, TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from controlnet_mcp.images.blobs import BlobStore
+from controlnet_mcp.images.maps import NO_MODELS, MapModels
 from controlnet_mcp.images.pictures import StoredPicture
 from controlnet_mcp.images.reader import PictureReader
 from controlnet_mcp.jobs.desk import Caller, JobDesk
@@ -57,6 +58,7 @@ class Services:
     wait_seconds: float
     wait_seconds_without_progress: float
     previews: bool
+    map_models: MapModels = NO_MODELS
     seen_paths: dict[str, Path] = field(default_factory=dict[str, Path])
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from controlnet_mcp.jobs.addresses import control_map_uri, image_uri
+from controlnet_mcp.jobs.addresses import control_map_uri, image_uri, sheet_uri
 from controlnet_mcp.jobs.record import JobRecord, ResultImage, Status
 from controlnet_mcp.providers.values import Cost, Fault, Notice
 from controlnet_mcp.tools.next_step import next_step
@@ -65,6 +65,7 @@ class Job(View):
     eta_seconds: float | None = None
     images: tuple[ImageView, ...] | None = None
     control_map_uri: str | None = None
+    sheet_uri: str | None = None
     cost: Cost | None = None
     credits_left: float | None = None
     warnings: tuple[Notice, ...] | None = None
@@ -99,6 +100,7 @@ def job_view(record: JobRecord, *, now: float, paths: Mapping[str, Path], ai_gen
         eta_seconds=None if record.eta_seconds is None else round(record.eta_seconds, 1),
         images=tuple(_image(record, index, row, paths) for index, row in enumerate(record.images)) or None,
         control_map_uri=control_map,
+        sheet_uri=sheet_uri(record.job_id) if record.state == "succeeded" else None,
         cost=record.cost,
         credits_left=record.credits_left,
         warnings=(*record.warnings, *(_second_charge(record.provider, row) for row in record.orphans)) or None,

@@ -8,15 +8,16 @@ import cv2
 import numpy as np
 
 from controlnet_mcp.images.maps.arrays import Levels, Plane, Rgb, luminance
+from controlnet_mcp.images.maps.strips import strip_by_strip
 
 PENCIL_FAINT = 8
 """Levels of relative darkness that a pencil line must exceed."""
 PENCIL_GAIN = 5.0
 """Brightness of a pencil line for each such level more."""
+PENCIL_SIGMA_PIXELS = 3.0
+"""Width of the Gaussian that stands for the surroundings; OpenCV cuts it off at four times that."""
 PENCIL_SHADE = 32
 """Levels added to the surroundings, so that noise in deep shade is not amplified."""
-LINEART_FAINT = 8
-"""Levels: smaller differences do not count when lineart looks for the strength of its lines."""
 LINEART_LEAST = 16
 """Levels: lines are never amplified more than if they had this median strength."""
 
@@ -70,21 +71,37 @@ def scribble(rgb: Rgb, threshold: int) -> Plane:
     return np.multiply(difference < 255 - threshold // 2, np.uint8(255), dtype=np.uint8)
 
 
-def _line_strength(strength: Levels) -> float:
+def _line_strength(strength: Levels, faint: float) -> float:
     """Median of the strengths above faint, at least 16; the median is only worked out where it can matter."""
-    counted = strength[strength > LINEART_FAINT]
+    counted = strength[strength > faint]
     if np.count_nonzero(counted <= LINEART_LEAST) * 2 > counted.size or not counted.size:
         return float(LINEART_LEAST)
     return max(float(LINEART_LEAST), float(np.median(counted)))
 
 
-def lineart(rgb: Rgb) -> Plane:
-    """Lines as lineart_standard draws them: as strong as the pixel is darker than a Gaussian of sigma 6 around it."""
-    strength = darker_than_around(rgb, around_sigma_pixels=6.0)
+def lineart(rgb: Rgb, gaussian_sigma_pixels: float, intensity_threshold: int) -> Plane:
+    """Lines as lineart_standard draws them: as strong as the pixel is darker than a Gaussian around it.
+
+    Args:
+        rgb: The picture.
+        gaussian_sigma_pixels: Of that Gaussian; 6 is the reference's.
+        intensity_threshold: Weaker lines do not count for the median that sets the brightness; 8 is the reference's.
+    """
+    strength = darker_than_around(rgb, around_sigma_pixels=gaussian_sigma_pixels)
     np.clip(strength, 0.0, 255.0, out=strength)
-    strength /= np.float32(_line_strength(strength))
+    strength /= np.float32(_line_strength(strength, intensity_threshold))
     strength *= np.float32(127.0)
     return np.minimum(strength, 255.0, out=strength).astype(np.uint8)
+
+
+def _strip_pencil(rgb: Rgb) -> Plane:
+    brightness = luminance(rgb).astype(np.float32)
+    around = _blurred(brightness, PENCIL_SIGMA_PIXELS)
+    darker = np.asarray(cv2.subtract(around, _blurred(brightness, 1.0)), dtype=np.float32)
+    around += PENCIL_SHADE
+    cv2.divide(darker, around, dst=darker, scale=255.0 * PENCIL_GAIN)
+    darker -= PENCIL_FAINT * PENCIL_GAIN
+    return np.asarray(cv2.convertScaleAbs(np.maximum(darker, 0.0, out=darker)), dtype=np.uint8)
 
 
 def pencil(rgb: Rgb) -> Plane:
@@ -94,10 +111,5 @@ def pencil(rgb: Rgb) -> Plane:
     pencil filter does), so contours in shade show as well as in light and fine texture does not. The definition is
     ours.
     """
-    brightness = luminance(rgb).astype(np.float32)
-    around = _blurred(brightness, 3.0)
-    darker = np.asarray(cv2.subtract(around, _blurred(brightness, 1.0)), dtype=np.float32)
-    around += PENCIL_SHADE
-    cv2.divide(darker, around, dst=darker, scale=255.0 * PENCIL_GAIN)
-    darker -= PENCIL_FAINT * PENCIL_GAIN
-    return np.clip(darker, 0.0, 255.0, out=darker).astype(np.uint8)
+    plane: Plane = np.empty(rgb.shape[:2], dtype=np.uint8)
+    return strip_by_strip(rgb, plane, _strip_pencil, margin_rows=round(4 * PENCIL_SIGMA_PIXELS))

@@ -5,11 +5,14 @@ import numpy as np
 
 from controlnet_mcp.images.maps.arrays import Plane, Rgb, luminance
 
+LEAST_FACTOR = 1.1
+"""Below it the reference leaves the picture as it is."""
+
 
 def _small(rgb: Rgb, factor: float) -> Rgb:
-    """The picture with both sides divided by the factor (at least one pixel), by area averaging."""
+    """The picture with both sides divided by the factor (rounded down, at least one pixel), by area averaging."""
     height, width = rgb.shape[:2]
-    size = (max(1, round(width / factor)), max(1, round(height / factor)))
+    size = (max(1, int(width / factor)), max(1, int(height / factor)))
     return np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
@@ -20,8 +23,11 @@ def _grown(small: Rgb, like: Rgb) -> Rgb:
 
 
 def tile(rgb: Rgb, factor: float) -> Rgb:
-    """Colours and layout without detail: shrunk by `factor` (area averaging) and grown back (bicubic)."""
-    return _grown(_small(rgb, factor), rgb)
+    """Colours and layout without detail: shrunk by `factor` (area averaging) and grown back (bicubic).
+
+    The small picture is sd-webui's tile_resample, byte for byte; there it is grown by whoever uses it.
+    """
+    return _grown(_small(rgb, factor), rgb) if factor >= LEAST_FACTOR else rgb.copy()
 
 
 def blur(rgb: Rgb, sigma_pixels: float) -> Rgb:
@@ -29,13 +35,28 @@ def blur(rgb: Rgb, sigma_pixels: float) -> Rgb:
     return np.asarray(cv2.GaussianBlur(rgb, (0, 0), sigma_pixels), dtype=np.uint8)
 
 
-def gray(rgb: Rgb) -> Plane:
-    """The picture without colour: its Rec. 601 luminance, so a grey picture stays as it is.
+def gray(rgb: Rgb, gamma: float) -> Plane:
+    """The picture without colour: its Rec. 601 luminance to the power of gamma, so at 1 a grey picture stays as it is.
 
-    sd-webui's recolor_luminance hands an RGB array to a BGR conversion, which swaps red and blue (a red coat comes out
-    as dark as a blue one should). That is not copied.
+    sd-webui's recolor_luminance has the same gamma, but it hands an RGB array to a BGR conversion, which swaps red and
+    blue (a red coat comes out as dark as a blue one should). That is not copied.
     """
-    return luminance(rgb)
+    plane = luminance(rgb)
+    if gamma == 1:
+        return plane
+    levels = (np.arange(256, dtype=np.float32) / 255) ** gamma * 255
+    return np.asarray(cv2.LUT(plane, levels.astype(np.uint8)), dtype=np.uint8)
+
+
+def color_grid(rgb: Rgb, cell_pixels: int) -> Rgb:
+    """Squares of colour: one bicubic sample for each cell, grown without smoothing.
+
+    It is the colour grid of T2I-Adapter (t2ia_color_grid), whose cells are of 64 pixels.
+    """
+    height, width = rgb.shape[:2]
+    size = (max(1, width // cell_pixels), max(1, height // cell_pixels))
+    cells = cv2.resize(rgb, size, interpolation=cv2.INTER_CUBIC)
+    return np.asarray(cv2.resize(cells, (width, height), interpolation=cv2.INTER_NEAREST), dtype=np.uint8)
 
 
 def low_quality(rgb: Rgb, factor: float, quality: int) -> Rgb:

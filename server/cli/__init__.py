@@ -13,6 +13,7 @@ WORDS: dict[str, str] = {
     "serve": "Serve MCP to a host, over stdio or HTTP.",
     "generate": "Draw a new picture that keeps the structure of a picture.",
     "status": "Look at a job, and wait for it.",
+    "sheet": "Lay a finished job out on one page: control image, map, results.",
     "jobs": "List recent jobs, newest first.",
     "cancel": "Stop a job where the provider can.",
     "modalities": "Say which structures can be kept, and by whom.",

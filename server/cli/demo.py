@@ -7,7 +7,8 @@ from typing import cast
 
 import click
 
-_FOOTER = "controlnet-mcp demo. Pictures 3 and 4 are by the built-in draft engine, which is not an AI model."
+_HEADING = "One sketch, and two new pictures that keep its lines"
+_FOOTER = "controlnet-mcp demo. The two new pictures are by the built-in draft engine, which is not an AI model."
 
 
 @click.command()
@@ -34,8 +35,9 @@ def _sheet(output: Path) -> tuple[bytes, Path]:
     """Play, and lay out what came of it: the file's bytes and where it is wanted."""
     import anyio
 
+    from controlnet_mcp.images.sheets.page import compose, encode
+    from controlnet_mcp.images.sheets.sheet import Sheet
     from controlnet_mcp.server.cli.demo_play import Play
-    from controlnet_mcp.server.cli.demo_sheet import compose, encode
     from controlnet_mcp.server.cli.saving import place_for
 
     with tempfile.TemporaryDirectory(prefix="controlnet-demo-", ignore_cleanup_errors=True) as folder:
@@ -45,7 +47,7 @@ def _sheet(output: Path) -> tuple[bytes, Path]:
         except Exception as error:
             raise click.ClickException(f"The demo stopped: {_innermost(error)}. Try: controlnet-mcp doctor") from error
     as_jpeg = output.suffix.lower() in {".jpg", ".jpeg"}
-    page = encode(compose(play.panels, _FOOTER), as_jpeg=as_jpeg)
+    page = encode(compose(Sheet(_HEADING, (), tuple(play.panels), _FOOTER)), as_jpeg=as_jpeg)
     return page, place_for(output, "controlnet-demo", "image/jpeg" if as_jpeg else "image/png")
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import mcp_types as types
+import numpy as np
 from mcp.client.client import Client
 from mcp.client.stdio import StdioServerParameters
 from PIL import Image
@@ -18,8 +19,8 @@ from pydantic import BaseModel, JsonValue
 
 import controlnet_mcp
 from controlnet_mcp.images.errors import RequestError
+from controlnet_mcp.images.sheets.sheet import Panel
 from controlnet_mcp.server.cli import demo_sketch
-from controlnet_mcp.server.cli.demo_sheet import Panel
 from controlnet_mcp.server.settings import PREFIX
 from controlnet_mcp.tools.extract_control_map import MapView
 from controlnet_mcp.tools.views import Job
@@ -105,7 +106,8 @@ class Play:
         )
 
     def _show(self, picture: Image.Image, caption: str, detail: str, said: str) -> None:
-        self.panels.append(Panel(picture, caption, detail))
+        pixels = np.asarray(picture, dtype=np.uint8)
+        self.panels.append(Panel(picture.width, picture.height, lambda: pixels, caption, detail))
         self._step(f"{said} ({picture.width}x{picture.height} pixels)")
 
     def _step(self, said: str) -> None:

@@ -1,5 +1,6 @@
 """`generate`: submit a generation, wait for it, save its pictures."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,17 +38,20 @@ class _Errand:
 
 
 @click.command()
-@click.argument("prompt")
-@click.argument("control_image", metavar="IMAGE")
+@click.argument("prompt", required=False)
+@click.argument("control_image", metavar="IMAGE", required=False)
 @tool_options(TOOL, positional=("prompt", "control_image"))
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="File or folder for the pictures.")
+@click.option("--sidecar", is_flag=True, help="Save how each picture was made in a .json file beside it.")
 @click.option("--json", "as_json", is_flag=True, help="Print the job as JSON; copy pictures only to --output.")
-def command(output: Path | None, *, as_json: bool, **values: object) -> None:
+def command(output: Path | None, *, sidecar: bool, as_json: bool, **values: object) -> None:
     """Draw a new picture that keeps the structure of IMAGE (a path, an https URL or a controlnet:// URI).
 
     Waits for the end, saves the pictures under readable new names and prints their paths. Ctrl-C ends the waiting,
-    not the job.
+    not the job. With --like JOB neither PROMPT nor IMAGE is needed; an empty PROMPT ("") stands for the earlier one.
     """
+    values["prompt"] = values["prompt"] or None
+    _check_given(values)
     settings = load_settings()
     arguments, folders = with_own_files(arguments_of(TOOL, values))
     wait_seconds = values["wait_seconds"]
@@ -57,4 +61,15 @@ def command(output: Path | None, *, as_json: bool, **values: object) -> None:
     if isinstance(body, DryRun):
         click.echo(json_text(body) if as_json else body.model_dump_json(by_alias=True, indent=2))
     else:
-        show_job(body, output, as_json=as_json, copies=not as_json)
+        show_job(body, output, as_json=as_json, copies=not as_json, sidecars=sidecar)
+
+
+def _check_given(values: Mapping[str, object]) -> None:
+    """What no earlier job says has to be given.
+
+    Raises:
+        click.UsageError: Something is missing.
+    """
+    missing = [word for name, word in (("prompt", "PROMPT"), ("control_image", "IMAGE")) if values[name] is None]
+    if missing and values["like_job"] is None:
+        raise click.UsageError(f"Missing {' and '.join(missing)}, or --like with the job to repeat.")

@@ -17,7 +17,7 @@ CommandT = TypeVar("CommandT", bound=Callable[..., object])
 WITHOUT_MEANING = frozenset({"previews"})
 """Parameters that mean nothing by hand: pictures come as files."""
 
-_SHORT: dict[str, tuple[str, ...]] = {"wait_seconds": ("--wait",)}
+_SHORT: dict[str, tuple[str, ...]] = {"wait_seconds": ("--wait",), "like_job": ("--like",)}
 _INSTEAD: dict[str, str] = {
     "wait_seconds": "How many seconds to wait for the end",
     "extra_controls": "A further control: MODALITY:WEIGHT=IMAGE, or JSON with start, end, is_map (repeatable)",
@@ -26,6 +26,7 @@ _INSTEAD: dict[str, str] = {
     "dry_run": "Submit nothing, show the request, the price and the warnings",
     "request_key": "The same key gives the same job instead of a new one",
     "cursor": "Where the last page ended",
+    "like_job": "Repeat this job: PROMPT, IMAGE and all that is not given are as they were, pictures and seed too",
     "control_is_map": "IMAGE already is a control map: do not preprocess it",
 }
 """Words for people, where those of the schema are for a model."""

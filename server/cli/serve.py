@@ -1,7 +1,6 @@
 """`serve`: the server in the foreground, until its client or the operator ends it. stdout belongs to the protocol."""
 
 import gc
-import signal
 import socket
 import sys
 from collections.abc import Generator
@@ -30,7 +29,6 @@ def _quick_imports() -> Generator[None]:
 def serve_stdio() -> None:
     """Serve one host over stdin and stdout until it closes stdin."""
     if sys.stdin.isatty():
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # else Ctrl-C would wait for the thread that reads the terminal
         said = "Serving MCP over stdin and stdout, for a host program to talk to. Ctrl-C ends it; try also --help."
         click.echo(said, err=True)
     with interruptible():

@@ -7,6 +7,7 @@ from typing import NoReturn
 import click
 from pydantic import BaseModel
 
+from controlnet_mcp.images.blobs import note_beside
 from controlnet_mcp.server.cli.saving import place_for, readable_name, save
 from controlnet_mcp.server.cli.wording import for_people
 from controlnet_mcp.tools.views import Job
@@ -19,7 +20,7 @@ def json_text(body: BaseModel) -> str:
     return body.model_dump_json(exclude_none=True, by_alias=True)
 
 
-def show_job(job: Job, output: Path | None, *, as_json: bool, copies: bool) -> None:
+def show_job(job: Job, output: Path | None, *, as_json: bool, copies: bool, sidecars: bool) -> None:
     """Show a job and end the command.
 
     Args:
@@ -27,6 +28,7 @@ def show_job(job: Job, output: Path | None, *, as_json: bool, copies: bool) -> N
         output: Where its pictures are copied to.
         as_json: Whether stdout gets the job instead of paths.
         copies: Whether pictures are copied when no `output` is given.
+        sidecars: Whether how a copy was made is saved beside it.
 
     Raises:
         click.ClickException: The job failed: exit code 1, and why.
@@ -35,19 +37,33 @@ def show_job(job: Job, output: Path | None, *, as_json: bool, copies: bool) -> N
         click.echo(json_text(job))
     else:
         _tell(job)
-    for path in _pictures(job, output, copies=copies or output is not None):
+    for path in _pictures(job, output, copies=copies or output is not None, sidecars=sidecars):
         if not as_json:
             click.echo(path)
     if job.status in _ENDS:
         _fail(job)
 
 
-def _pictures(job: Job, output: Path | None, *, copies: bool) -> Iterator[Path]:
+def _pictures(job: Job, output: Path | None, *, copies: bool, sidecars: bool) -> Iterator[Path]:
     """One after the other, so that those that were saved are told although a later one fails."""
     kept = [(image.path, image.mime_type) for image in job.images or () if image.path]
     name = readable_name(job.prompt)
     for path, mime_type in kept:
-        yield save(path.read_bytes(), place_for(output, name, mime_type), kept=path) if copies else path
+        if not copies:
+            yield path
+            continue
+        copy = save(path.read_bytes(), place_for(output, name, mime_type), kept=path)
+        if sidecars:
+            _save_note(note_beside(path, job.job_id), copy)
+        yield copy
+
+
+def _save_note(note: Path, picture: Path) -> None:
+    """Save how a picture was made under the picture's name; said where it was not noted."""
+    if note.is_file() and note.stat().st_size:
+        save(note.read_bytes(), picture.with_name(f"{picture.name}.json"), kept=note)
+    else:
+        click.echo(f"note: it is not known how {picture.name} was made, so it has no sidecar", err=True)
 
 
 def _tell(job: Job) -> None:

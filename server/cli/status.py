@@ -36,12 +36,15 @@ async def _look(services: Services, job_id: str, wait_seconds: float) -> Job:
 @click.argument("job_id", metavar="JOB")
 @tool_options(TOOL, positional=("job_id",))
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Copy finished pictures to this file or folder.")
+@click.option(
+    "--sidecar", is_flag=True, help="With --output, save how each picture was made in a .json file beside it."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the job as JSON.")
-def command(job_id: str, wait_seconds: float | None, output: Path | None, *, as_json: bool) -> None:
+def command(job_id: str, wait_seconds: float | None, output: Path | None, *, sidecar: bool, as_json: bool) -> None:
     """Look at a job, and wait for it.
 
     Prints where its pictures are. Jobs that an earlier process left are driven on while this one waits.
     """
     with interruptible(lambda: farewell(job_id)):
         job = run(partial(_look, job_id=job_id, wait_seconds=wait_seconds or 0))
-    show_job(job, output, as_json=as_json, copies=False)
+    show_job(job, output, as_json=as_json, copies=False, sidecars=sidecar)

@@ -28,12 +28,19 @@ def free_socket() -> socket.socket:
 
 
 @contextmanager
-def running(app: ASGIApp, listening: socket.socket) -> Generator[str]:
+def running(app: ASGIApp, listening: socket.socket, keep_alive_seconds: int = 5) -> Generator[str]:
     """Serve an application until the block ends; gives its origin, `http://127.0.0.1:port`.
 
     The socket is made first, because replies carry absolute URLs of the simulator's own origin.
     """
-    config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=1)
+    config = uvicorn.Config(
+        app,
+        log_level="warning",
+        access_log=False,
+        lifespan="off",
+        timeout_graceful_shutdown=1,
+        timeout_keep_alive=keep_alive_seconds,
+    )
     server = _Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()

@@ -1,0 +1,69 @@
+"""Bare httpx2 with many jobs at once at `bench.vendor`: the floor of `bench/load.py` and `bench/detection.py`.
+
+Run: `python -m bench.crowd ORIGIN JOBS LOOKS`; it tells what it took as JSON.
+"""
+
+import json
+import os
+import sys
+import tempfile
+from dataclasses import astuple
+from pathlib import Path
+
+import anyio
+import httpx2
+
+from bench.meters import Meter, Taken
+from bench.vendor import KEY, MODEL
+
+JOB_SECONDS = 2.0
+_LATE_SECONDS = 0.001
+_AGAIN_SECONDS = 0.05
+_LIMITS = httpx2.Limits(max_connections=64, max_keepalive_connections=64)
+"""The default of 100 takes as long; a connection for every job takes three times as long."""
+
+
+def client() -> httpx2.AsyncClient:
+    """A client for all jobs."""
+    return httpx2.AsyncClient(limits=_LIMITS, headers={"authorization": f"Bearer {KEY}"}, timeout=60)
+
+
+async def generate(sender: httpx2.AsyncClient, origin: str, seconds: float, looks: int, target: Path) -> None:
+    """Submit a job that is known to take so many seconds, look at it so many times, download it, write it to a file."""
+    body = {"prompt": f"{target.stem} that takes {seconds}", "size": "512*512", "num_images": 1}
+    told = (await sender.post(f"{origin}/api/v3/{MODEL}", json=body)).json()["data"]
+    accepted, asked = anyio.current_time(), 0
+    while told["status"] != "completed":
+        asked += 1
+        due = accepted + seconds * min(asked / looks, 1) + _LATE_SECONDS
+        await anyio.sleep(max(due - anyio.current_time(), _AGAIN_SECONDS if asked > looks else 0))
+        told = (await sender.get(told["urls"]["get"])).json()["data"]
+    await anyio.Path(target).write_bytes((await sender.get(told["outputs"][0])).content)
+
+
+async def crowd(origin: str, jobs: int, looks: float) -> Taken:
+    """Many jobs at once; every one is looked at as often as ours were on average, rounded up or down."""
+    meter = Meter(os.getpid())
+    with tempfile.TemporaryDirectory() as folder:
+        meter.start()
+        async with client() as sender, anyio.create_task_group() as tasks:
+            for number in range(jobs):
+                whole = int((number + 1) * looks) - int(number * looks)
+                tasks.start_soon(generate, sender, origin, JOB_SECONDS, max(whole, 1), Path(folder, f"{number}.jpg"))
+        return meter.stop()
+
+
+async def floor(origin: str, jobs: int, looks: float) -> Taken:
+    """One round, in a process of its own."""
+    command = [sys.executable, "-m", "bench.crowd", origin, str(jobs), str(looks)]
+    told = await anyio.run_process(command, stderr=None)
+    return Taken(*json.loads(told.stdout))
+
+
+def main(origin: str, jobs: str, looks: str) -> None:
+    """Run one round as the only thing in this process."""
+    print(json.dumps(astuple(anyio.run(crowd, origin, int(jobs), float(looks)))))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

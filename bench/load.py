@@ -1,0 +1,154 @@
+"""Five hundred jobs of two seconds at once through one server, beside bare httpx2 that makes the same requests.
+
+The provider is `bench.vendor`, in a process of its own. Ours is the installed server over stdio: 500 calls of
+`controlnet_generate` that wait for their pictures, and 50 pings a second beside them. Bare is the least script: one
+client with the same connections, submit, as many looks as ours took on average, download, write the file; it
+knows nothing of MCP, checks no picture, and records nothing. Processor time and memory are those of the process that
+asks. Idle is the server after its first job, when its libraries are loaded.
+
+Run: `python -m bench.load [jobs] [rounds]`. Linux: it reads `/proc`.
+"""
+
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import anyio
+import httpx2
+from anyio import to_thread
+from anyio.abc import Process
+from PIL import Image
+from pydantic import JsonValue
+
+from bench.crowd import JOB_SECONDS, floor
+from bench.meters import Meter, Taken
+from bench.vendor import KEY, MODEL, vendor
+from bench.wires import StdioWire, over_stdio, result_of
+from tests.drawings import house
+
+JOBS, ROUNDS = 500, 3
+PING_SECONDS = 0.02
+SERVER = ["-c", "from controlnet_mcp.server.cli import main; main()"]
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Our server, with one client that spoke the handshake, since only that era has `ping`."""
+
+    process: Process
+    wire: StdioWire
+    control: str
+
+    async def generate(self, prompt: str) -> None:
+        """Have one picture made."""
+        arguments: dict[str, JsonValue] = {
+            "prompt": prompt,
+            "control_image": self.control,
+            "control_is_map": True,
+            "provider": "wavespeed",
+            "model": MODEL,
+            "width": 512,
+            "height": 512,
+            "wait_seconds": 120,
+            "previews": False,
+        }
+        answer = result_of(await self.wire.ask("tools/call", {"name": "controlnet_generate", "arguments": arguments}))
+        job = answer["structuredContent"]
+        assert isinstance(job, dict)
+        assert job["status"] == "succeeded", job
+
+    async def ping(self, taken_ms: list[float]) -> None:
+        """Ping until cancelled."""
+        while True:
+            start = time.perf_counter()
+            await self.wire.ask("ping", {})
+            taken_ms.append((time.perf_counter() - start) * 1000)
+            await anyio.sleep(PING_SECONDS)
+
+
+@asynccontextmanager
+async def serving(folder: Path, origin: str) -> AsyncGenerator[Server]:
+    """Start our server on a data folder."""
+    await to_thread.run_sync(Image.fromarray(house(512)).save, folder / "map.png")
+    environment = os.environ | {
+        "CONTROLNET_MCP_DATA_DIR": str(folder / "data"),
+        "CONTROLNET_MCP_ALLOWED_DIRS": str(folder),
+        "WAVESPEED_API_KEY": KEY,
+        "WAVESPEED_BASE_URL": origin,
+    }
+    async with over_stdio(SERVER, environment) as (process, (wire,)):
+        assert isinstance(wire, StdioWire)
+        hello = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "bench", "version": "1"}}
+        await wire.ask("initialize", hello)
+        await wire.tell("notifications/initialized")
+        yield Server(process, wire, str(folder / "map.png"))
+
+
+async def ours(server: Server, meter: Meter, jobs: int, title: str) -> tuple[Taken, list[float]]:
+    """One round of ours, with the times of its pings."""
+    pings: list[float] = []
+    meter.start()
+    async with anyio.create_task_group() as pinging:
+        pinging.start_soon(server.ping, pings)
+        async with anyio.create_task_group() as tasks:
+            for number in range(jobs):
+                tasks.start_soon(server.generate, f"{title} house {number} that takes {JOB_SECONDS}")
+        pinging.cancel_scope.cancel()
+    return meter.stop(), pings
+
+
+async def looks_so_far(origin: str) -> int:
+    """How often the vendor was asked how jobs stand."""
+    async with httpx2.AsyncClient() as client:
+        return sum((await client.get(f"{origin}/looks")).json())
+
+
+def show(mine: list[Taken], bares: list[Taken], idle_mib: float, pings: list[float], looks: float) -> None:
+    """Print the figures beside their targets."""
+    wall, cpu = min(row.wall_seconds for row in mine), min(row.cpu_seconds for row in mine)
+    bare_wall, bare_cpu = min(row.wall_seconds for row in bares), min(row.cpu_seconds for row in bares)
+    peak = max(row.peak_mib for row in mine)
+    print(f"{'':<26}{'ours':>9}{'floor':>9}{'ratio':>8}   target")
+    print(f"{'wall s':<26}{wall:9.2f}{bare_wall:9.2f}{wall / bare_wall:8.2f}   at most 1.6")
+    print(f"{'CPU s':<26}{cpu:9.2f}{bare_cpu:9.2f}{cpu / bare_cpu:8.2f}   at most 1.3")
+    print(f"{'memory MiB, floor = idle':<26}{peak:9.1f}{idle_mib:9.1f}{peak / idle_mib:8.2f}   at most 1.5")
+    p99 = statistics.quantiles(pings, n=100)[98]
+    print(f"{'ping ms, median and p99':<26}{statistics.median(pings):9.1f}{p99:9.1f}{'':8}   p99 at most 50")
+    print(f"{'looks at a job':<26}{looks:9.2f}")
+
+
+async def measure(jobs: int, rounds: int) -> None:
+    """Let ours and bare take turns."""
+    mine: list[Taken] = []
+    bares: list[Taken] = []
+    pings: list[float] = []
+    looks = 0.0
+    with vendor() as origin, tempfile.TemporaryDirectory() as folder:
+        async with serving(Path(folder), origin) as server:
+            await server.generate("a first house that takes 0.1")
+            meter = Meter(server.process.pid)
+            idle = meter.mib("VmRSS")
+            for number in range(rounds):
+                before = await looks_so_far(origin)
+                taken, pinged = await ours(server, meter, jobs, f"round {number},")
+                looks = (await looks_so_far(origin) - before) / jobs
+                mine.append(taken)
+                pings.extend(pinged)
+                bares.append(await floor(origin, jobs, looks))
+                print(taken, bares[-1], f"{looks:.2f} looks", file=sys.stderr)
+    show(mine, bares, idle, pings, looks)
+
+
+def main(jobs: str = str(JOBS), rounds: str = str(ROUNDS)) -> None:
+    """Measure."""
+    anyio.run(measure, int(jobs), int(rounds))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,8 +1,8 @@
 """Opening a file below a folder, one name at a time and through no link, and reading it.
 
 With descriptors of folders (POSIX) nothing that is swapped between a check and its use matters: 20,000 reads under
-constant swapping leaked nothing, where resolving the path first leaked 20. Elsewhere (Windows) the resolved path must
-lie in the resolved folder.
+constant swapping leaked nothing, where resolving the path first leaked 20. Elsewhere (Windows) no name on the way
+may be a link or mean anything but a file, and the file that was opened is asked where it is.
 """
 
 import difflib
@@ -13,6 +13,7 @@ from pathlib import Path
 
 from controlnet_mcp.images.errors import ImageError
 from controlnet_mcp.images.pictures import too_large
+from controlnet_mcp.images.windows_paths import final_path, is_link, is_plain_name
 
 BY_DESCRIPTOR = os.open in os.supports_dir_fd and hasattr(os, "O_NOFOLLOW")
 """Whether this system opens names relative to an open folder."""
@@ -89,16 +90,32 @@ def _open_name(name: str, flags: int, above: int | None) -> int:
 
 
 def _open_resolved(folder: Path, parts: tuple[str, ...]) -> int:
-    """Open a path that resolves into the folder (for systems without descriptors of folders)."""
+    """Open a path in the folder and ask the open file where it is (for systems without descriptors of folders)."""
+    root = folder.resolve()
     try:
-        path = folder.joinpath(*parts).resolve(strict=True)
-        if not path.is_relative_to(folder.resolve()):
-            raise _is_a_link(parts[-1])
+        path = root
+        for name in parts:
+            path /= name
+            if not is_plain_name(name) or is_link(path.lstat()):
+                raise _is_a_link(name)
         if path.is_dir():
             raise _is_a_folder()
-        return os.open(path, _FILE_FLAGS)
+        return _still_below(root, os.open(path, _FILE_FLAGS), parts[-1])
     except OSError as error:
         raise _unreadable(parts[-1], error) from error
+
+
+def _still_below(root: Path, descriptor: int, name: str) -> int:
+    """The descriptor, if the file that was opened lies in the folder, whatever was swapped meanwhile."""
+    inside = False
+    try:
+        inside = final_path(descriptor).is_relative_to(root)
+    finally:
+        if not inside:
+            os.close(descriptor)
+    if not inside:
+        raise _is_a_link(name)
+    return descriptor
 
 
 def _is_link(name: str, above: int) -> bool:
@@ -122,7 +139,9 @@ def _missing(name: str, above: int) -> ImageError:
 
 def _is_a_link(name: str) -> ImageError:
     return ImageError(
-        "image_blocked", f"{name!r} is a link, and links are not followed.", hint="Pass the path that it points to."
+        "image_blocked",
+        f"{name[:100]!r} is a link or no plain file, and links are not followed.",
+        hint="Pass the path that it points to.",
     )
 
 

@@ -12,6 +12,7 @@ import anyio
 import httpcore2
 import httpx2
 
+from controlnet_mcp.images.bounded_body import MIN_BYTES_PER_SECOND, TooLongError, TooSlowError, read_body
 from controlnet_mcp.images.errors import ImageError, RequestError
 from controlnet_mcp.images.formats import SIGNATURE_BYTES, recognise
 from controlnet_mcp.images.guard import GuardedBackend, blocked, is_trusted
@@ -125,16 +126,21 @@ def _check_answer(status: int, headers: httpx2.Headers, limits: Limits) -> None:
 
 async def _body(response: httpcore2.Response, limits: Limits) -> bytes:
     """The body, counted as it arrives, and given up at once where its first bytes are not a picture's."""
-    content = bytearray()
     recognised = False
-    async for part in response.aiter_stream():
-        content += part
-        if len(content) > limits.max_bytes:
-            raise too_large(limits.max_bytes)
+
+    def look(content: bytearray) -> None:
+        nonlocal recognised
         if not recognised and len(content) >= SIGNATURE_BYTES:
             recognise(bytes(content[:SIGNATURE_BYTES]))
             recognised = True
-    return bytes(content)
+
+    parts, window_seconds = response.aiter_stream(), limits.stall_seconds
+    try:
+        return await read_body(parts, max_bytes=limits.max_bytes, window_seconds=window_seconds, look=look)
+    except TooLongError as error:
+        raise too_large(limits.max_bytes) from error
+    except TooSlowError as error:
+        raise _failed(f"sent less than {MIN_BYTES_PER_SECOND:,} bytes per second") from error
 
 
 def _failed(what: str, *, retryable: bool = True) -> ImageError:

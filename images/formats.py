@@ -1,7 +1,7 @@
 """Telling the format of a picture from its first bytes, whatever its name or header claims.
 
-Signatures: PNG specification 5.2; JPEG (ITU T.81) B.1.1.3; WebP container (RIFF); GIF89a 17; BMP `BITMAPFILEHEADER`;
-ISO base media file format (`ftyp`) for HEIC, AVIF and video.
+Signatures and sizes: PNG specification 5.2; JPEG (ITU T.81) B.1.1.3; WebP (RFC 9649); GIF89a 17; BMP
+`BITMAPFILEHEADER`; ISO base media file format (`ftyp`) for HEIC, AVIF and video.
 """
 
 from typing import Literal, TypeAlias
@@ -53,6 +53,25 @@ def recognise(content: bytes) -> SourceType:
         f"This is not a picture that can be read: it looks like {_likeness(content)}.",
         hint=f"{_ACCEPTED}; convert it, or pass a link to the picture itself rather than to the page around it.",
     )
+
+
+def webp_canvas(content: bytes) -> tuple[int, int]:
+    """Width and height in pixels that the first chunk of a WebP file promises (RFC 9649: 2.5, 2.6, 2.7 and 3.4).
+
+    Raises:
+        ValueError: The chunk is none that holds a size.
+    """
+    match content[12:16]:
+        case b"VP8X":
+            return 1 + int.from_bytes(content[24:27], "little"), 1 + int.from_bytes(content[27:30], "little")
+        case b"VP8L":
+            sides = int.from_bytes(content[21:25], "little")
+            return 1 + (sides & 0x3FFF), 1 + (sides >> 14 & 0x3FFF)
+        case b"VP8 ":
+            width, height = (int.from_bytes(content[start : start + 2], "little") for start in (26, 28))
+            return width & 0x3FFF, height & 0x3FFF
+        case _:
+            raise ValueError("a WebP file that does not begin with a picture")
 
 
 def _likeness(content: bytes) -> str:

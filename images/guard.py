@@ -27,7 +27,7 @@ ADDRESS_TIMEOUT_SECONDS = 5.0
 DIALLER: httpcore2.AsyncNetworkBackend = httpcore2.AnyIOBackend()  # pyright: ignore[reportAssignmentType]
 """Makes the connections that the guard allows."""
 
-_CLOSED_V4 = tuple(
+CLOSED_V4: tuple[ipaddress.IPv4Network, ...] = tuple(
     map(
         ipaddress.IPv4Network,
         (
@@ -38,21 +38,28 @@ _CLOSED_V4 = tuple(
         ),
     )
 )
-_OPEN_V6 = ipaddress.IPv6Network("2000::/3")
-_CLOSED_V6 = tuple(
+"""IPv4 networks that are nobody's on the public internet, or everybody's own."""
+OPEN_V6 = ipaddress.IPv6Network("2000::/3")
+"""All that is handed out to the public so far; every other IPv6 address is closed."""
+CLOSED_V6 = tuple(
     map(ipaddress.IPv6Network, ("2001::/23", "2001:db8::/32", "2002::/16", "2620:4f:8000::/48", "3fff::/20"))
 )
-_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+"""Parts of it that are not: Teredo and other protocols, documentation, 6to4, AS112."""
+NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+"""Holds an IPv4 address in its last 32 bits (RFC 6052)."""
+_ISATAP = frozenset({0x00005EFE, 0x02005EFE})
+"""Upper half of an interface identifier that holds an IPv4 address of the site's own network (RFC 5214, 6.1)."""
 
 
 def is_public(address: str) -> bool:
     """Whether an IP address, as text, lies on the public internet. An address behind NAT64 counts as the IPv4 in it."""
     ip = ipaddress.ip_address(address)
-    if isinstance(ip, ipaddress.IPv6Address) and ip in _NAT64:
+    if isinstance(ip, ipaddress.IPv6Address) and ip in NAT64:
         ip = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
     if isinstance(ip, ipaddress.IPv4Address):
-        return not any(ip in network for network in _CLOSED_V4)
-    return ip in _OPEN_V6 and not any(ip in network for network in _CLOSED_V6)
+        return not any(ip in network for network in CLOSED_V4)
+    in_tunnel = int(ip) >> 32 & 0xFFFFFFFF in _ISATAP
+    return ip in OPEN_V6 and not in_tunnel and not any(ip in network for network in CLOSED_V6)
 
 
 def is_trusted(host: str, port: int, trusted_hosts: frozenset[str]) -> bool:

@@ -47,12 +47,14 @@ class Limits:
         max_pixels: Most pixels (width times height) of a picture that is decoded.
         fetch_timeout_seconds: Longest time for a download, redirects included.
         max_redirects: Most redirects that a download follows.
+        stall_seconds: The window in which a download must keep to its lowest speed (`images.bounded_body`).
     """
 
     max_bytes: int = 64 * 1024 * 1024
     max_pixels: int = 40_000_000
     fetch_timeout_seconds: float = 20.0
     max_redirects: int = 3
+    stall_seconds: float = 15.0
 
 
 def too_large(max_bytes: int) -> ImageError:

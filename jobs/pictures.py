@@ -44,11 +44,14 @@ async def read_pictures(read: Read, wish: Wish, provider: Provider) -> HandedIn:
 
 
 async def _main(read: Read, reference: str, *, passes_on: bool) -> StoredPicture | None:
-    """Read the control picture; a link that only the provider can follow is passed on unseen where it takes links."""
+    """Read the control picture; a link that only the provider can follow is passed on unseen where it takes links.
+
+    A link that may not be followed from here (an address inside, a password) is nobody else's to follow either.
+    """
     try:
         return await read(reference)
-    except ImageError:
-        if passes_on and reference.startswith("https://"):
+    except ImageError as error:
+        if passes_on and error.code != "image_blocked" and reference.startswith("https://"):
             return None
         raise
 

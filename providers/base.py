@@ -37,6 +37,8 @@ class Provider(Protocol):
     capabilities: Capabilities
     options: type[Frozen]
     secrets: tuple[SecretStr, ...] = ()
+    further_urls: tuple[str, ...] = ()
+    """Places beside `base_url` that the operator configured; every other one is known from a reply only."""
 
     def settle(self, request: GenerationRequest) -> Settled:
         """Choose what depends on model and modality together, before anything is sent.

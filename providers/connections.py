@@ -9,21 +9,25 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TypeAlias
 
+import anyio
 import httpx2
 from anyio import to_thread
 
+from controlnet_mcp.images.errors import ImageError
+from controlnet_mcp.images.fetch import tls_context
 from controlnet_mcp.providers.base import Provider
 from controlnet_mcp.providers.body import PictureSource, content_of, headers_of
 from controlnet_mcp.providers.errors import ProviderError, told_with
+from controlnet_mcp.providers.origins import GuardedTransport, check_foreign, is_configured
+from controlnet_mcp.providers.reply_bodies import body_of
 from controlnet_mcp.providers.secrecy import Redactor
 from controlnet_mcp.providers.wire import HttpCall, HttpReply
 
-MAX_REPLY_BYTES = 96 * 1024 * 1024
-"""Room for four pictures as base64; a larger reply is cut off and refused."""
 _LIMITS = httpx2.Limits(max_connections=64, max_keepalive_connections=16, keepalive_expiry=4.0)
 """Enough for hundreds of jobs, whose requests are short. The pool looks at every idle connection for every request, so
 few are kept, and given up before common servers do (5 seconds in Node.js and uvicorn), so that a paid submission is not
 sent into a connection that is just being closed."""
+_SLOWEST_UPLOAD_BYTES_PER_SECOND = 16 * 1024
 _NEVER_LEFT = (
     httpx2.ConnectError,
     httpx2.ConnectTimeout,
@@ -40,34 +44,42 @@ Confirm: TypeAlias = Callable[[], Awaitable[None]]
 class Connections:
     """Sends calls as they are, once; lives once per process."""
 
-    def __init__(self, source: PictureSource, transports: Mapping[str, httpx2.AsyncBaseTransport]) -> None:
-        """Take where picture data comes from, and engines that live in this process by provider name."""
+    def __init__(
+        self,
+        source: PictureSource,
+        transports: Mapping[str, httpx2.AsyncBaseTransport],
+        trusted_hosts: frozenset[str] = frozenset(),
+    ) -> None:
+        """Take what calls need.
+
+        Args:
+            source: Where picture data comes from.
+            transports: Engines that live in this process, by provider name.
+            trusted_hosts: Hosts that a reply may name although they are private or speak plain http.
+        """
         self._source = source
         self._transports = transports
-        self._clients: dict[str, httpx2.AsyncClient] = {}
+        self._trusted_hosts = trusted_hosts
+        self._clients: dict[tuple[str, bool], httpx2.AsyncClient] = {}
         self._redactors: dict[str, Redactor] = {}
 
     async def send(self, provider: Provider, call: HttpCall, confirm: Confirm | None = None) -> HttpReply:
         """Send one call as it is, once; `confirm` is asked when everything is ready, and stops it by raising."""
         content = None
-        if call.json is not None or call.content is not None:
-            with told_with(provider.name, "not_sent"):
+        with told_with(provider.name, "not_sent"):
+            if call.json is not None or call.content is not None:
                 content = await to_thread.run_sync(partial(content_of, call, self._source))
-        client = self._client(provider)
-        request = client.build_request(
-            call.method,
-            call.url,
-            params=dict(call.query) or None,
-            headers=headers_of(call),
-            content=content,
-            timeout=call.timeout_seconds,
-        )
+            client = await self._client(provider, call)
+            request = _request(client, provider, call, content)
         if confirm is not None:
             await confirm()
         with _told_as_ours(provider.name):
-            response = await client.send(request, stream=True)
+            # A timeout counts for each read and write alone; this one is for all, and leaves a large body its time.
+            patience = call.timeout_seconds + len(content or b"") / _SLOWEST_UPLOAD_BYTES_PER_SECOND
+            with anyio.fail_after(patience):
+                response = await client.send(request, stream=True)
             try:
-                body = await _bounded_body(response, provider.name)
+                body = await body_of(response, call, provider.name)
             finally:
                 await response.aclose()
         redactor = self._redactor(provider)
@@ -86,26 +98,40 @@ class Connections:
             self._redactors[provider.name] = Redactor(provider.secrets)
         return self._redactors[provider.name]
 
-    def _client(self, provider: Provider) -> httpx2.AsyncClient:
-        if provider.name not in self._clients:
-            self._clients[provider.name] = httpx2.AsyncClient(
-                transport=self._transports.get(provider.name), follow_redirects=False, limits=_LIMITS
+    async def _client(self, provider: Provider, call: HttpCall) -> httpx2.AsyncClient:
+        """The pool for the provider's own origins, or the guarded one for a place that a reply named."""
+        own = is_configured(provider, call.url)
+        if not own:
+            check_foreign(provider, call, self._trusted_hosts)
+        if (provider.name, own) not in self._clients:
+            transport = self._transports.get(provider.name)
+            if transport is None and not own:
+                transport = GuardedTransport(await to_thread.run_sync(tls_context), self._trusted_hosts)
+            self._clients[provider.name, own] = httpx2.AsyncClient(
+                transport=transport, follow_redirects=False, limits=_LIMITS, headers={"accept-encoding": "identity"}
             )
-        return self._clients[provider.name]
+        return self._clients[provider.name, own]
 
 
-async def _bounded_body(response: httpx2.Response, provider: str) -> bytes:
-    body = bytearray()
-    async for chunk in response.aiter_bytes():
-        body += chunk
-        if len(body) > MAX_REPLY_BYTES:
-            raise ProviderError(
-                "provider_failed",
-                f"{provider} sent more than {MAX_REPLY_BYTES // 2**20} MiB.",
-                provider=provider,
-                delivery="unknown",
-            )
-    return bytes(body)
+def _request(client: httpx2.AsyncClient, provider: Provider, call: HttpCall, content: bytes | None) -> httpx2.Request:
+    """The request; part of it may come from a reply, and be no URL or no header at all."""
+    try:
+        return client.build_request(
+            call.method,
+            call.url,
+            params=dict(call.query) or None,
+            headers=headers_of(call),
+            content=content,
+            timeout=call.timeout_seconds,
+        )
+    except (httpx2.InvalidURL, ValueError) as error:
+        raise ProviderError(
+            "provider_failed",
+            f"{provider.name} cannot be asked: the address or a header of the request is malformed.",
+            provider=provider.name,
+            hint="Check the provider's base URL.",
+            delivery="not_sent",
+        ) from error
 
 
 @contextmanager
@@ -122,7 +148,7 @@ def _told_as_ours(provider: str) -> Generator[None]:
             retryable=True,
             delivery="not_sent",
         ) from error
-    except httpx2.TimeoutException as error:
+    except (httpx2.TimeoutException, TimeoutError) as error:
         raise ProviderError(
             "timed_out",
             f"{provider} did not answer in time.",
@@ -130,6 +156,14 @@ def _told_as_ours(provider: str) -> Generator[None]:
             hint="It may still have accepted the request.",
             retryable=True,
             delivery="unknown",
+        ) from error
+    except ImageError as error:  # the guard before places that a reply named
+        raise ProviderError(
+            "provider_failed",
+            f"{provider} named a place that is not dialled, and nothing was sent there: {error.message}",
+            provider=provider,
+            hint=error.hint,
+            delivery="not_sent",
         ) from error
     except httpx2.HTTPError as error:
         raise ProviderError(

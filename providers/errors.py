@@ -16,11 +16,15 @@ Delivery: TypeAlias = Literal["not_sent", "refused", "unknown"]
 """What is known of a failed submission: it never left, it was refused before any work, or it may have been accepted."""
 
 MAX_QUOTE_CHARACTERS = 300
+_LONGEST_WAIT_SECONDS = 3600.0
+_TERMINAL = re.compile(r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b.?")
+"""Control sequences of terminals (ECMA-48): colours, cursor, titles and links, with their parameters."""
 
 
 def quote(text: str, limit: int = MAX_QUOTE_CHARACTERS) -> str:
     """Bound a provider's words and strip what could steer a terminal or a reader: they are data, not instructions."""
-    kept = "".join(c if unicodedata.category(c)[0] != "C" else " " for c in text[: limit * 4])
+    seen = _TERMINAL.sub(" ", text[: limit * 4])
+    kept = "".join(c if unicodedata.category(c)[0] != "C" else " " for c in seen)
     plain = re.sub(r"\s+", " ", kept).strip()
     return plain if len(plain) <= limit else plain[: limit - 1] + "…"
 
@@ -31,7 +35,7 @@ class ProviderError(ControlNetError):
     Attributes:
         provider: Name of the provider.
         delivery: What is known of whether the request was accepted.
-        retry_after_seconds: When the provider asked to come back.
+        retry_after_seconds: When the provider asked to come back, 0 to 3600.
         provider_message: The provider's own words, bounded and cleaned.
     """
 
@@ -48,12 +52,20 @@ class ProviderError(ControlNetError):
         provider_message: str = "",
     ) -> None:
         said = quote(provider_message)
-        told = f'{message} The provider said: "{said}".' if said else message
+        label = said.replace('"', "'")  # nothing of it may seem to stand outside of its quotation marks
+        told = f'{message} The provider said: "{label}".' if said else message
         super().__init__(code, told, hint=hint, retryable=retryable)
         self.provider = provider
         self.delivery: Delivery = delivery
-        self.retry_after_seconds = retry_after_seconds
+        self.retry_after_seconds = _wait(retry_after_seconds)
         self.provider_message = said
+
+
+def _wait(seconds: float | None) -> float | None:
+    """A wait that a provider asked for, if it is one."""
+    if seconds is None or not seconds >= 0:  # NaN is not
+        return None
+    return min(seconds, _LONGEST_WAIT_SECONDS)
 
 
 @contextmanager

@@ -37,7 +37,7 @@ def retry_after_seconds(reply: HttpReply) -> float | None:
 
 def _date(value: str) -> datetime | None:
     """Read an HTTP date; one without a zone is in UTC."""
-    with suppress(ValueError):
+    with suppress(ValueError, OverflowError):
         read = parsedate_to_datetime(value)
         return read if read.tzinfo else read.replace(tzinfo=UTC)
     return None

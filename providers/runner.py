@@ -8,12 +8,13 @@ import httpx2
 from anyio import CapacityLimiter, to_thread
 
 from controlnet_mcp.images.blobs import BlobStore
-from controlnet_mcp.images.errors import ImageError
+from controlnet_mcp.images.errors import ImageError, RequestError
 from controlnet_mcp.images.pictures import Limits, StoredPicture
 from controlnet_mcp.providers.base import Provider
 from controlnet_mcp.providers.body import PictureSource
 from controlnet_mcp.providers.connections import Confirm, Connections
 from controlnet_mcp.providers.errors import ProviderError, told_with, undelivered
+from controlnet_mcp.providers.origins import is_configured
 from controlnet_mcp.providers.uploads import UploadCache
 from controlnet_mcp.providers.values import GenerationRequest, Output, RemoteTask, Report, Submission
 from controlnet_mcp.providers.wire import HttpCall, Steps
@@ -36,7 +37,11 @@ class ProviderRunner:
     """
 
     def __init__(
-        self, source: PictureSource, fetch: Fetch, transports: Mapping[str, httpx2.AsyncBaseTransport] | None = None
+        self,
+        source: PictureSource,
+        fetch: Fetch,
+        transports: Mapping[str, httpx2.AsyncBaseTransport] | None = None,
+        trusted_hosts: frozenset[str] = frozenset(),
     ) -> None:
         """Take the stores and ways that calls need.
 
@@ -44,10 +49,11 @@ class ProviderRunner:
             source: Where picture data comes from when a call is sent.
             fetch: Downloads a picture from an untrusted URL, without credentials.
             transports: Engines that live in this process, by provider name.
+            trusted_hosts: Hosts that a reply may name although they are private or speak plain http.
         """
         self._source = source
         self._fetch = fetch
-        self._connections = Connections(source, transports or {})
+        self._connections = Connections(source, transports or {}, trusted_hosts)
         self._uploads = UploadCache()
         self._bringing: dict[str, CapacityLimiter] = {}
         self.decoding = CapacityLimiter(_DECODED_AT_ONCE)
@@ -118,9 +124,10 @@ class ProviderRunner:
     async def download(self, provider: Provider, output: Output) -> bytes:
         """Fetch a result: from the provider's own origin like any call, from elsewhere as an untrusted picture."""
         url = await self.run(provider, provider.locate(output))
-        if _origin(url) != _origin(provider.base_url):
-            return await self._fetch(url)
-        reply = await self._connections.send(provider, HttpCall("GET", url, timeout_seconds=120.0))
+        if not is_configured(provider, url):
+            return await self._fetched(provider.name, url)
+        call = HttpCall("GET", url, timeout_seconds=120.0, max_reply_bytes=RESULT_LIMITS.max_bytes)
+        reply = await self._connections.send(provider, call)
         if reply.status != OK:
             raise ProviderError(
                 "provider_failed",
@@ -135,6 +142,13 @@ class ProviderRunner:
         """The turns in which one provider's results are brought home: until they are stored they are held in memory."""
         return self._bringing.setdefault(provider.name, CapacityLimiter(_BROUGHT_AT_ONCE))
 
+    async def _fetched(self, provider: str, url: str) -> bytes:
+        """A picture from a place that a reply named; text that is no link is the provider's fault, not the caller's."""
+        try:
+            return await self._fetch(url)
+        except RequestError as error:
+            raise undelivered(provider, error) from error
+
     async def aclose(self) -> None:
         """Close all connections."""
         await self._connections.aclose()
@@ -142,10 +156,13 @@ class ProviderRunner:
 
 @asynccontextmanager
 async def open_runner(
-    source: PictureSource, fetch: Fetch, transports: Mapping[str, httpx2.AsyncBaseTransport]
+    source: PictureSource,
+    fetch: Fetch,
+    transports: Mapping[str, httpx2.AsyncBaseTransport],
+    trusted_hosts: frozenset[str] = frozenset(),
 ) -> AsyncGenerator[ProviderRunner]:
     """Open a runner for the life of the process."""
-    runner = ProviderRunner(source, fetch, transports)
+    runner = ProviderRunner(source, fetch, transports, trusted_hosts)
     try:
         yield runner
     finally:
@@ -163,8 +180,3 @@ def _stored(provider: str, output: Output, blobs: BlobStore) -> Output:
         raise undelivered(provider, error) from error
     blobs.put(content, picture.mime_type)
     return output.model_copy(update={"content": None, "sha256": picture.sha256})
-
-
-def _origin(url: str) -> tuple[str, str, int | None]:
-    parsed = httpx2.URL(url)
-    return parsed.scheme, parsed.host, parsed.port

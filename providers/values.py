@@ -1,8 +1,9 @@
 """The frozen values that pass between jobs and adapters; all are written into the job record as JSON."""
 
-from typing import Literal, TypeAlias
+import math
+from typing import Annotated, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, JsonValue
+from pydantic import AfterValidator, BaseModel, ConfigDict, JsonValue
 
 from controlnet_mcp.images.errors import ErrorCode
 from controlnet_mcp.images.pictures import StoredPicture
@@ -89,6 +90,19 @@ class Notice(Frozen):
     detail: str
 
 
+def _finite(value: float | None) -> float | None:
+    """What JSON cannot write (infinity, NaN) counts as not told: a record that cannot be read again loses a job."""
+    return value if value is None or math.isfinite(value) else None
+
+
+def _payable(cost: "Cost | None") -> "Cost | None":
+    return cost if cost is None or math.isfinite(cost.amount) else None
+
+
+Told: TypeAlias = Annotated[float | None, AfterValidator(_finite)]
+"""A number that a provider may tell."""
+
+
 class Cost(Frozen):
     """What a job cost or will cost, in the provider's own unit."""
 
@@ -143,14 +157,14 @@ class Report(Frozen):
     """
 
     phase: Phase
-    progress: float | None = None
+    progress: Told = None
     stage: str | None = None
-    eta_seconds: float | None = None
+    eta_seconds: Told = None
     queue_position: int | None = None
     outputs: tuple[Output, ...] = ()
     seed: int | None = None
-    cost: Cost | None = None
-    credits_left: float | None = None
+    cost: Annotated[Cost | None, AfterValidator(_payable)] = None
+    credits_left: Told = None
     fault: Fault | None = None
 
 

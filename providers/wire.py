@@ -30,6 +30,11 @@ class PictureData:
     form: PictureForm = "data_url"
 
 
+MAX_JSON_BYTES = 4 * 1024 * 1024
+"""Room for the longest list of models that a vendor has."""
+MAX_PICTURES_BYTES = 96 * 1024 * 1024
+"""Room for four pictures as base64 inside JSON."""
+
 Leaf: TypeAlias = "bool | int | float | str | SecretStr | PictureData | None"
 Body: TypeAlias = "list[Body] | dict[str, Body] | Leaf"
 """JSON with placeholders."""
@@ -48,6 +53,7 @@ class HttpCall:
         content: Body to be sent as it is.
         timeout_seconds: How long to wait for the reply.
         submits: Whether this call can cost money: it is never repeated unless it provably was not accepted.
+        max_reply_bytes: Longest reply that is read: `MAX_JSON_BYTES`, or `MAX_PICTURES_BYTES` where it may hold them.
     """
 
     method: str
@@ -58,6 +64,7 @@ class HttpCall:
     content: PictureData | None = None
     timeout_seconds: float = 60.0
     submits: bool = False
+    max_reply_bytes: int = MAX_JSON_BYTES
 
 
 _JSON: TypeAdapter[JsonValue] = TypeAdapter(JsonValue)

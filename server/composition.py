@@ -82,7 +82,7 @@ async def open_application(settings: Settings) -> AsyncGenerator[Application]:
     source = PictureSource(blobs, await _public_link(settings))
     with closing(database):
         async with (
-            open_runner(source, fetch, {"draft": DraftTransport(blobs, time.time)}) as sender,
+            open_runner(source, fetch, {"draft": DraftTransport(blobs, time.time)}, settings.trusted_hosts) as sender,
             background() as tasks,
         ):
             entries = build_table(settings.keys, settings.providers)
@@ -95,13 +95,7 @@ async def open_application(settings: Settings) -> AsyncGenerator[Application]:
             runner = JobRunner(leases, driver, owner, time.time)
             store = JobStore(database)
             addresses = Addresses(store)
-            reader = PictureReader(
-                blobs=blobs,
-                limits=settings.limits,
-                allowed_folders=settings.allowed_folders,
-                trusted_hosts=settings.trusted_hosts,
-                resolve_resource=addresses.sha256_of,
-            )
+            reader = _reader(settings, blobs, addresses)
             watch = JobWatch(store, runner)
             desk = JobDesk(
                 store,
@@ -119,6 +113,16 @@ async def open_application(settings: Settings) -> AsyncGenerator[Application]:
                 tasks.start_soon(forgetting, Retention(database, blobs, time.time, settings.retention_days))
             watch.start(tasks)
             yield Application(settings, _services(settings, desk, entries, reader, blobs), addresses, entries, tasks)
+
+
+def _reader(settings: Settings, blobs: BlobStore, addresses: Addresses) -> PictureReader:
+    return PictureReader(
+        blobs=blobs,
+        limits=settings.limits,
+        allowed_folders=settings.allowed_folders,
+        trusted_hosts=settings.trusted_hosts,
+        resolve_resource=addresses.sha256_of,
+    )
 
 
 def _pacer(database: Database, entries: ProviderTable) -> Pacer:

@@ -23,13 +23,14 @@ from controlnet_mcp.server import __version__
 from controlnet_mcp.server.access import Access, check_host, open_access
 from controlnet_mcp.server.background import background
 from controlnet_mcp.server.composition import Application, open_application
+from controlnet_mcp.server.decode_workers import decoding_in_workers
 from controlnet_mcp.server.draining import ending_on_signals, leave_soon
 from controlnet_mcp.server.endpoints import FileEndpoint, McpEndpoint, SseEndpoint
 from controlnet_mcp.server.file_links import FileLinks, load_secret
 from controlnet_mcp.server.protocol import build_server
 from controlnet_mcp.server.receipts import Receipts
 from controlnet_mcp.server.redaction import log_to_stderr
-from controlnet_mcp.server.settings import Settings
+from controlnet_mcp.server.settings import Settings, system_variables
 from controlnet_mcp.server.updates import JobUpdates
 
 _DRAIN_SECONDS = 5
@@ -108,4 +109,6 @@ def run(settings: Settings, host: str, port: int) -> None:
     """Block until the process is told to stop."""
     check_host(host, authenticates=settings.authenticates)
     log_to_stderr(settings.log_level, settings.redactor)
-    sys.exit(anyio.run(serve, settings, host, port))
+    with decoding_in_workers(system_variables()):
+        code = anyio.run(serve, settings, host, port)
+    sys.exit(code)

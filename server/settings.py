@@ -30,6 +30,12 @@ def read_keys() -> ProviderSettings:
     return ProviderSettings.model_validate({name: value for name, value in values.items() if value})
 
 
+def system_variables() -> dict[str, str]:
+    """What a process that we start needs of our environment: where the system's own files are, and no key."""
+    names = ("PATH", "SYSTEMROOT", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
+    return {name: os.environ[name] for name in names if name in os.environ}
+
+
 class Settings(SpendingSettings, AccessSettings):
     """Settings with the prefix `CONTROLNET_MCP_`; the README's table is made from this."""
 

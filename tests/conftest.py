@@ -1,16 +1,27 @@
 """Fixtures that every test file may use."""
 
 import socket
+import sys
 from collections.abc import AsyncGenerator, Generator
 from pathlib import Path
 
 import pytest
 
 from controlnet_mcp.server.settings import Settings
+from tests import loopback
 from tests.holding import Holding, holding
 from tests.processes import Place, Web, serving_http
 from tests.serving import Session, open_session, settings_for
 from tests.watching import LoopWatch, watch_event_loop
+
+loopback.watch()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail a suite in which anything tried to leave this machine, even where nobody noticed."""
+    if loopback.refused:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        sys.stderr.write(f"\nSomething tried to leave this machine: {loopback.refused}\n")
 
 
 @pytest.fixture

@@ -32,7 +32,9 @@ def test_a_new_installation_is_sound(tmp_path: Path) -> None:
 
 def test_secrets_are_named_but_not_told(tmp_path: Path) -> None:
     """A report can be pasted into an issue."""
-    ended = Terminal(tmp_path, {"SEGMIND_API_KEY": "sk-secret", "SCENARIO_API_SECRET": "also-secret"}).run("doctor")
+    nobody = {"SEGMIND_BASE_URL": "http://127.0.0.1:9"}
+    keys = {"SEGMIND_API_KEY": "sk-secret", "SCENARIO_API_SECRET": "also-secret"}
+    ended = Terminal(tmp_path, keys | nobody).run("doctor")
     assert "SEGMIND_API_KEY" in ended.stdout
     assert "sk-secret" not in ended.output
     assert "also-secret" not in ended.output

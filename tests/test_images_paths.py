@@ -2,13 +2,16 @@
 
 import os
 import threading
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from controlnet_mcp.images import descent, paths
 from controlnet_mcp.images.errors import ControlNetError, ImageError, RequestError
 from controlnet_mcp.images.paths import read_file
+from controlnet_mcp.images.windows_paths import is_link, is_plain_name, without_prefix
 
 CONTENT = b"pixels"
 LIMIT = 1000
@@ -213,6 +216,7 @@ def test_no_descriptor_is_left_open(allowed: Path) -> None:
 
 
 @needs_posix
+@pytest.mark.usefixtures("both_ways")
 def test_a_folder_swapped_for_a_link_never_leaks(allowed: Path) -> None:
     """While somebody swaps a folder for a link to the outside, reads give the picture or an error."""
     outside = allowed.parent / "outside"
@@ -237,6 +241,46 @@ def test_a_folder_swapped_for_a_link_never_leaks(allowed: Path) -> None:
         swapper.join()
     assert CONTENT in seen
     assert seen <= {CONTENT, b""}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("cat.png:secret", "cat.png::$DATA", "CON", "con.png", "Aux", "NUL .png", "COM1.jpg", "lpt³", "CONIN$"),
+        *("cat.png.", "cat.png ", "*.png", "a?b", "a|b", "C:", "a\\b", "a\x1fb"),
+    ],
+)
+def test_names_that_mean_something_else_on_windows_are_refused(
+    allowed: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Streams, devices, patterns, and the many spellings of one name, even where such a file exists."""
+    assert not is_plain_name(name)
+    (allowed / name).write_bytes(b"x")
+    monkeypatch.setattr(descent, "BY_DESCRIPTOR", value=False)
+    refused(allowed / name, allowed, "image_blocked")
+
+
+@pytest.mark.parametrize("name", ["cat.png", "a b.png", "console.png", "com10", "été.webp", ".hidden", "a.b.c"])
+def test_ordinary_names_are_plain(name: str) -> None:
+    """Nothing that people call their pictures is refused."""
+    assert is_plain_name(name)
+
+
+@pytest.mark.parametrize(
+    ("told", "path"),
+    [("\\\\?\\C:\\a\\b.png", "C:\\a\\b.png"), ("\\\\?\\UNC\\nas\\x\\b.png", "\\\\nas\\x\\b.png"), ("C:\\a", "C:\\a")],
+)
+def test_paths_are_compared_as_windows_spells_them(told: str, path: str) -> None:
+    """The system puts a prefix before the path of a handle."""
+    assert PureWindowsPath(without_prefix(told)) == PureWindowsPath(path)
+
+
+def test_a_junction_counts_as_a_link() -> None:
+    """Windows marks it as a reparse point, and its mode is that of a folder."""
+    plain = os.stat_result((0o040755,) * 10)
+    junction = SimpleNamespace(st_mode=0o040755, st_file_attributes=0x410)
+    assert not is_link(plain)
+    assert is_link(cast("os.stat_result", junction))
 
 
 def _outcome(allowed: Path) -> bytes:

@@ -31,7 +31,7 @@ async def test_a_full_disk_never_fails_a_job_that_was_paid_for(
 ) -> None:
     """It waits past its deadline with the provider's link in sight, and is done as soon as there is room."""
     async with open_workshop(tmp_path, Service(poll=[DONE], download=[picture])) as shop:
-        await shop.add(deadline_seconds=20)
+        job = await shop.add(deadline_seconds=20)
         await shop.step()
         with monkeypatch.context() as patch:
             patch.setattr(os, "fsync", full)

@@ -83,14 +83,15 @@ async def aftermath(world: World) -> JobRecord:
     for _ in range(4):
         world.forget_leases()
         await world.live(Process())
-        if (job := await world.read()).ended:
+        if (await world.read()).ended:
             break
-    return job
+    return await world.read()
 
 
 async def crashes(world: World) -> AsyncGenerator[str]:
     """No crash, one, and two: at every point of the first process, and then at every point of the second."""
     for first in count(1):
+        one = Process()
         for second in count(1):
             await world.begin()
             one, two = Process(dies_at=first), Process(dies_at=second)
@@ -108,6 +109,7 @@ async def crashes(world: World) -> AsyncGenerator[str]:
 async def pauses(world: World) -> AsyncGenerator[str]:
     """The first process falls asleep at a point, another takes over and falls asleep too, then both go on in turn."""
     for first in count(1):
+        one = Process()
         for second in count(1):
             await world.begin()
             one, two = Process(sleeps_at=first), Process(sleeps_at=second)

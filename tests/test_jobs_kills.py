@@ -174,16 +174,21 @@ async def survive(strike: Strike, folder: Path, pictures: Path, link: str) -> No
             tasks.start_soon(submitted, one, strike, link)
             assert await to_thread.run_sync(ambush.struck.wait, LONGEST_SECONDS)
             async with piped(place, folder / "two", **service.variables) as two:
-                job_id = await newest(two)
-                job = await ended(two, job_id, strike)
-                if strike.freezes:
-                    os.kill(one.process.pid, signal.SIGCONT)
-                    while (job := await ask(two, "job_status", job_id=job_id)).status not in strike.statuses:
-                        await anyio.lowlevel.checkpoint()
+                await taken_over(one, two, strike)
             with suppress(ProcessLookupError):
                 one.process.kill()
-    assert job.status in strike.statuses, (str(strike), job)
     assert service.studio.charges in strike.charges, str(strike)
+
+
+async def taken_over(one: Pipe, two: Pipe, strike: Strike) -> None:
+    """Wait for what the job becomes in the hands of the second process, and of the first one when it wakes."""
+    job_id = await newest(two)
+    job = await ended(two, job_id, strike)
+    if strike.freezes:
+        os.kill(one.process.pid, signal.SIGCONT)
+        while job.status not in strike.statuses:
+            job = await ask(two, "job_status", job_id=job_id, wait_seconds=1)
+    assert job.status in strike.statuses, (str(strike), job)
 
 
 async def survive_all(strikes: Sequence[Strike], folder: Path, pictures: Path) -> None:

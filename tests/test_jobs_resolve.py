@@ -116,7 +116,7 @@ async def test_a_provider_that_can_be_asked_is_asked_and_what_it_knows_is_adopte
     """It may know our reference only a little later; nothing is sent a second time."""
     service = Service(submit=[LOST], look_up=[broken(404), broken(500), broken(404), says("running")])
     async with open_workshop(tmp_path, service, deduplication="lookup") as shop:
-        await shop.add()
+        job = await shop.add()
         for _ in range(6):
             job = await shop.step()
     assert (job.status, job.task) == ("running", RemoteTask(remote_id="task-1"))

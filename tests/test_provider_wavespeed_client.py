@@ -164,6 +164,7 @@ def test_the_hub_draws_through_the_simulator(
     )
     monkeypatch.setattr(task, "base_url", studio.origin)
     monkeypatch.setattr("huggingface_hub.inference._providers.wavespeed._POLLING_INTERVAL", 0.0)
+    monkeypatch.setattr("huggingface_hub.utils._detect_agent._registry", {})  # else it asks huggingface.co for one
     monkeypatch.setitem(HARDCODED_MODEL_INFERENCE_MAPPING["wavespeed"], HUB_NAME, mapping)
     hub = InferenceClient(provider="wavespeed", api_key=KEY)
     extra = {"control_image": client.upload(str(drawing)), "size": "576*576", "output_format": "png"}

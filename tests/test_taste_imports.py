@@ -21,7 +21,7 @@ PLACES: dict[str, tuple[str, ...]] = {
     "time.sleep": (),
     "anyio.sleep": ("jobs/", "bench/"),
     "anyio.sleep_until": ("jobs/", "bench/"),
-    "subprocess": ("server/cli", "tests/", "bench/"),
+    "subprocess": ("server/cli", "server/decode_process.py", "tests/", "bench/"),
     "anyio.run_process": ("server/cli", "tests/", "bench/"),
     "anyio.open_process": ("server/cli", "tests/", "bench/"),
 }

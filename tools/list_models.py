@@ -3,9 +3,12 @@
 from controlnet_mcp.images.errors import ControlNetError
 from controlnet_mcp.jobs.selection import entry_named
 from controlnet_mcp.providers.capabilities import ModelInfo
+from controlnet_mcp.providers.errors import quote
 from controlnet_mcp.providers.registry import Entry
 from controlnet_mcp.tools.spec import Answer, Arguments, Call, Hints, Services, ToolSpec
 from controlnet_mcp.tools.views import View
+
+_LONGEST_NAME = 200
 
 
 class ModelArguments(Arguments):
@@ -50,15 +53,23 @@ async def list_models(services: Services, arguments: ModelArguments, _call: Call
     return Answer(
         ModelList(
             provider=entry.name,
-            models=tuple(
-                ModelView(name=row.name, family=row.family or None, summary=row.summary or None) for row in models
-            ),
+            models=tuple(map(_view, filter(_is_plain, models))),
             schedulers=can.schedulers,
             options={name: field.description or "" for name, field in fields.items()},
             sizes=SizeView(minimum=can.sizes.minimum, maximum=can.sizes.maximum, multiple=can.sizes.multiple),
             note=note,
         )
     )
+
+
+def _is_plain(row: ModelInfo) -> bool:
+    """Whether a name is fit to be shown and passed back; a vendor's list can hold any text."""
+    return quote(row.name, _LONGEST_NAME) == row.name
+
+
+def _view(row: ModelInfo) -> ModelView:
+    summary = quote(row.summary, _LONGEST_NAME)
+    return ModelView(name=row.name, family=quote(row.family, _LONGEST_NAME) or None, summary=summary or None)
 
 
 async def _models(services: Services, entry: Entry) -> tuple[tuple[ModelInfo, ...], str | None]:

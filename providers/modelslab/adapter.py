@@ -22,7 +22,7 @@ from controlnet_mcp.providers.modelslab.options import DEFAULT_SCHEDULER, Models
 from controlnet_mcp.providers.modelslab.replies import Answer, Wallet, accepted
 from controlnet_mcp.providers.modelslab.settling import settle
 from controlnet_mcp.providers.values import GenerationRequest, RemoteTask, Report, Settled, Submission
-from controlnet_mcp.providers.wire import Body, HttpCall, HttpReply, PictureData, Steps
+from controlnet_mcp.providers.wire import MAX_PICTURES_BYTES, Body, HttpCall, HttpReply, PictureData, Steps
 
 __all__ = ("CAPABILITIES", "ModelsLabProvider", "missing")
 
@@ -90,7 +90,7 @@ class ModelsLabProvider(Provider):
             "track_id": reference,
         }
         path = "/v5/controlnet" if self._plan == "community" else f"{self._prefix}/controlnet"
-        return self._call(path, body, submits=True)
+        return replace(self._call(path, body, submits=True), max_reply_bytes=MAX_PICTURES_BYTES)
 
     def read(self, reply: HttpReply) -> Submission:
         """A picture at once, or an id and what to ask it with; an error that names an id is a job that failed."""
@@ -110,7 +110,8 @@ class ModelsLabProvider(Provider):
 
     def poll(self, task: RemoteTask) -> Steps[Report]:
         """Ask by the link of the reply where it can be trusted, else by the plan's own."""
-        reply, answer = self._heard((yield self._fetch(task)))
+        asked = replace(self._fetch(task), max_reply_bytes=MAX_PICTURES_BYTES)
+        reply, answer = self._heard((yield asked))
         if answer.failed and ((error := refusal(reply)).retryable or error.code in _STILL_ASKED):
             raise error
         return self._report(reply, answer, task)

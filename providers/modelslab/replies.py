@@ -5,7 +5,6 @@ was ever recorded: the shapes are from the vendor's pages and schemas.
 """
 
 import base64
-import binascii
 import json
 import math
 from http import HTTPStatus
@@ -32,7 +31,7 @@ def _number(value: JsonValue) -> float | None:
     """A number that may be written as text; anything else counts as not told."""
     try:
         number = float(value) if isinstance(value, int | float | str) else math.nan
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return number if math.isfinite(number) else None
 
@@ -116,6 +115,6 @@ def _output(row: str, *, flagged: bool) -> Output:
         return Output(url=row, flagged=flagged)
     try:
         content = base64.b64decode(row.partition("base64,")[2] if row.startswith("data:") else row, validate=True)
-    except binascii.Error:
+    except ValueError:  # not base64, or not even ASCII
         return Output(url=row, flagged=flagged)
     return Output(content=content, flagged=flagged)

@@ -34,7 +34,7 @@ from controlnet_mcp.providers.values import (
     Settled,
     Submission,
 )
-from controlnet_mcp.providers.wire import Body, HttpCall, HttpReply, PictureData, Steps
+from controlnet_mcp.providers.wire import MAX_PICTURES_BYTES, Body, HttpCall, HttpReply, PictureData, Steps
 
 INLINE_LIMIT_BYTES = 4_000_000
 """A larger picture is uploaded first instead of being written into the request."""
@@ -88,6 +88,7 @@ class SegmindProvider(Provider):
         """Take the key, the version and the addresses; a base URL may end in /v1, as in the vendor's own client."""
         self.base_url = settings.segmind_base_url.rstrip("/").removesuffix("/v1").removesuffix("/v2")
         self._upload_url = settings.segmind_upload_url
+        self.further_urls = (self._upload_url,)
         self._version = settings.segmind_api_version
         self._headers: dict[str, str | SecretStr] = {"x-api-key": settings.segmind_api_key or ""}
         self.secrets = (settings.segmind_api_key,) if settings.segmind_api_key else ()
@@ -135,7 +136,15 @@ class SegmindProvider(Provider):
             body["base64"] = several if options.base64 is None else options.base64
         seconds = _V1_TIMEOUT_SECONDS if version == "v1" else _V2_TIMEOUT_SECONDS
         url = f"{self.base_url}/{version}/{percent_encoded(model.slug, safe='')}"
-        return HttpCall("POST", url, self._headers, json=body, timeout_seconds=seconds, submits=True)
+        return HttpCall(
+            "POST",
+            url,
+            self._headers,
+            json=body,
+            timeout_seconds=seconds,
+            submits=True,
+            max_reply_bytes=MAX_PICTURES_BYTES,
+        )
 
     def read(self, reply: HttpReply) -> Submission:
         """Understand either version: the picture itself, JSON that holds pictures, or the receipt of a job."""
@@ -159,7 +168,8 @@ class SegmindProvider(Provider):
         status = _answer((yield self._get(self._address(task, "status_url", "/status"))))
         if status.state != "COMPLETED":
             return _report(status)
-        reply = yield self._get(self._address(task, "response_url", ""))
+        url = self._address(task, "response_url", "")
+        reply = yield HttpCall("GET", url, self._headers, max_reply_bytes=MAX_PICTURES_BYTES)
         result = _answer(reply)
         if result.state == "COMPLETED" and not result.pictures:
             raise _empty(reply)

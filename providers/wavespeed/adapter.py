@@ -5,6 +5,7 @@ A submission gives a prediction, which is asked for until it is completed. Facts
 conflicts are named where they are decided.
 """
 
+from dataclasses import replace
 from typing import TypeVar
 from urllib.parse import quote as percent_encoded
 from urllib.parse import urlsplit
@@ -42,7 +43,7 @@ from controlnet_mcp.providers.wavespeed.wire import (
     TicketReply,
     prediction_in,
 )
-from controlnet_mcp.providers.wire import Body, HttpCall, HttpReply, PictureData, Steps
+from controlnet_mcp.providers.wire import MAX_PICTURES_BYTES, Body, HttpCall, HttpReply, PictureData, Steps
 
 _OK, _NOT_FOUND = 200, 404
 _NO_SUCH_PATH = frozenset({_NOT_FOUND, 405})
@@ -145,6 +146,7 @@ class WaveSpeedProvider(Provider):
             json=_fields(request, options, uploaded),
             timeout_seconds=seconds,
             submits=True,
+            max_reply_bytes=MAX_PICTURES_BYTES,
         )
 
     def read(self, reply: HttpReply) -> Submission:
@@ -157,7 +159,8 @@ class WaveSpeedProvider(Provider):
     def poll(self, task: RemoteTask) -> Steps[Report]:
         """Ask for the result in the version that took the task; the link in the receipt may lack the /result."""
         version = task.state.get("version", self._version)
-        reply = yield self._call("GET", f"/api/{version}/predictions/{percent_encoded(task.remote_id, safe='')}/result")
+        asked = self._call("GET", f"/api/{version}/predictions/{percent_encoded(task.remote_id, safe='')}/result")
+        reply = yield replace(asked, max_reply_bytes=MAX_PICTURES_BYTES)
         if reply.status == _NOT_FOUND:
             raise gone(reply)
         if reply.status != _OK:

@@ -1,12 +1,18 @@
 """Bare httpx2 having a picture drawn: the least script for each vendor, which `bench/providers.py` compares with."""
 
+import io
 import json
+import os
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeAlias
 
+import cv2
 import httpx2
+import numpy as np
+from PIL import Image
 from pydantic import JsonValue
 
 from controlnet_mcp.providers.body import headers_of
@@ -81,3 +87,28 @@ SCRIPTS: Mapping[str, Script] = {
     "wavespeed": _wavespeed,
 }
 """By provider: from the submission to the bytes of the picture."""
+
+
+@dataclass(frozen=True, slots=True)
+class PictureWork:
+    """What has to be done to pictures, by the libraries themselves."""
+
+    source: Path
+    target: Path
+    makes_map: bool
+
+    def prepare(self) -> None:
+        """Decode the input, and make its map."""
+        if self.makes_map:
+            with Image.open(self.source) as picture:
+                gray = np.asarray(picture.convert("L"))
+            Image.fromarray(cv2.Canny(gray, 100, 200)).save(io.BytesIO(), "PNG", compress_level=1)
+
+    def keep(self, content: bytes) -> None:
+        """Prove that the result is a picture, and force it to disk."""
+        with Image.open(io.BytesIO(content)) as picture:
+            picture.load()
+        with self.target.with_name(f"{time.time_ns()}.png").open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())

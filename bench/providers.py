@@ -6,6 +6,10 @@ and after every step, the result proved to be a picture and stored. Bare is the 
 same bodies, the result written to a file. Both upload nothing, because the picture is known after the warm-up. They
 take turns; figures are medians, processor time is of the process that asks, not of the simulators.
 
+The second floor, "same work", is the bare script that also does to the pictures what cannot be left out: the input is
+decoded and its map made and encoded where the provider wants one, the result is decoded and forced to disk. Nothing of
+that is recorded, checked or survives a crash; the difference to ours is what our promises cost.
+
 Between two looks at a job we pause on purpose. The pauses are set to nothing for the comparison; the last column is the
 whole time with them as they are. Run: `python -m bench.providers [rounds]`.
 """
@@ -23,9 +27,10 @@ from unittest.mock import patch
 
 import anyio
 import httpx2
+from anyio import to_thread
 from PIL import Image
 
-from bench.bare import SCRIPTS, Bare
+from bench.bare import SCRIPTS, Bare, PictureWork
 from controlnet_mcp.jobs.desk import Caller
 from controlnet_mcp.jobs.pacer import Pacer
 from controlnet_mcp.jobs.wish import Wish
@@ -58,6 +63,15 @@ async def timed(generate: Callable[[], Awaitable[None]]) -> Taken:
     return Taken((time.perf_counter() - wall) * 1000, (time.process_time() - cpu) * 1000)
 
 
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What one turn took of each."""
+
+    ours: Taken
+    bare: Taken
+    same_work: Taken
+
+
 @dataclass(slots=True)
 class Ours:
     """The application, asked for one picture after the other."""
@@ -65,7 +79,16 @@ class Ours:
     application: Application
     provider: str
     picture: str
+    source: Path
     seed: int = 0
+
+    async def makes_map(self) -> bool:
+        """Whether the provider wants a map."""
+        await self.generate()
+        (job,) = (
+            await self.application.services.desk.page(CALLER, status=None, provider=None, limit=1, cursor=None)
+        ).jobs
+        return job.control_map is not None
 
     async def generate(self) -> None:
         """Submit a wish that was never made before, and wait until its picture is stored."""
@@ -90,9 +113,10 @@ class Ours:
         return [row.args[2] for row in sent.call_args_list]
 
 
-async def compare(ours: Ours, rounds: int, target: Path) -> tuple[list[tuple[Taken, Taken]], float]:
-    """Let ours and bare httpx2 take turns; gives all pairs, and the median of ours with its pauses in milliseconds."""
+async def compare(ours: Ours, rounds: int, target: Path) -> tuple[list[Turn], float]:
+    """Let the three take turns; gives all turns, and the median of ours with its pauses in milliseconds."""
     paused = [await timed(ours.generate) for _ in range(PAUSED_ROUNDS)]
+    work = PictureWork(ours.source, target, makes_map=await ours.makes_map())
     script = SCRIPTS[ours.provider]
     with patch.object(Pacer, "pause_seconds", autospec=True, return_value=0.0):
         calls = await ours.calls()
@@ -104,21 +128,32 @@ async def compare(ours: Ours, rounds: int, target: Path) -> tuple[list[tuple[Tak
             async def generate() -> None:
                 await anyio.Path(target).write_bytes(await script(bare))
 
+            async def same_work() -> None:
+                await to_thread.run_sync(work.prepare)
+                await to_thread.run_sync(work.keep, await script(bare))
+
             await generate()
             assert bare.calls == len(calls), (bare.calls, calls)
-            pairs = [(await timed(ours.generate), await timed(generate)) for _ in range(WARM_UPS + rounds)]
-    return pairs[WARM_UPS:], statistics.median(row.wall_ms for row in paused)
+            scripts = (ours.generate, generate, same_work)
+            turns = [Turn(*[await timed(row) for row in scripts]) for _ in range(WARM_UPS + rounds)]
+    return turns[WARM_UPS:], statistics.median(row.wall_ms for row in paused)
 
 
-def show(provider: str, pairs: list[tuple[Taken, Taken]], paused_ms: float) -> None:
+def show(provider: str, turns: list[Turn], paused_ms: float) -> None:
     """Print one provider."""
-    ours, bare = zip(*pairs, strict=True)
-    wall = [statistics.median(row.wall_ms for row in rows) for rows in (ours, bare)]
-    cpu = [statistics.median(row.cpu_ms for row in rows) for rows in (ours, bare)]
-    added = statistics.median(our.wall_ms - floor.wall_ms for our, floor in pairs)
-    ratio = statistics.median(our.cpu_ms / floor.cpu_ms for our, floor in pairs)
-    figures = (*wall, added, *cpu, cpu[0] - cpu[1], ratio, paused_ms)
-    print(f"{provider:<10}" + "{:9.1f}{:9.1f}{:9.1f}{:11.1f}{:9.1f}{:9.1f}{:9.2f}{:13.0f}".format(*figures))
+    median = statistics.median
+    figures = (
+        median(row.ours.wall_ms for row in turns),
+        median(row.ours.wall_ms - row.bare.wall_ms for row in turns),
+        median(row.ours.wall_ms - row.same_work.wall_ms for row in turns),
+        median(row.ours.cpu_ms for row in turns),
+        median(row.bare.cpu_ms for row in turns),
+        median(row.same_work.cpu_ms for row in turns),
+        median(row.ours.cpu_ms / row.bare.cpu_ms for row in turns),
+        median(row.ours.cpu_ms / row.same_work.cpu_ms for row in turns),
+        paused_ms,
+    )
+    print(f"{provider:<10}" + "{:9.1f}{:9.1f}{:11.1f}{:9.1f}{:8.1f}{:11.1f}{:9.2f}{:11.2f}{:13.0f}".format(*figures))
 
 
 def serve(folder: Path) -> None:
@@ -133,11 +168,13 @@ async def measure(folder: Path, served: Mapping[str, str], link: str, rounds: in
     """Measure all five."""
     keys = ProviderSettings.model_validate({name.lower(): value for name, value in served.items()})
     settings = {"data_dir": folder / "data", "allowed_dirs": (folder,), "trusted_hosts": "127.0.0.1", "keys": keys}
-    print(f"{'':<10}  wall ms     bare    added     CPU ms     bare    added    ratio  with pauses")
+    print(f"{'':<10}  wall ms    over       over   CPU ms    bare       same    times      times         with")
+    print(f"{'':<10}            bare  same work                       work     bare  same work       pauses")
     async with open_application(Settings.model_validate(settings)) as application:
         for provider in HOSTED:
             picture = link if provider == "zhiqite" else str(folder / "house.png")
-            show(provider, *await compare(Ours(application, provider, picture), rounds, folder / "bare.png"))
+            ours = Ours(application, provider, picture, folder / "house.png")
+            show(provider, *await compare(ours, rounds, folder / "bare.png"))
 
 
 def main(rounds: str = str(ROUNDS), folder: str = "") -> None:

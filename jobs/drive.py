@@ -20,6 +20,7 @@ from controlnet_mcp.jobs.pacer import Pacer
 from controlnet_mcp.jobs.provenance import keep_provenance
 from controlnet_mcp.jobs.record import JobRecord, State
 from controlnet_mcp.jobs.reports import learned
+from controlnet_mcp.jobs.scoring import Scorer
 from controlnet_mcp.jobs.submission import Submitter
 from controlnet_mcp.jobs.writer import JobWriter, LeaseLostError
 from controlnet_mcp.providers.base import Provider
@@ -42,6 +43,7 @@ class Driver:
     providers: Callable[[str], Provider]
     runner: ProviderRunner
     blobs: BlobStore
+    scorer: Scorer
 
     async def step(self, job: JobRecord, lease: Lease) -> JobRecord:
         """Take one step and commit what came of it.
@@ -101,8 +103,9 @@ class Driver:
         if collected.missing is not None and not (collected.images and self.writer.exhausted(job)):
             partly = job.model_copy(update={"outputs": collected.outputs})
             return await self.writer.later(partly, lease, collected.missing)
+        images = await self.scorer.scored(job, collected.images)
         warnings = (*job.warnings, *collected.notices)
-        done = {"images": collected.images, "warnings": warnings, "progress": 1.0, "stage": None, "failures": 0}
+        done = {"images": images, "warnings": warnings, "progress": 1.0, "stage": None, "failures": 0}
         finished = job.model_copy(update=done)
         await keep_provenance(finished, self.blobs)
         return await self.writer.end(finished, lease, "succeeded")

@@ -36,10 +36,26 @@ def frame_of(wish: Wish, main: StoredPicture | None, limits: SizeLimits) -> tupl
     if named != (width, height):
         detail = f"{named[0]}x{named[1]} is outside the provider's limits; {width}x{height} is drawn."
         notices.append(Notice(kind="adjusted", feature="width and height", detail=detail))
-    if main and not 1 / _CROPPED_ASPECT <= (width / height) / aspect <= _CROPPED_ASPECT:
-        detail = f"The control picture ({main.width}x{main.height}) is cropped to the aspect of {width}x{height}."
-        notices.append(Notice(kind="adjusted", feature="control_image", detail=detail))
-    return Frame(width, height), notices
+    return Frame(width, height), [*notices, *fit_notices("control_image", main, Frame(width, height), limits)]
+
+
+def fit_notices(feature: str, picture: StoredPicture | None, frame: Frame, limits: SizeLimits) -> list[Notice]:
+    """What has to be said of a picture that does not fit the frame: that it is cropped, or enlarged."""
+    if picture is None:
+        return []
+    details: list[str] = []
+    size = f"({picture.width}x{picture.height})"
+    if not 1 / _CROPPED_ASPECT <= (frame.width / frame.height) / (picture.width / picture.height) <= _CROPPED_ASPECT:
+        details.append(
+            f"The control picture {size} is cropped to the aspect of {frame.width}x{frame.height}. Crop it first, or "
+            "give a width and height of its aspect, to choose what stays."
+        )
+    if min(picture.width, picture.height) < limits.minimum:
+        details.append(
+            f"The control picture {size} is smaller than the least that the provider draws ({limits.minimum} px a "
+            "side): it is enlarged, which adds no structure. Use a larger one if there is one."
+        )
+    return [Notice(kind="adjusted", feature=feature, detail=detail) for detail in details]
 
 
 def _asked(wish: Wish, aspect: float, limits: SizeLimits) -> tuple[int, int]:

@@ -13,7 +13,7 @@ from controlnet_mcp.images.maps import NO_MODELS, MapModels
 from controlnet_mcp.images.pictures import StoredPicture
 from controlnet_mcp.images.reader import PictureReader
 from controlnet_mcp.jobs.controls import Ask, parse_extra, parse_modalities
-from controlnet_mcp.jobs.frames import Frame, frame_of
+from controlnet_mcp.jobs.frames import Frame, fit_notices, frame_of
 from controlnet_mcp.jobs.honour import honour
 from controlnet_mcp.jobs.maps import MapRoom
 from controlnet_mcp.jobs.pictures import HandedIn, Read, controls_of, link_of, read_pictures
@@ -78,6 +78,8 @@ class Intake:
         options = _options(wish, provider)
         pictures = await read_pictures(read, wish, provider)
         frame, fitted = frame_of(wish, pictures.main, provider.capabilities.sizes)
+        for extra in pictures.extras:
+            fitted.extend(fit_notices("extra_controls", extra, frame, provider.capabilities.sizes))
         room = MapRoom(provider, self.blobs, frame, wish.model, options, self.map_models)
         controls = [await room.ready(control) for control in controls_of(wish, asks, extra_asks, pictures)]
         request = _request(wish, tuple(controls), pictures, frame, provider).model_copy(update={"options": options})

@@ -7,10 +7,12 @@ from anyio import to_thread
 from pydantic import JsonValue
 
 from controlnet_mcp.images.blobs import BlobStore
+from controlnet_mcp.images.checks import Appearance, look
 from controlnet_mcp.images.errors import ImageError
 from controlnet_mcp.images.maps import NO_MODELS, MapModels
 from controlnet_mcp.images.modalities import MODALITIES
 from controlnet_mcp.images.pictures import StoredPicture
+from controlnet_mcp.jobs.checks import Offer, check
 from controlnet_mcp.jobs.frames import Frame
 from controlnet_mcp.providers.base import Provider
 from controlnet_mcp.providers.runner import RESULT_LIMITS
@@ -37,12 +39,17 @@ class MapRoom:
         """Give a control back as the provider should get it.
 
         Raises:
-            ImageError: `image_unreadable` when the map of the picture comes out blank, `not_configured` when the
-                model that would make it cannot be used.
+            ImageError: `image_unreadable` when the picture or its map is blank, `not_configured` when the model that
+                would make the map cannot be used.
             RequestError: `not_configured` when what runs models is not installed.
         """
         modality = MODALITIES[control.modality]
         takes = self.provider.takes(modality.name, self.model, self.options)
+        if control.picture is None:
+            return control
+        seen = await to_thread.run_sync(self._look, control.picture)
+        control, said = check(Offer(control, seen, takes, self.provider.name))
+        self.notices.extend(said)
         if control.picture is None or control.is_map or takes != "map":
             return control
         if not (modality.computed or self.models.makes(modality.name)):
@@ -51,6 +58,11 @@ class MapRoom:
         picture = await to_thread.run_sync(partial(self._make, control.picture, modality.name))
         self.first_map = self.first_map or picture
         return control.model_copy(update={"picture": picture, "is_map": True, "source_url": None})
+
+    def _look(self, picture: StoredPicture) -> Appearance:
+        from controlnet_mcp.images.decode import decode
+
+        return look(decode(self.blobs.get(picture.sha256), RESULT_LIMITS))
 
     def _make(self, picture: StoredPicture, modality: str) -> StoredPicture:
         from controlnet_mcp.images.decode import decode

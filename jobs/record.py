@@ -5,6 +5,7 @@ from typing import Literal, TypeAlias
 from pydantic import Field
 
 from controlnet_mcp.images.pictures import StoredPicture
+from controlnet_mcp.images.structure import StructureScore
 from controlnet_mcp.jobs.wish import Wish
 from controlnet_mcp.providers.values import Cost, Fault, Frozen, GenerationRequest, Notice, Output, RemoteTask
 
@@ -18,10 +19,17 @@ ENDED: frozenset[State] = frozenset({"succeeded", "failed", "canceled", "uncerta
 
 
 class ResultImage(Frozen):
-    """One finished picture in the blob store, as the provider sent it."""
+    """One finished picture in the blob store, as the provider sent it.
+
+    Attributes:
+        picture: Where it is.
+        flagged: Whether the provider's safety filter marked it.
+        structure: How much of the asked structure is in it, where that could be measured.
+    """
 
     picture: StoredPicture
     flagged: bool = False
+    structure: StructureScore | None = None
 
 
 class JobRecord(Frozen):

@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from functools import partial
 
 import numpy as np
-from pydantic import BaseModel
 
 from controlnet_mcp.images.blobs import BlobStore
 from controlnet_mcp.images.decode import decode
@@ -114,19 +113,8 @@ def _results(job: JobRecord, blobs: BlobStore) -> Iterator[Panel]:
         yield _panel(image.picture, "Result" if alone else f"Result {index + 1}", _merits(image), blobs)
 
 
-class _Structure(BaseModel):
-    """The structure score of a picture: the measure's name, and 0 to 1."""
-
-    metric: str
-    score: float
-
-
-class _Scored(BaseModel):
-    structure: _Structure | None = None
-
-
 def _merits(image: ResultImage) -> str:
-    structure = _Scored.model_validate(image.model_dump()).structure
+    structure = image.structure
     measure = _MEASURES.get(structure.metric, structure.metric) if structure else ""
     score = f"structure kept: {structure.score:.2f} ({measure})" if structure else ""
     return ", ".join(part for part in (score, "flagged by the provider" if image.flagged else "") if part)

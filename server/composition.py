@@ -28,6 +28,7 @@ from controlnet_mcp.jobs.ledger import Ledger
 from controlnet_mcp.jobs.pacer import Pacer
 from controlnet_mcp.jobs.retention import Retention, forgetting
 from controlnet_mcp.jobs.runner import JobRunner
+from controlnet_mcp.jobs.scoring import Scorer, depth_by
 from controlnet_mcp.jobs.spending import Spending
 from controlnet_mcp.jobs.store import JobStore
 from controlnet_mcp.jobs.submission import Submitter
@@ -90,7 +91,7 @@ async def open_application(settings: Settings) -> AsyncGenerator[Application]:
             writer = JobWriter(leases, Ledger(database, time.time), time.time)
             pacer = _pacer(database, entries)
             submitter = Submitter(writer, sender, pacer, settings.submissions_in_flight)
-            driver = Driver(writer, submitter, pacer, partial(ready, entries), sender, blobs)
+            driver = Driver(writer, submitter, pacer, partial(ready, entries), sender, blobs, _scorer(settings, blobs))
             owner = f"{socket.gethostname()}-{secrets.token_hex(8)}"
             runner = JobRunner(leases, driver, owner, time.time)
             store = JobStore(database)
@@ -123,6 +124,10 @@ def _reader(settings: Settings, blobs: BlobStore, addresses: Addresses) -> Pictu
         trusted_hosts=settings.trusted_hosts,
         resolve_resource=addresses.sha256_of,
     )
+
+
+def _scorer(settings: Settings, blobs: BlobStore) -> Scorer:
+    return Scorer(blobs, depth_by(settings.map_models))
 
 
 def _pacer(database: Database, entries: ProviderTable) -> Pacer:

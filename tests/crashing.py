@@ -26,6 +26,7 @@ from controlnet_mcp.jobs.ledger import Ledger
 from controlnet_mcp.jobs.pacer import Pacer
 from controlnet_mcp.jobs.record import JobRecord
 from controlnet_mcp.jobs.schema import MIGRATIONS
+from controlnet_mcp.jobs.scoring import Scorer
 from controlnet_mcp.jobs.store import JobStore
 from controlnet_mcp.jobs.submission import Submitter
 from controlnet_mcp.jobs.verdict import Judge, verdict
@@ -234,7 +235,9 @@ class World:
             entries = (Entry(provider.name, provider.capabilities, provider, ()),)
             pacer = Pacer(Durations(SharedDatabase(Process(), self.connection)), lambda: 0.5)
             submitter = Submitter(writer, sender, pacer, judge=self.rules.judge)
-            driver = Driver(writer, submitter, pacer, partial(find_ready, entries), sender, self.blobs)
+            driver = Driver(
+                writer, submitter, pacer, partial(find_ready, entries), sender, self.blobs, Scorer(self.blobs)
+            )
             claimed = await leases.claim(JOB_ID, owner)
             if claimed is None:
                 return

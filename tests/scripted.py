@@ -23,6 +23,7 @@ from controlnet_mcp.jobs.leases import Lease, Leases
 from controlnet_mcp.jobs.ledger import Ledger
 from controlnet_mcp.jobs.pacer import Pacer
 from controlnet_mcp.jobs.record import JobRecord
+from controlnet_mcp.jobs.scoring import Scorer
 from controlnet_mcp.jobs.store import Admit, JobStore
 from controlnet_mcp.jobs.submission import Submitter
 from controlnet_mcp.jobs.writer import JobWriter
@@ -286,7 +287,9 @@ async def open_workshop(
         entry = Entry(provider.name, provider.capabilities, provider if ready else None, ("SCRIPTED_KEY",))
         writer = JobWriter(leases, Ledger(database, clock), clock)
         pacer = Pacer(Durations(database), lambda: 0.5)
-        driver = Driver(writer, Submitter(writer, sender, pacer), pacer, partial(find_ready, (entry,)), sender, blobs)
+        driver = Driver(
+            writer, Submitter(writer, sender, pacer), pacer, partial(find_ready, (entry,)), sender, blobs, Scorer(blobs)
+        )
         yield Workshop(
             service, clock, database, JobStore(database), leases, writer.ledger, driver, sender, provider, blobs
         )

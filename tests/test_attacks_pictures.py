@@ -106,13 +106,13 @@ async def test_12_a_position_does_not_leave_the_machine(
     async def unknown(_uri: str, _owner: str) -> str:
         raise AssertionError
 
-    reader = PictureReader(BlobStore(tmp_path), SMALL, (), frozenset(), unknown)
+    readers = [PictureReader(BlobStore(tmp_path), SMALL, (), frozenset(), unknown) for _ in range(2)]
     uri = f"data:;base64,{base64.b64encode(file.getvalue()).decode()}"
-    picture = await reader.read(uri, local_paths=False)
-    assert CANARY not in reader.blobs.get(picture.sha256)
+    picture = await readers[0].read(uri, local_paths=False)
+    assert CANARY not in readers[0].blobs.get(picture.sha256)
     monkeypatch.setattr(decoding, "clean", original)
-    picture = await reader.read(uri, local_paths=False)
-    assert CANARY in reader.blobs.get(picture.sha256)
+    picture = await readers[1].read(uri, local_paths=False)
+    assert CANARY in readers[1].blobs.get(picture.sha256)
 
 
 def survived(worker: Worker, count: int, seed: int) -> int:

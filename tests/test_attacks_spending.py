@@ -120,8 +120,9 @@ class CarelessStore(JobStore):
 
         def check(db: sqlite3.Connection) -> None:
             assert admit is not None
+            db.execute("SAVEPOINT look")
             admit(db, record)
-            db.rollback()  # it only looks
+            db.execute("ROLLBACK TO look")  # it only looks
 
         await self.database.run(check)
         self.waiting += 1

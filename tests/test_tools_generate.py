@@ -189,7 +189,9 @@ async def test_the_stand_in_says_that_it_is_one(session: Session) -> None:
 
 async def test_the_size_follows_the_control_picture(session: Session) -> None:
     """Without a size the aspect of the picture is kept; with one side the other is found."""
-    Image.new("RGB", (300, 150), "white").save(session.pictures / "wide.png")
+    page = Image.new("RGB", (300, 150), "white")
+    page.paste("black", (40, 40, 44, 110))
+    page.save(session.pictures / "wide.png")
     wide = str(session.pictures / "wide.png")
     for width, height, size in ((512, None, (512, 256)), (None, 512, (1024, 512)), (None, None, (1448, 724))):
         reply = await session.generate(

@@ -41,6 +41,8 @@ async def test_a_map_by_a_model_is_made_and_drawn_on(equipped: Session, modality
     assert job.status == "succeeded", job.error
     assert job.control_map_uri is not None
     assert [warning for warning in job.warnings or () if warning.kind == "assumed"] == []
+    measures = [image.structure.metric if image.structure else None for image in job.images or ()]
+    assert measures == (["depth_rmse"] if modality == "depth" else [None])
 
 
 async def test_a_pose_is_found_by_a_model(equipped: Session) -> None:

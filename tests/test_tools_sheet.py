@@ -10,6 +10,7 @@ from mcp.shared.exceptions import MCPError
 from PIL import Image
 from pydantic import JsonValue
 
+from controlnet_mcp.jobs.sheets import sheet_of
 from controlnet_mcp.server.resources import MAX_BLOB_BYTES
 from tests.pages import Found, read_page
 from tests.serving import Session
@@ -111,3 +112,15 @@ async def test_the_pictures_that_were_handed_in_have_addresses(session: Session)
     for name in ("mask_image", "extra_control_1", "prompt", "../control-map"):
         with pytest.raises(MCPError, match="no resource"):
             await session.read(f"controlnet://jobs/{job.job_id}/sources/{name}")
+
+
+async def test_results_carry_their_structure_scores(session: Session) -> None:
+    """In words, under each of them; what was handed in has none."""
+    job = (await session.generate(num_images=2)).job
+    services = session.application.services
+    record = await services.desk.store.get(job.job_id, "local")
+    panels = sheet_of(record, services.blobs).panels
+    assert job.images is not None
+    scores = [image.structure.score for image in job.images if image.structure]
+    assert [panel.detail for panel in panels[-2:]] == [f"structure kept: {score:.2f} (edge F1)" for score in scores]
+    assert [panel.detail for panel in panels[:2]] == ["", "canny:1"]

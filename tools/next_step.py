@@ -1,6 +1,7 @@
 """One sentence that tells a model what to do with a job as it stands."""
 
 from controlnet_mcp.jobs.record import JobRecord
+from controlnet_mcp.tools.structure_advice import advice
 
 
 def next_step(job: JobRecord) -> str:
@@ -8,8 +9,8 @@ def next_step(job: JobRecord) -> str:
     match job.state:
         case "succeeded":
             return (
-                f"Show the user the {_pictures(len(job.images))}; to build on one, pass its uri as control_image "
-                "or init_image of controlnet_generate."
+                f"Show the user the {_pictures(len(job.images))}; {advice(job)}to build on one, pass its uri as "
+                "control_image or init_image of controlnet_generate."
             )
         case "failed":
             hint = job.fault.hint if job.fault else ""

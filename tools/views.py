@@ -26,10 +26,11 @@ class ControlView(View):
 
 
 class StructureView(View):
-    """How much of the asked structure is in a picture: the measure's name and its score, 0 to 1."""
+    """How much of the asked structure is in a picture: the measure's name, its score (0 to 1) and its own figure."""
 
     metric: str
     score: float
+    raw: float
 
 
 class ImageView(View):
@@ -110,7 +111,7 @@ def job_view(record: JobRecord, *, now: float, paths: Mapping[str, Path], ai_gen
 
 
 def _image(record: JobRecord, index: int, image: ResultImage, paths: Mapping[str, Path]) -> ImageView:
-    picture = image.picture
+    picture, score = image.picture, image.structure
     return ImageView(
         uri=image_uri(record.job_id, index),
         width=picture.width,
@@ -120,6 +121,9 @@ def _image(record: JobRecord, index: int, image: ResultImage, paths: Mapping[str
         sha256=picture.sha256,
         path=paths.get(picture.sha256),
         flagged=image.flagged or None,
+        structure=StructureView(metric=score.metric, score=round(score.score, 3), raw=round(score.raw, 3))
+        if score
+        else None,
     )
 
 

@@ -1,0 +1,45 @@
+"""The value that a structure score is, and what can be scored."""
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Metric: TypeAlias = Literal["edge_f1", "boundary_f1", "ssim", "miou", "depth_rmse"]
+"""Names of the measures; of all but `depth_rmse` a higher raw figure is better."""
+
+MEASURED: frozenset[str] = frozenset(
+    {"canny", "scribble", "sketch", "mlsd", "lineart", "softedge", "gray", "tile", "blur", "low-quality"}
+    | {"seg", "depth"}
+)
+"""Canonical modalities with a measure; depth needs a model. The others (poses, normals, identities, styles) need
+models that this program does not have, or keep no place in the picture (shuffle)."""
+
+LOW_SCORE = 0.35
+"""Unrelated pictures stay below this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What a measure found: its own figure, and the score from 0 to 1 that was made of it."""
+
+    raw: float
+    score: float
+
+
+class StructureScore(BaseModel):
+    """How much of the structure that was asked for is in a picture, as it is written into the job's record.
+
+    Attributes:
+        modality: Canonical name of the control that was looked for.
+        metric: Name of the measure.
+        score: 0 to 1, higher is better: above 0.95 for the same structure, below 0.35 for an unrelated picture.
+        raw: The measure's own figure, before chance and weights were allowed for, in its own direction and range.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+
+    modality: str
+    metric: Metric
+    score: float = Field(ge=0, le=1)
+    raw: float

@@ -1,0 +1,151 @@
+"""Scores are measured in passing: a job that was paid for neither fails nor waits for them."""
+
+import logging
+import threading
+from functools import partial
+from pathlib import Path
+
+import anyio
+import httpx2
+import numpy as np
+import pytest
+from anyio import to_thread
+
+from controlnet_mcp.images.blobs import BlobStore
+from controlnet_mcp.images.frame import store_pixels
+from controlnet_mcp.images.png import encode_png
+from controlnet_mcp.images.structure import StructureScore
+from controlnet_mcp.jobs.record import JobRecord, ResultImage
+from controlnet_mcp.jobs.scoring import Scorer
+from controlnet_mcp.providers.values import Control, GenerationRequest
+from tests.drawings import depth_map, house, vase
+from tests.scripted import Service, open_workshop
+from tests.structure_pairs import Rgb, map_of
+
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("loop_watch")]
+
+PAGE = house(128)
+LINES = map_of(PAGE, "canny")
+
+
+def request_for(*controls: Control) -> GenerationRequest:
+    """A generation with these controls."""
+    return GenerationRequest(prompt="a house", controls=controls, width=128, height=128, seed=1)
+
+
+def job_for(*controls: Control) -> JobRecord:
+    """A job that is about to succeed."""
+    return JobRecord(
+        job_id="job_1",
+        principal="somebody",
+        provider="scripted",
+        state="fetching",
+        request=request_for(*controls),
+        reference="reference-1",
+        created_at=0,
+        updated_at=0,
+        deadline_at=600,
+    )
+
+
+async def control_of(blobs: BlobStore, rgb: Rgb, modality: str = "canny", weight: float = 1.0) -> Control:
+    """A ready map as a control."""
+    picture = await to_thread.run_sync(store_pixels, rgb, blobs)
+    return Control(modality=modality, picture=picture, is_map=True, weight=weight)
+
+
+async def scored(scorer: Scorer, result: Rgb, *controls: Control) -> StructureScore | None:
+    """The score of one result."""
+    job = job_for(*controls)
+    image = ResultImage(picture=await to_thread.run_sync(store_pixels, result, scorer.blobs))
+    (found,) = await scorer.scored(job, (image,))
+    assert found.picture == image.picture
+    return found.structure
+
+
+@pytest.fixture
+def blobs(tmp_path: Path) -> BlobStore:
+    """An empty store of pictures."""
+    return BlobStore(tmp_path / "pictures")
+
+
+async def test_a_finished_job_keeps_the_score_of_every_picture(tmp_path: Path) -> None:
+    """It is in the record, beside the picture."""
+    service = Service(download=[httpx2.Response(200, content=encode_png(PAGE))])
+    async with open_workshop(tmp_path, service) as shop:
+        await shop.add(request=request_for(await control_of(shop.blobs, LINES)))
+        await shop.steps()
+        (image,) = (await shop.read()).images
+    assert image.structure is not None
+    assert (image.structure.modality, image.structure.metric) == ("canny", "edge_f1")
+    assert image.structure.score > 0.95
+
+
+async def test_a_job_succeeds_when_its_pictures_cannot_be_scored(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The control picture is gone from the store: no score, and the log says why."""
+    service = Service(download=[httpx2.Response(200, content=encode_png(PAGE))])
+    async with open_workshop(tmp_path, service) as shop:
+        control = await control_of(shop.blobs, LINES)
+        assert control.picture is not None
+        path = await to_thread.run_sync(shop.blobs.path, control.picture.sha256)
+        assert path is not None
+        await anyio.Path(path).unlink()
+        await shop.add(request=request_for(control))
+        with caplog.at_level(logging.ERROR, "controlnet_mcp.jobs.scoring"):
+            job = await shop.steps()
+    assert (job.status, [image.structure for image in job.images]) == ("succeeded", [None])
+    assert "could not be scored" in caplog.text
+
+
+async def test_a_job_does_not_wait_long_for_its_scores(blobs: BlobStore, caplog: pytest.LogCaptureFixture) -> None:
+    """What takes longer than is allowed for goes on by itself; the pictures go out without a score."""
+    release = threading.Event()
+
+    def model(rgb: Rgb) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+        assert release.wait(5)
+        return np.asarray(rgb[..., 0], dtype=np.float32)
+
+    control = await control_of(blobs, depth_map(64), "depth")
+    with anyio.fail_after(5):
+        try:
+            assert await scored(Scorer(blobs, model, patience_seconds=0.05), depth_map(64), control) is None
+        finally:
+            release.set()
+    assert "were not scored in 0.05 seconds" in caplog.text
+
+
+async def test_one_job_is_scored_at_a_time(blobs: BlobStore) -> None:
+    """Three jobs that finish together do not take three processors from the server."""
+    working = threading.Semaphore(1)
+    overlaps: list[bool] = []
+
+    def model(rgb: Rgb) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+        free = working.acquire(blocking=False)
+        overlaps.append(not free)
+        levels = np.asarray(np.sort(rgb[..., 0].repeat(64, axis=0), axis=0)[:64], dtype=np.float32)
+        if free:
+            working.release()
+        return levels
+
+    scorer = Scorer(blobs, model)
+    control = await control_of(blobs, depth_map(64), "depth")
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as tasks:
+            for _ in range(3):
+                tasks.start_soon(partial(scored, scorer, depth_map(64), control))
+    assert overlaps == [False] * 3
+
+
+async def test_the_first_control_that_can_be_measured_is_looked_for(blobs: BlobStore) -> None:
+    """A pose has no measure, depth none without a model, and a control without weight asks for nothing."""
+    pose = await control_of(blobs, PAGE, "pose")
+    depth = await control_of(blobs, depth_map(128), "depth")
+    unweighted = await control_of(blobs, map_of(vase(128), "canny"), weight=0)
+    lines = await control_of(blobs, map_of(PAGE, "lineart"), "lineart")
+    found = await scored(Scorer(blobs), PAGE, pose, depth, unweighted, lines)
+    assert found is not None
+    assert (found.modality, found.score > 0.95) == ("lineart", True)
+    assert await scored(Scorer(blobs), PAGE, pose, depth) is None
+    assert await scored(Scorer(blobs), PAGE, Control(modality="canny", asset_id="asset_1")) is None

@@ -104,6 +104,17 @@ class JobDesk:
                     await watch(job)
         return job
 
+    async def measured(self, job: JobRecord, caller: Caller, patience_seconds: float) -> JobRecord:
+        """Wait a little for the structure scores of a job that has just succeeded, if this process is at them."""
+        with anyio.move_on_after(patience_seconds):
+            busy = job.state == "succeeded"
+            while busy and not job.measured:
+                change, busy = self.runner.next_change(job.job_id), self.runner.drives(job.job_id)
+                job = await self.get(job.job_id, caller)
+                if busy and not job.measured:
+                    await change.wait()
+        return job
+
     async def cancel(self, job_id: str, caller: Caller, until: float) -> JobRecord:
         """Ask for a job to be stopped and wait shortly for what the provider says."""
         job = await self.get(job_id, caller)

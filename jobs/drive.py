@@ -103,12 +103,23 @@ class Driver:
         if collected.missing is not None and not (collected.images and self.writer.exhausted(job)):
             partly = job.model_copy(update={"outputs": collected.outputs})
             return await self.writer.later(partly, lease, collected.missing)
-        images = await self.scorer.scored(job, collected.images)
         warnings = (*job.warnings, *collected.notices)
-        done = {"images": images, "warnings": warnings, "progress": 1.0, "stage": None, "failures": 0}
+        done = {"images": collected.images, "warnings": warnings, "progress": 1.0, "stage": None, "failures": 0}
         finished = job.model_copy(update=done)
         await keep_provenance(finished, self.blobs)
         return await self.writer.end(finished, lease, "succeeded")
+
+    async def measure(self, job: JobRecord, lease: Lease) -> JobRecord:
+        """Score the pictures of a job that succeeded; nobody who waits for them has to wait for this.
+
+        Raises:
+            StorageError: The record cannot be written.
+        """
+        images = await self.scorer.scored(job, job.images)
+        measured = job.model_copy(update={"images": images, "measured": True})
+        if images != job.images:
+            await keep_provenance(measured, self.blobs)
+        return await self.writer.write(measured, lease)
 
     async def _cancel(self, job: JobRecord, lease: Lease, provider: Provider) -> JobRecord:
         """Ask the provider to stop; while it does not answer that, asking and polling take turns."""

@@ -49,6 +49,7 @@ class JobRecord(Frozen):
         wish: What was asked for, its pictures named by where the record keeps them; `None` in older records.
         sources: The pictures that were handed in, by the name that `controlnet_mcp.jobs.sources` gives them.
         control_map: The map that was made of the control picture, if one was.
+        measured: Whether the structure scores of its pictures are final; until then a finished job may still change.
         cancel_requested: Whether the caller wants it stopped (a column of its own: not the driver's to write).
         cancel_answered: Whether the provider was asked to stop it.
         delivered: Whether an answer that names it went out (a column of its own).
@@ -84,6 +85,7 @@ class JobRecord(Frozen):
     credits_left: float | None = None
     warnings: tuple[Notice, ...] = ()
     fault: Fault | None = None
+    measured: bool = False
     cancel_requested: bool = False
     cancel_answered: bool = False
     delivered: bool = False

@@ -106,6 +106,8 @@ class JobRunner:
                 self._tell(job.job_id)
                 if not job.ended:
                     job = await self._rest(job, lease)
+            if job.state == "succeeded":
+                await self._driver.measure(job, lease)
         finally:
             if not job.ended:  # nobody claims a job that ended
                 with anyio.CancelScope(shield=True):

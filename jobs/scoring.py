@@ -46,16 +46,18 @@ class Scorer:
         blobs: Where control pictures and results are.
         depth_of: A depth model, where there is one; without it depth is not scored.
         patience_seconds: Longest that `scored` takes.
+        enabled: Whether the operator wants scores at all.
     """
 
     blobs: BlobStore
     depth_of: "DepthOf | None" = None
     patience_seconds: float = PATIENCE_SECONDS
+    enabled: bool = True
     _at_once: CapacityLimiter = field(default_factory=partial(CapacityLimiter, 1), init=False)
 
     async def scored(self, job: JobRecord, images: tuple[ResultImage, ...]) -> tuple[ResultImage, ...]:
         """The pictures with their scores; unchanged where nothing can be measured, it takes too long, or it fails."""
-        control = self._looked_for(job.request.controls)
+        control = self._looked_for(job.request.controls) if self.enabled else None
         if control is None:
             return images
         with anyio.move_on_after(self.patience_seconds):

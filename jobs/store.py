@@ -86,7 +86,7 @@ class JobStore:
                 "not_found", f"There is no job {job_id[:60]!r}.", hint="list_jobs shows the jobs that exist."
             )
         record = record_of(rows[0])
-        if record.state == "succeeded" and record.delivered:
+        if record.state == "succeeded" and record.measured and record.delivered:
             self._keep(record)
         return record
 

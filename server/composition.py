@@ -127,7 +127,7 @@ def _reader(settings: Settings, blobs: BlobStore, addresses: Addresses) -> Pictu
 
 
 def _scorer(settings: Settings, blobs: BlobStore) -> Scorer:
-    return Scorer(blobs, depth_by(settings.map_models))
+    return Scorer(blobs, depth_by(settings.map_models), enabled=settings.structure_scores)
 
 
 def _pacer(database: Database, entries: ProviderTable) -> Pacer:

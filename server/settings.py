@@ -93,6 +93,10 @@ class Settings(SpendingSettings, AccessSettings):
         default=None, gt=0, description="Delivered jobs and their pictures are deleted after this. Default: never"
     )
 
+    structure_scores: bool = Field(
+        default=True, description="Whether it is measured how much of the asked structure is in a result"
+    )
+
     @field_validator("allowed_dirs", "trusted_hosts", "providers", mode="before")
     @classmethod
     def _read_list(cls, value: object) -> object:

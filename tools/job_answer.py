@@ -15,6 +15,9 @@ from controlnet_mcp.tools.views import Job, job_view
 
 _NOTIFICATION_SECONDS = 0.5
 """Progress is told at most twice a second."""
+_SCORE_SECONDS = (0.5, 3.0)
+"""How long an answer waits for the structure scores of a job that has just succeeded: within its own time or a little
+over it, because some hosts give a call five seconds."""
 
 
 async def wait_for(
@@ -38,7 +41,10 @@ async def wait_for(
 
     if progress is not None and not job.ended:
         await tell(job)
-    return await services.desk.wait(job, started + wait_seconds, tell)
+    until = started + wait_seconds
+    job = await services.desk.wait(job, until, tell)
+    patience = min(max(until - services.desk.clock(), _SCORE_SECONDS[0]), _SCORE_SECONDS[1])
+    return await services.desk.measured(job, call.caller, patience)
 
 
 def _above(last: float, job: JobRecord) -> float:

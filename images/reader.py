@@ -34,24 +34,25 @@ class PictureReader:
         limits: Bytes, pixels and seconds.
         allowed_folders: Where local files may be read.
         trusted_hosts: `host` or `host:port` that links may lead to although private or plain http.
-        resolve_resource: Maps a `controlnet://` URI to the SHA-256 of a stored picture.
+        resolve_resource: Maps a `controlnet://` URI of an owner to the SHA-256 of a stored picture.
     """
 
     blobs: BlobStore
     limits: Limits
     allowed_folders: tuple[Path, ...]
     trusted_hosts: frozenset[str]
-    resolve_resource: Callable[[str], Awaitable[str]]
+    resolve_resource: Callable[[str, str], Awaitable[str]]
     _kept: dict[str, StoredPicture] = field(default_factory=dict[str, StoredPicture], init=False)
     _cleaning: CapacityLimiter = field(default_factory=partial(CapacityLimiter, CLEANED_AT_ONCE), init=False)
 
-    async def read(self, reference: str, *, local_paths: bool) -> StoredPicture:
+    async def read(self, reference: str, *, local_paths: bool, owner: str = "") -> StoredPicture:
         """Read a picture, clean it (upright, 8-bit RGB PNG, no metadata) and store it.
 
         Args:
             reference: An http(s) link, `data:` or `file:` URI, `controlnet://` reference or path.
             local_paths: Whether paths and `file:` URIs may be read at all: only where caller and server share a
                 machine.
+            owner: Whose `controlnet://` references may be read; nobody's unless it is said.
 
         Raises:
             RequestError: `invalid_request`: nothing that names a picture; `not_found`: an unknown reference.
@@ -59,10 +60,10 @@ class PictureReader:
                 large or no picture.
             StorageError: `not_configured`: the data folder fails.
         """
-        content = await self._load(reference.strip(), local_paths=local_paths)
+        content = await self._load(reference.strip(), owner, local_paths=local_paths)
         return await to_thread.run_sync(self._keep, content, limiter=self._cleaning)
 
-    async def _load(self, reference: str, *, local_paths: bool) -> bytes:
+    async def _load(self, reference: str, owner: str, *, local_paths: bool) -> bytes:
         """The bytes that a reference leads to, from wherever they are."""
         match _kind(reference):
             case "data":
@@ -72,7 +73,7 @@ class PictureReader:
 
                 return await fetch(reference, limits=self.limits, trusted_hosts=self.trusted_hosts)
             case "controlnet":
-                return await to_thread.run_sync(self.blobs.get, await self.resolve_resource(reference))
+                return await to_thread.run_sync(self.blobs.get, await self.resolve_resource(reference, owner))
             case _ if local_paths:
                 return await to_thread.run_sync(read_file, reference, self.allowed_folders, self.limits.max_bytes)
             case _:

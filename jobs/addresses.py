@@ -46,41 +46,42 @@ def map_uri(sha256: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
-    """Looks URIs up for one principal."""
+    """Looks URIs up for whoever asks: what belongs to others does not exist."""
 
     store: JobStore
-    principal: str
 
-    async def sha256_of(self, uri: str) -> str:
+    async def sha256_of(self, uri: str, principal: str) -> str:
         """The blob behind a picture's URI.
 
         Raises:
             RequestError: `not_found`, the same for malformed, unknown and foreign ones.
         """
-        if match := _MAP.fullmatch(uri):
+        match = _MAP.fullmatch(uri)
+        if match and await self.store.holds_map(principal, match[1]):
             return match[1]
-        return (await self.picture(uri)).sha256
+        return (await self.picture(uri, principal)).sha256
 
-    async def picture(self, uri: str) -> StoredPicture:
+    async def picture(self, uri: str, principal: str) -> StoredPicture:
         """The stored picture behind the URI of a job's image, its control map or a picture that was handed in.
 
         Raises:
-            RequestError: `not_found`.
+            RequestError: `not_found`, the same for malformed, unknown and foreign ones.
         """
         if match := _IMAGE.fullmatch(uri):
-            images = (await self.store.get(match[1], self.principal)).images
+            images = (await self.store.get(match[1], principal)).images
             if int(match[2]) < len(images):
                 return images[int(match[2])].picture
         if match := _CONTROL_MAP.fullmatch(uri):
-            control_map = (await self.store.get(match[1], self.principal)).control_map
+            control_map = (await self.store.get(match[1], principal)).control_map
             if control_map is not None:
                 return control_map
         if match := _SOURCE.fullmatch(uri):
-            sources = (await self.store.get(match[1], self.principal)).sources
+            sources = (await self.store.get(match[1], principal)).sources
             if match[2] in sources:
                 return sources[match[2]]
         raise RequestError(
             "not_found",
             f"There is no resource {uri[:100]!r}.",
-            hint="A finished job has controlnet://jobs/{job_id}/images/0; list_jobs shows the jobs.",
+            hint="A finished job has controlnet://jobs/{job_id}/images/0; list_jobs shows the jobs. Maps can be made "
+            "again with extract_control_map.",
         )

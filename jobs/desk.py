@@ -1,25 +1,30 @@
 """The counter of the job layer: submit, look up, wait, cancel, list. Tools talk to nothing below it."""
 
 import hashlib
+import logging
 import secrets
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TypeAlias
 
 import anyio
 
-from controlnet_mcp.images.errors import RequestError
+from controlnet_mcp.images.errors import RequestError, StorageError
 from controlnet_mcp.jobs.findings import Finding
 from controlnet_mcp.jobs.intake import Intake, Prepared, planned_uploads
 from controlnet_mcp.jobs.ledger import Ledger
 from controlnet_mcp.jobs.record import JobRecord, Status
 from controlnet_mcp.jobs.runner import JobRunner
 from controlnet_mcp.jobs.sources import kept_wish
+from controlnet_mcp.jobs.spending import AskUser, Spending
 from controlnet_mcp.jobs.store import JobStore, Page
 from controlnet_mcp.jobs.watch import JobWatch
 from controlnet_mcp.jobs.wish import Wish
 from controlnet_mcp.providers.runner import ProviderRunner
 from controlnet_mcp.providers.values import Cost, Notice
+
+_log = logging.getLogger(__name__)
 
 Watcher: TypeAlias = Callable[[JobRecord], Awaitable[None]]
 
@@ -31,10 +36,12 @@ class Caller:
     Attributes:
         principal: Identity that jobs belong to.
         local: Whether caller and server share a machine, so that paths mean something.
+        ask_user: How to ask the person behind the caller; `None` where that cannot be done.
     """
 
     principal: str
     local: bool
+    ask_user: AskUser | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +56,7 @@ class JobDesk:
     sender: ProviderRunner
     clock: Callable[[], float]
     deadline_seconds: float
+    spending: Spending = field(default_factory=Spending)
 
     async def submit(
         self, wish: Wish, caller: Caller, request_key: str | None = None, *, said: tuple[Notice, ...] = ()
@@ -68,19 +76,18 @@ class JobDesk:
         earlier = await self.store.earlier(caller.principal, request_key=request_key, fingerprint=fingerprint)
         if earlier is not None:
             return earlier
-        prepared = await self.intake.prepare(wish, local_paths=caller.local)
-        record = self._record(wish, replace(prepared, warnings=(*said, *prepared.warnings)), caller)
-        kept = await self.store.add(record, request_key=request_key, fingerprint=fingerprint)
+        async with self.spending.room(self.store, caller.principal):
+            prepared = await self.intake.prepare(wish, local_paths=caller.local, owner=caller.principal)
+            admit = await self.spending.agree(prepared, partial(self._price, prepared), caller.ask_user)
+            record = self._record(wish, replace(prepared, warnings=(*said, *prepared.warnings)), caller)
+            kept = await self.store.add(record, request_key=request_key, fingerprint=fingerprint, admit=admit)
         self.runner.wake(kept.job_id)
         return kept
 
     async def plan(self, wish: Wish, caller: Caller) -> tuple[Prepared, Cost | None]:
         """Settle a wish and ask for its price, without submitting it."""
-        prepared = await self.intake.prepare(wish, local_paths=caller.local)
-        provider = prepared.provider
-        if not provider.capabilities.prices:
-            return prepared, None
-        return prepared, await self.sender.run(provider, provider.price(prepared.request, planned_uploads(prepared)))
+        prepared = await self.intake.prepare(wish, local_paths=caller.local, owner=caller.principal)
+        return prepared, await self._price(prepared)
 
     async def get(self, job_id: str, caller: Caller) -> JobRecord:
         """Read a job; `not_found` for unknown ones and those of others."""
@@ -151,6 +158,22 @@ class JobDesk:
     async def undelivered(self, job_id: str) -> None:
         """Note that the answer did not arrive, so that the same wish still means this job."""
         await self.store.mark_undelivered(job_id)
+
+    async def hold_map(self, sha256: str, caller: Caller) -> None:
+        """Note that a caller made a map, so that its URI opens for them and nobody else.
+
+        Where the record fails, the map is still worth looking at; nothing could be made of it then anyway.
+        """
+        try:
+            await self.store.hold_map(caller.principal, sha256)
+        except StorageError as error:
+            _log.warning("It could not be noted whose map %s is: %s", sha256, error)
+
+    async def _price(self, prepared: Prepared) -> Cost | None:
+        provider = prepared.provider
+        if not provider.capabilities.prices:
+            return None
+        return await self.sender.run(provider, provider.price(prepared.request, planned_uploads(prepared)))
 
     def _record(self, wish: Wish, prepared: Prepared, caller: Caller) -> JobRecord:
         now, job_id = self.clock(), f"job_{secrets.token_hex(16)}"

@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from pydantic import JsonValue, ValidationError
 
@@ -15,7 +16,7 @@ from controlnet_mcp.jobs.controls import Ask, parse_extra, parse_modalities
 from controlnet_mcp.jobs.frames import Frame, fit_notices, frame_of
 from controlnet_mcp.jobs.honour import honour
 from controlnet_mcp.jobs.maps import MapRoom
-from controlnet_mcp.jobs.pictures import HandedIn, controls_of, link_of, read_pictures
+from controlnet_mcp.jobs.pictures import HandedIn, Read, controls_of, link_of, read_pictures
 from controlnet_mcp.jobs.selection import Candidate, candidates
 from controlnet_mcp.jobs.sources import sources_of
 from controlnet_mcp.jobs.wish import Wish
@@ -46,18 +47,24 @@ class Intake:
     map_models: MapModels = NO_MODELS
     reachable: bool = False
 
-    async def prepare(self, wish: Wish, *, local_paths: bool) -> Prepared:
+    async def prepare(self, wish: Wish, *, local_paths: bool, owner: str) -> Prepared:
         """Settle a wish.
+
+        Args:
+            wish: What is asked for.
+            local_paths: Whether it may name files of this machine.
+            owner: Whose `controlnet://` references it may name.
 
         Raises:
             ControlNetError: What no attempt could make right, before anything is sent.
         """
         asks = parse_modalities(wish.modality)
         extra_asks = tuple(parse_extra(extra.modality, extra.weight) for extra in wish.extra_controls)
+        read = partial(self.reader.read, local_paths=local_paths, owner=owner)
         refusal: ControlNetError | None = None
         for candidate in candidates(wish, (*asks, *extra_asks), self.entries):
             try:
-                return await self._prepare_for(candidate, wish, asks, extra_asks, local_paths=local_paths)
+                return await self._prepare_for(candidate, wish, asks, extra_asks, read)
             except ControlNetError as error:
                 if error.code != "unsupported":
                     raise
@@ -65,17 +72,11 @@ class Intake:
         raise refusal or RequestError("unsupported", "No ready provider can do this.")
 
     async def _prepare_for(
-        self,
-        candidate: Candidate,
-        wish: Wish,
-        asks: tuple[Ask, ...],
-        extra_asks: tuple[Ask, ...],
-        *,
-        local_paths: bool,
+        self, candidate: Candidate, wish: Wish, asks: tuple[Ask, ...], extra_asks: tuple[Ask, ...], read: Read
     ) -> Prepared:
         provider = candidate.provider
         options = _options(wish, provider)
-        pictures = await read_pictures(self.reader, wish, provider, local_paths=local_paths)
+        pictures = await read_pictures(read, wish, provider)
         frame, fitted = frame_of(wish, pictures.main, provider.capabilities.sizes)
         for extra in pictures.extras:
             fitted.extend(fit_notices("extra_controls", extra, frame, provider.capabilities.sizes))

@@ -2,15 +2,17 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from functools import partial
+from typing import TypeAlias
 
 from controlnet_mcp.images.errors import ImageError
 from controlnet_mcp.images.pictures import StoredPicture
-from controlnet_mcp.images.reader import PictureReader
 from controlnet_mcp.jobs.controls import Ask
 from controlnet_mcp.jobs.wish import Wish
 from controlnet_mcp.providers.base import Provider
 from controlnet_mcp.providers.values import Control
+
+Read: TypeAlias = Callable[[str], Awaitable[StoredPicture]]
+"""Reads a reference with the rights of whoever asks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +26,12 @@ class HandedIn:
     mask: StoredPicture | None
 
 
-async def read_pictures(reader: PictureReader, wish: Wish, provider: Provider, *, local_paths: bool) -> HandedIn:
+async def read_pictures(read: Read, wish: Wish, provider: Provider) -> HandedIn:
     """Read all pictures of a wish.
 
     Raises:
         ControlNetError: One of them cannot be read, or may not be read.
     """
-    read = partial(reader.read, local_paths=local_paths)
     asset_id = wish.control_image if wish.control_image.startswith("asset_") else None
     links_only = provider.capabilities.needs_public_url
     return HandedIn(
@@ -42,9 +43,7 @@ async def read_pictures(reader: PictureReader, wish: Wish, provider: Provider, *
     )
 
 
-async def _main(
-    read: Callable[[str], Awaitable[StoredPicture]], reference: str, *, passes_on: bool
-) -> StoredPicture | None:
+async def _main(read: Read, reference: str, *, passes_on: bool) -> StoredPicture | None:
     """Read the control picture; a link that only the provider can follow is passed on unseen where it takes links.
 
     A link that may not be followed from here (an address inside, a password) is nobody else's to follow either.

@@ -51,5 +51,26 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         """,
         "CREATE INDEX durations_kind ON durations (provider, model, size, duration_id)",
     ),
+    (
+        """
+        CREATE TABLE spending (
+            job_id TEXT PRIMARY KEY,
+            principal TEXT NOT NULL,
+            run TEXT NOT NULL,
+            provider TEXT NOT NULL,
+            millionths INTEGER,
+            at REAL NOT NULL
+        ) STRICT
+        """,
+        "CREATE INDEX spending_recent ON spending (principal, at)",
+        "CREATE INDEX jobs_in_flight ON jobs (principal) WHERE ended = 0",
+        """
+        CREATE TABLE maps (
+            principal TEXT NOT NULL,
+            sha256 TEXT NOT NULL,
+            PRIMARY KEY (principal, sha256)
+        ) STRICT
+        """,
+    ),
 )
 SCHEMA_VERSION = len(MIGRATIONS)

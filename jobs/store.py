@@ -1,12 +1,17 @@
 """The callers' side of the record: adding, reading, listing; the drivers' side is `controlnet_mcp.jobs.leases`."""
 
 import sqlite3
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from controlnet_mcp.images.errors import RequestError
 from controlnet_mcp.jobs.database import Database
 from controlnet_mcp.jobs.record import JobRecord, Status
 from controlnet_mcp.jobs.rows import COLUMNS, record_of
+
+Admit: TypeAlias = Callable[[sqlite3.Connection, JobRecord], None]
+"""Looks at a new job inside the transaction that writes it; what it raises keeps the job out."""
 
 _KEPT_JOBS = 256
 """How many finished jobs stay in memory, a few kilobytes each."""
@@ -28,13 +33,21 @@ class JobStore:
         self._database = database
         self._finished: dict[str, JobRecord] = {}
 
-    async def add(self, record: JobRecord, *, request_key: str | None, fingerprint: str) -> JobRecord:
-        """Insert a new job, or give the earlier one that this request must not repeat."""
+    async def add(
+        self, record: JobRecord, *, request_key: str | None, fingerprint: str, admit: Admit | None = None
+    ) -> JobRecord:
+        """Insert a new job, or give the earlier one that this request must not repeat.
+
+        Raises:
+            RequestError: `admit` does not let it in; nothing was written.
+        """
 
         def work(db: sqlite3.Connection) -> JobRecord:
             earlier = _earlier(db, record.principal, request_key, fingerprint)
             if earlier is not None:
                 return earlier
+            if admit is not None:
+                admit(db, record)
             db.execute(
                 "INSERT INTO jobs (job_id, principal, provider, status, ended, created_at, request_key, fingerprint,"
                 " document) VALUES (?, ?, ?, ?, 0, ?, ?, ?, ?)",
@@ -97,6 +110,20 @@ class JobStore:
         sql = "UPDATE jobs SET delivered = 0 WHERE job_id = ? AND delivered = 1"
         await self._database.run(lambda db: db.execute(sql, (job_id,)))
         self._finished.pop(job_id, None)  # it may have been read meanwhile
+
+    async def count(self, sql: str, principal: str) -> int:
+        """The answer to a statement that counts rows of one caller."""
+        return int(str((await self._database.rows(sql, (principal,)))[0][0]))
+
+    async def hold_map(self, principal: str, sha256: str) -> None:
+        """Note that a caller made a map, so that its address opens for them."""
+        sql = "INSERT OR IGNORE INTO maps (principal, sha256) VALUES (?, ?)"
+        await self._database.run(lambda db: db.execute(sql, (principal, sha256)))
+
+    async def holds_map(self, principal: str, sha256: str) -> bool:
+        """Whether a caller made a map."""
+        sql = "SELECT 1 FROM maps WHERE principal = ? AND sha256 = ?"
+        return bool(await self._database.rows(sql, (principal, sha256)))
 
     async def page(
         self, principal: str, *, status: Status | None, provider: str | None, limit: int, cursor: str | None

@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from pydantic import JsonValue, SecretStr
@@ -10,9 +10,8 @@ from pydantic import JsonValue, SecretStr
 from controlnet_mcp.images.blobs import BlobStore
 from controlnet_mcp.images.errors import RequestError
 from controlnet_mcp.images.pictures import StoredPicture
+from controlnet_mcp.providers.secrecy import SECRET
 from controlnet_mcp.providers.wire import Body, HttpCall, PictureData
-
-SECRET = "(secret)"  # noqa: S105  # what is shown instead of one
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +92,6 @@ def headers_of(call: HttpCall) -> dict[str, str]:
     for name, value in call.headers.items():
         headers[name] = value.get_secret_value() if isinstance(value, SecretStr) else value
     return headers
-
-
-def without(text: str, secrets: Iterable[SecretStr]) -> str:
-    """Text with every secret in it replaced."""
-    for secret in secrets:
-        text = text.replace(secret.get_secret_value(), SECRET) if secret.get_secret_value() else text
-    return text
 
 
 def shown_headers(call: HttpCall) -> dict[str, str]:

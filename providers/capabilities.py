@@ -64,6 +64,7 @@ class Capabilities:
         upload_lifetime_seconds: How long an upload may be used again.
         shortest_poll_seconds: Shortest pause between two looks at a job.
         deduplication: How double submission can be prevented.
+        free: Whether nobody ever charges for it, so that no cap on spending applies.
         ai_generated: Whether a model draws; `False` only for engines that say so.
     """
 
@@ -82,6 +83,7 @@ class Capabilities:
     prices: bool = False
     shortest_poll_seconds: float = 0.1
     deduplication: Deduplication = "none"
+    free: bool = False
     ai_generated: bool = True
     models: tuple[ModelInfo, ...] = ()
     schedulers: tuple[str, ...] = ()

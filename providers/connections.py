@@ -16,10 +16,11 @@ from anyio import to_thread
 from controlnet_mcp.images.errors import ImageError
 from controlnet_mcp.images.fetch import tls_context
 from controlnet_mcp.providers.base import Provider
-from controlnet_mcp.providers.body import SECRET, PictureSource, content_of, headers_of, without
+from controlnet_mcp.providers.body import PictureSource, content_of, headers_of
 from controlnet_mcp.providers.errors import ProviderError, told_with
 from controlnet_mcp.providers.origins import GuardedTransport, check_foreign, is_configured
 from controlnet_mcp.providers.reply_bodies import body_of
+from controlnet_mcp.providers.secrecy import Redactor
 from controlnet_mcp.providers.wire import HttpCall, HttpReply
 
 _LIMITS = httpx2.Limits(max_connections=64, max_keepalive_connections=16, keepalive_expiry=4.0)
@@ -60,6 +61,7 @@ class Connections:
         self._transports = transports
         self._trusted_hosts = trusted_hosts
         self._clients: dict[tuple[str, bool], httpx2.AsyncClient] = {}
+        self._redactors: dict[str, Redactor] = {}
 
     async def send(self, provider: Provider, call: HttpCall, confirm: Confirm | None = None) -> HttpReply:
         """Send one call as it is, once; `confirm` is asked when everything is ready, and stops it by raising."""
@@ -80,14 +82,21 @@ class Connections:
                 body = await body_of(response, call, provider.name)
             finally:
                 await response.aclose()
-        headers = {name: without(value, provider.secrets) for name, value in response.headers.items()}
-        return HttpReply(provider.name, response.status_code, headers, _unechoed(body, provider))
+        redactor = self._redactor(provider)
+        headers = {name: redactor.text(value) for name, value in response.headers.items()}
+        return HttpReply(provider.name, response.status_code, headers, redactor.body(body))
 
     async def aclose(self) -> None:
         """Close all connection pools."""
         for client in self._clients.values():
             await client.aclose()
         self._clients.clear()
+
+    def _redactor(self, provider: Provider) -> Redactor:
+        """A reply that repeats our key, as some vendors' error messages do, must not carry it any further."""
+        if provider.name not in self._redactors:
+            self._redactors[provider.name] = Redactor(provider.secrets)
+        return self._redactors[provider.name]
 
     async def _client(self, provider: Provider, call: HttpCall) -> httpx2.AsyncClient:
         """The pool for the provider's own origins, or the guarded one for a place that a reply named."""
@@ -123,15 +132,6 @@ def _request(client: httpx2.AsyncClient, provider: Provider, call: HttpCall, con
             hint="Check the provider's base URL.",
             delivery="not_sent",
         ) from error
-
-
-def _unechoed(body: bytes, provider: Provider) -> bytes:
-    """A reply that repeats our key, as some vendors' error messages do, must not carry it any further."""
-    for secret in provider.secrets:
-        value = secret.get_secret_value().encode()
-        if value and value in body:
-            body = body.replace(value, SECRET.encode())
-    return body
 
 
 @contextmanager

@@ -13,9 +13,11 @@ from anyio import CapacityLimiter, to_thread
 from anyio.abc import TaskGroup
 
 from controlnet_mcp.images.blobs import BlobStore
+from controlnet_mcp.images.errors import RequestError
 from controlnet_mcp.images.pictures import Limits, StoredPicture
 from controlnet_mcp.images.reader import PictureReader
 from controlnet_mcp.jobs.addresses import Addresses
+from controlnet_mcp.jobs.admission import JOBS
 from controlnet_mcp.jobs.database import Database
 from controlnet_mcp.jobs.desk import JobDesk
 from controlnet_mcp.jobs.drive import Driver
@@ -27,25 +29,22 @@ from controlnet_mcp.jobs.pacer import Pacer
 from controlnet_mcp.jobs.retention import Retention, forgetting
 from controlnet_mcp.jobs.runner import JobRunner
 from controlnet_mcp.jobs.scoring import Scorer, depth_by
+from controlnet_mcp.jobs.spending import Spending
 from controlnet_mcp.jobs.store import JobStore
 from controlnet_mcp.jobs.submission import Submitter
 from controlnet_mcp.jobs.watch import JobWatch
 from controlnet_mcp.jobs.writer import JobWriter
 from controlnet_mcp.providers.body import PictureSource
 from controlnet_mcp.providers.draft.service import DraftTransport
-from controlnet_mcp.providers.registry import Entry, ProviderTable, build_table, ready
+from controlnet_mcp.providers.registry import NAMES, Entry, ProviderTable, build_table, ready
 from controlnet_mcp.providers.runner import RESULT_LIMITS, open_runner
 from controlnet_mcp.server.background import background
 from controlnet_mcp.server.file_links import FileLinks, load_secret
 from controlnet_mcp.server.settings import Settings
 from controlnet_mcp.tools.spec import Services
 
-PRINCIPAL = "local"
-"""Whose jobs they are while there is no authentication."""
 SHEETS_AT_ONCE = 2
 """How many comparison sheets are drawn at the same time; each holds one picture at its full size."""
-
-
 _THREADS = 8
 """Worker threads at once: enough to wait for disks, few enough that pictures which are decoded in them do not crowd out
 the event loop and the memory."""
@@ -96,14 +95,8 @@ async def open_application(settings: Settings) -> AsyncGenerator[Application]:
             owner = f"{socket.gethostname()}-{secrets.token_hex(8)}"
             runner = JobRunner(leases, driver, owner, time.time)
             store = JobStore(database)
-            addresses = Addresses(store, PRINCIPAL)
-            reader = PictureReader(
-                blobs=blobs,
-                limits=settings.limits,
-                allowed_folders=settings.allowed_folders,
-                trusted_hosts=settings.trusted_hosts,
-                resolve_resource=addresses.sha256_of,
-            )
+            addresses = Addresses(store)
+            reader = _reader(settings, blobs, addresses)
             watch = JobWatch(store, runner)
             desk = JobDesk(
                 store,
@@ -114,12 +107,23 @@ async def open_application(settings: Settings) -> AsyncGenerator[Application]:
                 sender,
                 time.time,
                 settings.job_timeout_seconds,
+                _spending(settings, owner),
             )
             runner.start(tasks)
             if settings.retention_days is not None:
                 tasks.start_soon(forgetting, Retention(database, blobs, time.time, settings.retention_days))
             watch.start(tasks)
             yield Application(settings, _services(settings, desk, entries, reader, blobs), addresses, entries, tasks)
+
+
+def _reader(settings: Settings, blobs: BlobStore, addresses: Addresses) -> PictureReader:
+    return PictureReader(
+        blobs=blobs,
+        limits=settings.limits,
+        allowed_folders=settings.allowed_folders,
+        trusted_hosts=settings.trusted_hosts,
+        resolve_resource=addresses.sha256_of,
+    )
 
 
 def _scorer(settings: Settings, blobs: BlobStore) -> Scorer:
@@ -137,6 +141,29 @@ async def _public_link(settings: Settings) -> Callable[[StoredPicture], str] | N
         return None
     secret = await to_thread.run_sync(load_secret, settings.data_folder)
     return FileLinks(settings.public_url, secret, time.time).url_of
+
+
+def _spending(settings: Settings, run: str) -> Spending:
+    """The operator's rules on money.
+
+    Raises:
+        RequestError: `invalid_request` when a rule names an unknown provider: it would cap nothing.
+    """
+    rules = {
+        "per_call": settings.max_cost_per_job,
+        "per_session": settings.max_cost_per_session,
+        "per_day": settings.max_cost_per_day,
+        "confirm_above": settings.confirm_above,
+        "estimates": settings.cost_estimates,
+    }
+    unknown = {name for rule in rules.values() for name in rule} - {*NAMES, JOBS}
+    if unknown:
+        raise RequestError(
+            "invalid_request",
+            f"A rule on spending names unknown providers: {', '.join(sorted(unknown))}.",
+            hint=f"Known: {', '.join(NAMES)}, and {JOBS} for all paid jobs.",
+        )
+    return Spending(**rules, jobs_in_flight=settings.max_jobs_in_flight, run=run)
 
 
 def _services(

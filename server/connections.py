@@ -10,7 +10,7 @@ from mcp.server.runner import serve_dual_era_loop
 from mcp.shared._stream_protocols import ReadStream, WriteStream
 from mcp.shared.message import SessionMessage
 
-from controlnet_mcp.server.receipts import Answers, Receipts
+from controlnet_mcp.server.receipts import ALONE, Answers, Receipts
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Outgoing:
             await self.stream.send(item)
         except BaseException:
             if isinstance(item.message, types.JSONRPCResponse):
-                await self.receipts.lost(self.answers.pop(None, str(item.message.id)))
+                await self.receipts.lost(self.answers.pop(ALONE, str(item.message.id)))
             raise
 
     async def aclose(self) -> None:

@@ -1,6 +1,7 @@
 """What is served over HTTP: MCP by Streamable HTTP and by SSE, and originals by signed links."""
 
 import logging
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -43,14 +44,21 @@ class SseEndpoint:
 
 @dataclass(frozen=True, slots=True)
 class McpEndpoint:
-    """`/mcp`: Streamable HTTP; an answer whose client leaves before all of it is written counts as lost."""
+    """`/mcp`: Streamable HTTP; an answer whose client leaves before all of it is written counts as lost.
+
+    Attributes:
+        app: The SDK's endpoint.
+        receipts: Takes back what did not arrive.
+        principal: Tells who sent the request at hand.
+    """
 
     app: StreamableHTTPASGIApp
     receipts: Receipts
+    principal: Callable[[], str]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        posting, written = Posting(), False
+        posting, written = Posting(self.principal()), False
         posting.attach(scope)
 
         async def passed(message: Message) -> None:

@@ -14,14 +14,13 @@ import uvicorn
 from anyio import to_thread
 from mcp.server.sse import SseServerTransport
 from mcp.server.streamable_http_manager import StreamableHTTPASGIApp, StreamableHTTPSessionManager
-from mcp.server.transport_security import TransportSecuritySettings
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 
-from controlnet_mcp.images.errors import RequestError
 from controlnet_mcp.server import __version__
+from controlnet_mcp.server.access import Access, check_host, open_access
 from controlnet_mcp.server.background import background
 from controlnet_mcp.server.composition import Application, open_application
 from controlnet_mcp.server.decode_workers import decoding_in_workers
@@ -30,47 +29,25 @@ from controlnet_mcp.server.endpoints import FileEndpoint, McpEndpoint, SseEndpoi
 from controlnet_mcp.server.file_links import FileLinks, load_secret
 from controlnet_mcp.server.protocol import build_server
 from controlnet_mcp.server.receipts import Receipts
-from controlnet_mcp.server.settings import Settings, log_to_stderr, system_variables
+from controlnet_mcp.server.redaction import log_to_stderr
+from controlnet_mcp.server.settings import Settings, system_variables
 from controlnet_mcp.server.updates import JobUpdates
 
-LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _DRAIN_SECONDS = 5
-
-
-def check_host(host: str) -> None:
-    """Refuse to be reachable by others: there is no authentication yet.
-
-    Raises:
-        RequestError: `invalid_request` for any host but loopback.
-    """
-    if host not in LOOPBACK:
-        raise RequestError(
-            "invalid_request",
-            f"Refusing to listen on {host}: anybody who reaches it could spend your credits.",
-            hint="Listen on 127.0.0.1, and put a proxy with authentication in front.",
-        )
-
-
-def _security() -> TransportSecuritySettings:
-    names = ["127.0.0.1", "localhost", "[::1]"]
-    return TransportSecuritySettings(
-        enable_dns_rebinding_protection=True,
-        allowed_hosts=[f"{name}{port}" for name in names for port in ("", ":*")],
-        allowed_origins=[f"http://{name}{port}" for name in names for port in ("", ":*")],
-    )
 
 
 async def _health(_request: Request) -> Response:
     return JSONResponse({"status": "ok", "version": __version__})
 
 
-def build_app(application: Application, links: FileLinks, updates: JobUpdates) -> Starlette:
+def build_app(application: Application, links: FileLinks, access: Access, updates: JobUpdates) -> Starlette:
     """The web application: `/mcp`, `/sse` with `/messages/`, `/files/{name}` and `/health`."""
-    server = build_server(application, links=links, local=False, updates=updates)
+    server = build_server(application, links=links, local=False, principal=access.principal, updates=updates)
     receipts = Receipts(application.services.desk)
     limit = application.settings.max_request_bytes
-    sessions = StreamableHTTPSessionManager(server, security_settings=_security(), max_request_body_size=limit)
-    sse = SseServerTransport("/messages/", security_settings=_security(), max_request_body_size=limit)
+    sessions = StreamableHTTPSessionManager(server, security_settings=access.security, max_request_body_size=limit)
+    sse = SseServerTransport("/messages/", security_settings=access.security, max_request_body_size=limit)
+    mcp = McpEndpoint(StreamableHTTPASGIApp(sessions), receipts, access.principal)
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncGenerator[None]:
@@ -78,13 +55,14 @@ def build_app(application: Application, links: FileLinks, updates: JobUpdates) -
             yield
 
     routes: list[BaseRoute] = [
-        Route("/mcp", endpoint=McpEndpoint(StreamableHTTPASGIApp(sessions), receipts)),
-        Route("/sse", endpoint=SseEndpoint(server, sse, receipts), methods=["GET"]),
-        Mount("/messages/", app=sse.handle_post_message),
+        Route("/mcp", endpoint=access.guarded(mcp)),
+        Route("/sse", endpoint=access.guarded(SseEndpoint(server, sse, receipts)), methods=["GET"]),
+        Mount("/messages/", app=access.guarded(sse.handle_post_message)),
         Route("/files/{name}", endpoint=FileEndpoint(application.services.blobs, links), methods=["GET"]),
         Route("/health", endpoint=_health, methods=["GET"]),
+        *access.routes,
     ]
-    return Starlette(routes=routes, lifespan=lifespan)
+    return Starlette(routes=routes, lifespan=lifespan, middleware=access.middleware)
 
 
 class _WebServer(uvicorn.Server):
@@ -108,14 +86,15 @@ async def serve(settings: Settings, host: str, port: int) -> int:
     asked = anyio.Event()
     async with ending_on_signals(asked.set) as ending:
         async with open_application(settings) as application, background() as tasks:
+            access = await open_access(settings)
             secret = await to_thread.run_sync(load_secret, settings.data_folder)
             base_url = settings.public_url or f"http://{host}:{port}"
             updates = JobUpdates(application.services.desk, application.tasks)
             config = uvicorn.Config(
-                build_app(application, FileLinks(base_url, secret, time.time), updates),
+                build_app(application, FileLinks(base_url, secret, time.time), access, updates),
                 host=host,
                 port=port,
-                log_level=settings.log_level.lower(),
+                log_config=None,  # its records take the way of all others, through the filter of secrets
                 access_log=False,
                 timeout_graceful_shutdown=_DRAIN_SECONDS,
             )
@@ -128,8 +107,8 @@ async def serve(settings: Settings, host: str, port: int) -> int:
 
 def run(settings: Settings, host: str, port: int) -> None:
     """Block until the process is told to stop."""
-    check_host(host)
-    log_to_stderr(settings.log_level)
+    check_host(host, authenticates=settings.authenticates)
+    log_to_stderr(settings.log_level, settings.redactor)
     with decoding_in_workers(system_variables()):
         code = anyio.run(serve, settings, host, port)
     sys.exit(code)

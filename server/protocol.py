@@ -3,7 +3,9 @@
 Built on the SDK's lowlevel server (docs/decisions/2026-11-21-lowlevel-server.md); serves both protocol eras.
 """
 
+import dataclasses
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -11,22 +13,27 @@ from typing import Any
 import mcp_types as types
 from mcp.server.caching import CacheHint
 from mcp.server.lowlevel import Server
-from mcp_types.version import MODERN_PROTOCOL_VERSIONS
+from mcp.server.request_state import RequestStateBoundary, RequestStateSecurity
 
 from controlnet_mcp.images.errors import ControlNetError
 from controlnet_mcp.jobs.desk import Caller
 from controlnet_mcp.server import __version__
+from controlnet_mcp.server.asking import InputNeededError, ask_user_by
 from controlnet_mcp.server.completions import complete
-from controlnet_mcp.server.composition import PRINCIPAL, Application
+from controlnet_mcp.server.composition import Application
+from controlnet_mcp.server.discovery import discover
 from controlnet_mcp.server.file_links import FileLinks
+from controlnet_mcp.server.principals import local as this_machine
+from controlnet_mcp.server.progress import progress_for
 from controlnet_mcp.server.prompts import PROMPTS, prompt_result
 from controlnet_mcp.server.receipts import Receipts
+from controlnet_mcp.server.redaction import redacted
 from controlnet_mcp.server.rendering import render, render_error
 from controlnet_mcp.server.resources import RESOURCES, TEMPLATES, ResourceReader
 from controlnet_mcp.server.updates import Context, JobUpdates
 from controlnet_mcp.server.wire_tools import input_schema_of, tool_named, wire_tool
 from controlnet_mcp.tools.registry import TOOLS
-from controlnet_mcp.tools.spec import Call, Progress
+from controlnet_mcp.tools.spec import Call
 
 INSTRUCTIONS = (
     "ControlNet image generation: redraw a picture (sketch, photo, control map) in a new look, keeping its structure. "
@@ -47,12 +54,14 @@ class Handlers:
         links: Makes links to originals where others can reach this server.
         local: Whether client and server share a machine.
         updates: Tells of changes of jobs.
+        principal: Tells who sent the request at hand.
     """
 
     application: Application
     links: FileLinks | None
     local: bool
     updates: JobUpdates
+    principal: Callable[[], str] = this_machine
 
     async def list_tools(
         self, _context: Context, _params: types.PaginatedRequestParams | None
@@ -60,17 +69,28 @@ class Handlers:
         """All tools, always in the same order."""
         return types.ListToolsResult(tools=[wire_tool(tool) for tool in TOOLS])
 
-    async def call_tool(self, context: Context, params: types.CallToolRequestParams) -> types.CallToolResult:
-        """Run a tool; what it refuses becomes a result that the model reads."""
+    async def call_tool(
+        self, context: Context, params: types.CallToolRequestParams
+    ) -> types.CallToolResult | types.InputRequiredResult:
+        """Run a tool; what it refuses becomes a result that the model reads, and no answer holds a secret."""
+        try:
+            return redacted(await self._called(context, params), self.application.settings.redactor)
+        except InputNeededError as needed:
+            return needed.result
+
+    async def _called(self, context: Context, params: types.CallToolRequestParams) -> types.CallToolResult:
         services = self.application.services
         try:
             tool = tool_named(params.name)
             await self.application.table.load()
-            call = Call(self._caller(), _progress(context))
+            caller = dataclasses.replace(self._caller(), ask_user=ask_user_by(context, params))
+            call = Call(caller, progress_for(context, self.application.settings.redactor))
             answer = await tool.run(services, params.arguments or {}, call)
             result = await render(answer, services.blobs, self.links, typed=tool.output is not None)
         except ControlNetError as error:
             return render_error(error)
+        except InputNeededError:
+            raise
         except Exception:  # noqa: BLE001  # the client gets a sentence, the log gets the rest
             _log.exception("The tool %s failed.", params.name)
             return render_error(_OUR_FAULT)
@@ -94,7 +114,7 @@ class Handlers:
         self, _context: Context, params: types.ReadResourceRequestParams
     ) -> types.ReadResourceResult:
         """Read one resource."""
-        reader = ResourceReader(self.application, self.links, local=self.local)
+        reader = ResourceReader(self.application, self.links, self._caller())
         return await reader.read(str(params.uri))
 
     async def subscribe(self, context: Context, params: types.SubscribeRequestParams) -> types.EmptyResult:
@@ -119,20 +139,34 @@ class Handlers:
 
     async def complete(self, _context: Context, params: types.CompleteRequestParams) -> types.CompleteResult:
         """Names that begin like what was typed."""
-        return await complete(self.application, params)
+        return await complete(self.application, params, self._caller())
 
     def _caller(self) -> Caller:
-        return Caller(PRINCIPAL, self.local)
+        """Whoever sent the request at hand."""
+        return Caller(self.principal(), self.local)
 
 
 def build_server(
-    application: Application, *, links: FileLinks | None = None, local: bool, updates: JobUpdates | None = None
+    application: Application,
+    *,
+    links: FileLinks | None = None,
+    local: bool,
+    principal: Callable[[], str] = this_machine,
+    updates: JobUpdates | None = None,
 ) -> Server[dict[str, Any]]:
-    """Make a server for one transport; `updates` are its own unless given."""
+    """Make a server for one transport.
+
+    Args:
+        application: What is behind it.
+        links: Makes links to originals where others can reach this server.
+        local: Whether client and server share a machine.
+        principal: Tells who sent the request at hand.
+        updates: Tells of changes of jobs; its own unless given.
+    """
     updates = updates or JobUpdates(application.services.desk, application.tasks)
-    handlers = Handlers(application, links, local, updates)
+    handlers = Handlers(application, links, local, updates, principal)
     hint = CacheHint(ttl_ms=_LIST_TTL_MS, scope="public")
-    server = Server(
+    server: Server[dict[str, Any]] = Server(
         "controlnet",
         version=__version__,
         title="ControlNet",
@@ -151,20 +185,11 @@ def build_server(
         on_get_prompt=handlers.get_prompt,
         on_completion=handlers.complete,
     )
+    if application.settings.confirm_above:  # a question comes back with the call: nobody may write its text but we
+        server.middleware.append(RequestStateBoundary(RequestStateSecurity.ephemeral(), default_audience="controlnet"))
     server.middleware.append(Receipts(application.services.desk).heed_late_cancels)
-    server.add_request_handler("server/discover", types.RequestParams, partial(_discover, server))
+    server.add_request_handler("server/discover", types.RequestParams, partial(discover, server))
     return server
-
-
-async def _discover(
-    server: Server[dict[str, Any]], _context: Context, _params: types.RequestParams
-) -> types.DiscoverResult:
-    """What this server can do: jobs can be subscribed to, and no list ever changes (the SDK would promise changes)."""
-    return types.DiscoverResult(
-        supported_versions=list(MODERN_PROTOCOL_VERSIONS),
-        capabilities=server.get_capabilities(),
-        instructions=server.instructions,
-    )
 
 
 _OUR_FAULT = ControlNetError(
@@ -173,14 +198,3 @@ _OUR_FAULT = ControlNetError(
     hint="If a job was submitted, list_jobs shows it.",
     retryable=True,
 )
-
-
-def _progress(context: Context) -> Progress | None:
-    """How to tell progress, when the request asked for it."""
-    if context.meta is None or context.meta.get("progress_token") is None:
-        return None
-
-    async def tell(fraction: float, message: str) -> None:
-        await context.session.report_progress(fraction, 1.0, message)
-
-    return tell

@@ -15,7 +15,7 @@ from controlnet_mcp.images.pictures import StoredPicture
 from controlnet_mcp.jobs.desk import Caller
 from controlnet_mcp.jobs.record import JobRecord
 from controlnet_mcp.providers.runner import RESULT_LIMITS
-from controlnet_mcp.server.composition import PRINCIPAL, Application
+from controlnet_mcp.server.composition import Application
 from controlnet_mcp.server.file_links import FileLinks
 from controlnet_mcp.server.rendering import text_of
 from controlnet_mcp.tools.job_answer import views_of
@@ -73,7 +73,7 @@ class ResourceReader:
 
     application: Application
     links: FileLinks | None
-    local: bool
+    caller: Caller
 
     async def read(self, uri: str) -> types.ReadResourceResult:
         """Read one.
@@ -87,12 +87,14 @@ class ResourceReader:
             contents = await self._pictures(uri) if body is None else [_text(uri, body)]
         except ControlNetError as error:
             raise MCPError(
-                code=types.INVALID_PARAMS, message=str(error), data={"uri": uri[:_SHOWN_CHARACTERS]}
+                code=types.INVALID_PARAMS,
+                message=self.application.settings.redactor.text(str(error)),
+                data={"uri": uri[:_SHOWN_CHARACTERS]},
             ) from error
         return types.ReadResourceResult(contents=contents)
 
     async def _body(self, uri: str) -> BaseModel | None:
-        services, call = self.application.services, Call(Caller(PRINCIPAL, self.local))
+        services, call = self.application.services, Call(self.caller)
         match uri.removeprefix("controlnet://").split("/"):
             case ["modalities"]:
                 return modality_list(services.entries, models=services.map_models)
@@ -111,7 +113,7 @@ class ResourceReader:
     async def _pictures(self, uri: str) -> list[Contents]:
         match uri.removeprefix("controlnet://").split("/"):
             case ["jobs", job_id, "sheet"]:
-                job = await self.application.services.desk.get(job_id, Caller(PRINCIPAL, self.local))
+                job = await self.application.services.desk.get(job_id, self.caller)
                 sheet = await to_thread.run_sync(
                     _sheet, job, self.application.services.blobs, limiter=self.application.drawing
                 )
@@ -123,10 +125,10 @@ class ResourceReader:
         blobs = self.application.services.blobs
         addresses = self.application.addresses
         if uri.startswith("controlnet://maps/"):
-            sha256 = await addresses.sha256_of(uri)
+            sha256 = await addresses.sha256_of(uri, self.caller.principal)
             picture = await to_thread.run_sync(_described, sha256, blobs)
         else:
-            picture = await addresses.picture(uri)
+            picture = await addresses.picture(uri, self.caller.principal)
         content = await to_thread.run_sync(blobs.get, picture.sha256)
         if len(content) <= MAX_BLOB_BYTES:
             return [_blob(uri, content, picture.mime_type)]

@@ -1,16 +1,19 @@
 """Everything the operator can set, read once from the environment into a frozen object."""
 
 import os
-import sys
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import NoDecode, SettingsConfigDict
 
 from controlnet_mcp.images.maps import MapModels
 from controlnet_mcp.images.pictures import Limits
 from controlnet_mcp.providers.configuration import ProviderSettings
+from controlnet_mcp.providers.secrecy import Redactor
+from controlnet_mcp.server.access_settings import AccessSettings
+from controlnet_mcp.server.spending_settings import SpendingSettings
 
 PREFIX = "CONTROLNET_MCP_"
 _MEBIBYTE = 1024 * 1024
@@ -23,7 +26,7 @@ def _split(text: object) -> object:
 
 def read_keys() -> ProviderSettings:
     """Read the providers' own variables, which have no prefix: `SCENARIO_API_KEY`, `SEGMIND_BASE_URL` and so on."""
-    values = {name: os.environ.get(name.upper()) for name in ProviderSettings.model_fields}
+    values = {name: os.environ.get(name.upper(), "").strip() for name in ProviderSettings.model_fields}
     return ProviderSettings.model_validate({name: value for name, value in values.items() if value})
 
 
@@ -33,7 +36,7 @@ def system_variables() -> dict[str, str]:
     return {name: os.environ[name] for name in names if name in os.environ}
 
 
-class Settings(BaseSettings):
+class Settings(SpendingSettings, AccessSettings):
     """Settings with the prefix `CONTROLNET_MCP_`; the README's table is made from this."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore", env_ignore_empty=True)
@@ -132,10 +135,10 @@ class Settings(BaseSettings):
             fetch_timeout_seconds=self.fetch_timeout_seconds,
         )
 
-
-def log_to_stderr(level: str) -> None:
-    """Send logs to stderr: stdout belongs to the protocol. URLs are not logged, they can hold keys."""
-    import logging
-
-    logging.basicConfig(level=level, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
-    logging.getLogger("httpx2").setLevel(logging.WARNING)
+    @cached_property
+    def redactor(self) -> Redactor:
+        """Cuts all secrets out of text, pairs as Basic authentication joins them included; one for the process."""
+        keys = [value for value in dict(self.keys).values() if isinstance(value, SecretStr)]
+        texts = [key.get_secret_value() for key in keys]
+        pairs = [SecretStr(f"{first}:{second}") for first in texts for second in texts if first != second]
+        return Redactor([*keys, *pairs])

@@ -10,7 +10,8 @@ from controlnet_mcp.server.connections import serve_client
 from controlnet_mcp.server.draining import ending_on_signals, leave_soon
 from controlnet_mcp.server.protocol import build_server
 from controlnet_mcp.server.receipts import Receipts
-from controlnet_mcp.server.settings import Settings, log_to_stderr
+from controlnet_mcp.server.redaction import log_to_stderr
+from controlnet_mcp.server.settings import Settings
 from controlnet_mcp.server.standard_streams import standard_streams
 
 _PATIENCE_SECONDS = 1.0
@@ -34,5 +35,5 @@ async def serve(settings: Settings) -> int:
 
 def run(settings: Settings) -> None:
     """Block until the client is done."""
-    log_to_stderr(settings.log_level)
+    log_to_stderr(settings.log_level, settings.redactor)
     sys.exit(anyio.run(serve, settings))

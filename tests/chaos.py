@@ -18,13 +18,14 @@ import anyio
 from controlnet_mcp.jobs.desk import Caller
 from controlnet_mcp.jobs.record import JobRecord
 from controlnet_mcp.jobs.wish import Wish
-from controlnet_mcp.server.composition import PRINCIPAL, Application, open_application
+from controlnet_mcp.server.composition import Application, open_application
+from controlnet_mcp.server.principals import LOCAL
 from controlnet_mcp.server.settings import Settings
 from tests.processes import Place
 from tests.simulators.serving import free_socket, origin_of, running
 from tests.simulators.wavespeed import KEY, WaveSpeedStudio, wavespeed
 
-CALLER = Caller(PRINCIPAL, local=True)
+CALLER = Caller(LOCAL, local=True)
 LEASE_SECONDS = "2"
 
 

@@ -10,6 +10,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from controlnet_mcp.providers.base import Provider
 from controlnet_mcp.providers.configuration import ProviderSettings
@@ -89,11 +90,16 @@ HOSTED = tuple(_SERVICES)
 
 
 @contextmanager
-def serving(name: str) -> Generator[Hosted]:
-    """Serve one provider; every job is done when it is looked at for the first time."""
+def serving(name: str, wrap: Callable[[ASGIApp], ASGIApp] | None = None) -> Generator[Hosted]:
+    """Serve one provider; every job is done when it is looked at for the first time.
+
+    Args:
+        name: As in `provider=`.
+        wrap: Puts something between the provider and those who call it.
+    """
     listening = free_socket()
     app, studio, addresses = _SERVICES[name](origin_of(listening))
-    with running(app, listening):
+    with running(wrap(app) if wrap else app, listening):
         yield Hosted(name, studio, {**KEYS[name], **addresses})
 
 

@@ -24,7 +24,7 @@ from controlnet_mcp.jobs.ledger import Ledger
 from controlnet_mcp.jobs.pacer import Pacer
 from controlnet_mcp.jobs.record import JobRecord
 from controlnet_mcp.jobs.scoring import Scorer
-from controlnet_mcp.jobs.store import JobStore
+from controlnet_mcp.jobs.store import Admit, JobStore
 from controlnet_mcp.jobs.submission import Submitter
 from controlnet_mcp.jobs.writer import JobWriter
 from controlnet_mcp.providers.base import Provider, Uploaded
@@ -202,8 +202,10 @@ class Workshop:
     provider: ScriptedProvider
     blobs: BlobStore
 
-    async def add(self, job_id: str = "job_1", deadline_seconds: float = 600, **changes: object) -> JobRecord:
-        """Keep a new job."""
+    async def add(
+        self, job_id: str = "job_1", deadline_seconds: float = 600, admit: Admit | None = None, **changes: object
+    ) -> JobRecord:
+        """Keep a new job, if it is admitted."""
         now = self.clock()
         job = JobRecord(
             job_id=job_id,
@@ -218,7 +220,7 @@ class Workshop:
             updated_at=now,
             deadline_at=now + deadline_seconds,
         ).model_copy(update=changes)
-        return await self.store.add(job, request_key=None, fingerprint=job_id)
+        return await self.store.add(job, request_key=None, fingerprint=job_id, admit=admit)
 
     async def read(self, job_id: str = "job_1") -> JobRecord:
         """The job as it is written down."""

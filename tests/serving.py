@@ -10,7 +10,7 @@ from typing import Any
 import anyio
 import mcp_types as types
 from mcp.client.client import Client
-from mcp.client.session import MessageHandlerFnT
+from mcp.client.session import ElicitationFnT, MessageHandlerFnT
 from mcp.server.lowlevel import Server
 from mcp.shared.dispatcher import ProgressFnT
 from mcp.shared.memory import create_client_server_memory_streams
@@ -150,13 +150,18 @@ def settings_for(data_dir: Path, pictures: Path, **more: object) -> Settings:
 
 @asynccontextmanager
 async def connect(
-    server: Server[Any], mode: str = "auto", hear: MessageHandlerFnT | None = None
+    server: Server[Any],
+    mode: str = "auto",
+    *,
+    elicit: ElicitationFnT | None = None,
+    hear: MessageHandlerFnT | None = None,
 ) -> AsyncGenerator[Client]:
     """Connect a client as over a wire, message by message: only then it can ask for progress.
 
     Args:
         server: Runs until the client is done.
         mode: `auto` for the current revision of the protocol, `legacy` for the handshake ones.
+        elicit: Answers questions to the user; without it the client cannot ask any.
         hear: Told of every notification.
     """
     async with (
@@ -164,7 +169,8 @@ async def connect(
         anyio.create_task_group() as tasks,
     ):
         tasks.start_soon(server.run, read, write, server.create_initialization_options())
-        async with Client(nullcontext(client_side), mode=mode, message_handler=hear) as client:
+        client = Client(nullcontext(client_side), mode=mode, elicitation_callback=elicit, message_handler=hear)
+        async with client:
             yield client
         await client_side[1].aclose()
 

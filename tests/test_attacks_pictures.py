@@ -103,7 +103,7 @@ async def test_12_a_position_does_not_leave_the_machine(
     file = io.BytesIO()
     Image.new("RGB", (16, 16)).save(file, kind, exif=exif)
 
-    async def unknown(_: str) -> str:
+    async def unknown(_uri: str, _owner: str) -> str:
         raise AssertionError
 
     readers = [PictureReader(BlobStore(tmp_path), SMALL, (), frozenset(), unknown) for _ in range(2)]

@@ -6,8 +6,10 @@ import socket
 import urllib.request
 from pathlib import Path
 
+import httpx2
 import pytest
 
+from tests.gates import ACCEPT, ALICE, bearing, write_tokens
 from tests.test_cli import TIMEOUT_SECONDS, Terminal
 
 INITIALIZE = {
@@ -66,8 +68,35 @@ def test_a_taken_port_is_told_in_a_sentence(terminal: Terminal) -> None:
     assert "--port" in ended.stderr
 
 
-def test_nobody_else_is_served(terminal: Terminal) -> None:
+def test_others_are_served_when_they_say_who_they_are(tmp_path: Path) -> None:
+    """With a file of tokens the same address is listened on, and opens for their bearers only."""
+    with socket.create_server(("127.0.0.2", 0)) as probe:
+        port = str(probe.getsockname()[1])
+    tokens = {
+        "CONTROLNET_MCP_TOKENS_FILE": str(write_tokens(tmp_path / "tokens")),
+        "CONTROLNET_MCP_ALLOWED_HOSTS": "127.0.0.2:*",
+        "CONTROLNET_MCP_LOG_LEVEL": "INFO",
+    }
+    terminal = Terminal(tmp_path / "data", tokens)
+    with terminal.start("serve", "--transport", "sse", "--host", "127.0.0.2", "--port", port) as program:
+        assert program.stderr is not None
+        while "running on" not in program.stderr.readline():
+            assert program.poll() is None
+        statuses = [posted(f"http://127.0.0.2:{port}/mcp", token) for token in (None, "x" * 40, ALICE)]
+        program.send_signal(signal.SIGINT)
+        program.communicate(timeout=TIMEOUT_SECONDS)
+    assert statuses == [401, 401, 200]
+
+
+def posted(url: str, token: str | None) -> int:
+    """The status of the first message of a client."""
+    with httpx2.Client(headers=ACCEPT | bearing(token), timeout=TIMEOUT_SECONDS) as client:
+        return client.post(url, json=INITIALIZE).status_code
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "127.0.0.2"])  # noqa: S104  # refused
+def test_nobody_else_is_served(terminal: Terminal, host: str) -> None:
     """An address that others reach is refused while there is no authentication."""
-    ended = terminal.run("serve", "--transport", "streamable-http", "--host", "0.0.0.0")  # noqa: S104  # refused
+    ended = terminal.run("serve", "--transport", "streamable-http", "--host", host)
     assert ended.exit_code == 1
     assert "Refusing to listen" in ended.stderr

@@ -24,6 +24,8 @@ PICTURE = encode_png(np.random.default_rng(7).integers(0, 256, (12, 16, 3), dtyp
 JPEG = recompress(PICTURE, 100_000)[0]
 DATA_URI = f"data:image/png;base64,{base64.b64encode(PICTURE).decode()}"
 
+OWNER = "somebody"
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
@@ -38,8 +40,9 @@ def folder(tmp_path: Path) -> Path:
 def reader(folder: Path) -> PictureReader:
     """A reader whose own references are `controlnet://` and the key of a stored picture."""
 
-    async def resolve(uri: str) -> str:
+    async def resolve(uri: str, owner: str) -> str:
         await anyio.lowlevel.checkpoint()
+        assert owner == OWNER
         return uri.removeprefix("controlnet://")
 
     return PictureReader(
@@ -76,7 +79,7 @@ def link() -> Iterator[str]:
 async def refused(reader: PictureReader, reference: str, *, local_paths: bool = True) -> ControlNetError:
     """The error of reading a reference."""
     with pytest.raises(ControlNetError) as caught:
-        await reader.read(reference, local_paths=local_paths)
+        await reader.read(reference, local_paths=local_paths, owner=OWNER)
     return caught.value
 
 
@@ -85,7 +88,7 @@ async def test_every_kind_of_reference_gives_the_same_picture(reader: PictureRea
     sha256 = reader.blobs.put(PICTURE, "image/png")
     references = [link, DATA_URI, f"  {DATA_URI}\n", f"{folder}/cat.png", (folder / "cat.png").as_uri()]
     references.append(f"controlnet://{sha256}")
-    pictures = [await reader.read(reference, local_paths=True) for reference in references]
+    pictures = [await reader.read(reference, local_paths=True, owner=OWNER) for reference in references]
     expected = StoredPicture(sha256=sha256, mime_type="image/png", width=16, height=12, size_bytes=len(PICTURE))
     assert pictures == [expected] * len(references)
     assert reader.blobs.get(sha256) == PICTURE
@@ -94,7 +97,7 @@ async def test_every_kind_of_reference_gives_the_same_picture(reader: PictureRea
 async def test_our_own_reference_to_an_original_gives_a_clean_copy(reader: PictureReader) -> None:
     """What a provider made may hold metadata, so it is cleaned before another provider sees it."""
     sha256 = reader.blobs.put(JPEG, "image/jpeg")
-    picture = await reader.read(f"controlnet://{sha256}", local_paths=False)
+    picture = await reader.read(f"controlnet://{sha256}", local_paths=False, owner=OWNER)
     assert (picture.mime_type, picture.width, picture.height) == ("image/png", 16, 12)
     assert reader.blobs.get(sha256) == JPEG
     assert reader.blobs.get(picture.sha256).startswith(b"\x89PNG")
@@ -170,7 +173,7 @@ async def test_reading_never_blocks_the_event_loop(reader: PictureReader, folder
     blocked.activate()
     try:
         for reference in (f"{folder}/cat.png", DATA_URI, link, f"controlnet://{sha256}"):
-            await reader.read(reference, local_paths=True)
+            await reader.read(reference, local_paths=True, owner=OWNER)
     finally:
         blocked.deactivate()
 

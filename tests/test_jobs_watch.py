@@ -110,7 +110,7 @@ async def lounge(folder: Path, *polls: float) -> AsyncGenerator[Lounge]:
     database.close()
 
 
-async def _none(uri: str) -> str:
+async def _none(uri: str, _principal: str) -> str:
     raise AssertionError(uri)
 
 

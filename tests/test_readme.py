@@ -56,7 +56,7 @@ def tools_table() -> str:
 def default_of(field: FieldInfo) -> str:
     """A default as a person writes it into a variable; nothing for one that the meaning tells."""
     value: object = field.default
-    if value is None or value in ((), frozenset()):
+    if value is None or value in ((), frozenset(), {}):
         return ""
     if isinstance(value, bool):
         return str(value).lower()
@@ -66,8 +66,10 @@ def default_of(field: FieldInfo) -> str:
 
 
 def settings_table() -> str:
-    """Every variable with our prefix."""
-    fields = {name: field for name, field in Settings.model_fields.items() if name != "keys"}
+    """Every variable with our prefix: the usual ones, then those on access and on spending."""
+    names = sorted(Settings.model_fields.keys() - {"keys"}, key=list(Settings.model_fields).index)
+    own = [name for name in names if name in Settings.__annotations__]
+    fields = {name: Settings.model_fields[name] for name in [*own, *(name for name in names if name not in own)]}
     rows = ((f"`{PREFIX}{name.upper()}`", default_of(field), field.description or "") for name, field in fields.items())
     return table(("variable", "default", "meaning"), rows)
 

@@ -14,7 +14,7 @@ from pydantic import JsonValue
 from controlnet_mcp.server.background import background
 from controlnet_mcp.server.connections import serve_client
 from controlnet_mcp.server.protocol import build_server
-from controlnet_mcp.server.receipts import Answers, Receipts
+from controlnet_mcp.server.receipts import ALONE, Answers, Receipts
 from controlnet_mcp.server.settings import Settings
 from tests.leaving import HANDSHAKE, INITIALIZED, request
 from tests.processes import Era, Pipe, Place, Web, piped
@@ -144,8 +144,9 @@ async def test_only_the_latest_answers_are_remembered() -> None:
     """A connection that lives for months does not fill the memory."""
     answers = Answers()
     for number in range(1000):
-        answers.put(None, str(number), f"job_{number}")
+        answers.put(ALONE, str(number), f"job_{number}")
     assert len(answers.jobs) == 100
-    assert answers.pop(None, "0") is None
-    assert answers.pop("other session", "999") is None
-    assert answers.pop(None, "999") == "job_999"
+    assert answers.pop(ALONE, "0") is None
+    assert answers.pop((None, "other session"), "999") is None
+    assert answers.pop(("other caller", None), "999") is None
+    assert answers.pop(ALONE, "999") == "job_999"

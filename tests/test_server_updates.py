@@ -34,7 +34,7 @@ class House:
     async def client(self, era: Era, ears: Ears) -> AsyncGenerator[Client]:
         """A client that hears."""
         server = build_server(self.application, local=True, updates=self.updates)
-        async with connect(server, era, ears if era == "legacy" else None) as client:
+        async with connect(server, era, hear=ears if era == "legacy" else None) as client:
             yield client
 
     async def started(self, client: Client) -> str:

@@ -17,8 +17,8 @@ from controlnet_mcp.images.errors import RequestError
 from controlnet_mcp.images.pictures import StoredPicture
 from controlnet_mcp.jobs.database import Database
 from controlnet_mcp.jobs.leases import Leases
+from controlnet_mcp.server.access import check_host
 from controlnet_mcp.server.file_links import LIFETIME_SECONDS, FileLinks, load_secret
-from controlnet_mcp.server.http import check_host
 from tests.processes import Place, Web, serving_http
 from tests.serving import Reply
 from tests.test_transports import photo
@@ -135,14 +135,14 @@ async def test_pages_of_this_machine_can(browser: httpx2.AsyncClient, web: Web) 
 def test_the_server_listens_on_this_machine_only(host: str) -> None:
     """Without authentication anybody who reaches it could spend the operator's credits."""
     with pytest.raises(RequestError) as caught:
-        check_host(host)
+        check_host(host, authenticates=False)
     assert caught.value.hint
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1"])
 def test_the_server_listens_on_every_name_of_this_machine(host: str) -> None:
     """Under whatever name."""
-    check_host(host)
+    check_host(host, authenticates=False)
 
 
 async def test_a_signal_ends_the_server_in_good_order(tmp_path: Path, pictures: Path) -> None:

@@ -57,9 +57,11 @@ async def extract(services: Services, arguments: ExtractArguments, call: Call) -
     wanted = _Wanted(
         resolve(arguments.modality).name, arguments.resolution, checked(MapParameters, arguments.parameters)
     )
-    source = await services.reader.read(arguments.image, local_paths=call.caller.local)
+    reference, caller = arguments.image, call.caller
+    source = await services.reader.read(reference, local_paths=caller.local, owner=caller.principal)
     picture, view = await to_thread.run_sync(partial(_make, source, wanted, services.map_models, services.blobs))
-    if not call.caller.local:
+    await services.desk.hold_map(picture.sha256, caller)
+    if not caller.local:
         view = view.model_copy(update={"path": None})
     shown = Shown(view.uri, f"{wanted.modality}-map", picture)
     return Answer(view, (shown,), previews=arguments.previews and services.previews)

@@ -62,6 +62,7 @@ def _capabilities() -> Capabilities:
         picture_per_control=True,
         cancels=True,
         prices=True,
+        free=True,
         deduplication="key",
         ai_generated=False,
         models=tuple(ModelInfo(name, "draft", summary) for name, summary in MEDIA.items()),

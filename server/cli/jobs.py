@@ -10,7 +10,7 @@ from controlnet_mcp.jobs.record import JobRecord
 from controlnet_mcp.server.cli.options import arguments_of, tool_options
 from controlnet_mcp.server.cli.session import ask, run
 from controlnet_mcp.server.cli.showing import json_text
-from controlnet_mcp.server.composition import PRINCIPAL
+from controlnet_mcp.server.principals import LOCAL
 from controlnet_mcp.tools.list_jobs import TOOL, JobList
 from controlnet_mcp.tools.spec import Services
 from controlnet_mcp.tools.views import Job
@@ -66,4 +66,4 @@ def _finding(remote_id: str | None, *, send_again: bool) -> Finding:
 
 
 async def _resolve(services: Services, job_id: str, found: Finding) -> JobRecord:
-    return await services.desk.resolve(job_id, Caller(PRINCIPAL, local=True), found)
+    return await services.desk.resolve(job_id, Caller(LOCAL, local=True), found)

@@ -43,13 +43,14 @@ def serve_http(transport: Transport, host: str, port: int) -> None:
     """Serve Streamable HTTP and SSE; the URL goes to stderr."""
     with interruptible():
         with _quick_imports():
-            from controlnet_mcp.server import http
+            from controlnet_mcp.server import access, http
             from controlnet_mcp.server.cli.session import load_settings, told
         with told():
-            http.check_host(host)
+            settings = load_settings()
+            access.check_host(host, authenticates=settings.authenticates)
             _check_free(host, port)
             click.echo(_addresses(transport, host, port), err=True)
-            http.run(load_settings(), host, port)
+            http.run(settings, host, port)
 
 
 def _addresses(transport: Transport, host: str, port: int) -> str:
@@ -75,7 +76,7 @@ def _check_free(host: str, port: int) -> None:
     show_default=True,
     help="Either HTTP transport starts both.",
 )
-@click.option("--host", default="127.0.0.1", show_default=True, help="HTTP: only loopback addresses are allowed.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="HTTP: others than loopback need authentication.")
 @click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True, help="HTTP: the port.")
 def command(transport: Transport, host: str, port: int) -> None:
     """Serve MCP to a host, over stdio or HTTP."""

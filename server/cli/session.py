@@ -1,5 +1,6 @@
 """Opening the application for one command, calling tools on it as hosts do, and telling errors in a sentence."""
 
+import sys
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -8,14 +9,18 @@ from typing import TypeAlias, TypeVar
 
 import anyio
 import click
+from anyio import to_thread
 from pydantic import ValidationError
 
 from controlnet_mcp.images.errors import ControlNetError
 from controlnet_mcp.jobs.desk import Caller
+from controlnet_mcp.jobs.spending import AskUser
 from controlnet_mcp.server.cli.own_files import with_own_files
 from controlnet_mcp.server.cli.wording import for_people
-from controlnet_mcp.server.composition import PRINCIPAL, open_application
-from controlnet_mcp.server.settings import PREFIX, Settings, log_to_stderr
+from controlnet_mcp.server.composition import open_application
+from controlnet_mcp.server.principals import LOCAL
+from controlnet_mcp.server.redaction import log_to_stderr
+from controlnet_mcp.server.settings import PREFIX, Settings
 from controlnet_mcp.tools.spec import Answer, Call, Progress, Services, Tool
 
 ResultT = TypeVar("ResultT")
@@ -32,12 +37,16 @@ def load_settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        said = (f"{_variable(str(row['loc'][0]))}: {row['msg']}." for row in error.errors(include_input=False))
+        said = (f"{_variable(row['loc'])}{row['msg']}." for row in error.errors(include_input=False))
         raise click.ClickException(" ".join(["The environment is not right.", *said])) from error
 
 
-def _variable(field: str) -> str:
-    return f"{PREFIX}{field.upper()}" if field in Settings.model_fields else field.upper()
+def _variable(place: tuple[int | str, ...]) -> str:
+    """The variable that an error is about, and a colon; nothing where it is about several."""
+    if not place:
+        return ""
+    field = str(place[0])
+    return f"{PREFIX}{field.upper()}: " if field in Settings.model_fields else f"{field.upper()}: "
 
 
 def run(errand: Errand[ResultT], settings: Settings | None = None) -> ResultT:
@@ -47,7 +56,7 @@ def run(errand: Errand[ResultT], settings: Settings | None = None) -> ResultT:
         click.ClickException: What was refused, in a sentence.
     """
     settings = settings or load_settings()
-    log_to_stderr(settings.log_level)
+    log_to_stderr(settings.log_level, settings.redactor)
     with told():
         return anyio.run(_opened, errand, settings)
 
@@ -70,7 +79,14 @@ async def call(
     services: Services, tool: Tool, arguments: Mapping[str, object], progress: Progress | None = None
 ) -> Answer:
     """Call a tool as a host on this machine does."""
-    return await tool.run(services, arguments, Call(Caller(PRINCIPAL, local=True), progress))
+    return await tool.run(services, arguments, Call(Caller(LOCAL, local=True, ask_user=_ask_user()), progress))
+
+
+def _ask_user() -> AskUser | None:
+    """Ask at the terminal, where there is one."""
+    if not sys.stdin.isatty():
+        return None
+    return lambda question: to_thread.run_sync(partial(click.confirm, question, err=True))
 
 
 def ask(tool: Tool, arguments: Mapping[str, object]) -> Answer:

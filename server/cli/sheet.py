@@ -14,7 +14,7 @@ from controlnet_mcp.jobs.record import JobRecord
 from controlnet_mcp.server.cli.saving import place_for, readable_name, save
 from controlnet_mcp.server.cli.session import run
 from controlnet_mcp.server.cli.showing import json_text
-from controlnet_mcp.server.composition import PRINCIPAL
+from controlnet_mcp.server.principals import LOCAL
 from controlnet_mcp.tools.spec import Services
 
 _JPEG = frozenset({".jpg", ".jpeg"})
@@ -48,7 +48,7 @@ class _Errand:
 
     async def __call__(self, services: Services) -> _Drawn:
         """Draw it in a thread."""
-        job = await services.desk.get(self.job_id, Caller(PRINCIPAL, local=True))
+        job = await services.desk.get(self.job_id, Caller(LOCAL, local=True))
         return await to_thread.run_sync(self._draw, job, services)
 
     def _draw(self, job: JobRecord, services: Services) -> _Drawn:

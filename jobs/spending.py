@@ -1,0 +1,150 @@
+"""What a job may cost: the operator's caps in each provider's own unit, and the question above a threshold."""
+
+import math
+from collections import Counter
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from controlnet_mcp.images.errors import RequestError
+from controlnet_mcp.jobs.admission import IN_FLIGHT, JOBS, Admission, Amounts, check_room, millionths, over_cap
+from controlnet_mcp.jobs.intake import Prepared
+from controlnet_mcp.jobs.store import JobStore
+from controlnet_mcp.providers.values import Cost
+
+AskUser: TypeAlias = Callable[[str], Awaitable[bool]]
+"""Asks the person behind a call a question that yes or no answers."""
+
+_PREFIX = "CONTROLNET_MCP_"
+
+
+@dataclass(frozen=True, slots=True)
+class Spending:
+    """The rules of the operator; without any, no price is asked for and nobody is asked.
+
+    Attributes:
+        per_call: Caps on one job.
+        per_session: Caps on what one caller spends while this server runs.
+        per_day: Caps on what one caller spends in any 24 hours.
+        confirm_above: What costs more is bought only after a yes.
+        estimates: Price of one picture where the provider does not tell it.
+        jobs_in_flight: Most unfinished jobs of one caller.
+        run: Names this run of the server.
+    """
+
+    per_call: Amounts = field(default_factory=dict[str, float])
+    per_session: Amounts = field(default_factory=dict[str, float])
+    per_day: Amounts = field(default_factory=dict[str, float])
+    confirm_above: Amounts = field(default_factory=dict[str, float])
+    estimates: Amounts = field(default_factory=dict[str, float])
+    jobs_in_flight: int = 100
+    run: str = ""
+    _prepared_now: Counter[str] = field(default_factory=Counter[str], init=False)
+
+    @asynccontextmanager
+    async def room(self, store: JobStore, principal: str) -> AsyncGenerator[None]:
+        """Hold a place for one more job of a caller while it is prepared, before any work is done for it.
+
+        Raises:
+            RequestError: `rate_limited`: the caller has as many unfinished jobs as are allowed.
+        """
+        unfinished = await store.count(IN_FLIGHT, principal)
+        check_room(unfinished + self._prepared_now[principal], self.jobs_in_flight)
+        self._prepared_now[principal] += 1
+        try:
+            yield
+        finally:
+            self._prepared_now[principal] -= 1
+
+    async def agree(
+        self, prepared: Prepared, price: Callable[[], Awaitable[Cost | None]], ask_user: AskUser | None
+    ) -> Admission:
+        """Settle what a job is expected to cost, and ask about it where that is wanted.
+
+        Args:
+            prepared: The job.
+            price: Asks the provider for its price; awaited only when a rule needs it.
+            ask_user: Asks the person; `None` where that cannot be done.
+
+        Raises:
+            RequestError: `payment_required`, `canceled` or `not_configured`: it must not be bought.
+            ProviderError: The price could not be asked for.
+        """
+        provider = prepared.provider
+        paid = not provider.capabilities.free
+        cost: Cost | None = None
+        if paid:
+            self._check_named(provider.name)
+            cost = await self._cost(prepared, price)
+            self._check_call(provider.name, cost)
+            await self._confirm(prepared, cost, ask_user)
+        return Admission(
+            jobs_in_flight=self.jobs_in_flight,
+            paid=paid,
+            amount=cost.amount if cost else None,
+            unit=cost.unit if cost else "",
+            run=self.run,
+            per_session=self.per_session,
+            per_day=self.per_day,
+        )
+
+    def _check_named(self, provider: str) -> None:
+        """Where spending is capped, a provider that no cap covers may not be used: `auto` could choose it."""
+        capped = {*self.per_call, *self.per_session, *self.per_day}
+        if capped and not capped & {provider, JOBS}:
+            raise RequestError(
+                "not_configured",
+                f"Spending is capped on this server, and no cap covers {provider}.",
+                hint=f"Use {' or '.join(sorted(capped))}, or let the operator name {provider} in a cap.",
+            )
+
+    async def _cost(self, prepared: Prepared, price: Callable[[], Awaitable[Cost | None]]) -> Cost | None:
+        """The price, when a rule needs it: the provider's word before the operator's estimate."""
+        name = prepared.provider.name
+        if not any(name in rule for rule in (self.per_call, self.per_session, self.per_day, self.confirm_above)):
+            return None
+        told = await price()
+        if told is not None and math.isfinite(told.amount) and told.amount >= 0:
+            return told
+        if name not in self.estimates:
+            raise RequestError(
+                "not_configured",
+                f"Spending on {name} is capped, but {name} does not tell what this would cost. Nothing was submitted.",
+                hint=f"The operator can set {_PREFIX}COST_ESTIMATES={name}=PRICE_PER_PICTURE, or cap {JOBS} instead.",
+            )
+        amount = self.estimates[name] * prepared.request.num_images
+        return Cost(amount=amount, unit=told.unit if told else "units", estimated=True)
+
+    def _check_call(self, provider: str, cost: Cost | None) -> None:
+        if self.per_call.get(JOBS, 1.0) < 1:
+            raise over_cap("no paid job at all", "this one costs money")
+        if cost and _exceeds(cost.amount, self.per_call, provider):
+            raise over_cap(
+                f"{self.per_call[provider]:g} {cost.unit} a job on {provider}", f"this costs {cost.amount:g}"
+            )
+
+    async def _confirm(self, prepared: Prepared, cost: Cost | None, ask_user: AskUser | None) -> None:
+        name = prepared.provider.name
+        dear = _exceeds(1, self.confirm_above, JOBS) or (cost and _exceeds(cost.amount, self.confirm_above, name))
+        if not dear:
+            return
+        price = f"about {cost.amount:g} {cost.unit}" if cost else "money"
+        if ask_user is None:
+            raise RequestError(
+                "payment_required",
+                f"This would cost {price} on {name}, so the user has to agree, and this client cannot ask them.",
+                hint="Tell the user. They can use a client with elicitation, or let the operator raise "
+                f"{_PREFIX}CONFIRM_ABOVE.",
+            )
+        if not await ask_user(f"This generation costs {price} on {name}. Shall it be bought?"):
+            raise RequestError(
+                "canceled",
+                f"The user did not agree to pay {price} on {name}. Nothing was submitted.",
+                hint="Do not ask again unless the user wants it.",
+            )
+
+
+def _exceeds(amount: float, rule: Amounts, name: str) -> bool:
+    """Whether an amount is above what a rule says, when it says anything."""
+    return name in rule and millionths(amount) > millionths(rule[name])

@@ -15,6 +15,8 @@ from controlnet_mcp.jobs.wish import Wish
 
 CONTROL, START, MASK = "control_image", "init_image", "mask_image"
 """Names of sources, which are those of the wish's fields."""
+PICTURES = frozenset({CONTROL, START, MASK, "extra_controls"})
+"""The fields of a wish that name pictures."""
 
 
 def extra_name(index: int) -> str:

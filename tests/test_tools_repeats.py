@@ -34,6 +34,9 @@ async def test_the_same_key_is_the_same_job(session: Session) -> None:
     assert first.job_id == again.job_id == done.job_id == other_words.job_id
     assert done.status == "succeeded"
     assert len(await job_ids(session)) == 1
+    assert "request_key" not in [row.feature for row in done.warnings or ()]
+    assert other_words.warnings is not None
+    assert "another prompt, provider_options" in other_words.warnings[-1].detail
 
 
 async def test_the_same_arguments_after_an_answer_are_a_new_job(session: Session) -> None:

@@ -4,6 +4,8 @@ from pydantic import BaseModel, Field, JsonValue
 
 from controlnet_mcp.jobs.intake import planned_uploads
 from controlnet_mcp.jobs.like import repeated
+from controlnet_mcp.jobs.record import JobRecord
+from controlnet_mcp.jobs.sources import PICTURES
 from controlnet_mcp.jobs.wish import Details, Prompt, Wish
 from controlnet_mcp.providers.body import show, shown_headers
 from controlnet_mcp.providers.values import Cost, Notice
@@ -61,7 +63,22 @@ async def generate(services: Services, arguments: GenerateArguments, call: Call)
     started = services.desk.clock()
     job = await services.desk.submit(wish, call.caller, arguments.request_key, said=said)
     job = await wait_for(services, call, job, arguments.wait_seconds, started)
-    return await job_answer(services, call, job, previews=arguments.previews)
+    return await job_answer(services, call, _compared(job, wish), previews=arguments.previews)
+
+
+def _compared(job: JobRecord, wish: Wish) -> JobRecord:
+    """The job, and a word on settings that it was not made with: an earlier job may have had the same key."""
+    made_with = job.wish or wish
+    others = [name for name in Wish.model_fields if name not in PICTURES]
+    differing = [name for name in others if getattr(made_with, name) != getattr(wish, name)]
+    if not differing:
+        return job
+    detail = (
+        f"The request_key was used for this job before, with another {', '.join(differing)}; what is asked for now was "
+        "not drawn. Use a new request_key for a new job."
+    )
+    notice = Notice(kind="adjusted", feature="request_key", detail=detail)
+    return job.model_copy(update={"warnings": (*job.warnings, notice)})
 
 
 async def _meant(services: Services, arguments: GenerateArguments, call: Call) -> tuple[Wish, tuple[Notice, ...]]:

@@ -51,7 +51,7 @@ ERRORS = {
     "error_429": ("rate_limited", "refused"),
     "error_500": ("provider_failed", "unknown"),
     "error_502": ("provider_failed", "unknown"),
-    "error_503": ("provider_failed", "refused"),
+    "error_503": ("provider_failed", "unknown"),
     "inside_200_401": ("unauthorized", "refused"),
     "inside_200_1401": ("invalid_request", "refused"),
     "inside_200_500": ("provider_failed", "unknown"),
@@ -83,7 +83,7 @@ def test_the_vendor_s_own_words_are_quoted() -> None:
     assert fault.message.endswith('WaveSpeed said: "failed to download control_image".')
 
 
-@pytest.mark.parametrize("code", [500, 502, 504])
+@pytest.mark.parametrize("code", [500, 502, 503, 504])
 def test_a_broken_service_never_proves_a_refusal(code: int) -> None:
     """Whatever its words are, and also as a code inside HTTP 200."""
     for status in (code, 200):

@@ -58,11 +58,21 @@ _PICTURE = _Meaning(
     "could not read a picture",
     "Pass a local file instead of a link, or a link that anybody can open.",
 )
+_UNAVAILABLE = 503
 _BUSY = _Meaning("provider_failed", "is not available now", "Try again later.", retryable=True)
 _BROKEN = _Meaning("provider_failed", "had an error of its own", "Try again later.", retryable=True, delivery="unknown")
 _FAILED = _Meaning("provider_failed", "failed", "Change the prompt, the model or a setting, or try again.")
 
-_BY_STATUS = {400: _REQUEST, 401: _KEY, 402: _CREDITS, 403: _PLAN, 422: _REQUEST, 429: _QUEUE, 500: _BROKEN, 503: _BUSY}
+_BY_STATUS = {
+    400: _REQUEST,
+    401: _KEY,
+    402: _CREDITS,
+    403: _PLAN,
+    422: _REQUEST,
+    429: _QUEUE,
+    500: _BROKEN,
+    _UNAVAILABLE: _BUSY,
+}
 """The vendor's list of HTTP statuses; any other takes the standard meaning."""
 _ABOUT_THE_REQUEST = frozenset({400, 403, 404, 422})
 """Statuses whose words may say more than they do."""
@@ -95,13 +105,14 @@ def refusal(reply: HttpReply) -> ProviderError:
     standard = failure(reply, said=said)
     if meaning is None:
         return standard
+    bare = reply.status == _UNAVAILABLE and body.retry_after is None  # a proxy may have lost its patience
     return ProviderError(
         meaning.code,
         f"{reply.provider} {meaning.told}.",
         provider=reply.provider,
         hint=meaning.hint,
         retryable=meaning.retryable,
-        delivery=meaning.delivery,
+        delivery=standard.delivery if bare else meaning.delivery,
         retry_after_seconds=body.retry_after if body.retry_after is not None else standard.retry_after_seconds,
         provider_message=said,
     )

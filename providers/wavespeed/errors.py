@@ -17,8 +17,9 @@ from controlnet_mcp.providers.wavespeed.wire import Envelope, Prediction, predic
 from controlnet_mcp.providers.wire import HttpReply
 
 _OK = 200
-_BROKEN = frozenset(range(500, 600)) - {503}
-"""Statuses that prove nothing about whether a submission was accepted."""
+_UNAVAILABLE = 503
+_BROKEN = frozenset(range(500, 600))
+"""Statuses that prove nothing about whether a submission was accepted; a 503 does where it says when to come back."""
 _MODERATED = re.compile(
     r"nsfw|moderat(ed|ion)|content.?(policy|filter|safety)|safety (filter|system|check)|inappropriate|prohibited",
     re.IGNORECASE,
@@ -62,7 +63,7 @@ _MEANINGS: dict[int, _Meaning] = {
         "choose another provider.",
         retryable=True,
     ),
-    503: _Meaning("provider_failed", "is not available now", _LATER, retryable=True),
+    _UNAVAILABLE: _Meaning("provider_failed", "is not available now", _LATER, retryable=True),
     1200: _UNSAFE,
     1400: _Meaning("invalid_request", "misses a setting", _CHANGE),
     1401: _Meaning("invalid_request", "did not accept a setting", _CHANGE),
@@ -107,7 +108,8 @@ def failed(reply: HttpReply) -> ProviderError:
     message = said(reply)
     codes = (answer.error_code, answer.code if reply.status == _OK else reply.status, answer.code)
     named = next((code for code in codes if code in _MEANINGS), None)
-    broken = not _BROKEN.isdisjoint(codes)
+    refused = frozenset({_UNAVAILABLE}) if "retry-after" in reply.headers else frozenset[int]()
+    broken = not (_BROKEN - refused).isdisjoint(codes)
     worded = _by_words(message) if named in _ABOUT_THE_REQUEST and not broken else None
     meaning = worded or _MEANINGS.get(named or 0)
     if meaning is None:

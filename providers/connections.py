@@ -153,7 +153,7 @@ def _told_as_ours(provider: str) -> Generator[None]:
             "timed_out",
             f"{provider} did not answer in time.",
             provider=provider,
-            hint="It may still have accepted the request.",
+            hint="Try again later, or choose another provider.",
             retryable=True,
             delivery="unknown",
         ) from error
@@ -170,7 +170,7 @@ def _told_as_ours(provider: str) -> Generator[None]:
             "provider_failed",
             f"The connection to {provider} broke ({type(error).__name__}).",
             provider=provider,
-            hint="It may still have accepted the request.",
+            hint="Check the connection and the provider's base URL, then try again.",
             retryable=True,
             delivery="unknown",
         ) from error

@@ -3,6 +3,7 @@
 import zlib
 
 import httpx2
+from anyio import to_thread
 
 from controlnet_mcp.images.bounded_body import MIN_BYTES_PER_SECOND, TooLongError, TooSlowError, read_body
 from controlnet_mcp.providers.errors import ProviderError
@@ -29,11 +30,13 @@ async def body_of(response: httpx2.Response, call: HttpCall, provider: str) -> b
         encoding = response.headers.get("content-encoding", "identity").strip().lower()
     try:
         body = await read_body(parts, max_bytes=most, window_seconds=call.timeout_seconds)
-        return body if encoding in {"identity", ""} else _inflated(body, encoding, most)
+        return body if encoding in {"identity", ""} else await to_thread.run_sync(_inflated, body, encoding, most)
     except TooLongError as error:
         raise _unusable(provider, f"sent more than {most // 2**20} MiB") from error
     except TooSlowError as error:
-        raise _unusable(provider, f"sent less than {MIN_BYTES_PER_SECOND:,} bytes per second") from error
+        raise _unusable(
+            provider, f"sent less than {MIN_BYTES_PER_SECOND:,} bytes per second", retryable=True
+        ) from error
     except zlib.error as error:
         raise _unusable(provider, f"sent a body that is not {encoding[:20]}, as it claims") from error
 
@@ -51,11 +54,12 @@ def _inflated(body: bytes, encoding: str, most: int) -> bytes:
     return content
 
 
-def _unusable(provider: str, what: str) -> ProviderError:
+def _unusable(provider: str, what: str, *, retryable: bool = False) -> ProviderError:
     return ProviderError(
         "provider_failed",
         f"{provider} {what}.",
         provider=provider,
-        hint="It may still have accepted the request. Check the provider's base URL and proxies in between.",
+        hint="Check the provider's base URL and proxies in between.",
+        retryable=retryable,
         delivery="unknown",
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import get_args
 
 import anyio
+import anyio.lowlevel
 import httpx2
 import pytest
 from pydantic import SecretStr
@@ -21,6 +22,7 @@ from controlnet_mcp.images.pictures import Limits
 from controlnet_mcp.providers import connections, errors, wire
 from controlnet_mcp.providers.body import PictureSource
 from controlnet_mcp.providers.errors import ProviderError
+from controlnet_mcp.providers.reply_bodies import body_of
 from controlnet_mcp.providers.runner import ProviderRunner
 from controlnet_mcp.providers.values import Output
 from controlnet_mcp.providers.wire import HttpCall, HttpReply
@@ -197,6 +199,30 @@ async def test_15_a_compressed_reply_is_inflated_within_the_bound(runner: Provid
     failed(await sent(runner, service, call), "more than 4 MiB", delivery="unknown")
     async with httpx2.AsyncClient() as usual:
         assert len((await usual.get(call.url)).content) == 50_000_000
+
+
+async def test_15_a_bomb_does_not_hold_up_the_event_loop() -> None:
+    """It is inflated in a thread, up to a cap that takes a fifth of a second, while everybody else goes on."""
+    most, turns, whole = 64 * 1024 * 1024, 0, anyio.Event()
+
+    async def pieces() -> AsyncGenerator[bytes]:
+        yield gzip.compress(bytes(most), 1)
+        whole.set()
+
+    async def turn() -> None:
+        nonlocal turns
+        await whole.wait()
+        while True:
+            await anyio.lowlevel.checkpoint()
+            turns += 1
+
+    response = httpx2.Response(200, headers={"content-encoding": "gzip"}, content=pieces())
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(turn)
+        body = await body_of(response, HttpCall("GET", "https://x.example/", max_reply_bytes=most), "x")
+        assert len(body) == most
+        tasks.cancel_scope.cancel()
+    assert turns > 20
 
 
 @pytest.mark.parametrize(

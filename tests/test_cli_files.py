@@ -18,6 +18,7 @@ from controlnet_mcp.server.cli.saving import place_for, readable_name, save
     [
         ("A cosy cottage", "controlnet-a-cosy-cottage"),
         ("../../etc/passwd; rm -rf ~", "controlnet-etc-passwd-rm-rf"),
+        ("black/white cat", "controlnet-black-white-cat"),
         ("con", "controlnet-con"),
         ("水彩 小屋", "controlnet-水彩-小屋"),
         ("...", "controlnet"),

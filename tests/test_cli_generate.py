@@ -1,6 +1,7 @@
 """`controlnet-mcp generate`: pictures as files, jobs as JSON, refusals as sentences."""
 
 import json
+import shutil
 import signal
 from pathlib import Path
 
@@ -45,6 +46,18 @@ def test_the_picture_is_saved_under_a_readable_name(terminal: Terminal, photo: P
     assert "not an AI model" in ended.stderr
     with Image.open(path) as picture:
         assert (picture.format, picture.size) == ("PNG", (64, 64))
+
+
+def test_a_prompt_of_any_language_is_kept_and_names_the_picture(terminal: Terminal, photo: Path) -> None:
+    """A slash in it leads nowhere, and the control picture may have such a name, too."""
+    Path("наброски").mkdir()
+    picture = shutil.copy(photo, Path("наброски", "чёрный кот.png"))
+    prompts = ("black/white cat", "чёрный/белый кот", "黒い猫")
+    paths = [Path(terminal.run("generate", prompt, str(picture), *SMALL).stdout.strip()) for prompt in prompts]
+    names = ("black-white-cat", "чёрный-белый-кот", "黒い猫")
+    assert paths == [Path.cwd() / f"controlnet-{name}.png" for name in names]
+    assert all(path.is_file() for path in paths)
+    assert {job.prompt for job in jobs_of(terminal)} == set(prompts)
 
 
 def test_a_second_picture_does_not_replace_the_first(terminal: Terminal, photo: Path) -> None:

@@ -1,5 +1,6 @@
 """Bare httpx2 having a picture drawn: the least script for each vendor, which `bench/providers.py` compares with."""
 
+import hashlib
 import io
 import json
 import os
@@ -105,9 +106,10 @@ class PictureWork:
             Image.fromarray(cv2.Canny(gray, 100, 200)).save(io.BytesIO(), "PNG", compress_level=1)
 
     def keep(self, content: bytes) -> None:
-        """Prove that the result is a picture, and force it to disk."""
+        """Prove that the result is a picture, hash it, and force it to disk."""
         with Image.open(io.BytesIO(content)) as picture:
             picture.load()
+        hashlib.sha256(content).digest()
         with self.target.with_name(f"{time.time_ns()}.png").open("wb") as file:
             file.write(content)
             file.flush()

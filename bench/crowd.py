@@ -1,6 +1,7 @@
-"""Bare httpx2 with many jobs at once at `bench.vendor`: the floor of `bench/load.py` and `bench/detection.py`.
+"""Bare httpx2 with many jobs at once at `bench.vendor`: the floors of `bench/load.py` and `bench/detection.py`.
 
-Run: `python -m bench.crowd ORIGIN JOBS LOOKS`; it tells what it took as JSON.
+Run: `python -m bench.crowd ORIGIN JOBS LOOKS [same-work]`; it tells what it took as JSON. With "same-work" every result
+is decoded, hashed and forced to disk too, in threads, as ours must do.
 """
 
 import json
@@ -8,15 +9,18 @@ import os
 import sys
 import tempfile
 from dataclasses import astuple
+from functools import partial
 from pathlib import Path
 
 import anyio
 import httpx2
+from anyio import to_thread
 
 from bench.meters import Meter, Taken
 from bench.vendor import KEY, MODEL
 
 JOB_SECONDS = 2.0
+SAME_WORK = "same-work"
 _LATE_SECONDS = 0.001
 _AGAIN_SECONDS = 0.05
 _LIMITS = httpx2.Limits(max_connections=64, max_keepalive_connections=64)
@@ -30,7 +34,19 @@ def client() -> httpx2.AsyncClient:
 
 async def generate(sender: httpx2.AsyncClient, origin: str, seconds: float, looks: int, target: Path) -> None:
     """Submit a job that is known to take so many seconds, look at it so many times, download it, write it to a file."""
-    body = {"prompt": f"{target.stem} that takes {seconds}", "size": "512*512", "num_images": 1}
+    await anyio.Path(target).write_bytes(await _brought(sender, origin, seconds, looks, target.stem))
+
+
+async def generate_and_prove(sender: httpx2.AsyncClient, origin: str, seconds: float, looks: int, target: Path) -> None:
+    """The same, with what cannot be left out of the work on the picture."""
+    from bench.bare import PictureWork  # its libraries are no part of the bare script
+
+    content = await _brought(sender, origin, seconds, looks, target.stem)
+    await to_thread.run_sync(PictureWork(target, target, makes_map=False).keep, content)
+
+
+async def _brought(sender: httpx2.AsyncClient, origin: str, seconds: float, looks: int, name: str) -> bytes:
+    body = {"prompt": f"{name} that takes {seconds}", "size": "512*512", "num_images": 1}
     told = (await sender.post(f"{origin}/api/v3/{MODEL}", json=body)).json()["data"]
     accepted, asked = anyio.current_time(), 0
     while told["status"] != "completed":
@@ -38,31 +54,33 @@ async def generate(sender: httpx2.AsyncClient, origin: str, seconds: float, look
         due = accepted + seconds * min(asked / looks, 1) + _LATE_SECONDS
         await anyio.sleep(max(due - anyio.current_time(), _AGAIN_SECONDS if asked > looks else 0))
         told = (await sender.get(told["urls"]["get"])).json()["data"]
-    await anyio.Path(target).write_bytes((await sender.get(told["outputs"][0])).content)
+    return (await sender.get(told["outputs"][0])).content
 
 
-async def crowd(origin: str, jobs: int, looks: float) -> Taken:
+async def crowd(origin: str, jobs: int, looks: float, *, same_work: bool) -> Taken:
     """Many jobs at once; every one is looked at as often as ours were on average, rounded up or down."""
     meter = Meter(os.getpid())
     with tempfile.TemporaryDirectory() as folder:
         meter.start()
         async with client() as sender, anyio.create_task_group() as tasks:
+            script = generate_and_prove if same_work else generate
             for number in range(jobs):
                 whole = int((number + 1) * looks) - int(number * looks)
-                tasks.start_soon(generate, sender, origin, JOB_SECONDS, max(whole, 1), Path(folder, f"{number}.jpg"))
+                tasks.start_soon(script, sender, origin, JOB_SECONDS, max(whole, 1), Path(folder, f"{number}.jpg"))
         return meter.stop()
 
 
-async def floor(origin: str, jobs: int, looks: float) -> Taken:
+async def floor(origin: str, jobs: int, looks: float, *, same_work: bool = False) -> Taken:
     """One round, in a process of its own."""
-    command = [sys.executable, "-m", "bench.crowd", origin, str(jobs), str(looks)]
-    told = await anyio.run_process(command, stderr=None)
+    words = [origin, str(jobs), str(looks), *([SAME_WORK] if same_work else [])]
+    told = await anyio.run_process([sys.executable, "-m", "bench.crowd", *words], stderr=None)
     return Taken(*json.loads(told.stdout))
 
 
-def main(origin: str, jobs: str, looks: str) -> None:
+def main(origin: str, jobs: str, looks: str, work: str = "") -> None:
     """Run one round as the only thing in this process."""
-    print(json.dumps(astuple(anyio.run(crowd, origin, int(jobs), float(looks)))))
+    run = partial(crowd, origin, int(jobs), float(looks), same_work=work == SAME_WORK)
+    print(json.dumps(astuple(anyio.run(run))))
 
 
 if __name__ == "__main__":

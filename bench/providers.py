@@ -7,8 +7,8 @@ same bodies, the result written to a file. Both upload nothing, because the pict
 take turns; figures are medians, processor time is of the process that asks, not of the simulators.
 
 The second floor, "same work", is the bare script that also does to the pictures what cannot be left out: the input is
-decoded and its map made and encoded where the provider wants one, the result is decoded and forced to disk. Nothing of
-that is recorded, checked or survives a crash; the difference to ours is what our promises cost.
+decoded and its map made and encoded where the provider wants one, the result is decoded, hashed and forced to disk.
+Nothing of that is recorded, checked or survives a crash; the difference to ours is what our promises cost.
 
 Between two looks at a job we pause on purpose. The pauses are set to nothing for the comparison; the last column is the
 whole time with them as they are. Run: `python -m bench.providers [rounds]`.

@@ -2,12 +2,13 @@
 
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 from pydantic import JsonValue, ValidationError
 
 from controlnet_mcp.images.blobs import BlobStore
+from controlnet_mcp.images.checks import Appearance
 from controlnet_mcp.images.errors import ControlNetError, RequestError
 from controlnet_mcp.images.maps import NO_MODELS, MapModels
 from controlnet_mcp.images.pictures import StoredPicture
@@ -46,6 +47,7 @@ class Intake:
     blobs: BlobStore
     map_models: MapModels = NO_MODELS
     reachable: bool = False
+    _appearances: dict[str, Appearance] = field(default_factory=dict[str, Appearance], init=False)
 
     async def prepare(self, wish: Wish, *, local_paths: bool, owner: str) -> Prepared:
         """Settle a wish.
@@ -80,7 +82,7 @@ class Intake:
         frame, fitted = frame_of(wish, pictures.main, provider.capabilities.sizes)
         for extra in pictures.extras:
             fitted.extend(fit_notices("extra_controls", extra, frame, provider.capabilities.sizes))
-        room = MapRoom(provider, self.blobs, frame, wish.model, options, self.map_models)
+        room = MapRoom(provider, self.blobs, frame, wish.model, options, self.map_models, self._appearances)
         controls = [await room.ready(control) for control in controls_of(wish, asks, extra_asks, pictures)]
         request = _request(wish, tuple(controls), pictures, frame, provider).model_copy(update={"options": options})
         request, dropped = honour(request, wish, provider)

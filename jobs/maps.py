@@ -20,11 +20,17 @@ from controlnet_mcp.providers.values import Control, Notice
 
 _BLANK_COVERAGE = 0.0005
 """A map with less than this fraction of its pixels lit keeps no structure."""
+_REMEMBERED = 256
+"""How many pictures' looks are remembered, some hundred bytes each."""
 
 
 @dataclass(slots=True)
 class MapRoom:
-    """Readies the controls of one generation and gathers what has to be said about them."""
+    """Readies the controls of one generation and gathers what has to be said about them.
+
+    Attributes:
+        appearances: What pictures looked like, by hash, for all generations: pictures are used again and again.
+    """
 
     provider: Provider
     blobs: BlobStore
@@ -32,6 +38,7 @@ class MapRoom:
     model: str | None = None
     options: dict[str, JsonValue] = field(default_factory=dict[str, JsonValue])
     models: MapModels = NO_MODELS
+    appearances: dict[str, Appearance] = field(default_factory=dict[str, Appearance])
     notices: list[Notice] = field(default_factory=list[Notice])
     first_map: StoredPicture | None = None
 
@@ -47,7 +54,7 @@ class MapRoom:
         takes = self.provider.takes(modality.name, self.model, self.options)
         if control.picture is None:
             return control
-        seen = await to_thread.run_sync(self._look, control.picture)
+        seen = await self._appearance(control.picture)
         control, said = check(Offer(control, seen, takes, self.provider.name))
         self.notices.extend(said)
         if control.picture is None or control.is_map or takes != "map":
@@ -58,6 +65,15 @@ class MapRoom:
         picture = await to_thread.run_sync(partial(self._make, control.picture, modality.name))
         self.first_map = self.first_map or picture
         return control.model_copy(update={"picture": picture, "is_map": True, "source_url": None})
+
+    async def _appearance(self, picture: StoredPicture) -> Appearance:
+        if picture.sha256 not in self.appearances:
+            seen = await to_thread.run_sync(self._look, picture)
+            if len(self.appearances) >= _REMEMBERED:
+                self.appearances.clear()
+            self.appearances[picture.sha256] = seen
+            return seen
+        return self.appearances[picture.sha256]
 
     def _look(self, picture: StoredPicture) -> Appearance:
         from controlnet_mcp.images.decode import decode

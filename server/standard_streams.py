@@ -49,6 +49,7 @@ class StandardOutput:
         self._unwritten: list[str] = []
         self._all_written = anyio.Event()
         self._all_written.set()
+        self._thread = anyio.CapacityLimiter(1)  # answers do not wait for pictures that are worked on
 
     @property
     def file(self) -> anyio.AsyncFile[str]:
@@ -67,7 +68,7 @@ class StandardOutput:
             return
         self._all_written = anyio.Event()
         try:
-            await to_thread.run_sync(_write, self._descriptor, self._line.encode())
+            await to_thread.run_sync(_write, self._descriptor, self._line.encode(), limiter=self._thread)
         except OSError:
             self._gone()
         else:

@@ -196,6 +196,13 @@ def test_http_269_is_the_price() -> None:
     assert dict(call.query) == {"projectId": "proj_1", "dryRun": "true"}
 
 
+def test_a_price_without_end_is_nonsense() -> None:
+    """No cap could be compared with it, and no record could keep it."""
+    endless = HttpReply("scenario", 269, {}, b'{"creativeUnitsCost": 1e999}')
+    with pytest.raises(ProviderError, match="not expected"):
+        talked(provider().price(request(), {}), [endless])
+
+
 def test_nothing_is_uploaded_for_a_price() -> None:
     """A request with a large picture has none, and no call is made."""
     steps = provider().price(request(init_image=LARGE), {})

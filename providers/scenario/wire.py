@@ -5,7 +5,7 @@ Shapes: the vendor's guide, and scenario-sdk 2.4.0 (`types/`). Fields that are n
 
 from typing import TypeVar
 
-from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
+from pydantic import BaseModel, ConfigDict, FiniteFloat, JsonValue, ValidationError
 from pydantic.alias_generators import to_camel
 
 from controlnet_mcp.providers.errors import ProviderError
@@ -56,7 +56,7 @@ class JobReply(_Reply):
 class PriceReply(_Reply):
     """The reply to a dry run, HTTP 269."""
 
-    creative_units_cost: float
+    creative_units_cost: FiniteFloat
 
 
 class Asset(_Reply):

@@ -10,6 +10,8 @@ The second floor, "same work", is the bare script that also does to the pictures
 decoded and its map made and encoded where the provider wants one, the result is decoded, hashed and forced to disk.
 Nothing of that is recorded, checked or survives a crash; the difference to ours is what our promises cost.
 
+Structure scores are off: they follow after the job has succeeded, beside what is timed next (`bench/score.py`).
+
 Between two looks at a job we pause on purpose. The pauses are set to nothing for the comparison; the last column is the
 whole time with them as they are. Run: `python -m bench.providers [rounds]`.
 """
@@ -167,7 +169,8 @@ def serve(folder: Path) -> None:
 async def measure(folder: Path, served: Mapping[str, str], link: str, rounds: int) -> None:
     """Measure all five."""
     keys = ProviderSettings.model_validate({name.lower(): value for name, value in served.items()})
-    settings = {"data_dir": folder / "data", "allowed_dirs": (folder,), "trusted_hosts": "127.0.0.1", "keys": keys}
+    places = {"data_dir": folder / "data", "allowed_dirs": (folder,), "trusted_hosts": "127.0.0.1"}
+    settings = {**places, "keys": keys, "structure_scores": False}
     print(f"{'':<10}  wall ms    over       over   CPU ms    bare       same    times      times         with")
     print(f"{'':<10}            bare  same work                       work     bare  same work       pauses")
     async with open_application(Settings.model_validate(settings)) as application:

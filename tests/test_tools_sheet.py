@@ -120,7 +120,9 @@ async def test_results_carry_their_structure_scores(session: Session) -> None:
     services = session.application.services
     record = await services.desk.store.get(job.job_id, "local")
     panels = sheet_of(record, services.blobs).panels
-    assert job.images is not None
-    scores = [image.structure.score for image in job.images if image.structure]
+    scores = [image.structure.score for image in record.images if image.structure]
     assert [panel.detail for panel in panels[-2:]] == [f"structure kept: {score:.2f} (edge F1)" for score in scores]
+    assert job.images is not None
+    shown = [image.structure.score for image in job.images if image.structure]
+    assert shown == pytest.approx(scores, abs=0.001)
     assert [panel.detail for panel in panels[:2]] == ["", "canny:1"]

@@ -105,7 +105,7 @@ class Driver:
             return await self.writer.later(partly, lease, collected.missing)
         warnings = (*job.warnings, *collected.notices)
         done = {"images": collected.images, "warnings": warnings, "progress": 1.0, "stage": None, "failures": 0}
-        finished = job.model_copy(update={**done, "measured": not self.scorer.enabled})
+        finished = job.model_copy(update={**done, "measured": not self.scorer.measures(job)})
         await keep_provenance(finished, self.blobs)
         return await self.writer.end(finished, lease, "succeeded")
 

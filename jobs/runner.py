@@ -106,7 +106,7 @@ class JobRunner:
                 self._tell(job.job_id)
                 if not job.ended:
                     job = await self._rest(job, lease)
-            if job.state == "succeeded":
+            if job.state == "succeeded" and not job.measured:
                 await self._driver.measure(job, lease)
         finally:
             if not job.ended:  # nobody claims a job that ended

@@ -1,7 +1,6 @@
 """How much of the asked structure is in finished pictures: measured in passing, never at the cost of a job."""
 
 import logging
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -12,6 +11,7 @@ from anyio import CapacityLimiter, to_thread
 
 from controlnet_mcp.images.blobs import BlobStore
 from controlnet_mcp.images.maps import MapModels
+from controlnet_mcp.images.pictures import StoredPicture
 from controlnet_mcp.images.structure import MEASURED, StructureScore
 from controlnet_mcp.jobs.record import JobRecord, ResultImage
 from controlnet_mcp.providers.runner import RESULT_LIMITS
@@ -57,7 +57,7 @@ class Scorer:
 
     async def scored(self, job: JobRecord, images: tuple[ResultImage, ...]) -> tuple[ResultImage, ...]:
         """The pictures with their scores; unchanged where nothing can be measured, it takes too long, or it fails."""
-        control = self._looked_for(job.request.controls) if self.enabled else None
+        control = self._looked_for(job)
         if control is None:
             return images
         with anyio.move_on_after(self.patience_seconds):
@@ -66,24 +66,33 @@ class Scorer:
         _log.warning("The pictures of job %s were not scored in %g seconds.", job.job_id, self.patience_seconds)
         return images
 
-    def _looked_for(self, controls: Iterable[Control]) -> Control | None:
+    def measures(self, job: JobRecord) -> bool:
+        """Whether there is anything to score."""
+        return self._looked_for(job) is not None
+
+    def _looked_for(self, job: JobRecord) -> Control | None:
         """The first control that has a measure and a picture, and was meant to have a weight."""
         able = MEASURED if self.depth_of else MEASURED - {"depth"}
+        controls = job.request.controls if self.enabled else ()
         return next((row for row in controls if row.picture and row.weight > 0 and row.modality in able), None)
 
     def _score_all(self, control: Control, images: tuple[ResultImage, ...], job_id: str) -> tuple[ResultImage, ...]:
         try:
-            return tuple(image.model_copy(update={"structure": self._score(control, image)}) for image in images)
+            asked = self._pixels(control.picture)
+            scores = [self._score(control, asked, self._pixels(image.picture)) for image in images]
+            return tuple(
+                image.model_copy(update={"structure": score}) for image, score in zip(images, scores, strict=True)
+            )
         except Exception:  # noqa: BLE001  # whatever goes wrong here, the pictures are paid for and there
             _log.exception("The pictures of job %s could not be scored.", job_id)
             return images
 
-    def _score(self, control: Control, image: ResultImage) -> StructureScore | None:
+    def _pixels(self, picture: StoredPicture | None) -> "Rgb":
         from controlnet_mcp.images.decode import decode
+
+        return decode(self.blobs.get(picture.sha256 if picture else ""), RESULT_LIMITS)
+
+    def _score(self, control: Control, asked: "Rgb", result: "Rgb") -> StructureScore | None:
         from controlnet_mcp.images.structure import score_structure
 
-        if control.picture is None:
-            return None
-        asked = decode(self.blobs.get(control.picture.sha256), RESULT_LIMITS)
-        result = decode(self.blobs.get(image.picture.sha256), RESULT_LIMITS)
         return score_structure(asked, result, control.modality, is_map=control.is_map, depth_of=self.depth_of)

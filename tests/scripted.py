@@ -241,7 +241,7 @@ class Workshop:
         job, lease = claimed
         self.clock.now = max(self.clock.now, job.wake_at)
         after = await self.driver.step(job, lease)
-        if after.state == "succeeded":
+        if after.state == "succeeded" and not after.measured:
             after = await self.driver.measure(after, lease)
         await self.leases.release(lease)
         return after

@@ -149,3 +149,18 @@ async def test_the_first_control_that_can_be_measured_is_looked_for(blobs: BlobS
     assert (found.modality, found.score > 0.95) == ("lineart", True)
     assert await scored(Scorer(blobs), PAGE, pose, depth) is None
     assert await scored(Scorer(blobs), PAGE, Control(modality="canny", asset_id="asset_1")) is None
+
+
+async def test_a_job_with_nothing_to_score_is_final_as_it_succeeds(tmp_path: Path) -> None:
+    """Its last commit says so; one whose pictures are still to be scored is not final yet."""
+    service = Service(download=[httpx2.Response(200, content=encode_png(PAGE))])
+    for modality, final in (("canny", False), ("pose", True)):
+        async with open_workshop(tmp_path / modality, service) as shop:
+            await shop.add(request=request_for(await control_of(shop.blobs, LINES, modality)))
+            claimed = await shop.claim()
+            assert claimed is not None
+            job, lease = claimed
+            while not job.ended:
+                shop.clock.now = max(shop.clock.now, job.wake_at)
+                job = await shop.driver.step(job, lease)
+            assert (job.state, (await shop.read()).measured) == ("succeeded", final)

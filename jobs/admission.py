@@ -18,7 +18,7 @@ Amounts: TypeAlias = Mapping[str, float]
 
 JOBS = "jobs"
 DAY_SECONDS = 86400.0
-IN_FLIGHT = "SELECT COUNT(*) FROM jobs WHERE principal = ? AND ended = 0"
+IN_FLIGHT = "SELECT COUNT(*) FROM jobs WHERE principal = ? AND ended = 0 AND status != 'succeeded'"
 _SCALE = 1_000_000
 
 _SPENT = """

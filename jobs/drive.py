@@ -89,11 +89,11 @@ class Driver:
             return await self.writer.later(job, lease, error)
         answered = job.model_copy(update={"failures": 0, "stage": None}) if job.failures else job
         now = self.writer.clock()
-        job = learned(answered, report, now, self.pacer)
-        if job.state == "fetching":  # not written down first: after a crash the provider says it again
-            self.pacer.learn(job, now)
-            return await self._fetch(job, lease, provider)
-        return await self.writer.write(job, lease)
+        told = learned(answered, report, now, self.pacer)
+        if told.state == "fetching":  # not written down first: after a crash the provider says it again
+            self.pacer.learn(told, now)
+            return await self._fetch(told, lease, provider)
+        return await self.writer.note(told, job, lease)
 
     async def _fetch(self, job: JobRecord, lease: Lease, provider: Provider) -> JobRecord:
         try:
@@ -109,14 +109,24 @@ class Driver:
         await keep_provenance(finished, self.blobs)
         return await self.writer.end(finished, lease, "succeeded")
 
-    async def measure(self, job: JobRecord, lease: Lease) -> JobRecord:
+    async def measure(self, job: JobRecord, lease: Lease, *, again: bool = False) -> JobRecord:
         """Score the pictures of a job that succeeded; nobody who waits for them has to wait for this.
+
+        Args:
+            job: The job.
+            lease: The right to write it.
+            again: Whether another process began it and did not end it. It is tried once more, and not for ever:
+                the pictures may be what ended that process.
 
         Raises:
             StorageError: The record cannot be written.
         """
+        if again and job.failures:
+            return await self.writer.write(job, lease, measured=True)
+        if again:
+            job = await self.writer.write(job, lease, failures=1)
         images = await self.scorer.scored(job, job.images)
-        measured = job.model_copy(update={"images": images, "measured": True})
+        measured = job.model_copy(update={"images": images, "measured": True, "failures": 0})
         if images != job.images:
             await keep_provenance(measured, self.blobs)
         return await self.writer.write(measured, lease)

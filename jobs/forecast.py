@@ -7,7 +7,7 @@ look when the time that the result is expected to have lain unseen reaches c.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 _BISECTIONS = 16
@@ -66,24 +66,24 @@ class Forecast:
         Returns:
             The pause after which the expected unseen time reaches the price, 0 to `longest_seconds`.
         """
-        if self._unseen(elapsed_seconds, longest_seconds) <= price_seconds:
+        unseen_seconds = self._unseen_after(elapsed_seconds)
+        if unseen_seconds(longest_seconds) <= price_seconds:
             return longest_seconds
         shorter, longer = 0.0, longest_seconds
         for _ in range(_BISECTIONS):
             middle = (shorter + longer) / 2
-            if self._unseen(elapsed_seconds, middle) < price_seconds:
+            if unseen_seconds(middle) < price_seconds:
                 shorter = middle
             else:
                 longer = middle
         return longer
 
-    def _unseen(self, elapsed: float, pause: float) -> float:
-        """Expected unseen time after a pause, given that the job was not done before it."""
-        left = sum(part.left(elapsed) for part in self.parts)
-        seen_later = sum(
-            part.unseen(elapsed + pause) - part.unseen(elapsed) - pause * part.done(elapsed) for part in self.parts
-        )
-        return seen_later / max(left, _TINY)
+    def _unseen_after(self, elapsed: float) -> Callable[[float], float]:
+        """The expected unseen time as a function of a pause, given that the job was not done before it."""
+        left = max(sum(part.left(elapsed) for part in self.parts), _TINY)
+        done = sum(part.done(elapsed) for part in self.parts)
+        before = sum(part.unseen(elapsed) for part in self.parts)
+        return lambda pause: (sum(part.unseen(elapsed + pause) for part in self.parts) - before - pause * done) / left
 
 
 def _normal(score: float) -> float:

@@ -10,10 +10,11 @@ from typing import Literal, TypeAlias
 
 from controlnet_mcp.jobs.database import Database
 from controlnet_mcp.jobs.record import JobRecord
-from controlnet_mcp.jobs.rows import COLUMNS, record_of
+from controlnet_mcp.jobs.rows import BESIDE, COLUMNS, record_of, with_beside
 
-Saved: TypeAlias = Literal["saved", "lost", "outdated"]
-"""What became of a write: done, void because the lease was lost, or not done because facts came in meanwhile."""
+Saved: TypeAlias = JobRecord | Literal["outdated"] | None
+"""What became of a write: the record as it now stands, not done because facts came in meanwhile, or void because the
+lease was lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +45,12 @@ class Leases:
         def work(db: sqlite3.Connection) -> Saved:
             if bare_end and _waiting(db, record.job_id, judged):
                 return "outdated"
-            return "saved" if written(db, record, lease) else "lost"
+            return written(db, record, lease)
 
         return await self._database.run(work)
 
     async def claim(self, job_id: str, owner: str) -> tuple[JobRecord, Lease] | None:
-        """Take a free, unfinished job under a lease with a new fence."""
+        """Take a free job that is not settled, under a lease with a new fence."""
         now = self._clock()
         sql = (
             "UPDATE jobs SET lease_owner = ?, lease_until = ?, fence = fence + 1"  # noqa: S608  # a constant is added
@@ -78,23 +79,26 @@ class Leases:
         await self._database.run(lambda db: db.execute(sql, (lease.job_id, lease.fence)))
 
     async def unowned(self) -> Sequence[str]:
-        """Unfinished jobs that nobody drives, oldest first."""
+        """Jobs that are not settled and that nobody drives, oldest first."""
         sql = "SELECT job_id FROM jobs WHERE ended = 0 AND lease_until < ? ORDER BY created_at LIMIT 1000"
         rows = await self._database.rows(sql, (self._clock(),))
         return [str(row[0]) for row in rows]
 
-    async def cancel_requested(self, job_id: str) -> bool:
-        """Whether a stop was asked for."""
-        sql = "SELECT cancel_requested FROM jobs WHERE job_id = ?"
-        rows = await self._database.rows(sql, (job_id,))
-        return bool(rows and rows[0][0])
+    async def wishes(self, owner: str) -> Sequence[str]:
+        """Unfinished jobs of a process that somebody wants stopped."""
+        sql = "SELECT job_id FROM jobs WHERE ended = 0 AND cancel_requested = 1 AND lease_owner = ?"
+        return [str(row[0]) for row in await self._database.rows(sql, (owner,))]
 
 
-def written(db: sqlite3.Connection, record: JobRecord, lease: Lease) -> bool:
-    """Write a job's new value inside a transaction; false when the lease was lost."""
-    sql = "UPDATE jobs SET document = ?, status = ?, ended = ? WHERE job_id = ? AND fence = ?"
-    values = (record.model_dump_json(), record.status, int(record.ended), record.job_id, lease.fence)
-    return db.execute(sql, values).rowcount == 1
+def written(db: sqlite3.Connection, record: JobRecord, lease: Lease) -> JobRecord | None:
+    """Write a job's new value inside a transaction; gives it with what others wrote, or nothing under a lost lease."""
+    sql = (
+        "UPDATE jobs SET document = ?, status = ?, ended = ? WHERE job_id = ? AND fence = ?"  # noqa: S608  # a constant
+        f" RETURNING {BESIDE}"
+    )
+    values = (record.model_dump_json(), record.status, int(record.settled), record.job_id, lease.fence)
+    rows = db.execute(sql, values).fetchall()
+    return with_beside(record, rows[0]) if rows else None
 
 
 def _waiting(db: sqlite3.Connection, job_id: str, judged: int | None) -> bool:

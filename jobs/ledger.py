@@ -8,6 +8,7 @@ charge where it has another one.
 import json
 import sqlite3
 from collections.abc import Callable
+from typing import Literal, TypeAlias
 
 from controlnet_mcp.jobs.database import Database
 from controlnet_mcp.jobs.facts import SETTLING, Fact, Facts
@@ -15,6 +16,10 @@ from controlnet_mcp.jobs.leases import Lease, written
 from controlnet_mcp.jobs.record import JobRecord
 from controlnet_mcp.jobs.rows import COLUMNS, record_of
 from controlnet_mcp.providers.values import Fault, Submission
+
+Intended: TypeAlias = JobRecord | Literal["unwanted"] | None
+"""What became of an intent: the record as it now stands, not written because somebody wants the job stopped, or void
+because the lease was lost."""
 
 
 class Ledger:
@@ -48,41 +53,46 @@ class Ledger:
 
         await self._database.run(work)
 
-    async def intend(self, record: JobRecord, lease: Lease) -> bool:
-        """Write that a job is about to be sent, as state and as fact, both or neither; false when the lease is lost."""
+    async def intend(self, record: JobRecord, lease: Lease, *, wanted_only: bool) -> Intended:
+        """Write that a job is about to be sent, as state and as fact, both or neither.
+
+        Args:
+            record: The job's new value.
+            lease: The right to write it.
+            wanted_only: Whether a wish to stop the job keeps it from being sent.
+        """
         intent = Fact.of("intent", record.request)
 
-        def work(db: sqlite3.Connection) -> bool:
+        def work(db: sqlite3.Connection) -> Intended:
+            if wanted_only and _unwanted(db, record.job_id):
+                return "unwanted"
             saved = written(db, record, lease)
-            if saved:
+            if saved is not None:
                 append(db, record.job_id, intent, self._clock())
             return saved
 
         return await self._database.run(work)
 
-    async def answer(self, record: JobRecord, lease: Lease, submission: Submission) -> bool:
-        """Write that the provider accepted, and the job's new value; false when the lease was lost, the fact stays."""
+    async def answer(self, record: JobRecord, lease: Lease, submission: Submission) -> JobRecord | None:
+        """Write that the provider accepted, and what the job became; nothing under a lost lease, but the fact stays."""
         fact = Fact.of("answer", submission)
 
-        def work(db: sqlite3.Connection) -> bool:
+        def work(db: sqlite3.Connection) -> JobRecord | None:
             append(db, record.job_id, fact, self._clock())
             saved = written(db, record, lease)
-            if saved:
-                _note_second_charges(db, record.job_id)
-            else:
+            if saved is None:
                 _adopt_late(db, record.job_id, self._clock())
-            return saved
+                return None
+            return _with_second_charges(db, saved)
 
         return await self._database.run(work)
 
-    async def adopt(self, record: JobRecord, lease: Lease) -> bool:
-        """Write the value of a job that takes over an answer on record; false when the lease was lost."""
+    async def adopt(self, record: JobRecord, lease: Lease) -> JobRecord | None:
+        """Write the value of a job that takes over an answer on record; nothing when the lease was lost."""
 
-        def work(db: sqlite3.Connection) -> bool:
+        def work(db: sqlite3.Connection) -> JobRecord | None:
             saved = written(db, record, lease)
-            if saved:
-                _note_second_charges(db, record.job_id)
-            return saved
+            return None if saved is None else _with_second_charges(db, saved)
 
         return await self._database.run(work)
 
@@ -127,7 +137,7 @@ def _adopt_late(db: sqlite3.Connection, job_id: str, now: float) -> None:
     """Let a job without a task be driven again, so that it adopts the answer; one with a task hears of a charge."""
     record = _read(db, job_id)
     if record is not None and record.task is not None:
-        _note_second_charges(db, job_id)
+        _with_second_charges(db, record)
     elif record is not None and record.ended:
         _change(db, job_id, now, only=record.state, state="submitting")
 
@@ -142,15 +152,21 @@ def _change(db: sqlite3.Connection, job_id: str, now: float, *, only: str, state
     if not changed.ended:
         changed = changed.model_copy(update={"finished_at": None})
     sql = "UPDATE jobs SET document = ?, status = ?, ended = ?, lease_until = 0 WHERE job_id = ?"
-    db.execute(sql, (changed.model_dump_json(), changed.status, int(changed.ended), job_id))
+    db.execute(sql, (changed.model_dump_json(), changed.status, int(changed.settled), job_id))
     return True
 
 
-def _note_second_charges(db: sqlite3.Connection, job_id: str) -> None:
+def _with_second_charges(db: sqlite3.Connection, record: JobRecord) -> JobRecord:
     """Keep the ids of tasks that were accepted for a job beside its own."""
-    record = _read(db, job_id)
-    if record is None or record.task is None:
-        return
-    others = {row.task.remote_id for row in _facts(db, job_id).answers} - {record.task.remote_id}
-    if others != set(record.orphans):
-        db.execute("UPDATE jobs SET orphans = ? WHERE job_id = ?", (json.dumps(sorted(others)), job_id))
+    own = record.task.remote_id if record.task else None
+    others = sorted({row.task.remote_id for row in _facts(db, record.job_id).answers} - {own})
+    if own is None or others == sorted(record.orphans):
+        return record
+    db.execute("UPDATE jobs SET orphans = ? WHERE job_id = ?", (json.dumps(others), record.job_id))
+    return record.model_copy(update={"orphans": tuple(others)})
+
+
+def _unwanted(db: sqlite3.Connection, job_id: str) -> bool:
+    """Whether a stop was asked for."""
+    sql = "SELECT cancel_requested FROM jobs WHERE job_id = ?"
+    return bool(db.execute(sql, (job_id,)).fetchone()[0])

@@ -9,6 +9,7 @@ its deadline comes. The constants were chosen by simulation; `bench/detection.py
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from controlnet_mcp.jobs.forecast import Forecast, LogNormal
 
@@ -84,7 +85,16 @@ def _blind(elapsed: float) -> float:
 
 
 def _learned(history: Sequence[float], elapsed: float) -> float:
-    """The pause after earlier jobs: recent ones count for more, and a few are not trusted to be all alike."""
+    """The pause after earlier jobs."""
+    return _spaced(*_expected(tuple(history)), elapsed)
+
+
+@lru_cache
+def _expected(history: tuple[float, ...]) -> tuple[float, float, float]:
+    """Median and sigma of the next job, and the share of surprises.
+
+    Recent jobs count for more, and a few are not trusted to be all alike.
+    """
     weights = [_FORGETTING ** (len(history) - 1 - index) for index in range(len(history))]
     logarithms = [math.log(max(seconds, SHORTEST_SECONDS)) for seconds in history]
     total, count = sum(weights), sum(weights) ** 2 / sum(weight * weight for weight in weights)
@@ -92,7 +102,7 @@ def _learned(history: Sequence[float], elapsed: float) -> float:
     spread = sum(weight * (row - mean) ** 2 for weight, row in zip(weights, logarithms, strict=True)) / total
     variance = (count * spread + _PRIOR_JOBS * _PRIOR_SIGMA**2) / (count + _PRIOR_JOBS) * (1 + 1 / count)
     surprise = _SURPRISE + _SURPRISE_OF_FEW / len(history)
-    return _spaced(math.exp(mean), math.sqrt(variance), surprise, elapsed)
+    return math.exp(mean), math.sqrt(variance), surprise
 
 
 def _until(told: float) -> float:

@@ -97,6 +97,11 @@ class JobRecord(Frozen):
         return self.state in ENDED
 
     @property
+    def settled(self) -> bool:
+        """Whether nothing is left to do, scoring finished pictures included: the column `ended`."""
+        return self.ended and (self.measured or self.state != "succeeded")
+
+    @property
     def status(self) -> Status:
         """The closed set that callers see."""
         match self.state:

@@ -17,7 +17,7 @@ def learned(job: JobRecord, report: Report, now: float, pacer: Pacer) -> JobReco
         now: Seconds since the epoch.
         pacer: Says when to look next.
     """
-    told = report.model_dump(include=set(_TOLD), exclude_none=True) | {"cost": report.cost or job.cost}
+    told = {name: value for name in _TOLD if (value := getattr(report, name)) is not None}
     job = job.model_copy(update=told)
     match report.phase:
         case "queued" | "running":

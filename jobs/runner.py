@@ -14,6 +14,8 @@ from controlnet_mcp.jobs.record import JobRecord
 from controlnet_mcp.jobs.writer import LeaseLostError
 
 SWEEP_SECONDS = 10.0
+WISH_SECONDS = 1.0
+"""How often this process looks whether others were told that a job of this one is to be stopped."""
 _log = logging.getLogger(__name__)
 
 
@@ -34,6 +36,7 @@ class JobRunner:
         self._owner = owner
         self._clock = clock
         self._driving: dict[str, anyio.Event] = {}
+        self._latest: dict[str, JobRecord] = {}
         self._changed: WeakValueDictionary[str, anyio.Event] = WeakValueDictionary()
         self._tasks: TaskGroup | None = None
 
@@ -42,6 +45,7 @@ class JobRunner:
         self._tasks = tasks
         tasks.start_soon(self._sweep)
         tasks.start_soon(self._keep_leases)
+        tasks.start_soon(self._hear_wishes)
 
     def wake(self, job_id: str) -> None:
         """Drive a job now: a new one, or one whose caller wants it stopped."""
@@ -54,6 +58,10 @@ class JobRunner:
     def drives(self, job_id: str) -> bool:
         """Whether this process drives a job, so that `changed` tells of everything that happens to it."""
         return job_id in self._driving
+
+    def latest(self, job_id: str) -> JobRecord | None:
+        """A job as this process knows it while it drives it; not all of that is worth a write to the record."""
+        return self._latest.get(job_id)
 
     async def changed(self, job_id: str, timeout_seconds: float) -> None:
         """Wait until this process changes a job, or until the time is up."""
@@ -84,6 +92,19 @@ class JobRunner:
             except ControlNetError as error:
                 _log.warning("The leases on jobs could not be renewed: %s", error)
 
+    async def _hear_wishes(self) -> None:
+        while True:
+            await anyio.sleep(WISH_SECONDS)
+            if not self._driving:
+                continue
+            try:
+                for job_id in await self._leases.wishes(self._owner):
+                    known = self._latest.get(job_id)
+                    if known is not None and not known.cancel_requested:
+                        self.wake(job_id)
+            except ControlNetError as error:
+                _log.warning("It cannot be looked up which jobs are to be stopped: %s", error)
+
     async def _drive(self, job_id: str) -> None:
         try:
             claimed = await self._leases.claim(job_id, self._owner)
@@ -97,31 +118,36 @@ class JobRunner:
             _log.exception("Job %s is left for the next sweep after a fault of this server.", job_id)
         finally:
             self._driving.pop(job_id, None)
+            self._latest.pop(job_id, None)
             self._tell(job_id)
 
     async def _drive_claimed(self, job: JobRecord, lease: Lease) -> None:
+        job = job.model_copy(update={"looked_at": None})  # who drove it before may have looked later than it wrote
+        again = job.ended
         try:
             while not job.ended:
-                job = await self._driver.step(job, lease)
+                job = self._latest[job.job_id] = await self._driver.step(job, lease)
                 self._tell(job.job_id)
                 if not job.ended:
-                    job = await self._rest(job, lease)
-            if job.state == "succeeded" and not job.measured:
-                await self._driver.measure(job, lease)
+                    job = self._latest[job.job_id] = await self._rest(job)
+            if not job.settled:
+                job = await self._driver.measure(job, lease, again=again)
         finally:
-            if not job.ended:  # nobody claims a job that ended
+            if not job.settled:  # nobody claims one that is
                 with anyio.CancelScope(shield=True):
                     await self._leases.release(lease)
 
-    async def _rest(self, job: JobRecord, lease: Lease) -> JobRecord:
-        """Sleep until the next step is due or somebody wakes the job."""
-        if job.wake_at <= self._clock() and not self._driving[job.job_id].is_set():
+    async def _rest(self, job: JobRecord) -> JobRecord:
+        """Sleep until the next step is due or somebody wakes the job, who may want it stopped."""
+        woken = self._driving[job.job_id]
+        if job.wake_at > self._clock():
+            with anyio.move_on_after(job.wake_at - self._clock()):
+                await woken.wait()
+        if not woken.is_set():
             return job
-        with anyio.move_on_after(max(job.wake_at - self._clock(), 0)):
-            await self._driving[job.job_id].wait()
         self._driving[job.job_id] = anyio.Event()
-        wish = await self._leases.cancel_requested(lease.job_id)
-        return job.model_copy(update={"cancel_requested": wish})
+        unwanted = job.cancel_requested or job.job_id in await self._leases.wishes(self._owner)
+        return job.model_copy(update={"cancel_requested": unwanted})
 
     def _tell(self, job_id: str) -> None:
         event = self._changed.pop(job_id, None)

@@ -85,13 +85,13 @@ class Submitter:
 
     async def _send(self, job: JobRecord, lease: Lease, provider: Provider, *, again: bool) -> JobRecord:
         async with self._slots.setdefault(provider.name, CapacityLimiter(self.most_in_flight)):
-            if not again and await self.writer.leases.cancel_requested(job.job_id):
-                return await self.writer.end(job, lease, "canceled")
             try:
                 call = await self.runner.prepare(provider, job.request, job.reference)
             except ProviderError as error:
                 return await self._not_ready(job, lease, error, again=again)
-            outcome = await self.writer.intend(job, lease)
+            outcome = await self.writer.intend(job, lease, wanted_only=not again)
+            if outcome is None:
+                return await self.writer.end(job, lease, "canceled")
             with CancelScope(shield=True):
                 outcome = await self._exchange(outcome, lease, provider, call)
             return outcome  # noqa: RET504  # for mypy a scope may swallow what would have returned

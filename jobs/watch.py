@@ -120,7 +120,7 @@ class JobWatch:
             while not _over(sight.job):
                 change = self._runner.next_change(job_id)
                 try:
-                    sight.show(await self._store.get(job_id, principal))
+                    sight.show(self._runner.latest(job_id) or await self._store.get(job_id, principal))
                 except RequestError:
                     return  # the job is gone from the record
                 except ControlNetError as error:
@@ -131,10 +131,12 @@ class JobWatch:
 
 def _differs(one: JobRecord, other: JobRecord) -> bool:
     """Whether there is something to tell; who wanted it stopped and whether it was answered for is not."""
+    if one is other or one.updated_at != other.updated_at:  # comparing all that is inside takes long
+        return one is not other
     flags = {"cancel_requested": one.cancel_requested, "delivered": one.delivered}
-    return one is not other and one != other.model_copy(update=flags)
+    return one != other.model_copy(update=flags)
 
 
 def _over(job: JobRecord) -> bool:
     """Whether nothing will change any more; an uncertain job waits for a person's word, or for a late answer."""
-    return job.ended and job.state != "uncertain"
+    return job.settled and job.state != "uncertain"

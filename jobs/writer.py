@@ -17,6 +17,8 @@ _LONGEST_BACKOFF_SECONDS = 15.0
 _LONGEST_WISH_SECONDS = 120.0
 """A provider that asks for a longer pause is asked again after this all the same; only a reply can be wrong."""
 _FEWEST_TRIES = 4
+_LONGEST_UNWRITTEN_SECONDS = 5.0
+"""A process that only reads the record sees at least this often that a job is being looked at."""
 
 
 class LeaseLostError(Exception):
@@ -41,16 +43,35 @@ class JobWriter:
         saved = await self.leases.save(changed, lease, judged)
         if saved == "outdated":
             return job.model_copy(update={"state": "submitting"})
-        return _kept(changed, saved == "saved")
+        return _kept(job.job_id, saved)
 
-    async def intend(self, job: JobRecord, lease: Lease) -> JobRecord:
-        """Commit that the job is about to be submitted, as its state and as a fact, both or neither.
+    async def note(self, job: JobRecord, before: JobRecord, lease: Lease) -> JobRecord:
+        """Commit what a look at the provider told, unless it told nothing new and the last write is not long ago.
+
+        When it was looked at and will be again is only for the process that drives the job; who takes over looks anew.
 
         Raises:
             LeaseLostError: Somebody else drives the job; nothing was written.
         """
-        changed = self._changed(job, state="submitting")
-        return _kept(changed, await self.ledger.intend(changed, lease))
+        spacing = {"looked_at": job.looked_at, "wake_at": job.wake_at}
+        stale = self.clock() - before.updated_at >= _LONGEST_UNWRITTEN_SECONDS
+        if stale or job != before.model_copy(update=spacing):
+            return await self.write(job, lease)
+        return job
+
+    async def intend(self, job: JobRecord, lease: Lease, *, wanted_only: bool) -> JobRecord | None:
+        """Commit that the job is about to be submitted, as its state and as a fact, both or neither.
+
+        Args:
+            job: The job.
+            lease: The right to drive it.
+            wanted_only: Whether a wish to stop the job keeps it from being submitted; it gives nothing then.
+
+        Raises:
+            LeaseLostError: Somebody else drives the job; nothing was written.
+        """
+        intended = await self.ledger.intend(self._changed(job, state="submitting"), lease, wanted_only=wanted_only)
+        return None if intended == "unwanted" else _kept(job.job_id, intended)
 
     async def answer(self, job: JobRecord, lease: Lease, submission: Submission) -> JobRecord:
         """Commit that the provider accepted, together with what the job became by it.
@@ -58,8 +79,7 @@ class JobWriter:
         Raises:
             LeaseLostError: Somebody else drives the job; the answer is on record all the same.
         """
-        changed = self._changed(job)
-        return _kept(changed, await self.ledger.answer(changed, lease, submission))
+        return _kept(job.job_id, await self.ledger.answer(self._changed(job), lease, submission))
 
     async def adopt(self, job: JobRecord, lease: Lease) -> JobRecord:
         """Commit that the job goes on with an answer that is on record.
@@ -67,8 +87,7 @@ class JobWriter:
         Raises:
             LeaseLostError: Somebody else drives the job; nothing was written.
         """
-        changed = self._changed(job)
-        return _kept(changed, await self.ledger.adopt(changed, lease))
+        return _kept(job.job_id, await self.ledger.adopt(self._changed(job), lease))
 
     async def end(
         self,
@@ -111,7 +130,7 @@ class JobWriter:
         return max(now + backoff, min(now + min(asked or 0.0, _LONGEST_WISH_SECONDS), job.deadline_at))
 
 
-def _kept(job: JobRecord, kept: bool) -> JobRecord:  # noqa: FBT001  # the outcome of the write
-    if not kept:
-        raise LeaseLostError(job.job_id)
-    return job
+def _kept(job_id: str, kept: JobRecord | None) -> JobRecord:
+    if kept is None:
+        raise LeaseLostError(job_id)
+    return kept

@@ -78,7 +78,7 @@ def show(body: Body) -> JsonValue:
 
 
 def content_of(call: HttpCall, source: PictureSource) -> bytes | None:
-    """The bytes of a call's body, ready to be sent (reads files: call it in a thread)."""
+    """The bytes of a call's body, ready to be sent (reads files where it holds pictures: call it in a thread then)."""
     if call.content is not None:
         return source.blobs.get(call.content.picture.sha256)
     if call.json is not None:

@@ -12,6 +12,7 @@ from typing import TypeAlias
 import anyio
 import httpx2
 from anyio import to_thread
+from anyio.lowlevel import checkpoint
 
 from controlnet_mcp.images.errors import ImageError
 from controlnet_mcp.images.fetch import tls_context
@@ -21,7 +22,7 @@ from controlnet_mcp.providers.errors import ProviderError, told_with
 from controlnet_mcp.providers.origins import GuardedTransport, check_foreign, is_configured
 from controlnet_mcp.providers.reply_bodies import body_of
 from controlnet_mcp.providers.secrecy import Redactor
-from controlnet_mcp.providers.wire import HttpCall, HttpReply
+from controlnet_mcp.providers.wire import HttpCall, HttpReply, PictureData, holds
 
 _LIMITS = httpx2.Limits(max_connections=64, max_keepalive_connections=16, keepalive_expiry=4.0)
 """Enough for hundreds of jobs, whose requests are short. The pool looks at every idle connection for every request, so
@@ -58,6 +59,7 @@ class Connections:
             trusted_hosts: Hosts that a reply may name although they are private or speak plain http.
         """
         self._source = source
+        self._turn = anyio.Lock()
         self._transports = transports
         self._trusted_hosts = trusted_hosts
         self._clients: dict[tuple[str, bool], httpx2.AsyncClient] = {}
@@ -65,10 +67,13 @@ class Connections:
 
     async def send(self, provider: Provider, call: HttpCall, confirm: Confirm | None = None) -> HttpReply:
         """Send one call as it is, once; `confirm` is asked when everything is ready, and stops it by raising."""
-        content = None
+        async with self._turn:  # one in each round of the event loop: many jobs that are due at once block nobody else
+            await checkpoint()
         with told_with(provider.name, "not_sent"):
-            if call.json is not None or call.content is not None:
+            if holds([call.json, call.content], PictureData):
                 content = await to_thread.run_sync(partial(content_of, call, self._source))
+            else:
+                content = content_of(call, self._source)
             client = await self._client(provider, call)
             request = _request(client, provider, call, content)
         if confirm is not None:

@@ -6,6 +6,7 @@ that holds a secret never leaves for it.
 """
 
 import ssl
+from functools import lru_cache
 
 import httpcore2
 import httpx2
@@ -14,7 +15,7 @@ from pydantic import SecretStr
 from controlnet_mcp.images.guard import GuardedBackend, is_trusted
 from controlnet_mcp.providers.base import Provider
 from controlnet_mcp.providers.errors import ProviderError
-from controlnet_mcp.providers.wire import Body, HttpCall
+from controlnet_mcp.providers.wire import HttpCall, holds
 
 _HTTPS_PORT, _HTTP_PORT = 443, 80
 
@@ -32,7 +33,7 @@ class GuardedTransport(httpx2.AsyncHTTPTransport):
 def is_configured(provider: Provider, url: str) -> bool:
     """Whether a URL has an origin that the operator configured for the provider; text that is no URL has none."""
     try:
-        return _origin(url) in {_origin(known) for known in (provider.base_url, *provider.further_urls)}
+        return _origin(url) in _origins((provider.base_url, *provider.further_urls))
     except httpx2.InvalidURL:
         return False
 
@@ -52,25 +53,18 @@ def check_foreign(provider: Provider, call: HttpCall, trusted_hosts: frozenset[s
         raise _refused(provider, "is not https")
     if url.userinfo:
         raise _refused(provider, "contains a user name or password")
-    if any(isinstance(value, SecretStr) for value in call.headers.values()) or _holds_secret(call.json):
+    if any(isinstance(value, SecretStr) for value in call.headers.values()) or holds(call.json, SecretStr):
         raise _refused(provider, "would be given a key")
+
+
+@lru_cache
+def _origins(urls: tuple[str, ...]) -> frozenset[tuple[str, str, int | None]]:
+    return frozenset(map(_origin, urls))
 
 
 def _origin(url: str) -> tuple[str, str, int | None]:
     parsed = httpx2.URL(url)
     return parsed.scheme, parsed.host, parsed.port
-
-
-def _holds_secret(body: Body) -> bool:
-    match body:
-        case SecretStr():
-            return True
-        case list():
-            return any(map(_holds_secret, body))
-        case dict():
-            return any(map(_holds_secret, body.values()))
-        case _:
-            return False
 
 
 def _refused(provider: Provider, why: str) -> ProviderError:

@@ -40,6 +40,17 @@ Body: TypeAlias = "list[Body] | dict[str, Body] | Leaf"
 """JSON with placeholders."""
 
 
+def holds(body: Body, kind: type[SecretStr | PictureData]) -> bool:
+    """Whether there is a placeholder of a kind anywhere inside."""
+    match body:
+        case list():
+            return any(holds(item, kind) for item in body)
+        case dict():
+            return any(holds(item, kind) for item in body.values())
+        case _:
+            return isinstance(body, kind)
+
+
 @dataclass(frozen=True, slots=True)
 class HttpCall:
     """One request as an adapter wants it sent.

@@ -201,6 +201,7 @@ class Workshop:
     sender: ProviderRunner
     provider: ScriptedProvider
     blobs: BlobStore
+    latest: dict[tuple[str, str], JobRecord] = field(default_factory=dict[tuple[str, str], JobRecord])
 
     async def add(
         self, job_id: str = "job_1", deadline_seconds: float = 600, admit: Admit | None = None, **changes: object
@@ -239,10 +240,13 @@ class Workshop:
         claimed = await self.claim(owner, job_id)
         assert claimed is not None, "another process holds the job"
         job, lease = claimed
+        known = self.latest.get((owner, job_id), job)
+        if known.updated_at == job.updated_at:  # what is not worth a write
+            job = job.model_copy(update={"looked_at": known.looked_at, "wake_at": known.wake_at})
         self.clock.now = max(self.clock.now, job.wake_at)
-        after = await self.driver.step(job, lease)
-        if after.state == "succeeded" and not after.measured:
-            after = await self.driver.measure(after, lease)
+        after = self.latest[owner, job_id] = await self.driver.step(job, lease)
+        if after.ended and not after.settled:
+            after = await self.driver.measure(after, lease, again=job.ended)
         await self.leases.release(lease)
         return after
 

@@ -2,9 +2,12 @@
 
 from pathlib import Path
 
+import anyio
 import httpx2
 import pytest
 
+from controlnet_mcp.jobs.runner import JobRunner
+from controlnet_mcp.server.background import background
 from tests.scripted import PICTURE_URL, Answer, Service, broken, open_workshop, says
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("loop_watch")]
@@ -27,6 +30,37 @@ async def test_a_job_is_canceled_before_it_is_sent(tmp_path: Path) -> None:
         await shop.store.request_cancel("job_1")
         job = await shop.step()
     assert (job.status, service.requests) == ("canceled", [])
+
+
+async def test_a_wish_that_comes_while_a_job_waits_in_line_keeps_it_from_being_sent(tmp_path: Path) -> None:
+    """Whoever drives it learns of the wish in the transaction that would have written the intent."""
+    service = Service()
+    async with open_workshop(tmp_path, service) as shop:
+        await shop.add()
+        claimed = await shop.claim()
+        assert claimed is not None
+        await shop.store.request_cancel("job_1")
+        job = await shop.driver.step(*claimed)
+        assert await shop.known("intent") == []
+    assert (job.status, service.requests) == ("canceled", [])
+
+
+async def test_a_wish_told_to_another_process_is_heard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is only written down, and nobody wakes the job, which would not be looked at for a long time."""
+    monkeypatch.setattr("controlnet_mcp.jobs.runner.WISH_SECONDS", 0.01)
+    service = Service([says("queued", 201, eta=500)], [RUNNING])
+    async with open_workshop(tmp_path, service) as shop, background() as tasks:
+        await shop.add()
+        runner = JobRunner(shop.leases, shop.driver, "one", shop.clock)
+        runner.start(tasks)
+        with anyio.fail_after(5):
+            while (await shop.read()).task is None:
+                await runner.changed("job_1", 0.2)
+            await shop.store.request_cancel("job_1")
+            while not (await shop.read()).ended:
+                await runner.changed("job_1", 0.2)
+        assert (await shop.read()).status == "canceled"
+    assert (service.count("DELETE", "jobs"), service.count("GET", "jobs")) == (1, 0)
 
 
 async def test_a_running_job_is_canceled_at_the_provider(tmp_path: Path) -> None:

@@ -203,7 +203,7 @@ def judge_that_adopts_nothing(facts: Facts, deduplication: Deduplication, *, in_
 class LedgerWithoutIntents(Ledger):
     """Broken: what is about to be sent is not written down first."""
 
-    async def intend(self, record: JobRecord, lease: Lease) -> bool:
+    async def intend(self, record: JobRecord, lease: Lease, *, wanted_only: bool) -> JobRecord | None:  # noqa: ARG002  # the point
         """Write the state, not the fact."""
         return await self._database.run(lambda db: written(db, record, lease))
 
@@ -211,10 +211,10 @@ class LedgerWithoutIntents(Ledger):
 class LedgerThatForgetsLateAnswers(Ledger):
     """Broken: who lost the lease says nothing."""
 
-    async def answer(self, record: JobRecord, lease: Lease, submission: Submission) -> bool:
+    async def answer(self, record: JobRecord, lease: Lease, submission: Submission) -> JobRecord | None:
         """Write the answer only together with the job."""
         if not await self._database.run(lambda db: written(db, record, lease)):
-            return False
+            return None
         return await super().answer(record, lease, submission)
 
 
@@ -223,8 +223,7 @@ class LeasesThatEndBlindly(Leases):
 
     async def save(self, record: JobRecord, lease: Lease, judged: int | None = None) -> Saved:  # noqa: ARG002  # the point
         """Write whatever comes."""
-        done = await self._database.run(lambda db: written(db, record, lease))
-        return "saved" if done else "lost"
+        return await self._database.run(lambda db: written(db, record, lease))
 
 
 MUTANTS: Mapping[str, tuple[Rules, Case]] = {

@@ -49,6 +49,20 @@ async def test_a_fault_while_polling_does_not_end_the_job(
     assert (service.count("POST", "jobs"), service.count("GET", "jobs")) == (1, 5)
 
 
+async def test_a_look_that_tells_nothing_new_is_written_every_five_seconds_only(tmp_path: Path) -> None:
+    """The process that drives the job knows of every look; others see that somebody looks, and what was told."""
+    reports = [says("running", progress=value, eta=1) for value in (0.5, 0.5, 0.5, 0.6)]
+    async with open_workshop(tmp_path, Service([says("running", 201, progress=0.5, eta=1)], reports)) as shop:
+        await shop.add()
+        written = (await shop.step()).updated_at
+        for seconds, progress in ((1, 0.5), (4.9, 0.5), (5, 0.5), (5.5, 0.6)):
+            shop.clock.now = 1_800_000_000 + seconds
+            job = await shop.step()
+            told = await shop.read()
+            assert (job.looked_at, job.progress, told.progress) == (shop.clock.now, progress, progress)
+            assert told.updated_at == (written if seconds < 5 else shop.clock.now)
+
+
 async def test_a_result_is_stored_as_it_was_sent(tmp_path: Path, picture: httpx2.Response) -> None:
     """The stored bytes are the provider's, and the record describes them."""
     async with open_workshop(tmp_path, Service(download=[picture])) as shop:

@@ -34,7 +34,9 @@ async def keep(shop: Workshop, job_id: str, content: bytes, **changes: object) -
     await shop.add(job_id)
     claimed = await shop.claim("one", job_id)
     assert claimed is not None
-    ended = claimed[0].model_copy(update={"state": "succeeded", "images": (ResultImage(picture=picture),)} | changes)
+    ended = claimed[0].model_copy(
+        update={"state": "succeeded", "measured": True, "images": (ResultImage(picture=picture),)} | changes
+    )
     await shop.leases.save(ended, claimed[1])
     await shop.store.mark_delivered(job_id)
     return sha256

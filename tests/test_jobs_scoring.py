@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -15,11 +16,14 @@ from controlnet_mcp.images.blobs import BlobStore
 from controlnet_mcp.images.frame import store_pixels
 from controlnet_mcp.images.png import encode_png
 from controlnet_mcp.images.structure import StructureScore
+from controlnet_mcp.jobs.admission import IN_FLIGHT
 from controlnet_mcp.jobs.record import JobRecord, ResultImage
+from controlnet_mcp.jobs.runner import JobRunner
 from controlnet_mcp.jobs.scoring import Scorer
 from controlnet_mcp.providers.values import Control, GenerationRequest
+from controlnet_mcp.server.background import background
 from tests.drawings import depth_map, house, vase
-from tests.scripted import Service, open_workshop
+from tests.scripted import LEASE_SECONDS, PRINCIPAL, Service, open_workshop
 from tests.structure_pairs import Rgb, map_of
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("loop_watch")]
@@ -149,6 +153,54 @@ async def test_the_first_control_that_can_be_measured_is_looked_for(blobs: BlobS
     assert (found.modality, found.score > 0.95) == ("lineart", True)
     assert await scored(Scorer(blobs), PAGE, pose, depth) is None
     assert await scored(Scorer(blobs), PAGE, Control(modality="canny", asset_id="asset_1")) is None
+
+
+class Fatal(BaseException):  # no error: the end of a process
+    """The process is gone."""
+
+
+class FatalScorer(Scorer):
+    """Ends the process, as a library that crashes would."""
+
+    async def scored(self, job: JobRecord, images: tuple[ResultImage, ...]) -> tuple[ResultImage, ...]:  # noqa: ARG002  # the point
+        """End."""
+        raise Fatal
+
+
+async def test_scores_that_a_process_did_not_live_to_measure_are_made_good(tmp_path: Path) -> None:
+    """The next process measures them; such a job counts as finished meanwhile, and nobody submits anything."""
+    service = Service(download=[httpx2.Response(200, content=encode_png(PAGE))])
+    async with open_workshop(tmp_path, service) as shop:
+        await shop.add(request=request_for(await control_of(shop.blobs, LINES)))
+        fatal = replace(shop, driver=replace(shop.driver, scorer=FatalScorer(shop.blobs)))
+        with pytest.raises(Fatal):
+            await fatal.steps()
+        assert ((await shop.read()).status, await shop.store.count(IN_FLIGHT, PRINCIPAL)) == ("succeeded", 0)
+        shop.clock.now += LEASE_SECONDS + 1
+        async with background() as tasks:
+            runner = JobRunner(shop.leases, shop.driver, "two", shop.clock)
+            runner.start(tasks)
+            with anyio.fail_after(5):
+                while not (await shop.read()).settled:
+                    await runner.changed("job_1", 0.2)
+        (image,) = (await shop.read()).images
+        assert await shop.claim("three") is None
+    assert image.structure is not None
+    assert (image.structure.score > 0.95, service.count("POST", "jobs")) == (True, 1)
+
+
+async def test_pictures_that_end_processes_are_not_scored_for_ever(tmp_path: Path) -> None:
+    """Two processes died of it: the job is final without scores."""
+    service = Service(download=[httpx2.Response(200, content=encode_png(PAGE))])
+    async with open_workshop(tmp_path, service) as shop:
+        await shop.add(request=request_for(await control_of(shop.blobs, LINES)))
+        fatal = replace(shop, driver=replace(shop.driver, scorer=FatalScorer(shop.blobs)))
+        for _ in range(2):
+            with pytest.raises(Fatal):
+                await fatal.steps()
+            shop.clock.now += LEASE_SECONDS + 1
+        job = await fatal.step()
+    assert (job.settled, [image.structure for image in job.images]) == (True, [None])
 
 
 async def test_a_job_with_nothing_to_score_is_final_as_it_succeeds(tmp_path: Path) -> None:

@@ -88,10 +88,11 @@ async def lounge(folder: Path, *polls: float) -> AsyncGenerator[Lounge]:
         folder: The data folder.
         polls: What the service tells of progress, poll by poll; then the job fails, and nothing has to be fetched.
     """
+    accepted = [says("queued", 201, eta=9)]  # the first pause is real time, too
     told = [says("running", progress=value, eta=9) for value in polls]
     database = Database(folder / "jobs.sqlite3")
     with anyio.fail_after(20):
-        async with open_workshop(folder, Service(poll=[*told, says("failed")])) as shop, background() as tasks:
+        async with open_workshop(folder, Service(accepted, [*told, says("failed")])) as shop, background() as tasks:
             store, runner = CountingStore(database), JobRunner(shop.leases, shop.driver, "one", shop.clock)
             watch = JobWatch(store, runner)
             watch.start(tasks)
@@ -103,8 +104,8 @@ async def lounge(folder: Path, *polls: float) -> AsyncGenerator[Lounge]:
             await shop.add()
             runner.start(tasks)
             await anyio.wait_all_tasks_blocked()
-            opened = Lounge(shop, store, runner, desk, 0)
-            await opened.until(lambda job: job.task is not None)
+            while (await shop.read()).task is None:  # not woken: a job that was submitted meanwhile would go on
+                await runner.changed("job_1", 0.2)
             await anyio.wait_all_tasks_blocked()
             yield Lounge(shop, store, runner, desk, len(anyio.get_running_tasks()))
     database.close()
@@ -183,17 +184,33 @@ async def test_a_wait_that_runs_out_never_touches_the_job(tmp_path: Path) -> Non
 
 
 async def test_a_record_that_cannot_be_read_for_a_while_ends_no_wait(tmp_path: Path) -> None:
-    """The wait goes on, and sees the end once the record is back."""
-    async with lounge(tmp_path, 0.2) as place:
+    """Another process drives the job; the wait goes on, and sees the end once the record is back."""
+    async with lounge(tmp_path, 0.2) as place, background() as looking:
+        watch = JobWatch(place.store, JobRunner(place.shop.leases, place.shop.driver, "two", place.shop.clock))
+        watch.start(looking)
         place.store.broken = True
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(place.wait)
-            await anyio.wait_all_tasks_blocked()
+        with watch.follow(await place.job()) as sight:
             await place.until(lambda job: job.progress == 0.2)
+            assert place.store.reads == 1
             place.store.broken = False
             await place.until(lambda job: job.ended)
-        assert place.store.reads > 1
-        assert [job.status for job in place.seen] == ["failed"]
+            while not sight.job.ended:
+                await sight.after(sight.job)
+        assert sight.job.status == "failed"
+
+
+async def test_what_this_process_does_with_a_job_is_seen_without_reading_the_record(tmp_path: Path) -> None:
+    """A caller is told of every look, also of those that are not worth a write, and a broken record hides nothing."""
+    async with lounge(tmp_path, 0.2, 0.2) as place:
+        place.store.broken = True
+        with place.desk.watch.follow(await place.job()) as sight:
+            for _ in range(2):
+                before = sight.job
+                place.shop.clock.now += 1
+                place.runner.wake(before.job_id)
+                await sight.after(before)
+                assert (sight.job.progress, sight.job.looked_at == before.looked_at) == (0.2, False)
+        assert place.store.reads == 0
 
 
 async def test_a_watch_that_is_closed_lets_nobody_wait(tmp_path: Path) -> None:

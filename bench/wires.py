@@ -74,8 +74,11 @@ class StdioWire:
         number, answered = self._last, anyio.Event()
         self._waiting[number] = answered
         assert self.process.stdin is not None
-        await self.process.stdin.send(_request(number, method, params) + b"\n")
-        await answered.wait()
+        try:
+            await self.process.stdin.send(_request(number, method, params) + b"\n")
+            await answered.wait()
+        finally:  # nobody may want the answer any more
+            self._waiting.pop(number, None)
         return self._answers.pop(number)
 
     async def listen(self) -> None:
@@ -87,7 +90,8 @@ class StdioWire:
             for line in lines:
                 number = int(json.loads(line)["id"])
                 self._answers[number] = line
-                self._waiting.pop(number).set()
+                if number in self._waiting:
+                    self._waiting[number].set()
         assert not self._waiting, "the server ended before it answered"
 
 

@@ -20,6 +20,7 @@ from controlnet_mcp.jobs.admission import IN_FLIGHT
 from controlnet_mcp.jobs.record import JobRecord, ResultImage
 from controlnet_mcp.jobs.runner import JobRunner
 from controlnet_mcp.jobs.scoring import Scorer
+from controlnet_mcp.jobs.watch import JobWatch
 from controlnet_mcp.providers.values import Control, GenerationRequest
 from controlnet_mcp.server.background import background
 from tests.drawings import depth_map, house, vase
@@ -187,6 +188,25 @@ async def test_scores_that_a_process_did_not_live_to_measure_are_made_good(tmp_p
         assert await shop.claim("three") is None
     assert image.structure is not None
     assert (image.structure.score > 0.95, service.count("POST", "jobs")) == (True, 1)
+
+
+async def test_whoever_follows_a_job_hears_of_its_scores_too(tmp_path: Path) -> None:
+    """The pictures may be told of first; the last word has the scores."""
+    told: list[JobRecord] = []
+
+    async def tell(job: JobRecord) -> None:
+        told.append(job)
+
+    service = Service(download=[httpx2.Response(200, content=encode_png(PAGE))])
+    async with open_workshop(tmp_path, service) as shop, background() as tasks:
+        job = await shop.add(request=request_for(await control_of(shop.blobs, LINES)))
+        runner = JobRunner(shop.leases, shop.driver, "one", shop.clock)
+        watch = JobWatch(shop.store, runner)
+        watch.start(tasks)
+        runner.start(tasks)
+        with anyio.fail_after(10):
+            await watch.announce(job, tell, 0)
+    assert [image.structure is not None for image in told[-1].images] == [True]
 
 
 async def test_pictures_that_end_processes_are_not_scored_for_ever(tmp_path: Path) -> None:

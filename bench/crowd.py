@@ -57,6 +57,11 @@ async def _brought(sender: httpx2.AsyncClient, origin: str, seconds: float, look
     return (await sender.get(told["outputs"][0])).content
 
 
+def looks_at(number: int, looks: float) -> int:
+    """How often a job is looked at, so that it is so often on average: rounded up or down, and at least once."""
+    return max(int((number + 1) * looks) - int(number * looks), 1)
+
+
 async def crowd(origin: str, jobs: int, looks: float, *, same_work: bool) -> Taken:
     """Many jobs at once; every one is looked at as often as ours were on average, rounded up or down."""
     meter = Meter(os.getpid())
@@ -65,8 +70,9 @@ async def crowd(origin: str, jobs: int, looks: float, *, same_work: bool) -> Tak
         async with client() as sender, anyio.create_task_group() as tasks:
             script = generate_and_prove if same_work else generate
             for number in range(jobs):
-                whole = int((number + 1) * looks) - int(number * looks)
-                tasks.start_soon(script, sender, origin, JOB_SECONDS, max(whole, 1), Path(folder, f"{number}.jpg"))
+                tasks.start_soon(
+                    script, sender, origin, JOB_SECONDS, looks_at(number, looks), Path(folder, f"{number}.jpg")
+                )
         return meter.stop()
 
 

@@ -7,28 +7,26 @@ Run: `python -m bench.least_server ORIGIN LOOKS FOLDER`; it speaks MCP over stdi
 """
 
 import sys
-from collections.abc import Awaitable, Callable
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import TypeAlias
 
 import anyio
+import httpx2
 import mcp_types as types
 from mcp.server.lowlevel import Server
 from mcp.server.stdio import stdio_server
 
-from bench.crowd import client, generate_and_prove
-
-Draw: TypeAlias = Callable[[float, int, Path], Awaitable[None]]
+from bench.crowd import client, generate_and_prove, looks_at
 
 
 class Tool:
     """The one tool."""
 
-    def __init__(self, draw: Draw, looks: float, folder: Path) -> None:
-        """Take what draws, how often it looks at a job on average, and where pictures go."""
-        self._draw = draw
+    def __init__(self, sender: httpx2.AsyncClient, origin: str, looks: float, folder: Path) -> None:
+        """Take the way to the vendor, how often a job is looked at on average, and where pictures go."""
+        self._sender = sender
+        self._origin = origin
         self._looks = looks
         self._folder = folder
         self._numbers = count()
@@ -36,10 +34,9 @@ class Tool:
     async def call(self, _context: object, params: types.CallToolRequestParams) -> types.CallToolResult:
         """Make one picture."""
         number = next(self._numbers)
-        whole = int((number + 1) * self._looks) - int(number * self._looks)
         seconds = float(str((params.arguments or {})["prompt"]).rsplit(maxsplit=1)[-1])
         picture = self._folder / f"{number}.jpg"
-        await self._draw(seconds, max(whole, 1), picture)
+        await generate_and_prove(self._sender, self._origin, seconds, looks_at(number, self._looks), picture)
         text = types.TextContent(type="text", text=picture.as_uri())
         return types.CallToolResult(content=[text], structured_content={"status": "succeeded"})
 
@@ -47,11 +44,8 @@ class Tool:
 async def serve(origin: str, looks: float, folder: Path) -> None:
     """Serve until stdin ends."""
     async with client() as sender, stdio_server() as (incoming, outgoing):
-
-        async def draw(seconds: float, looks: int, target: Path) -> None:
-            await generate_and_prove(sender, origin, seconds, looks, target)
-
-        server: Server[dict[str, object]] = Server("least", on_call_tool=Tool(draw, looks, folder).call)
+        tool = Tool(sender, origin, looks, folder)
+        server: Server[dict[str, object]] = Server("least", on_call_tool=tool.call)
         await server.run(incoming, outgoing, server.create_initialization_options())
 
 

@@ -89,8 +89,8 @@ class StdioWire:
             *lines, rest = (rest + chunk).split(b"\n")
             for line in lines:
                 number = int(json.loads(line)["id"])
-                self._answers[number] = line
                 if number in self._waiting:
+                    self._answers[number] = line
                     self._waiting[number].set()
         assert not self._waiting, "the server ended before it answered"
 

@@ -85,6 +85,8 @@ class Submitter:
 
     async def _send(self, job: JobRecord, lease: Lease, provider: Provider, *, again: bool) -> JobRecord:
         async with self._slots.setdefault(provider.name, CapacityLimiter(self.most_in_flight)):
+            if job.cancel_requested and not again:  # a wish that comes later is seen with the intent
+                return await self.writer.end(job, lease, "canceled")
             try:
                 call = await self.runner.prepare(provider, job.request, job.reference)
             except ProviderError as error:

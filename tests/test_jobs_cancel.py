@@ -7,6 +7,10 @@ import httpx2
 import pytest
 
 from controlnet_mcp.jobs.runner import JobRunner
+from controlnet_mcp.providers.base import Provider
+from controlnet_mcp.providers.errors import ProviderError
+from controlnet_mcp.providers.runner import ProviderRunner
+from controlnet_mcp.providers.values import GenerationRequest
 from controlnet_mcp.server.background import background
 from tests.scripted import PICTURE_URL, Answer, Service, broken, open_workshop, says
 
@@ -43,6 +47,23 @@ async def test_a_wish_that_comes_while_a_job_waits_in_line_keeps_it_from_being_s
         job = await shop.driver.step(*claimed)
         assert await shop.known("intent") == []
     assert (job.status, service.requests) == ("canceled", [])
+
+
+async def test_a_job_whose_uploads_fail_can_be_canceled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not tried again first, and has not failed."""
+    tries: list[str] = []
+
+    async def prepare(_self: ProviderRunner, _to: Provider, _request: GenerationRequest, reference: str) -> None:
+        tries.append(reference)
+        raise ProviderError("provider_failed", "No room.", provider="scripted", retryable=True, delivery="not_sent")
+
+    monkeypatch.setattr(ProviderRunner, "prepare", prepare)
+    async with open_workshop(tmp_path, Service()) as shop:
+        await shop.add()
+        assert (await shop.step()).failures == 1
+        await shop.store.request_cancel("job_1")
+        job = await shop.step()
+    assert (job.status, len(tries)) == ("canceled", 1)
 
 
 async def test_a_wish_told_to_another_process_is_heard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,8 +16,8 @@ import numpy as np
 from PIL import Image
 from pydantic import JsonValue
 
-from controlnet_mcp.providers.body import headers_of
-from controlnet_mcp.providers.wire import HttpCall
+from controlnet_mcp.providers.http import HttpCall
+from controlnet_mcp.providers.placeholders import headers_of
 
 Script: TypeAlias = Callable[["Bare"], Awaitable[bytes]]
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from tests.chaos import Storm, blow
-from tests.drawings import house
-from tests.processes import Place
+from tests.support.kill_storm import Storm, blow
+from tests.support.sample_drawings import house
+from tests.support.server_process import Place
 
 
 def main(jobs: str = "300", kills: str = "20", seed: str = "1") -> None:

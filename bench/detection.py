@@ -26,13 +26,13 @@ from PIL import Image
 
 from bench import crowd
 from bench.vendor import KEY, MODEL, vendor
-from controlnet_mcp.jobs.desk import Caller
-from controlnet_mcp.jobs.wish import Wish
+from controlnet_mcp.jobs.request import Wish
+from controlnet_mcp.jobs.service import Caller
 from controlnet_mcp.providers.configuration import ProviderSettings
-from controlnet_mcp.server.composition import Application, open_application
+from controlnet_mcp.server.app import Application, open_application
 from controlnet_mcp.server.settings import Settings
-from tests.drawings import house
-from tests.waiting import SWEEP, WORKLOADS, Found, fixed, mean_lag, mean_requests, seeded, series
+from tests.support.polling_simulation import SWEEP, WORKLOADS, Found, fixed, mean_lag, mean_requests, seeded, series
+from tests.support.sample_drawings import house
 
 CALLER = Caller("local", local=True)
 PASSES, BEFORE = 2, 10

@@ -14,8 +14,8 @@ from controlnet_mcp.providers.draft.brief import Brief, Layer
 from controlnet_mcp.providers.draft.canvas import Rgb
 from controlnet_mcp.providers.draft.lexicon import MEDIA
 from controlnet_mcp.providers.draft.render import render
-from tests.drawings import house
-from tests.recall import chance_of, recall_of
+from tests.support.edge_recall import chance_of, recall_of
+from tests.support.sample_drawings import house
 
 
 def canny_of(name: str, size: int = 512) -> Rgb:

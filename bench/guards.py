@@ -21,12 +21,12 @@ import numpy as np
 from PIL import Image
 from skimage import data
 
-from controlnet_mcp.images.fetch import fetch
-from controlnet_mcp.images.guard import is_public
-from controlnet_mcp.images.paths import read_file
-from controlnet_mcp.images.pictures import Limits
-from controlnet_mcp.images.pixels import pixels_of
-from controlnet_mcp.server.decode_workers import decoding_in_workers
+from controlnet_mcp.images.download import fetch
+from controlnet_mcp.images.picture import Limits
+from controlnet_mcp.images.pillow_decoder import pixels_of
+from controlnet_mcp.images.safe_open import read_file
+from controlnet_mcp.images.sandbox import decoding_in_workers
+from controlnet_mcp.images.ssrf_guard import is_public
 from controlnet_mcp.server.settings import system_variables
 
 FETCHES, DECODES, READS = 200, 15, 500

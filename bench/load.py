@@ -35,7 +35,7 @@ from bench.crowd import JOB_SECONDS, floor
 from bench.meters import Meter, Taken
 from bench.vendor import KEY, MODEL, vendor
 from bench.wires import StdioWire, over_stdio, result_of
-from tests.drawings import house
+from tests.support.sample_drawings import house
 
 JOBS, ROUNDS = 500, 3
 PING_SECONDS = 0.02

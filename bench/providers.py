@@ -1,9 +1,9 @@
 """What we add to a hosted provider's own time: submit to stored result, beside bare httpx2 making the same calls.
 
-The simulators of `tests/simulators` run in a process of their own and have finished whenever they are asked. Ours is
-the whole path from `JobDesk.submit` to `succeeded`: the picture is read, checked and mapped, the job recorded before
-and after every step, the result proved to be a picture and stored. Bare is the least script: a kept connection, the
-same bodies, the result written to a file. Both upload nothing, because the picture is known after the warm-up. They
+The simulators of `tests/support/simulators` run in a process of their own and have finished whenever they are asked.
+Ours is the whole path from `JobDesk.submit` to `succeeded`: the picture is read, checked and mapped, the job recorded
+before and after every step, the result proved to be a picture and stored. Bare is the least script: a kept connection,
+the same bodies, the result written to a file. Both upload nothing, because the picture is known after the warm-up. They
 take turns; figures are medians, processor time is of the process that asks, not of the simulators.
 
 The second floor, "same work", is the bare script that also does to the pictures what cannot be left out: the input is
@@ -33,17 +33,17 @@ from anyio import to_thread
 from PIL import Image
 
 from bench.bare import SCRIPTS, Bare, PictureWork
-from controlnet_mcp.jobs.desk import Caller
-from controlnet_mcp.jobs.pacer import Pacer
-from controlnet_mcp.jobs.wish import Wish
-from controlnet_mcp.providers.body import PictureSource, content_of
+from controlnet_mcp.jobs.polling import Pacer
+from controlnet_mcp.jobs.request import Wish
+from controlnet_mcp.jobs.service import Caller
 from controlnet_mcp.providers.configuration import ProviderSettings
 from controlnet_mcp.providers.connections import Connections
-from controlnet_mcp.providers.wire import HttpCall
-from controlnet_mcp.server.composition import Application, open_application
+from controlnet_mcp.providers.http import HttpCall
+from controlnet_mcp.providers.placeholders import PictureSource, content_of
+from controlnet_mcp.server.app import Application, open_application
 from controlnet_mcp.server.settings import Settings
-from tests.drawings import house
-from tests.hosted import HOSTED, serving_all, serving_file
+from tests.support.hosted_providers import HOSTED, serving_all, serving_file
+from tests.support.sample_drawings import house
 
 ROUNDS, WARM_UPS, PAUSED_ROUNDS = 20, 3, 3
 SIDE = 512

@@ -15,11 +15,11 @@ from controlnet_mcp.images.checks import look
 from controlnet_mcp.images.decode import decode
 from controlnet_mcp.images.maps import make_map
 from controlnet_mcp.images.maps.arrays import Rgb
-from controlnet_mcp.images.pictures import Limits
+from controlnet_mcp.images.picture import Limits
 from controlnet_mcp.images.png import encode_png
 from controlnet_mcp.images.structure import MEASURED, score_structure
-from tests import drawings
-from tests.structure_pairs import photo
+from tests.support import sample_drawings
+from tests.support.structure_pairs import photo
 
 SIDE_PIXELS = 1024
 TURNS = 7
@@ -39,7 +39,7 @@ def _least(*calls: Callable[[], object]) -> list[float]:
 
 
 def _asked(page: Rgb, modality: str) -> Rgb:
-    return drawings.segmentation(SIDE_PIXELS) if modality == "seg" else make_map(page, modality).rgb
+    return sample_drawings.segmentation(SIDE_PIXELS) if modality == "seg" else make_map(page, modality).rgb
 
 
 def main() -> None:

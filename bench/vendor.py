@@ -1,8 +1,8 @@
 """A hosted provider that takes its time: WaveSpeed's calls as the least ASGI application, for benches of many jobs.
 
-The simulators of `tests/simulators` check and draw; this one only keeps time, so that the processor is left to what is
-measured. A job takes as many seconds as the last word of its prompt says, from the moment it is accepted. Its picture
-is a JPEG of 512 x 512 and about 130 kB, different for every job. It counts looks, and tells them under `/looks`.
+The simulators of `tests/support/simulators` check and draw; this one only keeps time, so that the processor is left to
+what is measured. A job takes as many seconds as the last word of its prompt says, from the moment it is accepted. Its
+picture is a JPEG of 512 x 512 and about 130 kB, different for every job. It counts looks, told under `/looks`.
 Run: `python -m bench.vendor`; it tells its origin and serves until stdin is closed.
 """
 
@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image
 from starlette.types import Receive, Scope, Send
 
-from tests.simulators.serving import free_socket, origin_of, running
+from tests.support.simulators.serving import free_socket, origin_of, running
 
 KEY = "wsk_bench"
 MODEL = "wavespeed-ai/flux-control-lora-canny"

@@ -1,15 +1,48 @@
-"""From untrusted bytes to pixels, and to the clean copy that is stored and sent to third parties.
+"""Where the pictures of this process are decoded: in it, or, when it serves others, in workers that may die of one.
+
+Decoding is the only step that runs large native code on bytes of strangers, so it goes through this one door: a picture
+that a caller passed, a result, its preview, its copy for a message and its control map. Cheap to import.
+
+From untrusted bytes to pixels, and to the clean copy that is stored and sent to third parties.
 
 Imported lazily: it brings NumPy and OpenCV, and Pillow where this process decodes by itself.
 """
 
 import hashlib
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from typing import TypeAlias
 
-from controlnet_mcp.images.decoders import the_decoder
-from controlnet_mcp.images.formats import recognise
 from controlnet_mcp.images.maps.arrays import Rgb
-from controlnet_mcp.images.pictures import Limits, StoredPicture, StoredType
+from controlnet_mcp.images.picture import Limits, StoredPicture, StoredType, recognise
 from controlnet_mcp.images.png import encode_png, is_bare
+
+Decoder: TypeAlias = Callable[[bytes, Limits], Rgb]
+"""As `controlnet_mcp.images.pillow_decoder.pixels_of`; it blocks, and is called in worker threads."""
+
+
+def _here(content: bytes, limits: Limits) -> Rgb:
+    from controlnet_mcp.images.pillow_decoder import pixels_of
+
+    return pixels_of(content, limits)
+
+
+_chosen: list[Decoder] = [_here]
+
+
+def the_decoder() -> Decoder:
+    """The decoder in force: a property of the process, as its memory is, and so no argument of thirty functions."""
+    return _chosen[-1]
+
+
+@contextmanager
+def decoding_by(decoder: Decoder) -> Generator[None]:
+    """Have every picture decoded by `decoder` while the block lasts; blocks may be nested, not interleaved."""
+    _chosen.append(decoder)
+    try:
+        yield
+    finally:
+        _chosen.remove(decoder)
 
 
 def decode(content: bytes, limits: Limits) -> Rgb:

@@ -12,7 +12,7 @@ import numpy as np
 
 from controlnet_mcp.images.decode import decode
 from controlnet_mcp.images.maps.arrays import Rgb
-from controlnet_mcp.images.pictures import Limits
+from controlnet_mcp.images.picture import Limits
 from controlnet_mcp.images.png import encode_png
 
 __all__ = ["encode_png", "jpeg_within", "preview", "recompress"]

@@ -8,7 +8,7 @@ import difflib
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from controlnet_mcp.images.errors import RequestError
+from controlnet_mcp.foundation.errors import RequestError
 
 Structure: TypeAlias = Literal["lines", "photo", "depth", "normal", "skeleton", "classes"]
 """How a control map carries structure: white lines on black, a plain (possibly degraded) picture, near-is-bright

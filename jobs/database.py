@@ -11,7 +11,7 @@ from typing import TypeVar, cast
 from anyio import CancelScope, CapacityLimiter, Lock, to_thread
 from anyio.lowlevel import checkpoint_if_cancelled
 
-from controlnet_mcp.images.errors import StorageError
+from controlnet_mcp.foundation.errors import StorageError
 from controlnet_mcp.jobs.blocks import Block
 from controlnet_mcp.jobs.schema import MIGRATIONS, SCHEMA_VERSION
 

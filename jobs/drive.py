@@ -11,22 +11,21 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from controlnet_mcp.images.blobs import BlobStore
-from controlnet_mcp.images.errors import ControlNetError, StorageError
-from controlnet_mcp.jobs.collect import collect
+from controlnet_mcp.foundation.errors import ControlNetError, StorageError
+from controlnet_mcp.images.blob_store import BlobStore
 from controlnet_mcp.jobs.faults import CRASHED, INTERRUPTED
 from controlnet_mcp.jobs.leases import Lease
-from controlnet_mcp.jobs.pacer import Pacer
-from controlnet_mcp.jobs.provenance import keep_provenance
+from controlnet_mcp.jobs.polling import Pacer
 from controlnet_mcp.jobs.record import JobRecord, State
 from controlnet_mcp.jobs.reports import learned
-from controlnet_mcp.jobs.scoring import Scorer
+from controlnet_mcp.jobs.results import collect
+from controlnet_mcp.jobs.scoring import Scorer, keep_provenance
 from controlnet_mcp.jobs.submission import Submitter
 from controlnet_mcp.jobs.writer import JobWriter, LeaseLostError
 from controlnet_mcp.providers.base import Provider
 from controlnet_mcp.providers.errors import ProviderError
-from controlnet_mcp.providers.runner import ProviderRunner
-from controlnet_mcp.providers.values import Notice
+from controlnet_mcp.providers.sender import ProviderRunner
+from controlnet_mcp.providers.types import Notice
 
 _REPEATABLE: frozenset[State] = frozenset({"running", "fetching"})
 """States whose steps are safe to repeat whatever went wrong in them."""

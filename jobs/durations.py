@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from controlnet_mcp.jobs.database import Database
-from controlnet_mcp.providers.values import GenerationRequest
+from controlnet_mcp.providers.types import GenerationRequest
 
 KEPT = 50
 """How many jobs of a kind are remembered."""

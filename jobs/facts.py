@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 
 from pydantic import BaseModel
 
-from controlnet_mcp.providers.values import Fault, Submission
+from controlnet_mcp.providers.types import Fault, Submission
 
 FactKind: TypeAlias = Literal["intent", "answer", "refusal", "withdrawal", "unknown", "nothing_found", "denial"]
 """Kinds of facts.

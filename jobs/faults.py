@@ -1,7 +1,7 @@
 """Faults that a job's own life can end in, and errors as they are kept in the record."""
 
-from controlnet_mcp.images.errors import ControlNetError
-from controlnet_mcp.providers.values import Fault
+from controlnet_mcp.foundation.errors import ControlNetError
+from controlnet_mcp.providers.types import Fault
 
 _LOOK = "Nothing was sent again. Look in the provider's own history before submitting anew."
 

@@ -15,7 +15,7 @@ from controlnet_mcp.jobs.facts import SETTLING, Fact, Facts
 from controlnet_mcp.jobs.leases import Lease, written
 from controlnet_mcp.jobs.record import JobRecord
 from controlnet_mcp.jobs.rows import COLUMNS, record_of
-from controlnet_mcp.providers.values import Fault, Submission
+from controlnet_mcp.providers.types import Fault, Submission
 
 Intended: TypeAlias = JobRecord | Literal["unwanted"] | None
 """What became of an intent: the record as it now stands, not written because somebody wants the job stopped, or void

@@ -4,10 +4,10 @@ from typing import Literal, TypeAlias
 
 from pydantic import Field
 
-from controlnet_mcp.images.pictures import StoredPicture
+from controlnet_mcp.images.picture import StoredPicture
 from controlnet_mcp.images.structure import StructureScore
-from controlnet_mcp.jobs.wish import Wish
-from controlnet_mcp.providers.values import Cost, Fault, Frozen, GenerationRequest, Notice, Output, RemoteTask
+from controlnet_mcp.jobs.request import Wish
+from controlnet_mcp.providers.types import Cost, Fault, Frozen, GenerationRequest, Notice, Output, RemoteTask
 
 State: TypeAlias = Literal["new", "submitting", "running", "fetching", "succeeded", "failed", "canceled", "uncertain"]
 """Where a job stands inside; `Status` is what callers see."""
@@ -47,7 +47,7 @@ class JobRecord(Frozen):
         wake_at: When the next step is due.
         failures: Steps that failed in a row.
         wish: What was asked for, its pictures named by where the record keeps them; `None` in older records.
-        sources: The pictures that were handed in, by the name that `controlnet_mcp.jobs.sources` gives them.
+        sources: The pictures that were handed in, by the name that `controlnet_mcp.jobs.prepare` gives them.
         control_map: The map that was made of the control picture, if one was.
         measured: Whether the structure scores of its pictures are final; until then a finished job may still change.
         cancel_requested: Whether the caller wants it stopped (a column of its own: not the driver's to write).

@@ -1,9 +1,9 @@
 """What a provider's report changes in a job: a new value, nothing written."""
 
 from controlnet_mcp.jobs.faults import DEADLINE, UNEXPLAINED
-from controlnet_mcp.jobs.pacer import Pacer
+from controlnet_mcp.jobs.polling import Pacer
 from controlnet_mcp.jobs.record import JobRecord
-from controlnet_mcp.providers.values import Report
+from controlnet_mcp.providers.types import Report
 
 _TOLD = ("progress", "stage", "eta_seconds", "seed", "cost", "credits_left")
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import anyio
 from anyio import to_thread
 
-from controlnet_mcp.images.blobs import BlobStore
-from controlnet_mcp.images.errors import ControlNetError
+from controlnet_mcp.foundation.errors import ControlNetError
+from controlnet_mcp.images.blob_store import BlobStore
 from controlnet_mcp.jobs.database import Database
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")

@@ -7,7 +7,7 @@ from weakref import WeakValueDictionary
 import anyio
 from anyio.abc import TaskGroup
 
-from controlnet_mcp.images.errors import ControlNetError
+from controlnet_mcp.foundation.errors import ControlNetError
 from controlnet_mcp.jobs.drive import Driver
 from controlnet_mcp.jobs.leases import Lease, Leases
 from controlnet_mcp.jobs.record import JobRecord

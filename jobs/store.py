@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from controlnet_mcp.images.errors import RequestError
+from controlnet_mcp.foundation.errors import RequestError
 from controlnet_mcp.jobs.database import Database
 from controlnet_mcp.jobs.record import JobRecord, Status
 from controlnet_mcp.jobs.rows import COLUMNS, record_of

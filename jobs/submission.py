@@ -12,20 +12,20 @@ from typing import Literal, TypeVar
 import anyio
 from anyio import CancelScope, CapacityLimiter
 
-from controlnet_mcp.images.errors import ControlNetError, StorageError
+from controlnet_mcp.foundation.errors import ControlNetError, StorageError
 from controlnet_mcp.jobs.facts import Fact, FactKind, Facts
 from controlnet_mcp.jobs.faults import WITHDRAWN, fault_of
 from controlnet_mcp.jobs.leases import Lease
-from controlnet_mcp.jobs.pacer import Pacer
+from controlnet_mcp.jobs.polling import Pacer
 from controlnet_mcp.jobs.record import JobRecord
 from controlnet_mcp.jobs.reports import learned
 from controlnet_mcp.jobs.verdict import MOST_REFUSALS, Adopt, Judge, LookUp, Refused, Send, Unproven, Verdict, verdict
 from controlnet_mcp.jobs.writer import JobWriter, LeaseLostError
 from controlnet_mcp.providers.base import Provider
 from controlnet_mcp.providers.errors import ProviderError
-from controlnet_mcp.providers.runner import ProviderRunner
-from controlnet_mcp.providers.values import Submission
-from controlnet_mcp.providers.wire import HttpCall
+from controlnet_mcp.providers.http import HttpCall
+from controlnet_mcp.providers.sender import ProviderRunner
+from controlnet_mcp.providers.types import Submission
 
 _NOTHING_FOUND = ControlNetError("provider_failed", "The provider does not know our reference yet.", retryable=True)
 _STUBBORN_TRIES = 30

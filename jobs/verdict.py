@@ -11,8 +11,7 @@ from typing import Protocol, TypeAlias
 
 from controlnet_mcp.jobs.facts import Facts
 from controlnet_mcp.jobs.faults import INTERRUPTED, NEVER_SENT, unproven
-from controlnet_mcp.providers.capabilities import Deduplication
-from controlnet_mcp.providers.values import Fault, Submission
+from controlnet_mcp.providers.types import Deduplication, Fault, Submission
 
 MOST_REFUSALS = 4
 """Refusals that invite another try (429, 503, no connection) before the job fails."""

@@ -4,13 +4,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from controlnet_mcp.images.errors import ControlNetError, StorageError
+from controlnet_mcp.foundation.errors import ControlNetError, StorageError
 from controlnet_mcp.jobs.faults import fault_of, unproven
 from controlnet_mcp.jobs.leases import Lease, Leases
 from controlnet_mcp.jobs.ledger import Ledger
 from controlnet_mcp.jobs.record import JobRecord
 from controlnet_mcp.providers.errors import ProviderError
-from controlnet_mcp.providers.values import Fault, Submission
+from controlnet_mcp.providers.types import Fault, Submission
 
 _FIRST_BACKOFF_SECONDS = 1.0
 _LONGEST_BACKOFF_SECONDS = 15.0

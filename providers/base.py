@@ -5,27 +5,29 @@ from typing import Protocol
 
 from pydantic import JsonValue, SecretStr
 
-from controlnet_mcp.images.pictures import StoredPicture
-from controlnet_mcp.providers.capabilities import Capabilities, ModelInfo, Takes
+from controlnet_mcp.images.picture import StoredPicture
 from controlnet_mcp.providers.errors import ProviderError
-from controlnet_mcp.providers.values import (
+from controlnet_mcp.providers.http import HttpCall, HttpReply, Steps
+from controlnet_mcp.providers.types import (
+    Capabilities,
     Cost,
     Frozen,
     GenerationRequest,
+    ModelInfo,
     Output,
     RemoteTask,
     Report,
     Settled,
     Submission,
+    Takes,
 )
-from controlnet_mcp.providers.wire import HttpCall, HttpReply, Steps
 
 Uploaded = Mapping[str, str]
 """SHA-256 of a picture to what the provider calls it after its upload: a URL or an asset id."""
 
 
 class Provider(Protocol):
-    """An adapter: pure parts without I/O. The shared runner (`controlnet_mcp.providers.runner`) sends.
+    """An adapter: pure parts without I/O. The shared runner (`controlnet_mcp.providers.sender`) sends.
 
     A submission is: uploads (free and safe to repeat, remembered by content), then exactly one call that can cost
     money (`build`), whose reply `read` understands. The other conversations are generators that yield calls and are

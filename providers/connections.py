@@ -1,28 +1,155 @@
-"""The one place where provider calls leave: a connection pool per provider, each call sent exactly once.
+"""Whose word a URL is: the operator's, who configured an origin, or that of a reply, which nobody has to believe.
+
+A call to a configured origin may go to a private address, through the operator's proxy and with a key. Any other place
+is one that a reply named: it is dialled through the guard that also stands before pictures of strangers, and a call
+that holds a secret never leaves for it.
+
+The body of a reply: read as it comes over the wire, bounded in bytes and speed, inflated within the same bound.
+
+The one place where provider calls leave: a connection pool per provider, each call sent exactly once.
 
 Redirects are never followed: a key must not travel to where a reply points. Errors of the HTTP library become ours
 here and nowhere else.
 """
 
+import ssl
+import zlib
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import contextmanager
-from functools import partial
+from functools import lru_cache, partial
 from typing import TypeAlias
 
 import anyio
+import httpcore2
 import httpx2
 from anyio import to_thread
 from anyio.lowlevel import checkpoint
+from pydantic import SecretStr
 
-from controlnet_mcp.images.errors import ImageError
-from controlnet_mcp.images.fetch import tls_context
+from controlnet_mcp.foundation.errors import ImageError
+from controlnet_mcp.foundation.redaction import Redactor
+from controlnet_mcp.images.download import MIN_BYTES_PER_SECOND, TooLongError, TooSlowError, read_body, tls_context
+from controlnet_mcp.images.ssrf_guard import GuardedBackend, is_trusted
 from controlnet_mcp.providers.base import Provider
-from controlnet_mcp.providers.body import PictureSource, content_of, headers_of
 from controlnet_mcp.providers.errors import ProviderError, told_with
-from controlnet_mcp.providers.origins import GuardedTransport, check_foreign, is_configured
-from controlnet_mcp.providers.reply_bodies import body_of
-from controlnet_mcp.providers.secrecy import Redactor
-from controlnet_mcp.providers.wire import HttpCall, HttpReply, PictureData, holds
+from controlnet_mcp.providers.http import HttpCall, HttpReply, PictureData, holds
+from controlnet_mcp.providers.placeholders import PictureSource, content_of, headers_of
+
+_HTTPS_PORT, _HTTP_PORT = 443, 80
+
+
+class GuardedTransport(httpx2.AsyncHTTPTransport):
+    """The way to places that a reply named: public addresses on the web's ports only, and through no proxy."""
+
+    def __init__(self, context: ssl.SSLContext, trusted_hosts: frozenset[str]) -> None:
+        """Take the TLS context, and the hosts that the operator allows to be private."""
+        super().__init__(verify=context, trust_env=False)
+        # The parent has no parameter for it; it opens no connection before its first request.
+        self._pool = httpcore2.AsyncConnectionPool(ssl_context=context, network_backend=GuardedBackend(trusted_hosts))
+
+
+def is_configured(provider: Provider, url: str) -> bool:
+    """Whether a URL has an origin that the operator configured for the provider; text that is no URL has none."""
+    try:
+        return _origin(url) in _origins((provider.base_url, *provider.further_urls))
+    except httpx2.InvalidURL:
+        return False
+
+
+def check_foreign(provider: Provider, call: HttpCall, trusted_hosts: frozenset[str]) -> None:
+    """Refuse a call to a place that a reply named if it is not https, or would carry a secret there.
+
+    Raises:
+        ProviderError: Delivery `not_sent`.
+    """
+    try:
+        url = httpx2.URL(call.url)
+    except httpx2.InvalidURL as error:
+        raise _refused(provider, "is no URL") from error
+    port = url.port or (_HTTPS_PORT if url.scheme == "https" else _HTTP_PORT)
+    if url.scheme != "https" and not (url.scheme == "http" and is_trusted(url.host, port, trusted_hosts)):
+        raise _refused(provider, "is not https")
+    if url.userinfo:
+        raise _refused(provider, "contains a user name or password")
+    if any(isinstance(value, SecretStr) for value in call.headers.values()) or holds(call.json, SecretStr):
+        raise _refused(provider, "would be given a key")
+
+
+@lru_cache
+def _origins(urls: tuple[str, ...]) -> frozenset[tuple[str, str, int | None]]:
+    return frozenset(map(_origin, urls))
+
+
+def _origin(url: str) -> tuple[str, str, int | None]:
+    parsed = httpx2.URL(url)
+    return parsed.scheme, parsed.host, parsed.port
+
+
+def _refused(provider: Provider, why: str) -> ProviderError:
+    return ProviderError(
+        "provider_failed",
+        f"{provider.name} named a place outside of its own that {why}; nothing was sent there.",
+        provider=provider.name,
+        hint="Check the provider's base URL. Try again later, or use another provider.",
+        delivery="not_sent",
+    )
+
+
+_GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
+_INFLATED = frozenset({"gzip", "x-gzip", "deflate"})
+
+
+async def body_of(response: httpx2.Response, call: HttpCall, provider: str) -> bytes:
+    """The whole body.
+
+    No compression is asked for, yet some proxies compress all the same, and a paid answer must not be lost to that.
+
+    Raises:
+        ProviderError: Delivery `unknown`: it is too long or too slow, or compressed in a way that cannot be bounded.
+    """
+    most = call.max_reply_bytes
+    if response.is_stream_consumed:  # an engine in this process answers whole
+        parts = response.aiter_bytes()
+        encoding = "identity"
+    else:
+        parts = response.aiter_raw()
+        encoding = response.headers.get("content-encoding", "identity").strip().lower()
+    try:
+        body = await read_body(parts, max_bytes=most, window_seconds=call.timeout_seconds)
+        return body if encoding in {"identity", ""} else await to_thread.run_sync(_inflated, body, encoding, most)
+    except TooLongError as error:
+        raise _unusable(provider, f"sent more than {most // 2**20} MiB") from error
+    except TooSlowError as error:
+        raise _unusable(
+            provider, f"sent less than {MIN_BYTES_PER_SECOND:,} bytes per second", retryable=True
+        ) from error
+    except zlib.error as error:
+        raise _unusable(provider, f"sent a body that is not {encoding[:20]}, as it claims") from error
+
+
+def _inflated(body: bytes, encoding: str, most: int) -> bytes:
+    """The body without its compression, never more than `most` bytes of it in memory."""
+    if encoding not in _INFLATED:
+        raise zlib.error
+    inflating = zlib.decompressobj(_GZIP_OR_ZLIB)
+    content = inflating.decompress(body, most)
+    if inflating.unconsumed_tail:
+        raise TooLongError
+    if not inflating.eof:
+        raise zlib.error
+    return content
+
+
+def _unusable(provider: str, what: str, *, retryable: bool = False) -> ProviderError:
+    return ProviderError(
+        "provider_failed",
+        f"{provider} {what}.",
+        provider=provider,
+        hint="Check the provider's base URL and proxies in between.",
+        retryable=retryable,
+        delivery="unknown",
+    )
+
 
 _LIMITS = httpx2.Limits(max_connections=64, max_keepalive_connections=16, keepalive_expiry=4.0)
 """Enough for hundreds of jobs, whose requests are short. The pool looks at every idle connection for every request, so

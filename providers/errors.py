@@ -10,7 +10,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Literal, TypeAlias
 
-from controlnet_mcp.images.errors import ControlNetError, ErrorCode
+from controlnet_mcp.foundation.errors import ControlNetError, ErrorCode
 
 Delivery: TypeAlias = Literal["not_sent", "refused", "unknown"]
 """What is known of a failed submission: it never left, it was refused before any work, or it may have been accepted."""

@@ -7,10 +7,10 @@ from typing import overload
 
 from anyio import to_thread
 
-from controlnet_mcp.images.errors import RequestError
+from controlnet_mcp.foundation.errors import RequestError
 from controlnet_mcp.providers.base import Provider
-from controlnet_mcp.providers.capabilities import Capabilities
 from controlnet_mcp.providers.configuration import ProviderSettings
+from controlnet_mcp.providers.types import Capabilities
 
 
 @dataclass(frozen=True, slots=True)

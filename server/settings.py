@@ -1,19 +1,110 @@
-"""Everything the operator can set, read once from the environment into a frozen object."""
+"""What the operator can set about who may connect over HTTP.
 
+What the operator can set about money: caps, the threshold of the question, and prices that providers do not tell.
+
+Everything the operator can set, read once from the environment into a frozen object.
+"""
+
+import math
 import os
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, field_validator
-from pydantic_settings import NoDecode, SettingsConfigDict
+from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from controlnet_mcp.foundation.redaction import Redactor
 from controlnet_mcp.images.maps import MapModels
-from controlnet_mcp.images.pictures import Limits
+from controlnet_mcp.images.picture import Limits
 from controlnet_mcp.providers.configuration import ProviderSettings
-from controlnet_mcp.providers.secrecy import Redactor
-from controlnet_mcp.server.access_settings import AccessSettings
-from controlnet_mcp.server.spending_settings import SpendingSettings
+
+Names = Annotated[tuple[str, ...], NoDecode]
+
+
+class AccessSettings(BaseSettings):
+    """Tokens, OAuth, and the names under which this server may be reached."""
+
+    tokens_file: Path | None = Field(
+        default=None, description="HTTP: file with a line `name: token` or `name: sha256:HEX` for each who may connect"
+    )
+    oauth_issuer: str | None = Field(default=None, description="HTTP: URL of the authorization server (OAuth 2.1)")
+    oauth_resource: str | None = Field(
+        default=None, description="HTTP: URL of this server's /mcp, which tokens must be issued for"
+    )
+    oauth_jwks_url: str | None = Field(default=None, description="HTTP: where the issuer publishes its keys")
+    oauth_scopes: Names = Field(default=(), description="HTTP: comma list of scopes that a token must have")
+    allowed_hosts: Names = Field(
+        default=(),
+        description="HTTP: comma list of further host or host:port that requests may name; loopback and PUBLIC_URL may",
+    )
+    allowed_origins: Names = Field(
+        default=(), description="HTTP: comma list of further origins whose web pages may connect, as https://host"
+    )
+    max_requests_per_minute: int = Field(
+        default=600, ge=1, description="HTTP: most requests of one authenticated caller, after a burst of as many"
+    )
+
+    @field_validator("oauth_scopes", "allowed_hosts", "allowed_origins", mode="before")
+    @classmethod
+    def _read_names(cls, value: object) -> object:
+        return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _check_oauth(self) -> "AccessSettings":
+        """Half of an OAuth configuration protects nothing."""
+        given = [self.oauth_issuer, self.oauth_resource, self.oauth_jwks_url]
+        if any(given) and not all(given):
+            raise ValueError("oauth_issuer, oauth_resource and oauth_jwks_url belong together: set all three or none")
+        return self
+
+    @property
+    def authenticates(self) -> bool:
+        """Whether callers over HTTP have to say who they are."""
+        return self.tokens_file is not None or self.oauth_issuer is not None
+
+
+Amounts = Annotated[dict[str, float], NoDecode]
+"""Provider to an amount in its own unit, written as `scenario=20, wavespeed=1.5`; `jobs` counts paid jobs of all."""
+
+
+class SpendingSettings(BaseSettings):
+    """Caps on spending; none is set by default."""
+
+    max_cost_per_job: Amounts = Field(
+        default={}, description="Comma list of provider=amount: most that one job may cost, in the provider's unit"
+    )
+    max_cost_per_session: Amounts = Field(
+        default={}, description="Likewise for one caller while the server runs; jobs=number counts paid jobs of all"
+    )
+    max_cost_per_day: Amounts = Field(default={}, description="Likewise for one caller in any 24 hours")
+    confirm_above: Amounts = Field(
+        default={}, description="Likewise: what costs more is bought only after the user said yes; jobs=0 asks always"
+    )
+    cost_estimates: Amounts = Field(
+        default={}, description="Likewise: price of one picture, for providers that do not tell theirs"
+    )
+    max_jobs_in_flight: int = Field(default=100, ge=1, description="Most unfinished jobs of one caller")
+
+    @field_validator(
+        "max_cost_per_job", "max_cost_per_session", "max_cost_per_day", "confirm_above", "cost_estimates", mode="before"
+    )
+    @classmethod
+    def _read_amounts(cls, value: object) -> object:
+        """Read `name=amount, name=amount`."""
+        if not isinstance(value, str):
+            return value
+        pairs = [part.partition("=") for part in value.split(",") if part.strip()]
+        return {name.strip(): amount.strip() for name, _, amount in pairs}
+
+    @field_validator("max_cost_per_job", "max_cost_per_session", "max_cost_per_day", "confirm_above", "cost_estimates")
+    @classmethod
+    def _check_amounts(cls, value: Mapping[str, float]) -> Mapping[str, float]:
+        if not all(math.isfinite(amount) and amount >= 0 for amount in value.values()):
+            raise ValueError("amounts are numbers from 0, as in scenario=20, wavespeed=1.5")
+        return value
+
 
 PREFIX = "CONTROLNET_MCP_"
 _MEBIBYTE = 1024 * 1024

@@ -8,20 +8,20 @@ from pathlib import Path
 import pytest
 
 from controlnet_mcp.server.settings import Settings
-from tests import loopback
-from tests.holding import Holding, holding
-from tests.processes import Place, Web, serving_http
-from tests.serving import Session, open_session, settings_for
-from tests.watching import LoopWatch, watch_event_loop
+from tests.support import network_guard
+from tests.support.event_loop_watch import LoopWatch, watch_event_loop
+from tests.support.mcp_session import Session, open_session, settings_for
+from tests.support.server_process import Place, Web, serving_http
+from tests.support.stalled_provider import Holding, holding
 
-loopback.watch()
+network_guard.watch()
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Fail a suite in which anything tried to leave this machine, even where nobody noticed."""
-    if loopback.refused:
+    if network_guard.refused:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
-        sys.stderr.write(f"\nSomething tried to leave this machine: {loopback.refused}\n")
+        sys.stderr.write(f"\nSomething tried to leave this machine: {network_guard.refused}\n")
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from PIL import Image
     from skimage import data
 
-    from tests.drawings import house, paper
+    from tests.support.sample_drawings import house, paper
 
     folder = tmp_path_factory.mktemp("pictures")
     with Image.open(Path(data.__file__).with_name("astronaut.png")) as photo:

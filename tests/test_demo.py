@@ -13,8 +13,8 @@ from controlnet_mcp.images.maps.arrays import Plane, Rgb, luminance
 from controlnet_mcp.images.sheets.layout import WIDTH
 from controlnet_mcp.server.cli.demo_play import LOOKS
 from controlnet_mcp.server.cli.demo_sketch import draw
-from tests.pages import read_page
-from tests.test_cli import TIMEOUT_SECONDS, Terminal
+from tests.server.test_cli import TIMEOUT_SECONDS, Terminal
+from tests.support.sheet_reader import read_page
 
 
 @dataclass(frozen=True, slots=True)

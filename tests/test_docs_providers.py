@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from controlnet_mcp.providers.capabilities import Capabilities
 from controlnet_mcp.providers.configuration import ProviderSettings
 from controlnet_mcp.providers.registry import Entry, build_table
+from controlnet_mcp.providers.types import Capabilities
 from tests.test_readme import table
 
 PAGE = Path(__file__).parents[1] / "docs" / "providers.md"
@@ -84,7 +84,7 @@ def test_every_fact_has_a_source_and_a_test_that_exists(entry: Entry) -> None:
     text = dict(sections())[entry.name]
     facts = [line for line in text.splitlines() if line.startswith("| ")][2:]
     assert len(facts) >= 8
-    files = list(Path(__file__).parent.glob(f"test_provider_{entry.name}*.py"))
+    files = list((Path(__file__).parent / "providers").glob(f"test_{entry.name}*.py"))
     tests = set(re.findall(r"def (test_\w+)\(", "\n".join(path.read_text(encoding="utf-8") for path in files)))
     tests |= {path.name for path in files}
     for fact in facts:

@@ -44,7 +44,7 @@ def imported_by(code: str) -> set[str]:
 
 def test_serving_stdio_imports_nothing_heavy() -> None:
     """The module that serves stdio leaves pictures, terminals and big stores to the calls that need them."""
-    assert imported_by("import controlnet_mcp.server.stdio") & HEAVY == set()
+    assert imported_by("import controlnet_mcp.server.transports.stdio") & HEAVY == set()
 
 
 @pytest.mark.parametrize("option", ["--version", "--help"])

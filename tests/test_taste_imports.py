@@ -21,13 +21,13 @@ PLACES: dict[str, tuple[str, ...]] = {
     "time.sleep": (),
     "anyio.sleep": ("jobs/", "bench/"),
     "anyio.sleep_until": ("jobs/", "bench/"),
-    "subprocess": ("server/cli", "server/decode_process.py", "tests/", "bench/"),
+    "subprocess": ("server/cli", "images/sandbox.py", "tests/", "bench/"),
     "anyio.run_process": ("server/cli", "tests/", "bench/"),
     "anyio.open_process": ("server/cli", "tests/", "bench/"),
 }
 """A name (and all under it) to the beginnings of the paths where it may be used; none means nowhere."""
 
-DOORS_TO_ADAPTERS = ("providers/registry.py", "server/composition")
+DOORS_TO_ADAPTERS = ("providers/registry.py", "server/app.py")
 """The literal table of providers, and where the parts of the process are put together."""
 
 
@@ -74,7 +74,7 @@ def is_under(name: str, parent: str) -> bool:
 
 
 def points_inwards(module: Module) -> Iterator[str]:
-    """Imports of the project are absolute, and go server -> tools -> jobs -> providers -> images only."""
+    """Imports of the project are absolute, and go server -> tools -> jobs -> providers -> images -> foundation only."""
     reach = LAYERS[: LAYERS.index(module.folder) + 1] if module.is_source else LAYERS
     for line, name in imports(module):
         parts = name.split(".")
@@ -147,7 +147,7 @@ def test_the_table_of_providers_knows_every_adapter() -> None:
 @pytest.mark.parametrize(
     ("rule", "path", "text"),
     [
-        (points_inwards, "images/pictures.py", "import controlnet_mcp.providers.base"),
+        (points_inwards, "images/picture.py", "import controlnet_mcp.providers.base"),
         (points_inwards, "images/maps/lines.py", "from controlnet_mcp import jobs"),
         (points_inwards, "providers/base.py", "def f():\n    from controlnet_mcp.jobs.record import Job"),
         (points_inwards, "jobs/record.py", "if TYPE_CHECKING:\n    from controlnet_mcp.tools import generate"),
@@ -165,7 +165,7 @@ def test_the_table_of_providers_knows_every_adapter() -> None:
         (uses_names_in_their_place, "jobs/record.py", "import asyncio"),
         (uses_names_in_their_place, "jobs/record.py", "from asyncio import sleep"),
         (uses_names_in_their_place, "tools/generate.py", "import anyio\nasync def f():\n    await anyio.sleep(1)"),
-        (uses_names_in_their_place, "server/http.py", "import subprocess"),
+        (uses_names_in_their_place, "server/transports/http.py", "import subprocess"),
     ],
 )
 def test_a_rule_finds_what_breaks_it(rule: Rule, path: str, text: str) -> None:
@@ -176,7 +176,7 @@ def test_a_rule_finds_what_breaks_it(rule: Rule, path: str, text: str) -> None:
 @pytest.mark.parametrize(
     ("rule", "path", "text"),
     [
-        (points_inwards, "server/cli.py", "from controlnet_mcp.images.pictures import read"),
+        (points_inwards, "server/cli.py", "from controlnet_mcp.images.picture import read"),
         (points_inwards, "jobs/record.py", "from controlnet_mcp.jobs.states import State"),
         (points_inwards, "tests/test_jobs.py", "import controlnet_mcp.server.cli"),
         (uses_names_in_their_place, "server/settings.py", "import os\nX = os.environ"),
@@ -196,12 +196,12 @@ def test_a_rule_leaves_good_code_alone(rule: Rule, path: str, text: str) -> None
     [
         ("providers/segmind.py", "providers.scenario", False),
         ("providers/draft/adapter.py", "providers.scenario", False),
-        ("providers/runner.py", "providers.draft.scene", False),
+        ("providers/sender.py", "providers.draft.scene", False),
         ("tools/generate.py", "providers.scenario", False),
         ("providers/draft/adapter.py", "providers.draft.scene", True),
         ("providers/scenario.py", "providers.scenarios", True),
         ("providers/registry.py", "providers.scenario", True),
-        ("server/composition.py", "providers.draft.transport", True),
+        ("server/app.py", "providers.draft.transport", True),
     ],
 )
 def test_an_adapter_is_imported_through_its_doors_only(path: str, name: str, *, allowed: bool) -> None:

@@ -2,14 +2,12 @@
 
 from pydantic import BaseModel, Field, JsonValue
 
-from controlnet_mcp.jobs.intake import planned_uploads
-from controlnet_mcp.jobs.like import repeated
+from controlnet_mcp.jobs.prepare import PICTURES, planned_uploads, repeated
 from controlnet_mcp.jobs.record import JobRecord
-from controlnet_mcp.jobs.sources import PICTURES
-from controlnet_mcp.jobs.wish import Details, Prompt, Wish
-from controlnet_mcp.providers.body import show, shown_headers
-from controlnet_mcp.providers.values import Cost, Notice
-from controlnet_mcp.tools.checking import checked
+from controlnet_mcp.jobs.request import Details, Prompt, Wish
+from controlnet_mcp.providers.placeholders import show, shown_headers
+from controlnet_mcp.providers.types import Cost, Notice
+from controlnet_mcp.tools.arguments import checked
 from controlnet_mcp.tools.job_answer import job_answer, wait_for
 from controlnet_mcp.tools.spec import Answer, Call, Hints, Services, ToolSpec
 from controlnet_mcp.tools.views import View

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from anyio import to_thread
 
-from controlnet_mcp.images.blobs import BlobStore
-from controlnet_mcp.images.errors import RequestError
-from controlnet_mcp.jobs.addresses import image_uri
+from controlnet_mcp.foundation.errors import RequestError
+from controlnet_mcp.images.blob_store import BlobStore
 from controlnet_mcp.jobs.record import JobRecord
+from controlnet_mcp.jobs.resource_uris import image_uri
 from controlnet_mcp.tools.spec import Answer, Call, Services, Shown
 from controlnet_mcp.tools.views import Job, job_view
 

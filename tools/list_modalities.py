@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from controlnet_mcp.images.maps import KNOBS, NO_MODELS, MapModels
 from controlnet_mcp.images.modalities import MODALITIES, Modality, resolve
-from controlnet_mcp.jobs.selection import entry_named
-from controlnet_mcp.providers.capabilities import Capabilities
+from controlnet_mcp.jobs.select import entry_named
 from controlnet_mcp.providers.registry import Entry
+from controlnet_mcp.providers.types import Capabilities
 from controlnet_mcp.tools.spec import Answer, Arguments, Call, Hints, Services, ToolSpec
 from controlnet_mcp.tools.views import View
 

@@ -1,10 +1,10 @@
 """`list_models`: models, schedulers and limits of one provider."""
 
-from controlnet_mcp.images.errors import ControlNetError
-from controlnet_mcp.jobs.selection import entry_named
-from controlnet_mcp.providers.capabilities import ModelInfo
+from controlnet_mcp.foundation.errors import ControlNetError
+from controlnet_mcp.jobs.select import entry_named
 from controlnet_mcp.providers.errors import quote
 from controlnet_mcp.providers.registry import Entry
+from controlnet_mcp.providers.types import ModelInfo
 from controlnet_mcp.tools.spec import Answer, Arguments, Call, Hints, Services, ToolSpec
 from controlnet_mcp.tools.views import View
 

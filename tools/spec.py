@@ -7,13 +7,13 @@ from typing import Generic, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
-from controlnet_mcp.images.blobs import BlobStore
+from controlnet_mcp.images.blob_store import BlobStore
 from controlnet_mcp.images.maps import NO_MODELS, MapModels
-from controlnet_mcp.images.pictures import StoredPicture
-from controlnet_mcp.images.reader import PictureReader
-from controlnet_mcp.jobs.desk import Caller, JobDesk
+from controlnet_mcp.images.picture import StoredPicture
+from controlnet_mcp.images.read import PictureReader
+from controlnet_mcp.jobs.service import Caller, JobDesk
 from controlnet_mcp.providers.registry import Entry
-from controlnet_mcp.tools.checking import checked
+from controlnet_mcp.tools.arguments import checked
 
 
 class Arguments(BaseModel):

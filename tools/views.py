@@ -6,10 +6,10 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from controlnet_mcp.jobs.addresses import control_map_uri, image_uri, sheet_uri
 from controlnet_mcp.jobs.record import JobRecord, ResultImage, Status
-from controlnet_mcp.providers.values import Cost, Fault, Notice
-from controlnet_mcp.tools.next_step import next_step
+from controlnet_mcp.jobs.resource_uris import control_map_uri, image_uri, sheet_uri
+from controlnet_mcp.providers.types import Cost, Fault, Notice
+from controlnet_mcp.tools.advice import next_step
 
 
 class View(BaseModel):

@@ -31,8 +31,8 @@ STRUCTURES: dict[MapKind, Structure] = {
 def look(rgb: "Rgb") -> Appearance:
     """Say what a picture looks like.
 
-    CPU-bound, a few milliseconds: call it in a thread. On the labelled set of tests/test_checks.py 95 % and more are
-    told right, and no photo is ever blank.
+    CPU-bound, a few milliseconds: call it in a thread. On the labelled set of tests/images/test_classify.py 95 % and
+    more are told right, and no photo is ever blank.
 
     Args:
         rgb: Shape (height, width, 3), 8 bits, any size.

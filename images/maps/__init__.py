@@ -63,11 +63,11 @@ def make_map(
 
 
 def fit_for_detection(rgb: "Rgb", resolution: int) -> "Rgb":
-    """Scale the shorter side to `resolution` pixels; see `controlnet_mcp.images.maps.resize.fit_for_detection`.
+    """Scale the shorter side to `resolution` pixels; see `controlnet_mcp.images.resize.fit_for_detection`.
 
     Raises:
         RequestError: `invalid_request` when the resolution is below 1 or the result would be too large.
     """
-    from controlnet_mcp.images.maps import resize
+    from controlnet_mcp.images import resize
 
     return resize.fit_for_detection(rgb, resolution)

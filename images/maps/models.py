@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from controlnet_mcp.images.errors import ImageError, RequestError
+from controlnet_mcp.foundation.errors import ImageError, RequestError
 
 
 @dataclass(frozen=True, slots=True)

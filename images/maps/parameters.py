@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from controlnet_mcp.images.errors import RequestError
+from controlnet_mcp.foundation.errors import RequestError
 from controlnet_mcp.images.modalities import Modality
 
 KNOBS: dict[str, tuple[str, ...]] = {

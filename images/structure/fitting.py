@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from controlnet_mcp.images.frame import to_frame
 from controlnet_mcp.images.maps.arrays import Levels, Plane, Rgb
+from controlnet_mcp.images.resize import to_frame
 
 Size: TypeAlias = tuple[int, int]
 """Width and height in pixels."""

@@ -9,24 +9,27 @@ from typing import Literal
 from pydantic import Field
 
 from controlnet_mcp.images.modalities import MODALITIES
-from controlnet_mcp.images.pictures import StoredPicture
+from controlnet_mcp.images.picture import StoredPicture
 from controlnet_mcp.providers.base import Provider, Uploaded
-from controlnet_mcp.providers.capabilities import Capabilities, ModelInfo, SizeLimits, Support
 from controlnet_mcp.providers.draft.lexicon import MEDIA
 from controlnet_mcp.providers.draft.ticket import ORIGIN
-from controlnet_mcp.providers.replies import failure
-from controlnet_mcp.providers.values import (
+from controlnet_mcp.providers.http import Body, HttpCall, HttpReply, Steps
+from controlnet_mcp.providers.types import (
+    Capabilities,
     Control,
     Cost,
     Frozen,
     GenerationRequest,
+    ModelInfo,
     Notice,
     RemoteTask,
     Report,
     Settled,
+    SizeLimits,
     Submission,
+    Support,
 )
-from controlnet_mcp.providers.wire import Body, HttpCall, HttpReply, Steps
+from controlnet_mcp.providers.vendor import failure
 
 BASE_URL = ORIGIN
 _OK = 200

@@ -8,10 +8,10 @@ import httpx2
 from anyio import CapacityLimiter, to_thread
 from pydantic import ValidationError
 
-from controlnet_mcp.images.blobs import BlobStore
+from controlnet_mcp.images.blob_store import BlobStore
 from controlnet_mcp.providers.draft.simulate import REFUSALS, report_at
 from controlnet_mcp.providers.draft.ticket import Ticket
-from controlnet_mcp.providers.values import RemoteTask, Submission
+from controlnet_mcp.providers.types import RemoteTask, Submission
 
 _JSON = {"content-type": "application/json"}
 

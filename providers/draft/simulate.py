@@ -1,8 +1,8 @@
 """Test mode: what the draft engine says of a job at a given age, as a pure function of its ticket."""
 
-from controlnet_mcp.images.errors import ErrorCode
+from controlnet_mcp.foundation.errors import ErrorCode
 from controlnet_mcp.providers.draft.ticket import Ticket
-from controlnet_mcp.providers.values import Fault, Output, Report
+from controlnet_mcp.providers.types import Fault, Output, Report
 
 REFUSALS: dict[str, int] = {"payment_required": 402, "rate_limited": 429}
 """Simulations that refuse the submission itself, with the HTTP status that a provider would use."""

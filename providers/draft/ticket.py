@@ -2,7 +2,7 @@
 
 from urllib.parse import urlencode
 
-from controlnet_mcp.providers.values import Frozen
+from controlnet_mcp.providers.types import Frozen
 
 ORIGIN = "draft://engine"
 

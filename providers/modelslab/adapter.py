@@ -10,19 +10,18 @@ from dataclasses import replace
 
 from pydantic import JsonValue, SecretStr
 
-from controlnet_mcp.images.pictures import StoredPicture
+from controlnet_mcp.images.picture import StoredPicture
 from controlnet_mcp.providers.base import Provider, Uploaded
-from controlnet_mcp.providers.capabilities import ModelInfo
 from controlnet_mcp.providers.configuration import ProviderSettings
 from controlnet_mcp.providers.errors import ProviderError, quote
+from controlnet_mcp.providers.http import MAX_PICTURES_BYTES, Body, HttpCall, HttpReply, PictureData, Steps
 from controlnet_mcp.providers.modelslab.catalogue import CAPABILITIES, DEFAULT_MODEL, native_name
 from controlnet_mcp.providers.modelslab.errors import fault, refusal
 from controlnet_mcp.providers.modelslab.limits import Plan, carried, public
 from controlnet_mcp.providers.modelslab.options import DEFAULT_SCHEDULER, ModelsLabOptions
 from controlnet_mcp.providers.modelslab.replies import Answer, Wallet, accepted
 from controlnet_mcp.providers.modelslab.settling import settle
-from controlnet_mcp.providers.values import GenerationRequest, RemoteTask, Report, Settled, Submission
-from controlnet_mcp.providers.wire import MAX_PICTURES_BYTES, Body, HttpCall, HttpReply, PictureData, Steps
+from controlnet_mcp.providers.types import GenerationRequest, ModelInfo, RemoteTask, Report, Settled, Submission
 
 __all__ = ("CAPABILITIES", "ModelsLabProvider", "missing")
 

@@ -4,8 +4,8 @@ Sources: the vendor's page (fifteen types), its later pages `controlnet-ep` and 
 family has which).
 """
 
-from controlnet_mcp.providers.capabilities import Capabilities, ModelInfo, SizeLimits, Support
 from controlnet_mcp.providers.modelslab.options import SCHEDULERS
+from controlnet_mcp.providers.types import Capabilities, ModelInfo, SizeLimits, Support
 
 FLUX_MODEL = "fluxdev"
 DEFAULT_MODEL = "midjourney"

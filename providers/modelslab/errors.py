@@ -9,12 +9,12 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
-from controlnet_mcp.images.errors import ErrorCode
+from controlnet_mcp.foundation.errors import ErrorCode
 from controlnet_mcp.providers.errors import Delivery, ProviderError
+from controlnet_mcp.providers.http import HttpReply
 from controlnet_mcp.providers.modelslab.replies import Number, accepted, words_of
-from controlnet_mcp.providers.replies import failure
-from controlnet_mcp.providers.values import Fault
-from controlnet_mcp.providers.wire import HttpReply
+from controlnet_mcp.providers.types import Fault
+from controlnet_mcp.providers.vendor import failure
 
 
 class _Explained(BaseModel):

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-from controlnet_mcp.images.errors import RequestError
-from controlnet_mcp.images.pictures import StoredPicture
+from controlnet_mcp.foundation.errors import RequestError
+from controlnet_mcp.images.picture import StoredPicture
 from controlnet_mcp.providers.modelslab.options import ModelsLabOptions
-from controlnet_mcp.providers.values import GenerationRequest, Notice
+from controlnet_mcp.providers.types import GenerationRequest, Notice
 
 Plan: TypeAlias = Literal["enterprise", "community"]
 

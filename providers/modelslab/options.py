@@ -6,8 +6,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from controlnet_mcp.images.errors import RequestError
-from controlnet_mcp.providers.values import Frozen
+from controlnet_mcp.foundation.errors import RequestError
+from controlnet_mcp.providers.types import Frozen
 
 Algorithm = Literal["none", "dpmsolver+++"]
 """The vendor's spelling, with three plus signs."""

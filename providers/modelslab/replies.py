@@ -12,8 +12,8 @@ from typing import Annotated, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, JsonValue
 
-from controlnet_mcp.providers.values import Output
-from controlnet_mcp.providers.wire import HttpReply
+from controlnet_mcp.providers.http import HttpReply
+from controlnet_mcp.providers.types import Output
 
 
 def accepted(reply: HttpReply) -> bool:

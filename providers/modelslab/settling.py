@@ -1,6 +1,6 @@
 """Choices that depend on model, modality and plan together, made before anything is sent to ModelsLab."""
 
-from controlnet_mcp.images.errors import RequestError
+from controlnet_mcp.foundation.errors import RequestError
 from controlnet_mcp.providers.modelslab.catalogue import (
     CAPABILITIES,
     DEFAULT_MODEL,
@@ -18,7 +18,7 @@ from controlnet_mcp.providers.modelslab.limits import (
     fit_weight,
 )
 from controlnet_mcp.providers.modelslab.options import DEFAULT_SCHEDULER, ModelsLabOptions, scheduler_named
-from controlnet_mcp.providers.values import Control, GenerationRequest, Settled
+from controlnet_mcp.providers.types import Control, GenerationRequest, Settled
 
 
 def settle(request: GenerationRequest, plan: Plan) -> Settled:

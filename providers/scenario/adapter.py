@@ -11,12 +11,12 @@ from urllib.parse import quote, urlsplit
 
 from pydantic import JsonValue, SecretStr
 
-from controlnet_mcp.images.errors import RequestError
-from controlnet_mcp.images.pictures import EXTENSIONS, StoredPicture
+from controlnet_mcp.foundation.errors import RequestError
+from controlnet_mcp.images.picture import EXTENSIONS, StoredPicture
 from controlnet_mcp.providers.base import Provider, Uploaded
-from controlnet_mcp.providers.capabilities import Capabilities, ModelInfo, SizeLimits, Takes
 from controlnet_mcp.providers.configuration import ProviderSettings
 from controlnet_mcp.providers.errors import ProviderError
+from controlnet_mcp.providers.http import Body, HttpCall, HttpReply, PictureData, Steps
 from controlnet_mcp.providers.scenario.body import body_of, endpoint, query, too_large
 from controlnet_mcp.providers.scenario.families import MODALITIES, RULES, SCHEDULERS, family_of
 from controlnet_mcp.providers.scenario.jobs import UNIT, report_of
@@ -36,17 +36,20 @@ from controlnet_mcp.providers.scenario.wire import (
     UploadReply,
     read_quietly,
 )
-from controlnet_mcp.providers.values import (
+from controlnet_mcp.providers.types import (
+    Capabilities,
     Cost,
     Frozen,
     GenerationRequest,
+    ModelInfo,
     Output,
     RemoteTask,
     Report,
     Settled,
+    SizeLimits,
     Submission,
+    Takes,
 )
-from controlnet_mcp.providers.wire import Body, HttpCall, HttpReply, PictureData, Steps
 
 _SUCCESS = range(200, 300)
 _BAD_REQUEST, _UNAUTHORIZED = 400, 401

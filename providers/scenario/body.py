@@ -1,11 +1,11 @@
 """The body of a ControlNet call to Scenario, and which of the sibling endpoints it goes to."""
 
-from controlnet_mcp.images.pictures import StoredPicture
+from controlnet_mcp.images.picture import StoredPicture
 from controlnet_mcp.providers.base import Uploaded
+from controlnet_mcp.providers.http import Body, PictureData
 from controlnet_mcp.providers.scenario.families import DEFAULT_MODEL, MODALITIES, scheduler_named
 from controlnet_mcp.providers.scenario.options import ScenarioOptions
-from controlnet_mcp.providers.values import Control, GenerationRequest
-from controlnet_mcp.providers.wire import Body, PictureData
+from controlnet_mcp.providers.types import Control, GenerationRequest
 
 USUAL_STRENGTH = 0.75
 """Of image-to-image: the guide says 0.8, the schema 0.75; it is always sent."""

@@ -1,9 +1,9 @@
 """Scenario's rules for controls: which modalities a family has, how many at once, their weights and their range."""
 
-from controlnet_mcp.images.errors import RequestError
+from controlnet_mcp.foundation.errors import RequestError
 from controlnet_mcp.providers.scenario.families import LARGEST_WEIGHT, MODALITIES, RULES, Family, Rules
 from controlnet_mcp.providers.scenario.settling import Settling
-from controlnet_mcp.providers.values import Control
+from controlnet_mcp.providers.types import Control
 
 
 def settle_controls(settling: Settling) -> None:

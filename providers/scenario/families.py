@@ -10,8 +10,8 @@ import re
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from controlnet_mcp.images.errors import RequestError
-from controlnet_mcp.providers.capabilities import Support
+from controlnet_mcp.foundation.errors import RequestError
+from controlnet_mcp.providers.types import Support
 
 Family: TypeAlias = Literal["sd1.5", "sdxl", "flux-dev", "flux-schnell", "flux-pro"]
 

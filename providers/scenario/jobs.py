@@ -6,7 +6,7 @@ from pydantic import JsonValue
 
 from controlnet_mcp.providers.errors import ProviderError, quote
 from controlnet_mcp.providers.scenario.wire import NAME, Job, JobReply, Metadata
-from controlnet_mcp.providers.values import Cost, Fault, Output, Phase, Report
+from controlnet_mcp.providers.types import Cost, Fault, Output, Phase, Report
 
 UNIT = "creative units"
 

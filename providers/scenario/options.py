@@ -5,9 +5,9 @@ from typing import Literal
 from pydantic import ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
+from controlnet_mcp.providers.http import Body
 from controlnet_mcp.providers.scenario.families import Family
-from controlnet_mcp.providers.values import Frozen
-from controlnet_mcp.providers.wire import Body
+from controlnet_mcp.providers.types import Frozen
 
 _CONFIG = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True)
 

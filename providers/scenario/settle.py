@@ -1,12 +1,12 @@
 """What Scenario's model families do not accept: refused, adjusted or left out, and said so, before anything is sent."""
 
-from controlnet_mcp.images.errors import RequestError
+from controlnet_mcp.foundation.errors import RequestError
 from controlnet_mcp.images.sizes import fit_size
 from controlnet_mcp.providers.scenario.controls import settle_controls
 from controlnet_mcp.providers.scenario.families import DEFAULT_MODEL, scheduler_named
 from controlnet_mcp.providers.scenario.options import ScenarioOptions
 from controlnet_mcp.providers.scenario.settling import Settling, chosen_family
-from controlnet_mcp.providers.values import GenerationRequest, Settled
+from controlnet_mcp.providers.types import GenerationRequest, Settled
 
 MOST_STEPS = 150
 LEAST_STRENGTH = 0.01

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from controlnet_mcp.providers.scenario.families import DEFAULT_MODEL, RULES, Family, Rules, family_of
 from controlnet_mcp.providers.scenario.options import ScenarioOptions
-from controlnet_mcp.providers.values import GenerationRequest, Notice
+from controlnet_mcp.providers.types import GenerationRequest, Notice
 
 
 @dataclass(slots=True)

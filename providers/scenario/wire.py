@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, FiniteFloat, JsonValue, ValidationEr
 from pydantic.alias_generators import to_camel
 
 from controlnet_mcp.providers.errors import ProviderError
-from controlnet_mcp.providers.wire import HttpReply
+from controlnet_mcp.providers.http import HttpReply
 
 NAME = "scenario"
 

@@ -10,31 +10,34 @@ from urllib.parse import quote as percent_encoded
 
 from pydantic import SecretStr
 
-from controlnet_mcp.images.pictures import StoredPicture
+from controlnet_mcp.images.picture import StoredPicture
 from controlnet_mcp.providers.base import Provider, Uploaded
-from controlnet_mcp.providers.capabilities import Capabilities, ModelInfo, SizeLimits, Support
 from controlnet_mcp.providers.configuration import ProviderSettings
 from controlnet_mcp.providers.errors import ProviderError, quote
-from controlnet_mcp.providers.replies import failure
+from controlnet_mcp.providers.http import MAX_PICTURES_BYTES, Body, HttpCall, HttpReply, PictureData, Steps
 from controlnet_mcp.providers.segmind.errors import expired, failed, fault, raw, said
 from controlnet_mcp.providers.segmind.fit import fit, strength
 from controlnet_mcp.providers.segmind.models import MODALITIES, MODELS, SCHEDULERS, Model, find, keepers
 from controlnet_mcp.providers.segmind.options import GATEWAY_OPTIONS, SegmindOptions
 from controlnet_mcp.providers.segmind.wire import Answer, Credits, cost, is_picture, number
 from controlnet_mcp.providers.segmind.wire import Uploaded as UploadReply
-from controlnet_mcp.providers.values import (
+from controlnet_mcp.providers.types import (
+    Capabilities,
     Control,
     Frozen,
     GenerationRequest,
+    ModelInfo,
     Notice,
     Output,
     Phase,
     RemoteTask,
     Report,
     Settled,
+    SizeLimits,
     Submission,
+    Support,
 )
-from controlnet_mcp.providers.wire import MAX_PICTURES_BYTES, Body, HttpCall, HttpReply, PictureData, Steps
+from controlnet_mcp.providers.vendor import failure
 
 INLINE_LIMIT_BYTES = 4_000_000
 """A larger picture is uploaded first instead of being written into the request."""

@@ -10,12 +10,12 @@ from typing import NamedTuple
 
 from pydantic import ValidationError
 
-from controlnet_mcp.images.errors import ErrorCode
+from controlnet_mcp.foundation.errors import ErrorCode
 from controlnet_mcp.providers.errors import ProviderError, quote
-from controlnet_mcp.providers.replies import failure
+from controlnet_mcp.providers.http import HttpReply
 from controlnet_mcp.providers.segmind.wire import Answer
-from controlnet_mcp.providers.values import Fault
-from controlnet_mcp.providers.wire import HttpReply
+from controlnet_mcp.providers.types import Fault
+from controlnet_mcp.providers.vendor import failure
 
 _CHOOSE_OTHER = "list_models names the models; another provider may do it too (list_modalities)."
 _KEY = re.compile(r"SG_\w+")

@@ -3,10 +3,10 @@
 import re
 from collections.abc import Iterator
 
-from controlnet_mcp.images.errors import RequestError
+from controlnet_mcp.foundation.errors import RequestError
 from controlnet_mcp.providers.segmind.models import Form, Model, Span, find, keepers
 from controlnet_mcp.providers.segmind.options import GATEWAY_OPTIONS, SegmindOptions
-from controlnet_mcp.providers.values import GenerationRequest, Notice, Settled
+from controlnet_mcp.providers.types import GenerationRequest, Notice, Settled
 
 _SLUG = re.compile(r"[a-z0-9][a-z0-9._-]{0,79}")
 

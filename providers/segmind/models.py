@@ -7,7 +7,7 @@ that no stored copy shows is taken from the nearest sibling and marked (inferred
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from controlnet_mcp.providers.wire import Leaf
+from controlnet_mcp.providers.http import Leaf
 
 SCHEDULERS = (
     *("DDIM", "DPM Multi", "DPM Single", "Euler a", "Euler", "Heun"),

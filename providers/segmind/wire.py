@@ -12,9 +12,9 @@ from typing import Annotated, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
 
-from controlnet_mcp.images.errors import ImageError
-from controlnet_mcp.images.formats import recognise
-from controlnet_mcp.providers.values import Cost, Output
+from controlnet_mcp.foundation.errors import ImageError
+from controlnet_mcp.images.picture import recognise
+from controlnet_mcp.providers.types import Cost, Output
 
 UNIT = "credits"
 _HOLDERS = ("url", "image", "image_url", "output", "data")

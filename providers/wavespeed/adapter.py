@@ -12,21 +12,25 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
-from controlnet_mcp.images.pictures import EXTENSIONS, StoredPicture
+from controlnet_mcp.images.picture import EXTENSIONS, StoredPicture
 from controlnet_mcp.providers.base import Provider, Uploaded
-from controlnet_mcp.providers.capabilities import Capabilities, ModelInfo, SizeLimits, Support
 from controlnet_mcp.providers.configuration import ProviderSettings
 from controlnet_mcp.providers.errors import ProviderError, quote
-from controlnet_mcp.providers.values import (
+from controlnet_mcp.providers.http import MAX_PICTURES_BYTES, Body, HttpCall, HttpReply, PictureData, Steps
+from controlnet_mcp.providers.types import (
+    Capabilities,
     Control,
     Cost,
     Frozen,
     GenerationRequest,
+    ModelInfo,
     Phase,
     RemoteTask,
     Report,
     Settled,
+    SizeLimits,
     Submission,
+    Support,
 )
 from controlnet_mcp.providers.wavespeed.errors import failed, fault, gone
 from controlnet_mcp.providers.wavespeed.fit import choose, control_fields, fit
@@ -43,7 +47,6 @@ from controlnet_mcp.providers.wavespeed.wire import (
     TicketReply,
     prediction_in,
 )
-from controlnet_mcp.providers.wire import MAX_PICTURES_BYTES, Body, HttpCall, HttpReply, PictureData, Steps
 
 _OK, _NOT_FOUND = 200, 404
 _NO_SUCH_PATH = frozenset({_NOT_FOUND, 405})

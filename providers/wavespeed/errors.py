@@ -9,12 +9,12 @@ from typing import NamedTuple
 
 from pydantic import ValidationError
 
-from controlnet_mcp.images.errors import ErrorCode
+from controlnet_mcp.foundation.errors import ErrorCode
 from controlnet_mcp.providers.errors import Delivery, ProviderError, quote
-from controlnet_mcp.providers.replies import failure, retry_after_seconds
-from controlnet_mcp.providers.values import Fault
+from controlnet_mcp.providers.http import HttpReply
+from controlnet_mcp.providers.types import Fault
+from controlnet_mcp.providers.vendor import failure, retry_after_seconds
 from controlnet_mcp.providers.wavespeed.wire import Envelope, Prediction, prediction_in
-from controlnet_mcp.providers.wire import HttpReply
 
 _OK = 200
 _UNAVAILABLE = 503

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
-from controlnet_mcp.images.errors import RequestError
-from controlnet_mcp.providers.values import Control, GenerationRequest, Notice, Settled
+from controlnet_mcp.foundation.errors import RequestError
+from controlnet_mcp.providers.http import Body
+from controlnet_mcp.providers.types import Control, GenerationRequest, Notice, Settled
 from controlnet_mcp.providers.wavespeed.models import ADVICE, MODELS, STEPS, UNION, Model, find, keepers
 from controlnet_mcp.providers.wavespeed.options import WaveSpeedOptions
-from controlnet_mcp.providers.wire import Body
 
 SEEDS = 9_999_999_999
 """Largest seed; the vendor's own nodes reduce larger ones modulo this number. -1 is random."""

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from controlnet_mcp.providers.values import Frozen
+from controlnet_mcp.providers.types import Frozen
 
 
 class Lora(Frozen):

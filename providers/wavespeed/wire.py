@@ -11,10 +11,10 @@ from typing import Annotated, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError
 
-from controlnet_mcp.images.errors import ImageError
-from controlnet_mcp.images.formats import recognise
-from controlnet_mcp.providers.values import Output
-from controlnet_mcp.providers.wire import HttpReply
+from controlnet_mcp.foundation.errors import ImageError
+from controlnet_mcp.images.picture import recognise
+from controlnet_mcp.providers.http import HttpReply
+from controlnet_mcp.providers.types import Output
 
 SYNC_WAIT_ENDED = 5004
 """`data.code` of a submission that was held open too long: the task goes on (wavespeed 2.0.5, api/client.py)."""

@@ -9,21 +9,24 @@ from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
-from controlnet_mcp.images.errors import ErrorCode
+from controlnet_mcp.foundation.errors import ErrorCode
 from controlnet_mcp.providers.base import Provider, Uploaded
-from controlnet_mcp.providers.capabilities import Capabilities, ModelInfo, SizeLimits, Support
 from controlnet_mcp.providers.configuration import ProviderSettings
 from controlnet_mcp.providers.errors import Delivery, ProviderError, quote
-from controlnet_mcp.providers.replies import failure
-from controlnet_mcp.providers.values import (
+from controlnet_mcp.providers.http import Body, HttpCall, HttpReply, PictureData, Steps
+from controlnet_mcp.providers.types import (
+    Capabilities,
     Fault,
     GenerationRequest,
+    ModelInfo,
     Output,
     RemoteTask,
     Report,
+    SizeLimits,
     Submission,
+    Support,
 )
-from controlnet_mcp.providers.wire import Body, HttpCall, HttpReply, PictureData, Steps
+from controlnet_mcp.providers.vendor import failure
 from controlnet_mcp.providers.zhiqite.units import FAMILIES, UnitOptions, unit
 
 _OK = 200

@@ -9,8 +9,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from controlnet_mcp.providers.values import Control, Frozen
-from controlnet_mcp.providers.wire import Body, PictureData
+from controlnet_mcp.providers.http import Body, PictureData
+from controlnet_mcp.providers.types import Control, Frozen
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 import anyio
 
-from controlnet_mcp.images.blobs import BlobStore
-from controlnet_mcp.images.errors import ControlNetError, RequestError
+from controlnet_mcp.foundation.errors import ControlNetError, RequestError
+from controlnet_mcp.images.blob_store import BlobStore
 from controlnet_mcp.providers.base import Provider
-from controlnet_mcp.providers.body import PictureSource
+from controlnet_mcp.providers.placeholders import PictureSource
 from controlnet_mcp.providers.registry import Entry, build_table
-from controlnet_mcp.providers.runner import ProviderRunner, open_runner
+from controlnet_mcp.providers.sender import ProviderRunner, open_runner
 from controlnet_mcp.server.cli.checks import Finding
 from controlnet_mcp.server.settings import Settings
 

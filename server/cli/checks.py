@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import anyio
 from anyio import to_thread
 
-from controlnet_mcp.images.errors import ControlNetError
+from controlnet_mcp.foundation.errors import ControlNetError
 from controlnet_mcp.jobs.database import Database
 from controlnet_mcp.providers.registry import Entry, build_table
 from controlnet_mcp.server import __version__

@@ -18,7 +18,7 @@ from PIL import Image
 from pydantic import BaseModel, JsonValue
 
 import controlnet_mcp
-from controlnet_mcp.images.errors import RequestError
+from controlnet_mcp.foundation.errors import RequestError
 from controlnet_mcp.images.sheets.sheet import Panel
 from controlnet_mcp.server.cli import demo_sketch
 from controlnet_mcp.server.settings import PREFIX

@@ -4,13 +4,12 @@ from functools import partial
 
 import click
 
-from controlnet_mcp.jobs.desk import Caller
-from controlnet_mcp.jobs.findings import Finding, accepted_as, not_accepted
 from controlnet_mcp.jobs.record import JobRecord
+from controlnet_mcp.jobs.service import Caller, Finding, accepted_as, not_accepted
+from controlnet_mcp.server.auth.principals import LOCAL
 from controlnet_mcp.server.cli.options import arguments_of, tool_options
 from controlnet_mcp.server.cli.session import ask, run
 from controlnet_mcp.server.cli.showing import json_text
-from controlnet_mcp.server.principals import LOCAL
 from controlnet_mcp.tools.list_jobs import TOOL, JobList
 from controlnet_mcp.tools.spec import Services
 from controlnet_mcp.tools.views import Job

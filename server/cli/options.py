@@ -7,7 +7,7 @@ from typing import Literal, TypeVar
 import click
 from pydantic import BaseModel, JsonValue, TypeAdapter, ValidationError
 
-from controlnet_mcp.jobs.wish import ExtraControl
+from controlnet_mcp.jobs.request import ExtraControl
 from controlnet_mcp.server.cli.wording import for_people
 from controlnet_mcp.tools.schema import input_schema
 from controlnet_mcp.tools.spec import Tool

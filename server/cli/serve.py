@@ -33,8 +33,8 @@ def serve_stdio() -> None:
         click.echo(said, err=True)
     with interruptible():
         with _quick_imports():
-            from controlnet_mcp.server import stdio
             from controlnet_mcp.server.cli.session import load_settings, told
+            from controlnet_mcp.server.transports import stdio
         with told():
             stdio.run(load_settings())
 
@@ -43,8 +43,9 @@ def serve_http(transport: Transport, host: str, port: int) -> None:
     """Serve Streamable HTTP and SSE; the URL goes to stderr."""
     with interruptible():
         with _quick_imports():
-            from controlnet_mcp.server import access, http
+            from controlnet_mcp.server.auth import access
             from controlnet_mcp.server.cli.session import load_settings, told
+            from controlnet_mcp.server.transports import http
         with told():
             settings = load_settings()
             access.check_host(host, authenticates=settings.authenticates)

@@ -12,14 +12,14 @@ import click
 from anyio import to_thread
 from pydantic import ValidationError
 
-from controlnet_mcp.images.errors import ControlNetError
-from controlnet_mcp.jobs.desk import Caller
-from controlnet_mcp.jobs.spending import AskUser
+from controlnet_mcp.foundation.errors import ControlNetError
+from controlnet_mcp.jobs.budget import AskUser
+from controlnet_mcp.jobs.service import Caller
+from controlnet_mcp.server.app import open_application
+from controlnet_mcp.server.auth.principals import LOCAL
 from controlnet_mcp.server.cli.own_files import with_own_files
 from controlnet_mcp.server.cli.wording import for_people
-from controlnet_mcp.server.composition import open_application
-from controlnet_mcp.server.principals import LOCAL
-from controlnet_mcp.server.redaction import log_to_stderr
+from controlnet_mcp.server.logs import log_to_stderr
 from controlnet_mcp.server.settings import PREFIX, Settings
 from controlnet_mcp.tools.spec import Answer, Call, Progress, Services, Tool
 

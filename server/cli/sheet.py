@@ -8,13 +8,13 @@ from anyio import to_thread
 from pydantic import BaseModel
 
 from controlnet_mcp.images.sheets.layout import NARROWEST, WIDEST, WIDTH
-from controlnet_mcp.jobs.addresses import sheet_uri
-from controlnet_mcp.jobs.desk import Caller
 from controlnet_mcp.jobs.record import JobRecord
+from controlnet_mcp.jobs.resource_uris import sheet_uri
+from controlnet_mcp.jobs.service import Caller
+from controlnet_mcp.server.auth.principals import LOCAL
 from controlnet_mcp.server.cli.saving import place_for, readable_name, save
 from controlnet_mcp.server.cli.session import run
 from controlnet_mcp.server.cli.showing import json_text
-from controlnet_mcp.server.principals import LOCAL
 from controlnet_mcp.tools.spec import Services
 
 _JPEG = frozenset({".jpg", ".jpeg"})

@@ -7,7 +7,7 @@ from typing import NoReturn
 import click
 from pydantic import BaseModel
 
-from controlnet_mcp.images.blobs import note_beside
+from controlnet_mcp.images.blob_store import note_beside
 from controlnet_mcp.server.cli.saving import place_for, readable_name, save
 from controlnet_mcp.server.cli.wording import for_people
 from controlnet_mcp.tools.views import Job

@@ -1,0 +1,212 @@
+"""Files that appear whole or not at all, survive a crash, and are readable by their owner only. All functions block.
+
+The blob store in a folder: pictures under the hash of their bytes, written whole or not at all.
+
+All functions block and belong in a worker thread. A picture is written to a temporary file that nobody else can name,
+forced to disk, renamed, and the folder forced to disk too, so that a name that exists holds all its bytes after a
+crash at any moment. Writers never wait for each other: the same name always means the same bytes.
+"""
+
+import errno
+import hashlib
+import os
+import re
+import secrets
+from collections.abc import Collection, Generator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from controlnet_mcp.foundation.errors import RequestError, StorageError
+from controlnet_mcp.images.picture import EXTENSIONS, StoredType
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+# Windows knows no links at this level and must be told not to translate line ends.
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+
+
+def make_private(folder: Path) -> None:
+    """Make a folder and its missing parents, for the owner only, and force their names to disk."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    for path in reversed(missing):
+        path.mkdir(mode=0o700, exist_ok=True)
+        force_names(path.parent)
+
+
+def write_whole(path: Path, content: bytes, *, forced: bool = True) -> None:
+    """Write a file so that its name appears with all of its bytes or not at all.
+
+    Args:
+        path: In a folder that is there; a file of that name is replaced.
+        content: All of it.
+        forced: Whether that holds after a power failure too, which costs a wait for the disk.
+    """
+    temporary = path.with_name(f".{secrets.token_hex(16)}.tmp")
+    try:
+        with os.fdopen(os.open(temporary, _CREATE, 0o600), "wb") as file:
+            file.write(content)
+            if forced:
+                file.flush()
+                os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def force_names(folder: Path) -> None:
+    """Force the names in a folder to disk, where the system can open a folder for that (Windows cannot)."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def explained() -> Generator[None, None, None]:
+    """Tell what went wrong with the data folder, and the operator what to do about it."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise StorageError(
+                "not_configured",
+                "The disk of the data folder is full.",
+                hint="Free some space, or set CONTROLNET_MCP_DATA_DIR to a folder on another disk; then try again.",
+                retryable=True,
+            ) from error
+        raise StorageError(
+            "not_configured",
+            f"The data folder cannot be used: {error.strerror or error}.",
+            hint="Set CONTROLNET_MCP_DATA_DIR to a folder that this program may write.",
+        ) from error
+
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+class BlobStore:
+    """Content-addressed files `<folder>/<first two digits>/<sha256>.<extension>`, readable by their owner only."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def put(self, content: bytes, mime_type: StoredType) -> str:
+        """Store a picture; storing the same bytes again, even at the same moment, is cheap and changes nothing.
+
+        Returns:
+            The SHA-256 of the bytes, which is their key.
+
+        Raises:
+            StorageError: `not_configured`: the data folder cannot be written, or the disk is full (worth a retry).
+        """
+        sha256 = hashlib.sha256(content).hexdigest()
+        path = self._folder / sha256[:2] / f"{sha256}.{EXTENSIONS[mime_type]}"
+        with explained():
+            if not (path.is_file() and path.stat().st_size == len(content)):
+                make_private(path.parent)
+                write_whole(path, content)
+            else:
+                os.utime(path)  # it is wanted again, so it is not old
+            force_names(path.parent)  # always: another writer may just have renamed the file
+        return sha256
+
+    def get(self, sha256: str) -> bytes:
+        """The bytes under a key, checked against it.
+
+        Raises:
+            RequestError: `not_found`: nothing is stored under the key.
+            StorageError: `not_configured`: the file cannot be read, or was changed by somebody else.
+        """
+        path = self.path(sha256)
+        with explained():
+            content = path.read_bytes()
+        if hashlib.sha256(content).hexdigest() != sha256:
+            raise StorageError(
+                "not_configured",
+                f"The stored picture {sha256} was changed on disk.",
+                hint="Delete its file in the data folder (CONTROLNET_MCP_DATA_DIR), then pass the picture again.",
+            )
+        return content
+
+    def path(self, sha256: str) -> Path:
+        """The file under a key.
+
+        Raises:
+            RequestError: `not_found`: it is no SHA-256 in lower-case hexadecimal digits, or nothing is stored under it.
+        """
+        if _SHA256.fullmatch(sha256):
+            names = (f"{sha256}.{extension}" for extension in EXTENSIONS.values())
+            for path in (self._folder / sha256[:2] / name for name in names):
+                if path.is_file():
+                    return path
+        raise RequestError(
+            "not_found",
+            f"No picture is stored under {sha256[:64]!r}.",
+            hint="It may have been deleted from the data folder; make it or pass it again.",
+        )
+
+    def older_than(self, before: float) -> set[str]:
+        """The keys of pictures that nobody stored since then (seconds since the epoch).
+
+        Raises:
+            StorageError: `not_configured`: the data folder cannot be read.
+        """
+        with explained():
+            paths = [path for path in self._folder.glob("*/*") if _SHA256.fullmatch(path.stem)]
+            return {path.stem for path in paths if path.stat().st_mtime < before}
+
+    def forget(self, sha256: str, before: float) -> None:
+        """Delete a picture with all that is noted of it, unless somebody stored it again since then.
+
+        Raises:
+            StorageError: `not_configured`: the data folder cannot be written.
+        """
+        with suppress(RequestError), explained():
+            path = self.path(sha256)
+            if path.stat().st_mtime < before:
+                path.unlink(missing_ok=True)
+                for note in path.parent.glob(f"{sha256}.*.json"):
+                    note.unlink(missing_ok=True)
+
+    def forget_notes(self, about: Collection[str]) -> None:
+        """Delete what was noted of pictures under some names, whatever becomes of the pictures.
+
+        Raises:
+            StorageError: `not_configured`: the data folder cannot be written.
+        """
+        with explained():
+            for note in self._folder.glob("*/*.json"):
+                if note.stem.partition(".")[2] in about:
+                    note.unlink(missing_ok=True)
+
+    def annotate(self, sha256: str, about: str, content: bytes) -> None:
+        """Write what is known of a picture into a file of its own beside it; the picture's bytes are not touched.
+
+        Not forced to disk: a note that a power failure took is missed, but the record has the same facts.
+
+        Args:
+            sha256: The picture's key.
+            about: A name that tells this note from others on the same picture.
+            content: JSON.
+
+        Raises:
+            RequestError: `not_found`: nothing is stored under the key.
+            StorageError: As `put`.
+        """
+        path = note_beside(self.path(sha256), about)
+        with explained():
+            write_whole(path, content, forced=False)
+
+    def exists(self, sha256: str) -> bool:
+        """Whether something is stored under a key."""
+        with suppress(RequestError):
+            return self.path(sha256).is_file()
+        return False
+
+
+def note_beside(picture: Path, about: str) -> Path:
+    """Where `annotate` writes what is known of a stored picture."""
+    return picture.with_suffix(f".{about}.json")

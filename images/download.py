@@ -1,0 +1,214 @@
+"""Reading what a stranger sends: so many bytes at most, and never slower than a floor that no honest server is below.
+
+A timeout for each read alone lets a peer hold a connection for ever with a byte now and then.
+
+Downloading a picture from a link that somebody wrote: no credential, no cookie, no proxy, no surprise.
+
+It speaks through httpcore's pool and not an httpx client, because the pool has only what is given to it: the guarded
+backend and five headers. Imported lazily.
+"""
+
+import functools
+import ssl
+from collections.abc import AsyncIterator, Callable
+from http import HTTPStatus
+
+import anyio
+import httpcore2
+import httpx2
+
+from controlnet_mcp.foundation.errors import ImageError, RequestError
+from controlnet_mcp.images.picture import SIGNATURE_BYTES, Limits, recognise, too_large
+from controlnet_mcp.images.ssrf_guard import GuardedBackend, blocked, is_trusted
+
+MIN_BYTES_PER_SECOND = 1024
+"""The floor, averaged over a window; a modem was faster."""
+
+
+class TooLongError(Exception):
+    """More bytes came than are accepted."""
+
+
+class TooSlowError(Exception):
+    """A window passed with fewer bytes than the floor asks for."""
+
+
+def _nothing(_: bytearray) -> None:
+    """Look at nothing."""
+
+
+async def read_body(
+    parts: AsyncIterator[bytes],
+    *,
+    max_bytes: int,
+    window_seconds: float,
+    look: Callable[[bytearray], None] = _nothing,
+) -> bytes:
+    """All that comes.
+
+    Args:
+        parts: The body in pieces, as they came over the wire.
+        max_bytes: Most bytes.
+        window_seconds: In any stretch of this length, `MIN_BYTES_PER_SECOND` on average have to come.
+        look: Is shown all that came so far after each piece, and may raise.
+
+    Raises:
+        TooLongError: One byte more came.
+        TooSlowError: Fewer bytes came.
+    """
+    content = bytearray()
+    goal = MIN_BYTES_PER_SECOND * window_seconds
+    with anyio.move_on_after(window_seconds) as window:
+        async for part in parts:
+            content += part
+            if len(content) > max_bytes:
+                raise TooLongError
+            look(content)
+            if len(content) >= goal:
+                goal = len(content) + MIN_BYTES_PER_SECOND * window_seconds
+                window.deadline = anyio.current_time() + window_seconds
+        return bytes(content)
+    raise TooSlowError
+
+
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_RETRYABLE = frozenset({408, 425, 429, 500, 502, 503, 504})
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+async def fetch(url: str, *, limits: Limits, trusted_hosts: frozenset[str] = frozenset()) -> bytes:
+    """The bytes of a picture behind a link.
+
+    Args:
+        url: An https link; http too for a trusted host.
+        limits: Bytes, seconds (for all redirects together) and redirects.
+        trusted_hosts: `host` or `host:port` that may be private and speak plain http.
+
+    Raises:
+        RequestError: `invalid_request`: not a URL.
+        ImageError: `image_blocked`: a link that may not be followed; `image_unreadable`: too long, too slow, not a
+            picture, or the host did not deliver it (`retryable` where another try can help).
+    """
+    context = await anyio.to_thread.run_sync(tls_context)
+    backend = GuardedBackend(trusted_hosts)
+    try:
+        with anyio.fail_after(limits.fetch_timeout_seconds):
+            async with httpcore2.AsyncConnectionPool(ssl_context=context, network_backend=backend) as pool:
+                return await _follow(pool, url, limits, trusted_hosts)
+    except TimeoutError as error:
+        raise _failed(f"did not deliver the picture within {limits.fetch_timeout_seconds:g} seconds") from error
+    except (httpcore2.TimeoutException, httpcore2.NetworkError, httpcore2.ProtocolError) as error:
+        raise _failed(f"broke off or refused the connection ({type(error).__name__})") from error
+
+
+@functools.cache
+def tls_context() -> ssl.SSLContext:
+    """TLS with the system's trust; made once, in a thread, because it reads files for tens of milliseconds."""
+    return httpx2.create_ssl_context(trust_env=False)
+
+
+async def _follow(
+    pool: httpcore2.AsyncConnectionPool, url: str, limits: Limits, trusted_hosts: frozenset[str]
+) -> bytes:
+    """Ask, and ask again where a redirect leads, each time as carefully as the first."""
+    target = _checked(_parsed(url), trusted_hosts)
+    for _ in range(limits.max_redirects + 1):
+        answer = await _ask(pool, target, limits)
+        if isinstance(answer, bytes):
+            return answer
+        following = _checked(_parsed(answer, target), trusted_hosts)
+        if (target.scheme, following.scheme) == ("https", "http"):
+            raise blocked(following.host, "it was reached from https, and http would expose the link")
+        target = following
+    raise _failed(f"redirects more than {limits.max_redirects} times", retryable=False)
+
+
+def _parsed(text: str, base: httpx2.URL | None = None) -> httpx2.URL:
+    """A web link with a host, relative to `base` if that is given."""
+    try:
+        url = base.join(text) if base else httpx2.URL(text)
+    except (httpx2.InvalidURL, ValueError) as error:
+        raise _no_link(text) from error
+    if url.scheme in _DEFAULT_PORTS and url.host:
+        return url
+    raise blocked(base.host, f"it redirects to a {url.scheme[:20]}: link") if base else _no_link(text)
+
+
+def _checked(url: httpx2.URL, trusted_hosts: frozenset[str]) -> httpx2.URL:
+    """The link, if it has no user name or password, and is plain http only for a trusted host."""
+    if url.userinfo:
+        raise blocked(url.host, "the link contains a user name or password")
+    port = url.port or _DEFAULT_PORTS[url.scheme]
+    if url.scheme == "http" and not is_trusted(url.host, port, trusted_hosts):
+        raise blocked(url.host, "only https links are followed")
+    return url
+
+
+async def _ask(pool: httpcore2.AsyncConnectionPool, url: httpx2.URL, limits: Limits) -> bytes | str:
+    """One request.
+
+    Returns:
+        The body, or where a redirect leads.
+    """
+    headers = [
+        (b"Host", url.netloc),
+        (b"User-Agent", b"controlnet-mcp"),
+        (b"Accept", b"image/png, image/jpeg, image/webp, image/gif, image/bmp"),
+        (b"Accept-Encoding", b"identity"),
+        (b"Connection", b"close"),
+    ]
+    target = httpcore2.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
+    async with pool.stream("GET", target, headers=headers) as response:
+        told = httpx2.Headers(response.headers)
+        if response.status in _REDIRECTS and "location" in told:
+            return told["location"]
+        _check_answer(response.status, told, limits)
+        return await _body(response, limits)
+
+
+def _check_answer(status: int, headers: httpx2.Headers, limits: Limits) -> None:
+    """Refuse what cannot be a picture of legal size, before any of it is read."""
+    if status != HTTPStatus.OK:
+        raise _failed(f"answered with HTTP status {status}", retryable=status in _RETRYABLE)
+    if headers.get("content-encoding", "identity").lower() != "identity":
+        raise _failed("compressed the picture although it was asked not to", retryable=False)
+    length = headers.get("content-length", "0")
+    if length.isdecimal() and int(length) > limits.max_bytes:
+        raise too_large(limits.max_bytes)
+
+
+async def _body(response: httpcore2.Response, limits: Limits) -> bytes:
+    """The body, counted as it arrives, and given up at once where its first bytes are not a picture's."""
+    recognised = False
+
+    def look(content: bytearray) -> None:
+        nonlocal recognised
+        if not recognised and len(content) >= SIGNATURE_BYTES:
+            recognise(bytes(content[:SIGNATURE_BYTES]))
+            recognised = True
+
+    parts, window_seconds = response.aiter_stream(), limits.stall_seconds
+    try:
+        return await read_body(parts, max_bytes=limits.max_bytes, window_seconds=window_seconds, look=look)
+    except TooLongError as error:
+        raise too_large(limits.max_bytes) from error
+    except TooSlowError as error:
+        raise _failed(f"sent less than {MIN_BYTES_PER_SECOND:,} bytes per second") from error
+
+
+def _failed(what: str, *, retryable: bool = True) -> ImageError:
+    """The host of the link did not deliver. The link itself is not repeated: it may hold a signature."""
+    return ImageError(
+        "image_unreadable",
+        f"The host of the link {what}.",
+        hint="Try again in a moment, or pass the picture as a file or data: URI."
+        if retryable
+        else "Check that the link opens without a login, or pass the picture as a file or data: URI.",
+        retryable=retryable,
+    )
+
+
+def _no_link(text: str) -> RequestError:
+    return RequestError(
+        "invalid_request", f"{text[:100]!r} is not an http or https link.", hint="Pass the full link of a picture."
+    )

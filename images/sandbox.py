@@ -1,0 +1,218 @@
+"""One decoding process: started with nothing of ours, asked one picture at a time, believed in nothing.
+
+Raw bytes come back and no pickles: a picture that takes the process over gains nothing in this one.
+
+Decoding in processes that may die of a picture: what HTTP mode uses, where pictures come from strangers.
+
+A worker is this project's own program (`controlnet_mcp.images.sandbox_worker`) with an empty environment and bounds on
+memory, CPU time and files. Workers start when the first picture comes.
+"""
+
+import os
+import queue
+import subprocess
+import sys
+import threading
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from io import BufferedReader, BufferedWriter
+from typing import TYPE_CHECKING, cast
+
+from controlnet_mcp.foundation.errors import ImageError
+from controlnet_mcp.images.decode import decoding_by
+from controlnet_mcp.images.picture import Limits, too_large
+from controlnet_mcp.images.sandbox_worker import ANSWERED, ASKED, PIXELS, REFUSED
+
+if TYPE_CHECKING:
+    from controlnet_mcp.images.maps.arrays import Rgb
+
+PROGRAM = ("-m", "controlnet_mcp.images.sandbox_worker")
+_LONGEST_SENTENCE_BYTES = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """The time that one picture may take.
+
+    Attributes:
+        cpu_seconds: Of a processor; enforced by the system where it can (POSIX).
+        wall_seconds: Until the worker is ended, on every system.
+    """
+
+    cpu_seconds: int = 20
+    wall_seconds: float = 60.0
+
+
+class BrokenWorkerError(Exception):
+    """The worker ended, or answered with something that it cannot have meant."""
+
+
+class Worker:
+    """One process, used by one thread at a time.
+
+    Attributes:
+        process: The process; its standard streams are pipes.
+        decoded: How many pictures it was given.
+    """
+
+    def __init__(self, environment: Mapping[str, str], program: Sequence[str] = PROGRAM) -> None:
+        """Start the process; it is ready when it answers its first picture.
+
+        Args:
+            environment: Its variables, besides where Python finds modules.
+            program: Arguments of Python.
+        """
+        self.process = subprocess.Popen(  # noqa: S603  # our own program
+            [sys.executable, "-P", *program],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={**environment, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OPENBLAS_NUM_THREADS": "1"},
+        )
+        self.decoded = 0
+        self._asks = cast("BufferedWriter", self.process.stdin)
+        self._answers = cast("BufferedReader", self.process.stdout)
+
+    def decode(self, content: bytes, limits: Limits, allowance: Allowance) -> "Rgb":
+        """As `controlnet_mcp.images.pillow_decoder.pixels_of`.
+
+        Raises:
+            ImageError: The refusal of the decoder.
+            BrokenWorkerError: The worker is of no more use.
+        """
+        self.decoded += 1
+        watch = threading.Timer(allowance.wall_seconds, self.process.kill)
+        watch.start()
+        try:
+            self._asks.write(ASKED.pack(len(content), limits.max_bytes, limits.max_pixels, allowance.cpu_seconds))
+            self._asks.write(content)
+            self._asks.flush()
+            return _answer(self._answers, limits)
+        except OSError as error:
+            raise BrokenWorkerError from error
+        finally:
+            watch.cancel()
+
+    def end(self) -> None:
+        """End the process, whatever it does."""
+        self.process.kill()
+        for stream in (self._asks, self._answers):
+            with suppress(OSError):  # what it did not take any more
+                stream.close()
+        self.process.wait()
+
+
+def _answer(stream: BufferedReader, limits: Limits) -> "Rgb":
+    """Read an answer, and believe nothing in it that the limits do not allow."""
+    import numpy as np
+
+    kind, first, second = ANSWERED.unpack(_exactly(stream, ANSWERED.size))
+    if kind == PIXELS:
+        if not 0 < first * second <= limits.max_pixels:
+            raise BrokenWorkerError
+        pixels: Rgb = np.frombuffer(_exactly(stream, first * second * 3), dtype=np.uint8).reshape(first, second, 3)
+        pixels.flags.writeable = False
+        return pixels
+    if kind != REFUSED or max(first, second) > _LONGEST_SENTENCE_BYTES:
+        raise BrokenWorkerError
+    message, hint = (_exactly(stream, length).decode("utf-8", "replace") for length in (first, second))
+    raise ImageError("image_unreadable", message, hint=hint)
+
+
+def _exactly(stream: BufferedReader, length: int) -> bytearray:
+    """So many bytes, without a second copy of them.
+
+    Raises:
+        BrokenWorkerError: The stream ended before.
+    """
+    content = bytearray(length)
+    if stream.readinto(content) != length:
+        raise BrokenWorkerError
+    return content
+
+
+if TYPE_CHECKING:
+    from controlnet_mcp.images.maps.arrays import Rgb
+
+WORKERS = 2
+"""How many pictures are decoded at the same time, and so how often the memory of the largest one is taken."""
+PICTURES_PER_WORKER = 200
+"""How many pictures a worker decodes before a fresh one takes its place."""
+
+
+@dataclass(slots=True)
+class DecodeWorkers:
+    """A few workers, started when there is something for them to do.
+
+    Attributes:
+        environment: The only variables that a worker is given.
+        allowance: The time that one picture may take.
+        program: Arguments of Python that start a worker.
+        idle: Those that nobody uses now, the last one used first; `None` where none was started yet.
+    """
+
+    environment: Mapping[str, str]
+    allowance: Allowance = field(default_factory=Allowance)
+    program: Sequence[str] = PROGRAM
+    idle: "queue.LifoQueue[Worker | None]" = field(default_factory=queue.LifoQueue[Worker | None], init=False)
+
+    def __post_init__(self) -> None:
+        for _ in range(WORKERS):
+            self.idle.put(None)
+
+    def decode(self, content: bytes, limits: Limits) -> "Rgb":
+        """As `controlnet_mcp.images.pillow_decoder.pixels_of`, in a worker (blocks: call it in a thread).
+
+        Raises:
+            ImageError: `image_unreadable`: as there, and for a picture that its worker did not survive.
+        """
+        if len(content) > limits.max_bytes:
+            raise too_large(limits.max_bytes)
+        worker = self.idle.get()
+        try:
+            if worker is None or worker.process.poll() is not None:  # somebody may have ended one that was idle
+                self._end(worker)
+                worker = Worker(self.environment, self.program)
+            return worker.decode(content, limits, self.allowance)
+        except BrokenWorkerError as error:
+            self._end(worker)
+            worker = None
+            raise _too_much() from error
+        finally:
+            self.idle.put(self._still_good(worker))
+
+    def close(self) -> None:
+        """End all workers, once nobody decodes any more."""
+        for worker in [self.idle.get() for _ in range(WORKERS)]:
+            self._end(worker)
+            self.idle.put(None)
+
+    def _still_good(self, worker: Worker | None) -> Worker | None:
+        if worker is None or worker.decoded < PICTURES_PER_WORKER:
+            return worker
+        self._end(worker)
+        return None
+
+    def _end(self, worker: Worker | None) -> None:
+        if worker is not None:
+            worker.end()
+
+
+@contextmanager
+def decoding_in_workers(environment: Mapping[str, str]) -> Generator[DecodeWorkers]:
+    """Decode every picture of this process in workers while the block lasts."""
+    workers = DecodeWorkers(environment)
+    try:
+        with decoding_by(workers.decode):
+            yield workers
+    finally:
+        workers.close()
+
+
+def _too_much() -> ImageError:
+    return ImageError(
+        "image_unreadable",
+        "The picture could not be decoded within the memory and time that one picture is given.",
+        hint="Open it in a picture viewer, save it again as PNG or JPEG with fewer pixels, and pass that.",
+    )

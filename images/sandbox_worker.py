@@ -1,0 +1,99 @@
+"""The other side of a decoding worker: a program that reads pictures from stdin and writes their pixels to stdout.
+
+It holds nothing that is worth stealing: no key in its environment, no file but its three pipes. Before each picture it
+bounds its own memory and CPU time where the system can (POSIX; macOS accepts the bound on memory without enforcing it;
+Windows has neither, so there the pixel limit and the parent's clock are what holds). The parent trusts nothing that
+comes back. Start it with `python -m controlnet_mcp.images.sandbox_worker`.
+"""
+
+import importlib
+import signal
+import struct
+import sys
+import warnings
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from controlnet_mcp.foundation.errors import ImageError
+from controlnet_mcp.images.picture import Limits
+
+ASKED = struct.Struct(">QQQQ")
+"""Before a picture: its length, the limits in bytes and pixels, and the seconds of CPU time that it may take."""
+ANSWERED = struct.Struct(">BII")
+"""Before an answer: `PIXELS` with height and width, or `REFUSED` with the lengths of message and hint in UTF-8."""
+PIXELS, REFUSED = 0, 1
+
+BYTES_PER_PIXEL = 32
+"""Bound of the memory for one pixel: the worst picture measured (WebP with alpha, on its side) takes 27."""
+_FIXED_BYTES = 64 * 1024 * 1024
+_UNKNOWN_BASE_BYTES = 768 * 1024 * 1024
+
+
+def main() -> None:
+    """Serve until stdin ends; a picture that breaks the bounds ends the process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    warnings.simplefilter("ignore")  # nobody would read them
+    for name in ("PIL.ImagePalette", "PIL.TiffImagePlugin"):  # Pillow imports both only when a picture needs them
+        importlib.import_module(name)
+    from controlnet_mcp.images.pillow_decoder import pixels_of  # all before the lock: no file can be opened after it
+
+    asked, answered = sys.stdin.buffer, sys.stdout.buffer
+    base_bytes = _address_space_bytes()
+    _lock()
+    while header := asked.read(ASKED.size):
+        length, max_bytes, max_pixels, cpu_seconds = ASKED.unpack(header)
+        limits = Limits(max_bytes=max_bytes, max_pixels=max_pixels)
+        _bound(base_bytes + _FIXED_BYTES + 2 * max_bytes + BYTES_PER_PIXEL * max_pixels, cpu_seconds)
+        content = asked.read(length)
+        try:
+            pixels = pixels_of(content, limits)
+        except ImageError as error:
+            _refuse(answered, error)
+        else:
+            answered.write(ANSWERED.pack(PIXELS, *pixels.shape[:2]))
+            answered.write(pixels.data)
+            del pixels
+        answered.flush()
+
+
+def _refuse(answered: BinaryIO, error: ImageError) -> None:
+    message, hint = error.message.encode(), error.hint.encode()
+    answered.write(ANSWERED.pack(REFUSED, len(message), len(hint)) + message + hint)
+
+
+def _address_space_bytes() -> int:
+    """What the interpreter and its libraries occupy already, before any picture."""
+    if sys.platform == "win32":
+        return _UNKNOWN_BASE_BYTES
+    import resource
+
+    with suppress(OSError, ValueError):
+        return int(Path("/proc/self/statm").read_text("ascii").split()[0]) * resource.getpagesize()
+    return _UNKNOWN_BASE_BYTES
+
+
+def _lock() -> None:
+    """No new file or socket, no child process, no core dump, as far as the system can be asked for it."""
+    if sys.platform != "win32":
+        import resource
+
+        for kind, most in ((resource.RLIMIT_NOFILE, 3), (resource.RLIMIT_NPROC, 0), (resource.RLIMIT_CORE, 0)):
+            with suppress(OSError, ValueError):
+                resource.setrlimit(kind, (most, most))
+
+
+def _bound(memory_bytes: int, cpu_seconds: int) -> None:
+    """Bound memory, and CPU time from now on; the system ends what goes beyond."""
+    if sys.platform != "win32":
+        import resource
+
+        spent = resource.getrusage(resource.RUSAGE_SELF)
+        until = int(spent.ru_utime + spent.ru_stime) + 1 + cpu_seconds
+        for kind, most in ((resource.RLIMIT_AS, memory_bytes), (resource.RLIMIT_CPU, until)):
+            with suppress(OSError, ValueError):
+                resource.setrlimit(kind, (most, resource.RLIM_INFINITY))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,263 @@
+"""Whether a new job may be written: room among the caller's unfinished jobs, and budget.
+
+Everything is counted inside the transaction that inserts the job, so that no number of calls at the same time can pass
+a cap together. Amounts are whole millionths of the provider's unit: sums of them are exact.
+
+What a job may cost: the operator's caps in each provider's own unit, and the question above a threshold.
+"""
+
+import math
+import sqlite3
+from collections import Counter
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from controlnet_mcp.foundation.errors import RequestError
+from controlnet_mcp.jobs.prepare import Prepared
+from controlnet_mcp.jobs.record import JobRecord
+from controlnet_mcp.jobs.store import JobStore
+from controlnet_mcp.providers.types import Cost
+
+Amounts: TypeAlias = Mapping[str, float]
+"""Provider to an amount in its own unit; `JOBS` to a number of paid jobs, whoever makes them."""
+
+JOBS = "jobs"
+DAY_SECONDS = 86400.0
+IN_FLIGHT = "SELECT COUNT(*) FROM jobs WHERE principal = ? AND ended = 0 AND status != 'succeeded'"
+_SCALE = 1_000_000
+
+_SPENT = """
+    SELECT s.provider, CASE
+        WHEN j.status IN ('failed', 'canceled') AND json_extract(j.document, '$.task') IS NULL AND j.orphans = '[]'
+        THEN NULL
+        ELSE COALESCE(MAX(0, CAST(ROUND(json_extract(j.document, '$.cost.amount') * 1000000) AS INTEGER)),
+                      s.millionths, 0) * (1 + COALESCE(json_array_length(j.orphans), 0)) END
+    FROM spending s LEFT JOIN jobs j USING (job_id) WHERE s.principal = ? AND
+"""
+"""What each job of a caller cost: what the provider charged where that is known, else what was expected; nothing where
+the submission was refused or never left, and once more for every second charge. What was expected of a job stays when
+the job is forgotten."""
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """The checks of one new job.
+
+    Attributes:
+        jobs_in_flight: Most unfinished jobs of one caller.
+        paid: Whether the provider charges at all.
+        amount: What the job is expected to cost, in the provider's unit; `None` where nobody knows and no cap asks.
+        unit: The provider's unit, for sentences.
+        run: Names this run of the server: what is spent in it counts for `per_session`.
+        per_session: Caps on what one caller spends in this run.
+        per_day: Caps on what one caller spends in any 24 hours.
+    """
+
+    jobs_in_flight: int
+    paid: bool
+    amount: float | None
+    unit: str
+    run: str
+    per_session: Amounts
+    per_day: Amounts
+
+    def __call__(self, db: sqlite3.Connection, job: JobRecord) -> None:
+        """Let a job in, and note what it is expected to cost.
+
+        Raises:
+            RequestError: `rate_limited` or `payment_required`; nothing may be written then.
+        """
+        check_room(db.execute(IN_FLIGHT, (job.principal,)).fetchone()[0], self.jobs_in_flight)
+        if not self.paid:
+            return
+        own = None if self.amount is None else millionths(self.amount)
+        if self.per_session:
+            spent = db.execute(f"{_SPENT} s.run = ?", (job.principal, self.run)).fetchall()
+            self._check(job.provider, spent, self.per_session, "since this server started")
+        if self.per_day:
+            since = job.created_at - DAY_SECONDS
+            spent = db.execute(f"{_SPENT} s.at > ?", (job.principal, since)).fetchall()
+            self._check(job.provider, spent, self.per_day, "in 24 hours")
+        db.execute(
+            "INSERT INTO spending (job_id, principal, run, provider, millionths, at) VALUES (?, ?, ?, ?, ?, ?)",
+            (job.job_id, job.principal, self.run, job.provider, own, job.created_at),
+        )
+
+    def _check(self, provider: str, spent: list[tuple[str, int | None]], caps: Amounts, period: str) -> None:
+        """Refuse a job that would pass a cap."""
+        charged = [(name, amount) for name, amount in spent if amount is not None]
+        if JOBS in caps and len(charged) + 1 > caps[JOBS]:
+            raise over_cap(f"{caps[JOBS]:g} paid jobs {period}", f"{len(charged)} were made")
+        if provider in caps and self.amount is not None:
+            sum_before = sum(amount for name, amount in charged if name == provider)
+            if sum_before + millionths(self.amount) > millionths(caps[provider]):
+                told = f"{sum_before / _SCALE:g} are spent or reserved, and this would cost {self.amount:g}"
+                raise over_cap(f"{caps[provider]:g} {self.unit} {period} on {provider}", told)
+
+
+def check_room(unfinished: int, most: int) -> None:
+    """Refuse a further job to a caller who has as many unfinished ones as are allowed.
+
+    Raises:
+        RequestError: `rate_limited`.
+    """
+    if unfinished >= most:
+        raise RequestError(
+            "rate_limited",
+            f"You have {unfinished} unfinished jobs; one caller may have {most}. Nothing was submitted.",
+            hint="Wait for one of them with job_status, or stop one with cancel_job; then call again.",
+            retryable=True,
+        )
+
+
+def over_cap(cap: str, spent: str) -> RequestError:
+    """The refusal of a job that would cost more than the operator allows."""
+    return RequestError(
+        "payment_required",
+        f"The operator of this server caps spending at {cap}; {spent}. Nothing was submitted.",
+        hint="Tell the user; only the operator can raise the cap. Do not try again with smaller steps around it.",
+    )
+
+
+def millionths(amount: float) -> int:
+    """An amount as it is summed: rounded up, but for what floating point adds by itself: 0.3 is 300,000."""
+    return math.ceil(round(amount * _SCALE, 3))
+
+
+AskUser: TypeAlias = Callable[[str], Awaitable[bool]]
+"""Asks the person behind a call a question that yes or no answers."""
+
+_PREFIX = "CONTROLNET_MCP_"
+
+
+@dataclass(frozen=True, slots=True)
+class Spending:
+    """The rules of the operator; without any, no price is asked for and nobody is asked.
+
+    Attributes:
+        per_call: Caps on one job.
+        per_session: Caps on what one caller spends while this server runs.
+        per_day: Caps on what one caller spends in any 24 hours.
+        confirm_above: What costs more is bought only after a yes.
+        estimates: Price of one picture where the provider does not tell it.
+        jobs_in_flight: Most unfinished jobs of one caller.
+        run: Names this run of the server.
+    """
+
+    per_call: Amounts = field(default_factory=dict[str, float])
+    per_session: Amounts = field(default_factory=dict[str, float])
+    per_day: Amounts = field(default_factory=dict[str, float])
+    confirm_above: Amounts = field(default_factory=dict[str, float])
+    estimates: Amounts = field(default_factory=dict[str, float])
+    jobs_in_flight: int = 100
+    run: str = ""
+    _prepared_now: Counter[str] = field(default_factory=Counter[str], init=False)
+
+    @asynccontextmanager
+    async def room(self, store: JobStore, principal: str) -> AsyncGenerator[None]:
+        """Hold a place for one more job of a caller while it is prepared, before any work is done for it.
+
+        Raises:
+            RequestError: `rate_limited`: the caller has as many unfinished jobs as are allowed.
+        """
+        unfinished = await store.count(IN_FLIGHT, principal)
+        check_room(unfinished + self._prepared_now[principal], self.jobs_in_flight)
+        self._prepared_now[principal] += 1
+        try:
+            yield
+        finally:
+            self._prepared_now[principal] -= 1
+
+    async def agree(
+        self, prepared: Prepared, price: Callable[[], Awaitable[Cost | None]], ask_user: AskUser | None
+    ) -> Admission:
+        """Settle what a job is expected to cost, and ask about it where that is wanted.
+
+        Args:
+            prepared: The job.
+            price: Asks the provider for its price; awaited only when a rule needs it.
+            ask_user: Asks the person; `None` where that cannot be done.
+
+        Raises:
+            RequestError: `payment_required`, `canceled` or `not_configured`: it must not be bought.
+            ProviderError: The price could not be asked for.
+        """
+        provider = prepared.provider
+        paid = not provider.capabilities.free
+        cost: Cost | None = None
+        if paid:
+            self._check_named(provider.name)
+            cost = await self._cost(prepared, price)
+            self._check_call(provider.name, cost)
+            await self._confirm(prepared, cost, ask_user)
+        return Admission(
+            jobs_in_flight=self.jobs_in_flight,
+            paid=paid,
+            amount=cost.amount if cost else None,
+            unit=cost.unit if cost else "",
+            run=self.run,
+            per_session=self.per_session,
+            per_day=self.per_day,
+        )
+
+    def _check_named(self, provider: str) -> None:
+        """Where spending is capped, a provider that no cap covers may not be used: `auto` could choose it."""
+        capped = {*self.per_call, *self.per_session, *self.per_day}
+        if capped and not capped & {provider, JOBS}:
+            raise RequestError(
+                "not_configured",
+                f"Spending is capped on this server, and no cap covers {provider}.",
+                hint=f"Use {' or '.join(sorted(capped))}, or let the operator name {provider} in a cap.",
+            )
+
+    async def _cost(self, prepared: Prepared, price: Callable[[], Awaitable[Cost | None]]) -> Cost | None:
+        """The price, when a rule needs it: the provider's word before the operator's estimate."""
+        name = prepared.provider.name
+        if not any(name in rule for rule in (self.per_call, self.per_session, self.per_day, self.confirm_above)):
+            return None
+        told = await price()
+        if told is not None and math.isfinite(told.amount) and told.amount >= 0:
+            return told
+        if name not in self.estimates:
+            raise RequestError(
+                "not_configured",
+                f"Spending on {name} is capped, but {name} does not tell what this would cost. Nothing was submitted.",
+                hint=f"The operator can set {_PREFIX}COST_ESTIMATES={name}=PRICE_PER_PICTURE, or cap {JOBS} instead.",
+            )
+        amount = self.estimates[name] * prepared.request.num_images
+        return Cost(amount=amount, unit=told.unit if told else "units", estimated=True)
+
+    def _check_call(self, provider: str, cost: Cost | None) -> None:
+        if self.per_call.get(JOBS, 1.0) < 1:
+            raise over_cap("no paid job at all", "this one costs money")
+        if cost and _exceeds(cost.amount, self.per_call, provider):
+            raise over_cap(
+                f"{self.per_call[provider]:g} {cost.unit} a job on {provider}", f"this costs {cost.amount:g}"
+            )
+
+    async def _confirm(self, prepared: Prepared, cost: Cost | None, ask_user: AskUser | None) -> None:
+        name = prepared.provider.name
+        dear = _exceeds(1, self.confirm_above, JOBS) or (cost and _exceeds(cost.amount, self.confirm_above, name))
+        if not dear:
+            return
+        price = f"about {cost.amount:g} {cost.unit}" if cost else "money"
+        if ask_user is None:
+            raise RequestError(
+                "payment_required",
+                f"This would cost {price} on {name}, so the user has to agree, and this client cannot ask them.",
+                hint="Tell the user. They can use a client with elicitation, or let the operator raise "
+                f"{_PREFIX}CONFIRM_ABOVE.",
+            )
+        if not await ask_user(f"This generation costs {price} on {name}. Shall it be bought?"):
+            raise RequestError(
+                "canceled",
+                f"The user did not agree to pay {price} on {name}. Nothing was submitted.",
+                hint="Do not ask again unless the user wants it.",
+            )
+
+
+def _exceeds(amount: float, rule: Amounts, name: str) -> bool:
+    """Whether an amount is above what a rule says, when it says anything."""
+    return name in rule and millionths(amount) > millionths(rule[name])

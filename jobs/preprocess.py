@@ -1,0 +1,253 @@
+"""What a control picture looks like against what it was handed in as, before anything is paid for.
+
+A plain photo is never refused. Only what keeps no structure at all is an error; the rest is said, each with its remedy.
+
+Making controls ready: a map where the provider wants one and none was given, at the size of the generation.
+"""
+
+from dataclasses import dataclass, field
+from functools import partial
+
+from anyio import to_thread
+from pydantic import JsonValue
+
+from controlnet_mcp.foundation.errors import ImageError
+from controlnet_mcp.images.blob_store import BlobStore
+from controlnet_mcp.images.checks import STRUCTURES, Appearance, MapKind, look
+from controlnet_mcp.images.maps import NO_MODELS, MapModels
+from controlnet_mcp.images.modalities import MODALITIES, Modality, Structure
+from controlnet_mcp.images.picture import StoredPicture
+from controlnet_mcp.providers.base import Provider
+from controlnet_mcp.providers.sender import RESULT_LIMITS
+from controlnet_mcp.providers.types import Control, Notice, Takes
+
+_NAMES: dict[MapKind, str] = {
+    "edge": "an edge map",
+    "sketch": "a map of light lines on black",
+    "depth": "a depth map",
+    "skeleton": "a pose map",
+    "segmentation": "a segmentation map",
+}
+_MODALITIES: dict[MapKind, str] = {
+    "edge": "canny",
+    "sketch": "scribble",
+    "depth": "depth",
+    "skeleton": "pose",
+    "segmentation": "seg",
+}
+"""The usual modality for a map of each kind."""
+_LEADS_TO: dict[MapKind, frozenset[Structure]] = {"depth": frozenset({"normal"})}
+"""What can rightly be taken of a map, besides what it carries: normals of depth."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """Width and height of the generation in pixels."""
+
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A control picture as it was handed in, and who gets it.
+
+    Attributes:
+        control: The control; it has a picture.
+        appearance: What the picture looks like.
+        takes: What the provider wants for this modality.
+        provider: Its name.
+    """
+
+    control: Control
+    appearance: Appearance
+    takes: Takes
+    provider: str
+
+    @property
+    def modality(self) -> Modality:
+        """What is to be kept of the picture."""
+        return MODALITIES[self.control.modality]
+
+
+def check(offer: Offer) -> tuple[Control, list[Notice]]:
+    """Compare what a picture is with what it was handed in as.
+
+    Returns:
+        The control, marked as a map where the picture is one of its modality and the provider takes maps (so that
+        nothing is preprocessed twice), and what has to be said.
+
+    Raises:
+        ImageError: `image_unreadable` when the picture is blank, and lines, depth, limbs or regions are to be kept.
+    """
+    if offer.appearance == "blank":
+        return offer.control, _blank(offer)
+    kind = _map_kind(offer.appearance)
+    if offer.modality.structure == "photo":
+        return offer.control, []
+    if kind is None:
+        return offer.control, _no_map(offer) if offer.control.is_map else []
+    return _of_a_map(offer, kind)
+
+
+def _of_a_map(offer: Offer, kind: MapKind) -> tuple[Control, list[Notice]]:
+    if STRUCTURES[kind] != offer.modality.structure:
+        return offer.control, _other_map(offer, kind)
+    if offer.control.is_map:
+        return offer.control, []
+    if offer.takes == "picture":
+        return offer.control, [_prepared_again(offer, kind)]
+    return offer.control.model_copy(update={"is_map": True}), [_taken_as_map(offer, kind)]
+
+
+def _map_kind(seen: Appearance) -> MapKind | None:
+    """The kind of map that a picture looks like, None for any other picture."""
+    return next((kind for kind in STRUCTURES if kind == seen), None)
+
+
+def _blank(offer: Offer) -> list[Notice]:
+    name = offer.modality.name
+    if offer.modality.structure == "photo":
+        detail = f"The picture for {name} is blank or nearly so: it will guide nothing. Use one with something on it."
+        return [_said(offer, detail)]
+    what = f"The {name} map" if offer.control.is_map else f"The picture whose {name} structure should be kept"
+    raise ImageError(
+        "image_unreadable",
+        f"{what} is blank or nearly so, so there is no structure to keep.",
+        hint="Hand in a picture or map with something on it; extract_control_map shows what would be kept.",
+    )
+
+
+def _other_map(offer: Offer, kind: MapKind) -> list[Notice]:
+    """A map of something else: its own modality would keep more."""
+    if offer.modality.structure in _LEADS_TO.get(kind, ()):
+        return []
+    detail = (
+        f"The picture looks like {_NAMES[kind]}, but was handed in for {offer.modality.name}. If it is one, "
+        f"use modality={_MODALITIES[kind]} with control_is_map=true."
+    )
+    return [_said(offer, detail)]
+
+
+def _no_map(offer: Offer) -> list[Notice]:
+    """What was said to be a map looks like none; but drawings may be line maps, and normal maps look like pictures."""
+    structure = offer.modality.structure
+    if structure == "normal" or (structure == "lines" and offer.appearance == "drawing"):
+        return []
+    detail = (
+        f"control_is_map=true, but the picture looks like a plain picture and not like a {offer.modality.name} map; it "
+        "was handed on as it is. If it is no map, leave control_is_map out."
+    )
+    return [_said(offer, detail)]
+
+
+def _prepared_again(offer: Offer, kind: MapKind) -> Notice:
+    detail = (
+        f"The picture already is {_NAMES[kind]}, and {offer.provider} makes a map of whatever it gets for "
+        f"{offer.modality.name}: hand in the plain picture, or use a provider that takes control_is_map=true."
+    )
+    return _said(offer, detail)
+
+
+def _taken_as_map(offer: Offer, kind: MapKind) -> Notice:
+    detail = (
+        f"The picture already looks like {_NAMES[kind]}, so it was handed on as the {offer.modality.name} map and not "
+        "preprocessed again; say so with control_is_map=true. If it is none, pass the map that extract_control_map "
+        "makes of it."
+    )
+    return _said(offer, detail)
+
+
+def _said(offer: Offer, detail: str) -> Notice:
+    return Notice(kind="assumed", feature=offer.modality.name, detail=detail)
+
+
+_BLANK_COVERAGE = 0.0005
+"""A map with less than this fraction of its pixels lit keeps no structure."""
+_REMEMBERED = 256
+"""How many pictures' looks are remembered, some hundred bytes each."""
+
+
+@dataclass(slots=True)
+class MapRoom:
+    """Readies the controls of one generation and gathers what has to be said about them.
+
+    Attributes:
+        appearances: What pictures looked like, by hash, for all generations: pictures are used again and again.
+    """
+
+    provider: Provider
+    blobs: BlobStore
+    frame: Frame
+    model: str | None = None
+    options: dict[str, JsonValue] = field(default_factory=dict[str, JsonValue])
+    models: MapModels = NO_MODELS
+    appearances: dict[str, Appearance] = field(default_factory=dict[str, Appearance])
+    notices: list[Notice] = field(default_factory=list[Notice])
+    first_map: StoredPicture | None = None
+
+    async def ready(self, control: Control) -> Control:
+        """Give a control back as the provider should get it.
+
+        Raises:
+            ImageError: `image_unreadable` when the picture or its map is blank, `not_configured` when the model that
+                would make the map cannot be used.
+            RequestError: `not_configured` when what runs models is not installed.
+        """
+        modality = MODALITIES[control.modality]
+        takes = self.provider.takes(modality.name, self.model, self.options)
+        if control.picture is None:
+            return control
+        seen = await self._appearance(control.picture)
+        control, said = check(Offer(control, seen, takes, self.provider.name))
+        self.notices.extend(said)
+        if control.picture is None or control.is_map or takes != "map":
+            return control
+        if not (modality.computed or self.models.makes(modality.name)):
+            self.notices.append(_assumed(modality.name, self.provider.name))
+            return control.model_copy(update={"is_map": True})
+        picture = await to_thread.run_sync(partial(self._make, control.picture, modality.name))
+        self.first_map = self.first_map or picture
+        return control.model_copy(update={"picture": picture, "is_map": True, "source_url": None})
+
+    async def _appearance(self, picture: StoredPicture) -> Appearance:
+        if picture.sha256 not in self.appearances:
+            seen = await to_thread.run_sync(self._look, picture)
+            if len(self.appearances) >= _REMEMBERED:
+                self.appearances.clear()
+            self.appearances[picture.sha256] = seen
+            return seen
+        return self.appearances[picture.sha256]
+
+    def _look(self, picture: StoredPicture) -> Appearance:
+        from controlnet_mcp.images.decode import decode
+
+        return look(decode(self.blobs.get(picture.sha256), RESULT_LIMITS))
+
+    def _make(self, picture: StoredPicture, modality: str) -> StoredPicture:
+        from controlnet_mcp.images.decode import decode
+        from controlnet_mcp.images.maps import make_map
+        from controlnet_mcp.images.resize import store_pixels, to_frame
+
+        pixels = to_frame(decode(self.blobs.get(picture.sha256), RESULT_LIMITS), self.frame.width, self.frame.height)
+        made = make_map(pixels, modality, models=self.models)
+        if made.coverage < _BLANK_COVERAGE:
+            raise _blank_maps(modality)
+        self.notices.extend(Notice(kind="approximate", feature=modality, detail=note) for note in made.notes)
+        return store_pixels(made.rgb, self.blobs)
+
+
+def _assumed(modality: str, provider: str) -> Notice:
+    detail = (
+        f"A {modality} map cannot be computed here without trained weights, and {provider} does not make one: "
+        "the picture was taken as a ready map. Set control_is_map=true when it is one."
+    )
+    return Notice(kind="assumed", feature=modality, detail=detail)
+
+
+def _blank_maps(modality: str) -> ImageError:
+    return ImageError(
+        "image_unreadable",
+        f"The {modality} map of this picture is blank, so there is no structure to keep.",
+        hint="Use a picture with more contrast, another modality, or control_is_map=true with a ready map.",
+    )

@@ -1,0 +1,130 @@
+"""Reading the modality string: names, aliases, weights.
+
+What a caller asks for, typed and bounded, before any of it has been looked at.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
+
+from controlnet_mcp.foundation.errors import RequestError
+from controlnet_mcp.images.modalities import Modality, resolve
+
+MAX_WEIGHT = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One modality that was asked for, with its conditioning scale (0 to 2)."""
+
+    modality: Modality
+    weight: float
+
+
+def parse_modalities(text: str) -> tuple[Ask, ...]:
+    """Read `canny`, `pose:0.5` or `canny:0.6,depth:0.4`.
+
+    Raises:
+        RequestError: `invalid_request` for an unknown name, a weight that is no number from 0 to 2, an empty part or
+            a name that is given twice.
+    """
+    asks = tuple(_ask(part) for part in text.split(","))
+    names = [ask.modality.name for ask in asks]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice:
+        raise RequestError("invalid_request", f"The modality {twice!r} is given twice.", hint="Name each one once.")
+    return asks
+
+
+def parse_extra(modality: str, weight: float) -> Ask:
+    """Read the modality of an extra control, which has one; a weight after its name counts where none is given.
+
+    Raises:
+        RequestError: As `parse_modalities`, and for several modalities.
+    """
+    ask, *others = parse_modalities(modality)
+    if others:
+        raise RequestError(
+            "invalid_request",
+            "An entry of extra_controls has one modality, not several.",
+            hint="Give each further modality an entry of its own.",
+        )
+    return ask if weight == 1 else Ask(ask.modality, weight)
+
+
+def _ask(part: str) -> Ask:
+    name, colon, weight = part.partition(":")
+    modality = resolve(name)
+    return Ask(modality, _weight(weight, modality.name) if colon else 1.0)
+
+
+def _weight(text: str, name: str) -> float:
+    try:
+        weight = float(text)
+    except ValueError:
+        weight = -1.0
+    if not 0 <= weight <= MAX_WEIGHT:
+        raise RequestError(
+            "invalid_request",
+            f"The weight {text.strip()[:20]!r} of {name} is not a number from 0 to {MAX_WEIGHT:g}.",
+            hint=f"Write it like {name}:0.8, or leave it out for 1.",
+        )
+    return weight
+
+
+Prompt = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=8000)]
+
+
+class ExtraControl(BaseModel):
+    """A further control, with a picture of its own."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+
+    modality: str
+    image: str
+    weight: float = Field(default=1.0, ge=0, le=2)
+    start: float = Field(default=0.0, ge=0, le=1)
+    end: float = Field(default=1.0, ge=0, le=1)
+    is_map: bool = False
+
+
+class Essentials(BaseModel):
+    """What a generation is about; a wish cannot do without it."""
+
+    prompt: Prompt = Field(description="what to draw; only with like_job it may be left out")
+    control_image: str = Field(
+        min_length=1, description="the picture whose structure to keep; only with like_job it may be left out"
+    )
+
+
+class Details(BaseModel):
+    """All the rest, which has defaults."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+
+    modality: str = Field(
+        default="canny", description="From list_modalities, weights 0-2, several by commas: canny:0.6,depth:0.4"
+    )
+    extra_controls: list[ExtraControl] = Field(
+        default=[], max_length=8, description="Controls with own pictures; weight 0-2, start and end 0-1"
+    )
+    control_is_map: bool = Field(default=False, description="control_image is a ready map")
+    init_image: str | None = Field(default=None, description="For image-to-image")
+    mask_image: str | None = Field(default=None, description="White = repaint")
+    strength: float | None = Field(default=None, ge=0, le=1, description="How far to leave init_image")
+    negative_prompt: str | None = Field(default=None, max_length=8000)
+    provider: str = Field(default="auto", description="From list_modalities")
+    model: str | None = Field(default=None, max_length=200, description="From list_models")
+    width: int | None = Field(default=None, ge=16, le=8192, description="Pixels")
+    height: int | None = Field(default=None, ge=16, le=8192)
+    num_images: int = Field(default=1, ge=1, le=4)
+    steps: int | None = Field(default=None, ge=1, le=150)
+    guidance: float | None = Field(default=None, ge=0, le=30)
+    scheduler: str | None = Field(default=None, max_length=200)
+    seed: int | None = Field(default=None, ge=0, le=4294967295)
+    provider_options: dict[str, JsonValue] = Field(default={}, description="The provider's own knobs")
+
+
+class Wish(Details, Essentials):
+    """The parameters of a generation; `controlnet_generate` adds how long to wait and what to show."""

@@ -1,0 +1,87 @@
+"""Our resource URIs, and the blobs that they mean."""
+
+import re
+from dataclasses import dataclass
+
+from controlnet_mcp.foundation.errors import RequestError
+from controlnet_mcp.images.picture import StoredPicture
+from controlnet_mcp.jobs.store import JobStore
+
+SCHEME = "controlnet://"
+_IMAGE = re.compile(r"controlnet://jobs/(job_[0-9a-f]{32})/images/([0-9]{1,2})")
+_CONTROL_MAP = re.compile(r"controlnet://jobs/(job_[0-9a-f]{32})/control-map")
+_SOURCE = re.compile(r"controlnet://jobs/(job_[0-9a-f]{32})/sources/([a-z_]+[0-9]?)")
+_MAP = re.compile(r"controlnet://maps/([0-9a-f]{64})")
+
+
+def job_uri(job_id: str) -> str:
+    """The resource of a job."""
+    return f"{SCHEME}jobs/{job_id}"
+
+
+def image_uri(job_id: str, index: int) -> str:
+    """The resource of a finished picture, counted from 0."""
+    return f"{job_uri(job_id)}/images/{index}"
+
+
+def control_map_uri(job_id: str) -> str:
+    """The resource of the map that was made for a job."""
+    return f"{job_uri(job_id)}/control-map"
+
+
+def source_uri(job_id: str, name: str) -> str:
+    """The resource of a picture that was handed in for a job, under its name in the record."""
+    return f"{job_uri(job_id)}/sources/{name}"
+
+
+def sheet_uri(job_id: str) -> str:
+    """The resource of a finished job's comparison sheet."""
+    return f"{job_uri(job_id)}/sheet"
+
+
+def map_uri(sha256: str) -> str:
+    """The resource of a map that was made by itself."""
+    return f"{SCHEME}maps/{sha256}"
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Looks URIs up for whoever asks: what belongs to others does not exist."""
+
+    store: JobStore
+
+    async def sha256_of(self, uri: str, principal: str) -> str:
+        """The blob behind a picture's URI.
+
+        Raises:
+            RequestError: `not_found`, the same for malformed, unknown and foreign ones.
+        """
+        match = _MAP.fullmatch(uri)
+        if match and await self.store.holds_map(principal, match[1]):
+            return match[1]
+        return (await self.picture(uri, principal)).sha256
+
+    async def picture(self, uri: str, principal: str) -> StoredPicture:
+        """The stored picture behind the URI of a job's image, its control map or a picture that was handed in.
+
+        Raises:
+            RequestError: `not_found`, the same for malformed, unknown and foreign ones.
+        """
+        if match := _IMAGE.fullmatch(uri):
+            images = (await self.store.get(match[1], principal)).images
+            if int(match[2]) < len(images):
+                return images[int(match[2])].picture
+        if match := _CONTROL_MAP.fullmatch(uri):
+            control_map = (await self.store.get(match[1], principal)).control_map
+            if control_map is not None:
+                return control_map
+        if match := _SOURCE.fullmatch(uri):
+            sources = (await self.store.get(match[1], principal)).sources
+            if match[2] in sources:
+                return sources[match[2]]
+        raise RequestError(
+            "not_found",
+            f"There is no resource {uri[:100]!r}.",
+            hint="A finished job has controlnet://jobs/{job_id}/images/0; list_jobs shows the jobs. Maps can be made "
+            "again with extract_control_map.",
+        )

@@ -1,0 +1,142 @@
+"""What passes between an adapter and the one runner that sends: calls with placeholders, and replies.
+
+An adapter never touches bytes of pictures or the text of a secret. It puts `PictureData` and `SecretStr` leaves into
+its calls; the runner fills them in at the socket, and a dry run shows them abbreviated.
+"""
+
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias, TypeVar
+
+from pydantic import BaseModel, JsonValue, SecretStr, TypeAdapter, ValidationError
+
+from controlnet_mcp.images.picture import StoredPicture
+from controlnet_mcp.providers.errors import ProviderError
+
+PictureForm: TypeAlias = Literal["data_url", "base64", "bytes", "public_url"]
+
+
+@dataclass(frozen=True, slots=True)
+class PictureData:
+    """Stands for the bytes of a stored picture until the call is sent.
+
+    Attributes:
+        picture: The picture in the blob store.
+        form: How it is written: a `data:` URL, plain base64, raw bytes (only as a whole body), or a signed link to
+            this server's own `/files/`.
+    """
+
+    picture: StoredPicture
+    form: PictureForm = "data_url"
+
+
+MAX_JSON_BYTES = 4 * 1024 * 1024
+"""Room for the longest list of models that a vendor has."""
+MAX_PICTURES_BYTES = 96 * 1024 * 1024
+"""Room for four pictures as base64 inside JSON."""
+
+Leaf: TypeAlias = "bool | int | float | str | SecretStr | PictureData | None"
+Body: TypeAlias = "list[Body] | dict[str, Body] | Leaf"
+"""JSON with placeholders."""
+
+
+def holds(body: Body, kind: type[SecretStr | PictureData]) -> bool:
+    """Whether there is a placeholder of a kind anywhere inside."""
+    match body:
+        case list():
+            return any(holds(item, kind) for item in body)
+        case dict():
+            return any(holds(item, kind) for item in body.values())
+        case _:
+            return isinstance(body, kind)
+
+
+@dataclass(frozen=True, slots=True)
+class HttpCall:
+    """One request as an adapter wants it sent.
+
+    Attributes:
+        method: HTTP method.
+        url: Absolute URL.
+        headers: Header fields; a secret value is a `SecretStr`.
+        query: Query parameters.
+        json: Body to be sent as JSON.
+        content: Body to be sent as it is.
+        timeout_seconds: How long to wait for the reply.
+        submits: Whether this call can cost money: it is never repeated unless it provably was not accepted.
+        max_reply_bytes: Longest reply that is read: `MAX_JSON_BYTES`, or `MAX_PICTURES_BYTES` where it may hold them.
+    """
+
+    method: str
+    url: str
+    headers: Mapping[str, str | SecretStr] = field(default_factory=dict[str, str | SecretStr])
+    query: Mapping[str, str] = field(default_factory=dict[str, str])
+    json: Body = None
+    content: PictureData | None = None
+    timeout_seconds: float = 60.0
+    submits: bool = False
+    max_reply_bytes: int = MAX_JSON_BYTES
+
+
+_JSON: TypeAdapter[JsonValue] = TypeAdapter(JsonValue)
+ModelT = TypeVar("ModelT", bound=BaseModel)
+
+
+@dataclass(frozen=True, slots=True)
+class HttpReply:
+    """What came back.
+
+    Attributes:
+        provider: Name of the provider that was asked.
+        status: HTTP status.
+        headers: Header fields, names in lower case.
+        body: Bytes of the body, bounded by the runner.
+    """
+
+    provider: str
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def json(self) -> JsonValue:
+        """Read the body as JSON.
+
+        Raises:
+            ProviderError: `provider_failed`, delivery unknown, when the body is something else.
+        """
+        try:
+            return _JSON.validate_json(self.body)
+        except ValidationError as error:
+            raise self._nonsense() from error
+
+    def read(self, model: type[ModelT]) -> ModelT:
+        """Read the body as a model; unknown fields are tolerated, missing ones are not.
+
+        Raises:
+            ProviderError: `provider_failed`, delivery unknown, quoting what came.
+        """
+        try:
+            return model.model_validate_json(self.body)
+        except ValidationError as error:
+            raise self._nonsense() from error
+
+    def _nonsense(self) -> ProviderError:
+        return ProviderError(
+            "provider_failed",
+            f"{self.provider} answered HTTP {self.status} with something that was not expected.",
+            provider=self.provider,
+            hint="Check the provider's base URL and proxies in between; otherwise try again later.",
+            delivery="unknown",
+            retryable=True,
+            provider_message=self.text,
+        )
+
+    @property
+    def text(self) -> str:
+        """The start of the body as text, whatever it is."""
+        return self.body[:2000].decode("utf-8", "replace")
+
+
+ResultT = TypeVar("ResultT")
+Steps: TypeAlias = Generator[HttpCall, HttpReply, ResultT]
+"""A conversation without I/O: the adapter yields calls and is fed replies, and returns what it learned."""

@@ -1,0 +1,202 @@
+"""What was uploaded where, remembered by content as long as the provider keeps it.
+
+The one place that sends: drives an adapter's conversation over HTTP and fetches its results.
+"""
+
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TypeAlias, TypeVar
+
+import httpx2
+from anyio import CapacityLimiter, to_thread
+
+from controlnet_mcp.foundation.errors import ImageError, RequestError
+from controlnet_mcp.images.blob_store import BlobStore
+from controlnet_mcp.images.picture import Limits, StoredPicture
+from controlnet_mcp.providers.base import Provider
+from controlnet_mcp.providers.connections import Confirm, Connections, is_configured
+from controlnet_mcp.providers.errors import ProviderError, told_with, undelivered
+from controlnet_mcp.providers.http import HttpCall, Steps
+from controlnet_mcp.providers.placeholders import PictureSource
+from controlnet_mcp.providers.types import GenerationRequest, Output, RemoteTask, Report, Submission
+
+
+@dataclass(slots=True)
+class UploadCache:
+    """Uploads of this process; losing it costs a second upload, which is free."""
+
+    _known: dict[tuple[str, str], tuple[str, float]] = field(default_factory=dict[tuple[str, str], tuple[str, float]])
+
+    def get(self, provider: str, sha256: str) -> str | None:
+        """What the provider calls a picture, if it still has it."""
+        name, until = self._known.get((provider, sha256), ("", 0.0))
+        return name if until > time.monotonic() else None
+
+    def put(self, provider: str, sha256: str, name: str, lifetime_seconds: float) -> None:
+        """Remember an upload for `lifetime_seconds`."""
+        self._known[provider, sha256] = (name, time.monotonic() + lifetime_seconds)
+
+
+ResultT = TypeVar("ResultT")
+Fetch: TypeAlias = Callable[[str], Awaitable[bytes]]
+OK = 200
+_BROUGHT_AT_ONCE = 8
+"""Results of one provider that are downloaded at the same time."""
+_DECODED_AT_ONCE = 2
+"""Results that are decoded at the same time: every thread that ever did it keeps some megabytes."""
+RESULT_LIMITS = Limits(max_bytes=256 * 1024 * 1024, max_pixels=150_000_000, fetch_timeout_seconds=300.0)
+"""Wider than for what callers hand in: a result was paid for. What the store holds keeps within them."""
+
+
+class ProviderRunner:
+    """Sends for every provider; lives once per process, with one connection pool per provider.
+
+    A call is sent exactly once: whether it may be sent again is the job's decision, not the connection's.
+    """
+
+    def __init__(
+        self,
+        source: PictureSource,
+        fetch: Fetch,
+        transports: Mapping[str, httpx2.AsyncBaseTransport] | None = None,
+        trusted_hosts: frozenset[str] = frozenset(),
+    ) -> None:
+        """Take the stores and ways that calls need.
+
+        Args:
+            source: Where picture data comes from when a call is sent.
+            fetch: Downloads a picture from an untrusted URL, without credentials.
+            transports: Engines that live in this process, by provider name.
+            trusted_hosts: Hosts that a reply may name although they are private or speak plain http.
+        """
+        self._source = source
+        self._fetch = fetch
+        self._connections = Connections(source, transports or {}, trusted_hosts)
+        self._uploads = UploadCache()
+        self._bringing: dict[str, CapacityLimiter] = {}
+        self.decoding = CapacityLimiter(_DECODED_AT_ONCE)
+
+    async def prepare(self, provider: Provider, request: GenerationRequest, reference: str) -> HttpCall:
+        """Upload what has to be uploaded, which costs nothing, and build the one call that can cost money.
+
+        Raises:
+            ProviderError: Not sent.
+        """
+        with told_with(provider.name, "not_sent"):
+            uploaded = {row.sha256: await self._uploaded(provider, row) for row in provider.uploads(request)}
+            return provider.build(request, reference, uploaded)
+
+    async def submit(self, provider: Provider, call: HttpCall, confirm: Confirm) -> Submission:
+        """Send the one call that can cost money; `confirm` is asked at the last moment and may raise.
+
+        Raises:
+            ProviderError: `delivery` says whether the provider may have accepted.
+        """
+        return provider.read(await self._connections.send(provider, call, confirm))
+
+    async def kept(self, provider: str, answer: Submission) -> Submission:
+        """Store the pictures that came inside an answer, so that what is written down names them by hash.
+
+        Raises:
+            StorageError: They cannot be stored now; safe to repeat.
+            ProviderError: They are no pictures; `delivery` is unknown.
+        """
+        return answer.model_copy(update={"report": await self._kept(provider, answer.report)})
+
+    async def poll(self, provider: Provider, task: RemoteTask) -> Report:
+        """Ask how a task stands."""
+        return await self._kept(provider.name, await self.run(provider, provider.poll(task)))
+
+    async def _uploaded(self, provider: Provider, picture: StoredPicture) -> str:
+        known = self._uploads.get(provider.name, picture.sha256)
+        if known is None:
+            known = await self.run(provider, provider.upload(picture))
+            self._uploads.put(provider.name, picture.sha256, known, provider.capabilities.upload_lifetime_seconds)
+        return known
+
+    async def _kept(self, provider: str, report: Report) -> Report:
+        """Store pictures that came inside a reply, so that what is written down names them by hash."""
+        if not any(output.content for output in report.outputs):
+            return report
+        blobs = self._source.blobs
+        outputs = [
+            await to_thread.run_sync(_stored, provider, output, blobs, limiter=self.decoding)
+            for output in report.outputs
+        ]
+        return report.model_copy(update={"outputs": tuple(outputs)})
+
+    async def run(self, provider: Provider, steps: Steps[ResultT]) -> ResultT:
+        """Hold one conversation to its end.
+
+        Raises:
+            ProviderError: The provider refused, failed or could not be reached; `delivery` says what is known.
+        """
+        try:
+            call = next(steps)
+            while True:
+                call = steps.send(await self._connections.send(provider, call))
+        except StopIteration as end:
+            result: ResultT = end.value
+            return result
+
+    async def download(self, provider: Provider, output: Output) -> bytes:
+        """Fetch a result: from the provider's own origin like any call, from elsewhere as an untrusted picture."""
+        url = await self.run(provider, provider.locate(output))
+        if not is_configured(provider, url):
+            return await self._fetched(provider.name, url)
+        call = HttpCall("GET", url, timeout_seconds=120.0, max_reply_bytes=RESULT_LIMITS.max_bytes)
+        reply = await self._connections.send(provider, call)
+        if reply.status != OK:
+            raise ProviderError(
+                "provider_failed",
+                f"{provider.name} answered HTTP {reply.status} when a finished picture was fetched.",
+                provider=provider.name,
+                retryable=True,
+                provider_message=reply.text,
+            )
+        return reply.body
+
+    def bringing(self, provider: Provider) -> CapacityLimiter:
+        """The turns in which one provider's results are brought home: until they are stored they are held in memory."""
+        return self._bringing.setdefault(provider.name, CapacityLimiter(_BROUGHT_AT_ONCE))
+
+    async def _fetched(self, provider: str, url: str) -> bytes:
+        """A picture from a place that a reply named; text that is no link is the provider's fault, not the caller's."""
+        try:
+            return await self._fetch(url)
+        except RequestError as error:
+            raise undelivered(provider, error) from error
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._connections.aclose()
+
+
+@asynccontextmanager
+async def open_runner(
+    source: PictureSource,
+    fetch: Fetch,
+    transports: Mapping[str, httpx2.AsyncBaseTransport],
+    trusted_hosts: frozenset[str] = frozenset(),
+) -> AsyncGenerator[ProviderRunner]:
+    """Open a runner for the life of the process."""
+    runner = ProviderRunner(source, fetch, transports, trusted_hosts)
+    try:
+        yield runner
+    finally:
+        await runner.aclose()
+
+
+def _stored(provider: str, output: Output, blobs: BlobStore) -> Output:
+    from controlnet_mcp.images.decode import original
+
+    if output.content is None:
+        return output
+    try:
+        content, picture = original(output.content, RESULT_LIMITS)
+    except ImageError as error:
+        raise undelivered(provider, error) from error
+    blobs.put(content, picture.mime_type)
+    return output.model_copy(update={"content": None, "sha256": picture.sha256})

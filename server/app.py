@@ -1,0 +1,180 @@
+"""Putting the process together: stores, providers, runner and services, once, outside any MCP session."""
+
+import random
+import secrets
+import socket
+import time
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager, closing
+from dataclasses import dataclass, field
+from functools import partial
+
+from anyio import CapacityLimiter, to_thread
+from anyio.abc import TaskGroup
+
+from controlnet_mcp.foundation.errors import RequestError
+from controlnet_mcp.images.blob_store import BlobStore
+from controlnet_mcp.images.picture import Limits, StoredPicture
+from controlnet_mcp.images.read import PictureReader
+from controlnet_mcp.jobs.budget import JOBS, Spending
+from controlnet_mcp.jobs.database import Database
+from controlnet_mcp.jobs.drive import Driver
+from controlnet_mcp.jobs.durations import Durations
+from controlnet_mcp.jobs.leases import Leases
+from controlnet_mcp.jobs.ledger import Ledger
+from controlnet_mcp.jobs.polling import Pacer
+from controlnet_mcp.jobs.prepare import Intake
+from controlnet_mcp.jobs.resource_uris import Addresses
+from controlnet_mcp.jobs.retention import Retention, forgetting
+from controlnet_mcp.jobs.runner import JobRunner
+from controlnet_mcp.jobs.scoring import Scorer, depth_by
+from controlnet_mcp.jobs.service import JobDesk
+from controlnet_mcp.jobs.store import JobStore
+from controlnet_mcp.jobs.submission import Submitter
+from controlnet_mcp.jobs.subscriptions import JobWatch
+from controlnet_mcp.jobs.writer import JobWriter
+from controlnet_mcp.providers.draft.service import DraftTransport
+from controlnet_mcp.providers.placeholders import PictureSource
+from controlnet_mcp.providers.registry import NAMES, Entry, ProviderTable, build_table, ready
+from controlnet_mcp.providers.sender import RESULT_LIMITS, open_runner
+from controlnet_mcp.server.auth.file_links import FileLinks, load_secret
+from controlnet_mcp.server.settings import Settings
+from controlnet_mcp.server.transports.shutdown import background
+from controlnet_mcp.tools.spec import Services
+
+SHEETS_AT_ONCE = 2
+"""How many comparison sheets are drawn at the same time; each holds one picture at its full size."""
+_THREADS = 8
+"""Worker threads at once: enough to wait for disks, few enough that pictures which are decoded in them do not crowd out
+the event loop and the memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """A running process: what tools and resources need.
+
+    Attributes:
+        tasks: For what goes on beside calls; ends with the process.
+        drawing: Bounds the memory that sheets take.
+    """
+
+    settings: Settings
+    services: Services
+    addresses: Addresses
+    table: ProviderTable
+    tasks: TaskGroup
+    drawing: CapacityLimiter = field(default_factory=partial(CapacityLimiter, SHEETS_AT_ONCE))
+
+
+async def _fetch(url: str, *, limits: Limits, trusted_hosts: frozenset[str]) -> bytes:
+    from controlnet_mcp.images.download import fetch
+
+    return await fetch(url, limits=limits, trusted_hosts=trusted_hosts)
+
+
+@asynccontextmanager
+async def open_application(settings: Settings) -> AsyncGenerator[Application]:
+    """Open everything that lives once per process, and drive jobs until the block ends."""
+    to_thread.current_default_thread_limiter().total_tokens = _THREADS
+    blobs = BlobStore(settings.data_folder / "pictures")
+    database = Database(settings.data_folder / "jobs.sqlite3")
+    fetch = partial(_fetch, limits=RESULT_LIMITS, trusted_hosts=settings.trusted_hosts)
+    source = PictureSource(blobs, await _public_link(settings))
+    with closing(database):
+        async with (
+            open_runner(source, fetch, {"draft": DraftTransport(blobs, time.time)}, settings.trusted_hosts) as sender,
+            background() as tasks,
+        ):
+            entries = build_table(settings.keys, settings.providers)
+            leases = Leases(database, time.time, settings.lease_seconds)
+            writer = JobWriter(leases, Ledger(database, time.time), time.time)
+            pacer = _pacer(database, entries)
+            submitter = Submitter(writer, sender, pacer, settings.submissions_in_flight)
+            driver = Driver(writer, submitter, pacer, partial(ready, entries), sender, blobs, _scorer(settings, blobs))
+            owner = f"{socket.gethostname()}-{secrets.token_hex(8)}"
+            runner = JobRunner(leases, driver, owner, time.time)
+            store = JobStore(database)
+            addresses = Addresses(store)
+            reader = _reader(settings, blobs, addresses)
+            watch = JobWatch(store, runner)
+            desk = JobDesk(
+                store,
+                Intake(entries, reader, blobs, settings.map_models, reachable=source.public_link is not None),
+                writer.ledger,
+                runner,
+                watch,
+                sender,
+                time.time,
+                settings.job_timeout_seconds,
+                _spending(settings, owner),
+            )
+            runner.start(tasks)
+            if settings.retention_days is not None:
+                tasks.start_soon(forgetting, Retention(database, blobs, time.time, settings.retention_days))
+            watch.start(tasks)
+            yield Application(settings, _services(settings, desk, entries, reader, blobs), addresses, entries, tasks)
+
+
+def _reader(settings: Settings, blobs: BlobStore, addresses: Addresses) -> PictureReader:
+    return PictureReader(
+        blobs=blobs,
+        limits=settings.limits,
+        allowed_folders=settings.allowed_folders,
+        trusted_hosts=settings.trusted_hosts,
+        resolve_resource=addresses.sha256_of,
+    )
+
+
+def _scorer(settings: Settings, blobs: BlobStore) -> Scorer:
+    return Scorer(blobs, depth_by(settings.map_models), enabled=settings.structure_scores)
+
+
+def _pacer(database: Database, entries: ProviderTable) -> Pacer:
+    shortest = {entry.name: entry.capabilities.shortest_poll_seconds for entry in entries}
+    return Pacer(Durations(database), random.SystemRandom().random, shortest)
+
+
+async def _public_link(settings: Settings) -> Callable[[StoredPicture], str] | None:
+    """How providers that fetch pictures by themselves reach ours, when the operator said where we are."""
+    if settings.public_url is None:
+        return None
+    secret = await to_thread.run_sync(load_secret, settings.data_folder)
+    return FileLinks(settings.public_url, secret, time.time).url_of
+
+
+def _spending(settings: Settings, run: str) -> Spending:
+    """The operator's rules on money.
+
+    Raises:
+        RequestError: `invalid_request` when a rule names an unknown provider: it would cap nothing.
+    """
+    rules = {
+        "per_call": settings.max_cost_per_job,
+        "per_session": settings.max_cost_per_session,
+        "per_day": settings.max_cost_per_day,
+        "confirm_above": settings.confirm_above,
+        "estimates": settings.cost_estimates,
+    }
+    unknown = {name for rule in rules.values() for name in rule} - {*NAMES, JOBS}
+    if unknown:
+        raise RequestError(
+            "invalid_request",
+            f"A rule on spending names unknown providers: {', '.join(sorted(unknown))}.",
+            hint=f"Known: {', '.join(NAMES)}, and {JOBS} for all paid jobs.",
+        )
+    return Spending(**rules, jobs_in_flight=settings.max_jobs_in_flight, run=run)
+
+
+def _services(
+    settings: Settings, desk: JobDesk, entries: Sequence[Entry], reader: PictureReader, blobs: BlobStore
+) -> Services:
+    return Services(
+        desk=desk,
+        entries=entries,
+        reader=reader,
+        blobs=blobs,
+        wait_seconds=settings.wait_seconds,
+        wait_seconds_without_progress=settings.wait_seconds_without_progress,
+        previews=settings.previews,
+        map_models=settings.map_models,
+    )

@@ -1,0 +1,62 @@
+"""Signed, expiring links to originals under `/files/`: whoever has one can read one picture for a while."""
+
+import hmac
+import re
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+from controlnet_mcp.images.picture import EXTENSIONS, StoredPicture, StoredType
+
+LIFETIME_SECONDS = 24 * 3600
+_SECRET_BYTES = 32
+_SECONDS = re.compile(r"[0-9]{1,12}")
+_TYPES: tuple[StoredType, ...] = get_args(StoredType)
+
+
+def load_secret(folder: Path) -> bytes:
+    """Read the signing secret of a data folder, or make one that only the owner can read (blocks)."""
+    path = folder / "files.secret"
+    if not path.is_file():
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fresh = folder / f".files.secret.{secrets.token_hex(8)}"
+        fresh.touch(mode=0o600)
+        fresh.write_bytes(secrets.token_bytes(_SECRET_BYTES))
+        fresh.replace(path)
+    return path.read_bytes()
+
+
+@dataclass(frozen=True, slots=True)
+class FileLinks:
+    """Makes and checks links.
+
+    Attributes:
+        base_url: Where others reach this server.
+        secret: Signs; links of another secret are void.
+        clock: Seconds since the epoch.
+    """
+
+    base_url: str
+    secret: bytes
+    clock: Callable[[], float]
+
+    def url_of(self, picture: StoredPicture) -> str:
+        """A link to a picture that works for a day."""
+        name = f"{picture.sha256}.{EXTENSIONS[picture.mime_type]}"
+        expires = int(self.clock()) + LIFETIME_SECONDS
+        return f"{self.base_url.rstrip('/')}/files/{name}?expires={expires}&signature={self._sign(name, expires)}"
+
+    def opens(self, name: str, expires: str, signature: str) -> tuple[str, StoredType] | None:
+        """The picture that a link opens, as hash and MIME type; `None` for a forged, altered or expired link."""
+        if not _SECONDS.fullmatch(expires) or int(expires) < self.clock():
+            return None
+        if not hmac.compare_digest(self._sign(name, int(expires)).encode(), signature.encode()):
+            return None
+        sha256, _, extension = name.partition(".")
+        kind: StoredType | None = next((mime_type for mime_type in _TYPES if EXTENSIONS[mime_type] == extension), None)
+        return (sha256, kind) if kind else None
+
+    def _sign(self, name: str, expires: int) -> str:
+        return hmac.digest(self.secret, f"{name}\n{expires}".encode(), "sha256").hex()

@@ -1,0 +1,118 @@
+"""Tokens of an authorization server (OAuth 2.1): signed for this server, by that issuer, and not expired.
+
+The keys come from the address that the operator set; nothing in a token says where to look or how it was signed.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import anyio
+import httpx2
+import jwt
+from jwt.exceptions import PyJWTError
+from mcp.server.auth.provider import AccessToken
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+
+from controlnet_mcp.foundation.redaction import SECRET
+
+ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
+"""Signatures with a private key only: a published key must never verify as a shared one, and `none` is no signature."""
+_FETCH_SECONDS = 10.0
+_log = logging.getLogger(__name__)
+
+
+class _Claims(BaseModel):
+    """What is read of a token whose signature, issuer, audience and time are right."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    sub: str
+    exp: int
+    client_id: str | None = None
+    azp: str | None = None
+    scope: str = ""
+
+
+_KEY_SET: TypeAdapter[dict[str, list[dict[str, object]]]] = TypeAdapter(dict[str, list[dict[str, object]]])
+
+
+@dataclass(slots=True)
+class KeySet:
+    """The issuer's public keys, fetched when an unknown one is named, but not more often than every half minute.
+
+    Attributes:
+        url: Where they are published.
+        clock: Seconds, of any epoch.
+        pause_seconds: Shortest time between two fetches.
+    """
+
+    url: str
+    clock: Callable[[], float] = time.monotonic
+    pause_seconds: float = 30.0
+    _keys: Mapping[str, jwt.PyJWK] = field(default_factory=dict[str, jwt.PyJWK], init=False)
+    _fetched_at: float = field(default=float("-inf"), init=False)
+    _one_at_a_time: anyio.Lock = field(default_factory=anyio.Lock, init=False)
+
+    async def find(self, key_id: str) -> jwt.PyJWK | None:
+        """The key of an id."""
+        async with self._one_at_a_time:
+            if key_id not in self._keys and self.clock() - self._fetched_at >= self.pause_seconds:
+                self._fetched_at = self.clock()
+                await self._fetch()
+            return self._keys.get(key_id)
+
+    async def _fetch(self) -> None:
+        """Take over what is published now; where that fails, the keys stay as they are."""
+        try:
+            async with httpx2.AsyncClient(follow_redirects=False, timeout=_FETCH_SECONDS) as client:
+                answer = (await client.get(self.url)).raise_for_status()
+            rows = _KEY_SET.validate_json(answer.content)["keys"]
+            self._keys = {str(row["kid"]): jwt.PyJWK(row) for row in rows if row.get("alg", "EdDSA") in ALGORITHMS}
+        except (httpx2.HTTPError, PyJWTError, ValueError, KeyError) as error:
+            _log.warning("The keys of the token issuer cannot be fetched: %s", type(error).__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class OAuthTokens:
+    """Verifies tokens for the SDK.
+
+    Attributes:
+        issuer: `iss` of every token.
+        resource: `aud` of every token: this server's own URL, so that a token for another service opens nothing here.
+        keys: The issuer's.
+    """
+
+    issuer: str
+    resource: str
+    keys: KeySet
+
+    async def verify_token(self, token: str) -> AccessToken | None:
+        """Whose token it is; `None` for any doubt."""
+        try:
+            key = await self.keys.find(str(jwt.get_unverified_header(token).get("kid", "")))
+            if key is None:
+                return None
+            claims = _Claims.model_validate(
+                jwt.decode(
+                    token,
+                    key,
+                    algorithms=ALGORITHMS,
+                    issuer=self.issuer,
+                    audience=self.resource,
+                    options={"require": ["exp", "iss", "aud", "sub"]},
+                )
+            )
+        except (PyJWTError, ValidationError) as error:
+            _log.info("A token was refused: %s", type(error).__name__)
+            return None
+        return AccessToken(
+            token=SECRET,
+            client_id=claims.client_id or claims.azp or claims.sub,
+            scopes=claims.scope.split(),
+            expires_at=claims.exp,
+            resource=self.resource,
+            subject=claims.sub,
+            claims={"iss": self.issuer},
+        )

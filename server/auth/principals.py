@@ -1,0 +1,37 @@
+"""Who asks: what a request's token says of its bearer, as the name that jobs, budgets and limits belong to."""
+
+import json
+
+from mcp.server.auth.middleware.auth_context import get_access_token
+from mcp.server.auth.provider import AccessToken, principal_components
+
+from controlnet_mcp.foundation.errors import RequestError
+
+LOCAL = "local"
+"""Whose jobs they are where nobody authenticates: those of this machine's user."""
+FILE_ISSUER = "file of tokens"  # no URL, so no authorization server can have it
+
+
+def local() -> str:
+    """Everybody is the user of this machine."""
+    return LOCAL
+
+
+def authenticated() -> str:
+    """The bearer of the token that the request at hand came with.
+
+    Raises:
+        RequestError: `unauthorized`: there is none; nothing is done for nobody.
+    """
+    token = get_access_token()
+    if token is None:
+        raise RequestError("unauthorized", "This request came without a token.", hint="Connect with a bearer token.")
+    return principal_of(token)
+
+
+def principal_of(token: AccessToken) -> str:
+    """A name that no other bearer has: issuer and subject together, and never that of the machine's user."""
+    client_id, issuer, subject = principal_components(token)
+    if issuer == FILE_ISSUER:
+        return f"token:{client_id}"
+    return f"oauth:{json.dumps([issuer, subject])}"

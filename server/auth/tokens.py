@@ -1,0 +1,160 @@
+"""Bearer tokens from a file of the operator: one `name: token` a line, read anew whenever the file changes.
+
+A token may be written as it is (then nobody else may read the file) or as `sha256:` and the hexadecimal SHA-256 of it.
+"""
+
+import hashlib
+import hmac
+import logging
+import os
+import re
+import stat
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from anyio import to_thread
+from mcp.server.auth.provider import AccessToken
+from pydantic import SecretStr
+
+from controlnet_mcp.foundation.errors import RequestError
+from controlnet_mcp.foundation.redaction import SECRET, Redactor
+from controlnet_mcp.server.auth.principals import FILE_ISSUER
+
+SHORTEST_TOKEN = 24
+_LINE = re.compile(r"(?P<name>[A-Za-z0-9._@-]{1,64}):\s*(?:sha256:(?P<hash>[0-9a-f]{64})|(?P<token>\S+))")
+_LARGEST_BYTES = 1024 * 1024
+_LOOK_SECONDS = 1.0
+"""How often the file is looked at, at most: a token that is taken out works no longer than that."""
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Bearer:
+    """Who may connect, and the SHA-256 of the token that proves it."""
+
+    name: str
+    digest: bytes
+
+
+class TokenFile:
+    """Verifies tokens for the SDK; a file that is not right lets nobody in until it is."""
+
+    def __init__(
+        self,
+        path: Path,
+        redactor: Redactor,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        resource: str | None = None,
+        scopes: Sequence[str] = (),
+    ) -> None:
+        """Take what verifying needs.
+
+        Args:
+            path: The file.
+            redactor: Keeps its tokens from being shown.
+            clock: Seconds, of any epoch.
+            resource: This server's URL, where OAuth tokens are taken too: those of the file are for this server.
+            scopes: The scopes that every bearer in the file has.
+        """
+        self._path = path
+        self._resource = resource
+        self._scopes = list(scopes)
+        self._redactor = redactor
+        self._clock = clock
+        self._looked_at = float("-inf")
+        self._state: tuple[int, ...] = ()
+        self._bearers: tuple[Bearer, ...] = ()
+
+    async def load(self) -> None:
+        """Read the file for the first time.
+
+        Raises:
+            RequestError: `not_configured`: it is missing, may be read by others, or holds a line that makes no sense.
+        """
+        self._looked_at = self._clock()
+        await to_thread.run_sync(self._read)
+
+    async def verify_token(self, token: str) -> AccessToken | None:
+        """Whose token it is; every entry is compared, each in constant time."""
+        if self._clock() - self._looked_at >= _LOOK_SECONDS:
+            self._looked_at = self._clock()
+            await to_thread.run_sync(self._look)
+        digest = hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
+        found = [bearer for bearer in self._bearers if hmac.compare_digest(bearer.digest, digest)]
+        if not found:
+            return None
+        name = found[0].name
+        return AccessToken(
+            token=SECRET,
+            client_id=name,
+            scopes=self._scopes,
+            resource=self._resource,
+            subject=name,
+            claims={"iss": FILE_ISSUER},
+        )
+
+    def _look(self) -> None:
+        """Read the file again when it changed."""
+        try:
+            if _state_of(self._path.stat()) != self._state:
+                self._read()
+        except (RequestError, OSError) as error:
+            self._bearers, self._state = (), ()
+            _log.error("Nobody is let in until the file of tokens is right: %s", error)
+
+    def _read(self) -> None:
+        try:
+            with self._path.open("rb") as file:
+                status = os.fstat(file.fileno())
+                lines = file.read(_LARGEST_BYTES).decode().splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise _wrong(self._path, f"cannot be read ({type(error).__name__})") from error
+        found = [_parsed(self._path, number, line) for number, line in enumerate(lines, 1) if _counts(line)]
+        _check(self._path, status, found)
+        self._redactor.learn(secret for _, secret in found if secret is not None)
+        self._bearers, self._state = tuple(bearer for bearer, _ in found), _state_of(status)
+
+
+def _counts(line: str) -> bool:
+    return bool(line.strip()) and not line.lstrip().startswith("#")
+
+
+def _parsed(path: Path, number: int, line: str) -> tuple[Bearer, SecretStr | None]:
+    found = _LINE.fullmatch(line.strip())
+    if found is None:
+        raise _wrong(path, f"has a line {number} that is neither `name: token` nor `name: sha256:HEX`")
+    if found["hash"]:
+        return Bearer(found["name"], bytes.fromhex(found["hash"])), None
+    if len(found["token"]) < SHORTEST_TOKEN:
+        raise _wrong(path, f"has a token in line {number} of fewer than {SHORTEST_TOKEN} characters")
+    return Bearer(found["name"], hashlib.sha256(found["token"].encode()).digest()), SecretStr(found["token"])
+
+
+def _check(path: Path, status: os.stat_result, found: list[tuple[Bearer, SecretStr | None]]) -> None:
+    """Refuse a file that others could read tokens from or write their own into, and entries that say two things."""
+    if not found:
+        raise _wrong(path, "names nobody")
+    for what in ({bearer.name for bearer, _ in found}, {bearer.digest for bearer, _ in found}):
+        if len(what) < len(found):
+            raise _wrong(path, "has a name or a token twice")
+    if os.name == "nt":
+        return  # its permissions are not these bits; SECURITY.md says so
+    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise _wrong(path, "can be written by others (chmod 600)")
+    if status.st_mode & (stat.S_IRGRP | stat.S_IROTH) and any(secret for _, secret in found):
+        raise _wrong(path, "can be read by others (chmod 600, or write sha256:HEX in the place of tokens)")
+
+
+def _state_of(status: os.stat_result) -> tuple[int, ...]:
+    return status.st_mtime_ns, status.st_size, status.st_ino, status.st_mode
+
+
+def _wrong(path: Path, reason: str) -> RequestError:
+    return RequestError(
+        "not_configured",
+        f"The file of tokens {path} {reason}.",
+        hint="Write one `name: token` a line, tokens from `openssl rand -hex 32`, and let only its owner read it.",
+    )

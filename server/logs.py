@@ -1,0 +1,53 @@
+"""The one boundary that secrets do not pass: what is logged, and what callers are answered."""
+
+import logging
+import sys
+from types import TracebackType
+
+import mcp_types as types
+
+from controlnet_mcp.foundation.redaction import Redactor
+
+_LOUD = ("httpx2", "httpcore2", "hpack", "urllib3")
+"""HTTP libraries: at INFO they log whole URLs, at DEBUG header fields."""
+_log = logging.getLogger(__name__)
+
+
+class RedactingFormatter(logging.Formatter):
+    """Formats a record with its traceback, then cuts secrets out of the whole."""
+
+    def __init__(self, redactor: Redactor) -> None:
+        """Take what is secret."""
+        super().__init__("%(levelname)s %(name)s: %(message)s")
+        self._redactor = redactor
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line, or lines, as they are written."""
+        return self._redactor.text(super().format(record))
+
+
+def log_to_stderr(level: str, redactor: Redactor) -> None:
+    """Send logs to stderr, because stdout belongs to the protocol, and what nobody caught too."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(RedactingFormatter(redactor))
+    logging.basicConfig(level=level, handlers=[handler])
+    for name in _LOUD:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    sys.excepthook = _log_uncaught
+
+
+def _log_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        sys.__excepthook__(kind, error, trace)
+    else:
+        _log.critical("The program ends because of a fault of its own.", exc_info=(kind, error, trace))
+
+
+def redacted(result: types.CallToolResult, redactor: Redactor) -> types.CallToolResult:
+    """An answer without secrets, whatever a tool or a provider put into it; pictures are left as they are."""
+    content = [
+        block.model_copy(update={"text": redactor.text(block.text)}) if isinstance(block, types.TextContent) else block
+        for block in result.content
+    ]
+    structured = redactor.value(result.structured_content)
+    return result.model_copy(update={"content": content, "structured_content": structured})

@@ -1,0 +1,227 @@
+"""What clients of the current protocol are told of this server before they ask for anything else.
+
+Telling a client how far its call is, where it asked to be told.
+
+The MCP server object: tools, resources, prompts and completions over one running application.
+
+Built on the SDK's lowlevel server (docs/decisions/2026-11-21-lowlevel-server.md); serves both protocol eras.
+"""
+
+import dataclasses
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import mcp_types as types
+from mcp.server.caching import CacheHint
+from mcp.server.lowlevel import Server
+from mcp.server.request_state import RequestStateBoundary, RequestStateSecurity
+from mcp_types.version import MODERN_PROTOCOL_VERSIONS
+
+from controlnet_mcp.foundation.errors import ControlNetError
+from controlnet_mcp.foundation.redaction import Redactor
+from controlnet_mcp.jobs.service import Caller
+from controlnet_mcp.server import __version__
+from controlnet_mcp.server.app import Application
+from controlnet_mcp.server.auth.file_links import FileLinks
+from controlnet_mcp.server.auth.principals import local as this_machine
+from controlnet_mcp.server.logs import redacted
+from controlnet_mcp.server.mcp.completions import complete
+from controlnet_mcp.server.mcp.delivery import Receipts
+from controlnet_mcp.server.mcp.elicitation import InputNeededError, ask_user_by
+from controlnet_mcp.server.mcp.prompts import PROMPTS, prompt_result
+from controlnet_mcp.server.mcp.rendering import render, render_error
+from controlnet_mcp.server.mcp.resources import RESOURCES, TEMPLATES, ResourceReader
+from controlnet_mcp.server.mcp.subscriptions import Context, JobUpdates
+from controlnet_mcp.server.mcp.tool_schemas import input_schema_of, tool_named, wire_tool
+from controlnet_mcp.tools.registry import TOOLS
+from controlnet_mcp.tools.spec import Call, Progress
+
+
+async def discover(
+    server: Server[dict[str, Any]], _context: Context, _params: types.RequestParams
+) -> types.DiscoverResult:
+    """What this server can do: jobs can be subscribed to, and no list ever changes (the SDK would promise changes)."""
+    return types.DiscoverResult(
+        supported_versions=list(MODERN_PROTOCOL_VERSIONS),
+        capabilities=server.get_capabilities(),
+        instructions=server.instructions,
+    )
+
+
+def progress_for(context: Context, redactor: Redactor) -> Progress | None:
+    """How to tell progress; `None` when the request did not ask for it."""
+    if context.meta is None or context.meta.get("progress_token") is None:
+        return None
+
+    async def tell(fraction: float, message: str) -> None:
+        await context.session.report_progress(fraction, 1.0, redactor.text(message))
+
+    return tell
+
+
+INSTRUCTIONS = (
+    "ControlNet image generation: redraw a picture (sketch, photo, control map) in a new look, keeping its structure. "
+    "Call controlnet_generate with the picture and a prompt. While the job is not finished call job_status; do not "
+    "submit it again. Jobs may cost money: dry_run=true shows the price. list_modalities tells structures and "
+    "providers; provider draft is free and not AI. Show finished pictures; pass their uri on to build on them."
+)
+_LIST_TTL_MS = 300_000
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Handlers:
+    """The answers to the protocol's requests.
+
+    Attributes:
+        application: What is behind them.
+        links: Makes links to originals where others can reach this server.
+        local: Whether client and server share a machine.
+        updates: Tells of changes of jobs.
+        principal: Tells who sent the request at hand.
+    """
+
+    application: Application
+    links: FileLinks | None
+    local: bool
+    updates: JobUpdates
+    principal: Callable[[], str] = this_machine
+
+    async def list_tools(
+        self, _context: Context, _params: types.PaginatedRequestParams | None
+    ) -> types.ListToolsResult:
+        """All tools, always in the same order."""
+        return types.ListToolsResult(tools=[wire_tool(tool) for tool in TOOLS])
+
+    async def call_tool(
+        self, context: Context, params: types.CallToolRequestParams
+    ) -> types.CallToolResult | types.InputRequiredResult:
+        """Run a tool; what it refuses becomes a result that the model reads, and no answer holds a secret."""
+        try:
+            return redacted(await self._called(context, params), self.application.settings.redactor)
+        except InputNeededError as needed:
+            return needed.result
+
+    async def _called(self, context: Context, params: types.CallToolRequestParams) -> types.CallToolResult:
+        services = self.application.services
+        try:
+            tool = tool_named(params.name)
+            await self.application.table.load()
+            caller = dataclasses.replace(self._caller(), ask_user=ask_user_by(context, params))
+            call = Call(caller, progress_for(context, self.application.settings.redactor))
+            answer = await tool.run(services, params.arguments or {}, call)
+            result = await render(answer, services.blobs, self.links, typed=tool.output is not None)
+        except ControlNetError as error:
+            return render_error(error)
+        except InputNeededError:
+            raise
+        except Exception:  # noqa: BLE001  # the client gets a sentence, the log gets the rest
+            _log.exception("The tool %s failed.", params.name)
+            return render_error(_OUR_FAULT)
+        if answer.job_id is not None:  # reached only if the call was neither cancelled nor disconnected
+            await Receipts(services.desk).answered(context, answer.job_id)
+        return result
+
+    async def list_resources(
+        self, _context: Context, _params: types.PaginatedRequestParams | None
+    ) -> types.ListResourcesResult:
+        """The fixed resources; jobs and pictures are templates."""
+        return types.ListResourcesResult(resources=list(RESOURCES))
+
+    async def list_templates(
+        self, _context: Context, _params: types.PaginatedRequestParams | None
+    ) -> types.ListResourceTemplatesResult:
+        """The shapes of job and picture URIs."""
+        return types.ListResourceTemplatesResult(resource_templates=list(TEMPLATES))
+
+    async def read_resource(
+        self, _context: Context, params: types.ReadResourceRequestParams
+    ) -> types.ReadResourceResult:
+        """Read one resource."""
+        reader = ResourceReader(self.application, self.links, self._caller())
+        return await reader.read(str(params.uri))
+
+    async def subscribe(self, context: Context, params: types.SubscribeRequestParams) -> types.EmptyResult:
+        """Tell of a job's changes from now on, to a client of an earlier revision."""
+        return await self.updates.subscribe(context, params, self._caller())
+
+    async def listen(
+        self, context: Context, params: types.SubscriptionsListenRequestParams
+    ) -> types.SubscriptionsListenResult:
+        """Tell of jobs' changes on the stream of this request."""
+        return await self.updates.listen(context, params, self._caller())
+
+    async def list_prompts(
+        self, _context: Context, _params: types.PaginatedRequestParams | None
+    ) -> types.ListPromptsResult:
+        """The common wishes."""
+        return types.ListPromptsResult(prompts=list(PROMPTS))
+
+    async def get_prompt(self, _context: Context, params: types.GetPromptRequestParams) -> types.GetPromptResult:
+        """One wish, worded for a model."""
+        return prompt_result(params.name, params.arguments or {})
+
+    async def complete(self, _context: Context, params: types.CompleteRequestParams) -> types.CompleteResult:
+        """Names that begin like what was typed."""
+        return await complete(self.application, params, self._caller())
+
+    def _caller(self) -> Caller:
+        """Whoever sent the request at hand."""
+        return Caller(self.principal(), self.local)
+
+
+def build_server(
+    application: Application,
+    *,
+    links: FileLinks | None = None,
+    local: bool,
+    principal: Callable[[], str] = this_machine,
+    updates: JobUpdates | None = None,
+) -> Server[dict[str, Any]]:
+    """Make a server for one transport.
+
+    Args:
+        application: What is behind it.
+        links: Makes links to originals where others can reach this server.
+        local: Whether client and server share a machine.
+        principal: Tells who sent the request at hand.
+        updates: Tells of changes of jobs; its own unless given.
+    """
+    updates = updates or JobUpdates(application.services.desk, application.tasks)
+    handlers = Handlers(application, links, local, updates, principal)
+    hint = CacheHint(ttl_ms=_LIST_TTL_MS, scope="public")
+    server: Server[dict[str, Any]] = Server(
+        "controlnet",
+        version=__version__,
+        title="ControlNet",
+        instructions=INSTRUCTIONS,
+        get_tool_input_schema=input_schema_of,
+        cache_hints={"tools/list": hint, "prompts/list": hint, "resources/templates/list": hint},
+        on_list_tools=handlers.list_tools,
+        on_call_tool=handlers.call_tool,
+        on_list_resources=handlers.list_resources,
+        on_list_resource_templates=handlers.list_templates,
+        on_read_resource=handlers.read_resource,
+        on_subscribe_resource=handlers.subscribe,
+        on_unsubscribe_resource=updates.unsubscribe,
+        on_subscriptions_listen=handlers.listen,
+        on_list_prompts=handlers.list_prompts,
+        on_get_prompt=handlers.get_prompt,
+        on_completion=handlers.complete,
+    )
+    if application.settings.confirm_above:  # a question comes back with the call: nobody may write its text but we
+        server.middleware.append(RequestStateBoundary(RequestStateSecurity.ephemeral(), default_audience="controlnet"))
+    server.middleware.append(Receipts(application.services.desk).heed_late_cancels)
+    server.add_request_handler("server/discover", types.RequestParams, partial(discover, server))
+    return server
+
+
+_OUR_FAULT = ControlNetError(
+    "provider_failed",
+    "The controlnet server itself failed; its log has the details.",
+    hint="If a job was submitted, list_jobs shows it.",
+    retryable=True,
+)

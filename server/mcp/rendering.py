@@ -1,0 +1,91 @@
+"""An answer as MCP content: the facts as text, small previews, links to the originals.
+
+The text comes first because every host shows text to the model. Structured content is left out as soon as there is a
+picture: one common host shows the model only one of the two. No message may reach 1,000,000 bytes.
+"""
+
+import base64
+import logging
+from functools import partial
+
+import mcp_types as types
+from anyio import to_thread
+from pydantic import BaseModel
+
+from controlnet_mcp.foundation.errors import ControlNetError
+from controlnet_mcp.images.blob_store import BlobStore
+from controlnet_mcp.providers.sender import RESULT_LIMITS
+from controlnet_mcp.server.auth.file_links import FileLinks
+from controlnet_mcp.tools.spec import Answer, Shown
+
+PREVIEW_BYTES = 150_000
+"""All previews of one answer together, before base64."""
+PREVIEW_SIDE = 768
+_log = logging.getLogger(__name__)
+
+
+def text_of(body: BaseModel) -> str:
+    """Compact JSON without nulls."""
+    return body.model_dump_json(exclude_none=True, by_alias=True)
+
+
+async def render(answer: Answer, blobs: BlobStore, links: FileLinks | None, *, typed: bool) -> types.CallToolResult:
+    """Write an answer.
+
+    Args:
+        answer: What the tool said.
+        blobs: Where the originals are.
+        links: Makes https links to originals, when this server is reachable by others.
+        typed: Whether the tool promised structured content.
+    """
+    previews = await _previews(answer, blobs) if answer.previews else []
+    content: list[types.ContentBlock] = [
+        types.TextContent(type="text", text=text_of(answer.body)),
+        *previews,
+        *(_link(shown, links) for shown in answer.pictures),
+    ]
+    structured = (
+        answer.body.model_dump(mode="json", exclude_none=True, by_alias=True) if typed or not previews else None
+    )
+    return types.CallToolResult(content=content, structured_content=structured)
+
+
+def render_error(error: ControlNetError) -> types.CallToolResult:
+    """Write an error as a result that the model reads."""
+    body = {"code": error.code, "message": error.message, "hint": error.hint, "retryable": error.retryable}
+    text = f"{error.code}: {error}"
+    content: list[types.ContentBlock] = [types.TextContent(type="text", text=text)]
+    return types.CallToolResult(content=content, structured_content={"error": body}, is_error=True)
+
+
+async def _previews(answer: Answer, blobs: BlobStore) -> list[types.ContentBlock]:
+    share = PREVIEW_BYTES // max(len(answer.pictures), 1)
+    made = [await to_thread.run_sync(partial(_preview, shown, blobs, share)) for shown in answer.pictures]
+    return [block for block in made if block is not None]
+
+
+def _preview(shown: Shown, blobs: BlobStore, max_bytes: int) -> types.ContentBlock | None:
+    """A small copy; none of a picture that is gone, because the rest of the answer is still worth having."""
+    from controlnet_mcp.images.encode import preview
+
+    try:
+        original = blobs.get(shown.picture.sha256)
+        content, mime_type = preview(original, longest_side=PREVIEW_SIDE, max_bytes=max_bytes, limits=RESULT_LIMITS)
+    except ControlNetError as error:
+        _log.warning("There is no preview of %s: %s", shown.uri, error)
+        return None
+    return types.ImageContent(type="image", data=base64.b64encode(content).decode("ascii"), mime_type=mime_type)
+
+
+def _link(shown: Shown, links: FileLinks | None) -> types.ContentBlock:
+    """Name the MIME type only of https links: one framework hands typed links to the model provider as pictures."""
+    url = links.url_of(shown.picture) if links else None
+    typed = url is not None and url.startswith("https://")
+    return types.ResourceLink(
+        type="resource_link",
+        uri=url or shown.uri,
+        name=shown.name,
+        mime_type=shown.picture.mime_type if typed else None,
+        size=shown.picture.size_bytes,
+        annotations=types.Annotations(audience=["user"], priority=0.8),
+    )

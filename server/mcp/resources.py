@@ -1,0 +1,172 @@
+"""Resources: the lists, jobs, finished pictures and maps."""
+
+import base64
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import mcp_types as types
+from anyio import to_thread
+from mcp.shared.exceptions import MCPError
+from pydantic import BaseModel
+
+from controlnet_mcp.foundation.errors import ControlNetError
+from controlnet_mcp.images.blob_store import BlobStore
+from controlnet_mcp.images.picture import StoredPicture
+from controlnet_mcp.jobs.record import JobRecord
+from controlnet_mcp.jobs.service import Caller
+from controlnet_mcp.providers.sender import RESULT_LIMITS
+from controlnet_mcp.server.app import Application
+from controlnet_mcp.server.auth.file_links import FileLinks
+from controlnet_mcp.server.mcp.rendering import text_of
+from controlnet_mcp.tools.job_answer import views_of
+from controlnet_mcp.tools.list_jobs import job_list
+from controlnet_mcp.tools.list_modalities import ModalityList, modality_list
+from controlnet_mcp.tools.spec import Call
+
+MAX_BLOB_BYTES = 700_000
+"""Largest picture that is read whole: with base64 and its envelope it stays under 1,000,000 bytes, the limit of one
+common host and of every client built on the SDK."""
+_JSON = "application/json"
+Contents: TypeAlias = types.TextResourceContents | types.BlobResourceContents
+_RECENT = 50
+_SHOWN_CHARACTERS = 300
+
+RESOURCES = (
+    types.Resource(
+        uri="controlnet://modalities", name="modalities", mime_type=_JSON, description="Structures and who offers them"
+    ),
+    types.Resource(uri="controlnet://providers", name="providers", mime_type=_JSON, description="Providers and limits"),
+    types.Resource(uri="controlnet://jobs", name="jobs", mime_type=_JSON, description="Recent jobs, newest first"),
+)
+TEMPLATES = (
+    types.ResourceTemplate(
+        uri_template="controlnet://jobs/{job_id}", name="job", mime_type=_JSON, description="One job"
+    ),
+    types.ResourceTemplate(
+        uri_template="controlnet://jobs/{job_id}/images/{index}",
+        name="image",
+        description="A finished picture, counted from 0",
+    ),
+    types.ResourceTemplate(
+        uri_template="controlnet://jobs/{job_id}/control-map", name="control-map", description="The map made for a job"
+    ),
+    types.ResourceTemplate(
+        uri_template="controlnet://jobs/{job_id}/sources/{name}",
+        name="source",
+        description="A picture that was handed in: control_image, init_image, mask_image, extra_control_0",
+    ),
+    types.ResourceTemplate(
+        uri_template="controlnet://jobs/{job_id}/sheet",
+        name="sheet",
+        mime_type="image/jpeg",
+        description="Control image, map and results of a finished job side by side, for people",
+    ),
+    types.ResourceTemplate(
+        uri_template="controlnet://maps/{map_id}", name="map", description="A map of extract_control_map"
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceReader:
+    """Reads resources for one client."""
+
+    application: Application
+    links: FileLinks | None
+    caller: Caller
+
+    async def read(self, uri: str) -> types.ReadResourceResult:
+        """Read one.
+
+        Raises:
+            MCPError: Invalid parameters, for a URI that means nothing (here).
+        """
+        await self.application.table.load()
+        try:
+            body = await self._body(uri)
+            contents = await self._pictures(uri) if body is None else [_text(uri, body)]
+        except ControlNetError as error:
+            raise MCPError(
+                code=types.INVALID_PARAMS,
+                message=self.application.settings.redactor.text(str(error)),
+                data={"uri": uri[:_SHOWN_CHARACTERS]},
+            ) from error
+        return types.ReadResourceResult(contents=contents)
+
+    async def _body(self, uri: str) -> BaseModel | None:
+        services, call = self.application.services, Call(self.caller)
+        match uri.removeprefix("controlnet://").split("/"):
+            case ["modalities"]:
+                return modality_list(services.entries, models=services.map_models)
+            case ["providers"]:
+                return ModalityList(modalities=(), providers=modality_list(services.entries).providers)
+            case ["jobs"]:
+                page = await services.desk.page(call.caller, status=None, provider=None, limit=_RECENT, cursor=None)
+                jobs = await views_of(services, call, page.jobs)
+                return job_list(jobs, page.next_cursor)
+            case ["jobs", job_id]:
+                (view,) = await views_of(services, call, (await services.desk.get(job_id, call.caller),))
+                return view
+            case _:
+                return None
+
+    async def _pictures(self, uri: str) -> list[Contents]:
+        match uri.removeprefix("controlnet://").split("/"):
+            case ["jobs", job_id, "sheet"]:
+                job = await self.application.services.desk.get(job_id, self.caller)
+                sheet = await to_thread.run_sync(
+                    _sheet, job, self.application.services.blobs, limiter=self.application.drawing
+                )
+                return [_blob(uri, sheet, "image/jpeg")]
+            case _:
+                return await self._picture(uri)
+
+    async def _picture(self, uri: str) -> list[Contents]:
+        blobs = self.application.services.blobs
+        addresses = self.application.addresses
+        if uri.startswith("controlnet://maps/"):
+            sha256 = await addresses.sha256_of(uri, self.caller.principal)
+            picture = await to_thread.run_sync(_described, sha256, blobs)
+        else:
+            picture = await addresses.picture(uri, self.caller.principal)
+        content = await to_thread.run_sync(blobs.get, picture.sha256)
+        if len(content) <= MAX_BLOB_BYTES:
+            return [_blob(uri, content, picture.mime_type)]
+        smaller = await to_thread.run_sync(_smaller, uri, content)
+        return [smaller, await to_thread.run_sync(self._where, uri, picture)]
+
+    def _where(self, uri: str, picture: StoredPicture) -> types.TextResourceContents:
+        blobs = self.application.services.blobs
+        place = self.links.url_of(picture) if self.links else blobs.path(picture.sha256)
+        said = (
+            f"The picture was re-encoded to fit a message. The original is {picture.width}x{picture.height} pixels, "
+            f"{picture.mime_type}, {picture.size_bytes} bytes: {place}"
+        )
+        return types.TextResourceContents(uri=uri, mime_type="text/plain", text=said)
+
+
+def _text(uri: str, body: BaseModel) -> Contents:
+    return types.TextResourceContents(uri=uri, mime_type=_JSON, text=text_of(body))
+
+
+def _blob(uri: str, content: bytes, mime_type: str) -> types.BlobResourceContents:
+    return types.BlobResourceContents(uri=uri, mime_type=mime_type, blob=base64.b64encode(content).decode("ascii"))
+
+
+def _smaller(uri: str, content: bytes) -> types.BlobResourceContents:
+    from controlnet_mcp.images.encode import recompress
+
+    copy, mime_type = recompress(content, MAX_BLOB_BYTES, RESULT_LIMITS)
+    return _blob(uri, copy, mime_type)
+
+
+def _sheet(job: JobRecord, blobs: BlobStore) -> bytes:
+    from controlnet_mcp.jobs.sheets import sheet_file
+
+    return sheet_file(job, blobs, max_bytes=MAX_BLOB_BYTES)
+
+
+def _described(sha256: str, blobs: BlobStore) -> StoredPicture:
+    from controlnet_mcp.images.decode import original
+
+    return original(blobs.get(sha256), RESULT_LIMITS)[1]

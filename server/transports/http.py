@@ -1,0 +1,201 @@
+"""What is served over HTTP: MCP by Streamable HTTP and by SSE, and originals by signed links.
+
+Serving over HTTP: Streamable HTTP and SSE with the same jobs, the originals under `/files/`, and `/health`.
+
+Imported only when HTTP is served: it brings starlette and uvicorn.
+"""
+
+import logging
+import signal
+import sys
+import time
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import anyio
+import uvicorn
+from anyio import to_thread
+from mcp.server.lowlevel import Server
+from mcp.server.sse import SseServerTransport
+from mcp.server.streamable_http_manager import StreamableHTTPASGIApp, StreamableHTTPSessionManager
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.types import Message, Receive, Scope, Send
+
+from controlnet_mcp.foundation.errors import ControlNetError
+from controlnet_mcp.images.blob_store import BlobStore
+from controlnet_mcp.images.sandbox import decoding_in_workers
+from controlnet_mcp.server import __version__
+from controlnet_mcp.server.app import Application, open_application
+from controlnet_mcp.server.auth.access import Access, check_host, open_access
+from controlnet_mcp.server.auth.file_links import FileLinks, load_secret
+from controlnet_mcp.server.logs import log_to_stderr
+from controlnet_mcp.server.mcp.delivery import Posting, Receipts
+from controlnet_mcp.server.mcp.protocol import build_server
+from controlnet_mcp.server.mcp.subscriptions import JobUpdates
+from controlnet_mcp.server.settings import Settings, system_variables
+from controlnet_mcp.server.transports.connections import serve_client
+from controlnet_mcp.server.transports.shutdown import background, ending_on_signals, leave_soon
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class SseEndpoint:
+    """`GET /sse`: one MCP connection per request; jobs outlive it."""
+
+    server: Server[dict[str, Any]]
+    transport: SseServerTransport
+    receipts: Receipts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection until either side closes it; the SDK answers pages of others by itself, and raises."""
+        async with AsyncExitStack() as stack:
+            try:
+                read, write = await stack.enter_async_context(self.transport.connect_sse(scope, receive, send))
+            except ValueError as error:
+                _log.info("An SSE connection was refused: %s", error)
+                return
+            await serve_client(self.server, read, write, self.receipts)
+
+
+@dataclass(frozen=True, slots=True)
+class McpEndpoint:
+    """`/mcp`: Streamable HTTP; an answer whose client leaves before all of it is written counts as lost.
+
+    Attributes:
+        app: The SDK's endpoint.
+        receipts: Takes back what did not arrive.
+        principal: Tells who sent the request at hand.
+    """
+
+    app: StreamableHTTPASGIApp
+    receipts: Receipts
+    principal: Callable[[], str]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        posting, written = Posting(self.principal()), False
+        posting.attach(scope)
+
+        async def passed(message: Message) -> None:
+            nonlocal written
+            await send(message)
+            written = message["type"] == "http.response.body" and not message.get("more_body", False)
+
+        try:
+            await self.app(scope, receive, passed)
+        finally:
+            posting.closed = not written
+            for job_id in () if written else posting.jobs:
+                await self.receipts.lost(job_id)
+
+
+@dataclass(frozen=True, slots=True)
+class FileEndpoint:
+    """`GET /files/{name}`: an original, for whoever holds a signed link that has not expired."""
+
+    blobs: BlobStore
+    links: FileLinks
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer with the picture, or 404 for any link that opens nothing."""
+        await (await self._answer(Request(scope)))(scope, receive, send)
+
+    async def _answer(self, request: Request) -> Response:
+        query = request.query_params
+        name = str(request.path_params["name"])
+        opened = self.links.opens(name, query.get("expires", ""), query.get("signature", ""))
+        if opened is None:
+            return PlainTextResponse("There is no such file, or the link has expired.", status_code=404)
+        try:
+            content = await to_thread.run_sync(self.blobs.get, opened[0])
+        except ControlNetError as error:
+            return PlainTextResponse(str(error), status_code=404)
+        headers = {"cache-control": "private, immutable", "x-content-type-options": "nosniff"}
+        return Response(content, media_type=opened[1], headers=headers)
+
+
+_DRAIN_SECONDS = 5
+
+
+async def _health(_request: Request) -> Response:
+    return JSONResponse({"status": "ok", "version": __version__})
+
+
+def build_app(application: Application, links: FileLinks, access: Access, updates: JobUpdates) -> Starlette:
+    """The web application: `/mcp`, `/sse` with `/messages/`, `/files/{name}` and `/health`."""
+    server = build_server(application, links=links, local=False, principal=access.principal, updates=updates)
+    receipts = Receipts(application.services.desk)
+    limit = application.settings.max_request_bytes
+    sessions = StreamableHTTPSessionManager(server, security_settings=access.security, max_request_body_size=limit)
+    sse = SseServerTransport("/messages/", security_settings=access.security, max_request_body_size=limit)
+    mcp = McpEndpoint(StreamableHTTPASGIApp(sessions), receipts, access.principal)
+
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncGenerator[None]:
+        async with sessions.run():
+            yield
+
+    routes: list[BaseRoute] = [
+        Route("/mcp", endpoint=access.guarded(mcp)),
+        Route("/sse", endpoint=access.guarded(SseEndpoint(server, sse, receipts)), methods=["GET"]),
+        Mount("/messages/", app=access.guarded(sse.handle_post_message)),
+        Route("/files/{name}", endpoint=FileEndpoint(application.services.blobs, links), methods=["GET"]),
+        Route("/health", endpoint=_health, methods=["GET"]),
+        *access.routes,
+    ]
+    return Starlette(routes=routes, lifespan=lifespan, middleware=access.middleware)
+
+
+class _WebServer(uvicorn.Server):
+    """Leaves signals to `ending_on_signals`: the jobs are drained after the connections are closed."""
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None]:
+        """Catch none."""
+        yield
+
+    async def end_after(self, asked: anyio.Event, updates: JobUpdates) -> None:
+        """Once asked, take no more connections; open ones end, and who waits for a job is given it as it stands."""
+        await asked.wait()
+        updates.close()
+        updates.desk.watch.close()
+        self.handle_exit(signal.SIGTERM, None)
+
+
+async def serve(settings: Settings, host: str, port: int) -> int:
+    """Serve until the process is told to stop; gives the exit code."""
+    asked = anyio.Event()
+    async with ending_on_signals(asked.set) as ending:
+        async with open_application(settings) as application, background() as tasks:
+            access = await open_access(settings)
+            secret = await to_thread.run_sync(load_secret, settings.data_folder)
+            base_url = settings.public_url or f"http://{host}:{port}"
+            updates = JobUpdates(application.services.desk, application.tasks)
+            config = uvicorn.Config(
+                build_app(application, FileLinks(base_url, secret, time.time), access, updates),
+                host=host,
+                port=port,
+                log_config=None,  # its records take the way of all others, through the filter of secrets
+                access_log=False,
+                timeout_graceful_shutdown=_DRAIN_SECONDS,
+            )
+            server = _WebServer(config)
+            tasks.start_soon(server.end_after, asked, updates)
+            await server.serve()
+        leave_soon(ending)
+    return ending.exit_code
+
+
+def run(settings: Settings, host: str, port: int) -> None:
+    """Block until the process is told to stop."""
+    check_host(host, authenticates=settings.authenticates)
+    log_to_stderr(settings.log_level, settings.redactor)
+    with decoding_in_workers(system_variables()):
+        code = anyio.run(serve, settings, host, port)
+    sys.exit(code)

@@ -1,0 +1,90 @@
+"""Tasks beside a block of code: they end with it, and its errors stay as they are.
+
+How a serving process ends: what is in flight is finished and written down first, and nobody waits for ever.
+
+The first signal means what the end of stdin means: take no more calls, finish submissions, close the record. Its
+handlers stay until all of that is done, because hosts send SIGTERM two seconds after they closed stdin. A second signal
+ends the process at once: the intent of a submission is on record before it leaves, so the next process knows of it.
+"""
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import anyio
+from anyio.abc import TaskGroup, TaskStatus
+
+
+@asynccontextmanager
+async def background() -> AsyncGenerator[TaskGroup]:
+    """A task group that ends with its block; an error of the block stays itself, not part of a group."""
+    failure: Exception | SystemExit | None = None
+    async with anyio.create_task_group() as tasks:
+        try:
+            yield tasks
+        except (Exception, SystemExit) as error:  # noqa: BLE001  # raised again as it is, below
+            failure = error
+        finally:
+            tasks.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
+
+
+SIGNALS = tuple(
+    getattr(signal, name)
+    for name in ("SIGTERM", "SIGINT", "SIGHUP")
+    if hasattr(signal, name) and sys.platform != "win32"
+)
+"""What asks a process to end; on Windows an event loop cannot wait for signals, and Ctrl-C stays an interrupt."""
+
+_LEAVE_SECONDS = 2.0
+
+
+@dataclass(slots=True)
+class Ending:
+    """Why this process ends.
+
+    Attributes:
+        exit_code: 0 for the end of stdin, SIGTERM and SIGHUP; 130 for Ctrl-C, as shells expect.
+    """
+
+    exit_code: int = 0
+
+
+@asynccontextmanager
+async def ending_on_signals(begin: Callable[[], None]) -> AsyncGenerator[Ending]:
+    """Call `begin` on the first signal that asks this process to end; a second one is no longer caught."""
+    ending = Ending()
+    async with background() as tasks:
+        if SIGNALS and threading.current_thread() is threading.main_thread():
+            await tasks.start(_receive, ending, begin)
+        yield ending
+
+
+async def _receive(
+    ending: Ending, begin: Callable[[], None], *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED
+) -> None:
+    with anyio.open_signal_receiver(*SIGNALS) as signals:
+        task_status.started()
+        async for caught in signals:
+            ending.exit_code = 130 if caught == signal.SIGINT else 0
+            break
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
+    begin()
+
+
+def leave_soon(ending: Ending) -> None:
+    """End the process even if a thread never returns, as when nobody reads what it writes; all is on record by now."""
+    last = threading.Timer(_LEAVE_SECONDS, _leave, (ending.exit_code,))
+    last.daemon = True
+    last.start()
+
+
+def _leave(exit_code: int) -> None:
+    sys.stderr.flush()
+    os._exit(exit_code)

@@ -1,0 +1,158 @@
+"""Stdin and stdout for the SDK's stdio transport, so that neither a silent nor a deaf client can hold up the end.
+
+The SDK reads stdin in a worker thread that no signal can interrupt: a process that is told to end would hang until its
+host wrote another line. Here a daemon thread reads; the event loop waits for a stream, and that can be closed at any
+time. And it raises when nobody reads stdout any more; here that means that the client has left.
+
+Serving over stdin and stdout: the way a host on the same machine starts this server.
+"""
+
+import os
+import sys
+import threading
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager, suppress
+from typing import BinaryIO, TypeAlias, cast
+
+import anyio
+from anyio import from_thread, to_thread
+from anyio.lowlevel import EventLoopToken, current_token
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+from mcp.server.stdio import stdio_server
+
+from controlnet_mcp.server.app import open_application
+from controlnet_mcp.server.logs import log_to_stderr
+from controlnet_mcp.server.mcp.delivery import Receipts
+from controlnet_mcp.server.mcp.protocol import build_server
+from controlnet_mcp.server.settings import Settings
+from controlnet_mcp.server.transports.connections import serve_client
+from controlnet_mcp.server.transports.shutdown import ending_on_signals, leave_soon
+
+_STDIN, _STDOUT, _STDERR = 0, 1, 2
+_Sender: TypeAlias = MemoryObjectSendStream[str]
+
+
+class StandardInput:
+    """The lines of stdin until its end, or until it is closed from here."""
+
+    def __init__(self, sender: _Sender, receiver: MemoryObjectReceiveStream[str]) -> None:
+        """Take both ends of a stream of lines."""
+        self._sender = sender
+        self._receiver = receiver
+
+    @property
+    def file(self) -> anyio.AsyncFile[str]:
+        """What the SDK takes for a file; all that it does is iterate."""
+        return cast("anyio.AsyncFile[str]", self._receiver)
+
+    def close(self) -> None:
+        """End the lines, as if stdin had ended."""
+        self._sender.close()
+
+
+class StandardOutput:
+    """Lines to stdout, one at a time, until nobody reads them any more."""
+
+    def __init__(self, descriptor: int, gone: Callable[[], None]) -> None:
+        """Take where to write, and what to do when the reader has left."""
+        self._descriptor = descriptor
+        self._gone = gone
+        self._line = ""
+        self._unwritten: list[str] = []
+        self._all_written = anyio.Event()
+        self._all_written.set()
+        self._thread = anyio.CapacityLimiter(1)  # answers do not wait for pictures that are worked on
+
+    @property
+    def file(self) -> anyio.AsyncFile[str]:
+        """What the SDK takes for a file; all that it does is write and flush."""
+        return cast("anyio.AsyncFile[str]", self)
+
+    async def write(self, line: str) -> None:
+        """Take a line."""
+        self._line = line
+
+    async def flush(self) -> None:
+        """Write the line; what comes after one that could not be written is lost as well."""
+        broken = bool(self._unwritten)
+        self._unwritten.append(self._line)
+        if broken:
+            return
+        self._all_written = anyio.Event()
+        try:
+            await to_thread.run_sync(_write, self._descriptor, self._line.encode(), limiter=self._thread)
+        except OSError:
+            self._gone()
+        else:
+            self._unwritten.clear()
+        self._all_written.set()
+
+    async def unwritten(self, patience_seconds: float) -> Sequence[str]:
+        """The lines that were not wholly written, after some patience with a slow reader."""
+        with anyio.move_on_after(patience_seconds):
+            await self._all_written.wait()
+        return self._unwritten
+
+
+@contextmanager
+def standard_streams() -> Generator[tuple[StandardInput, StandardOutput]]:
+    """Talk over stdin and stdout for the length of the block.
+
+    Meanwhile everybody else finds stdin empty, and what they print goes to stderr, as with the SDK's own streams.
+    """
+    wire_in, wire_out = os.dup(_STDIN), os.dup(_STDOUT)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, _STDIN)
+    os.dup2(_STDERR, _STDOUT)
+    os.close(nothing)
+    sender, receiver = anyio.create_memory_object_stream[str]()
+    source = os.fdopen(wire_in, "rb", closefd=False)  # a thread may wait for it until the process ends
+    threading.Thread(target=_read, args=(source, sender, current_token()), name="stdin", daemon=True).start()
+    stdin = StandardInput(sender, receiver)
+    try:
+        yield stdin, StandardOutput(wire_out, stdin.close)
+    finally:
+        sender.close()
+        receiver.close()
+        os.dup2(wire_in, _STDIN)
+        os.dup2(wire_out, _STDOUT)
+
+
+def _read(source: BinaryIO, sender: _Sender, loop: EventLoopToken) -> None:
+    """Hand over line by line, each when the last was taken; nobody is left to take it once the loop has ended."""
+    with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.RunFinishedError, OSError):
+        for line in source:
+            from_thread.run(sender.send, line.decode("utf-8", "replace"), token=loop)
+        from_thread.run_sync(sender.close, token=loop)
+
+
+def _write(descriptor: int, content: bytes) -> None:
+    """Write all of it, in a worker thread."""
+    left = memoryview(content)
+    while left:
+        left = left[os.write(descriptor, left) :]
+
+
+_PATIENCE_SECONDS = 1.0
+"""How long a client that has left may take to read the last answer."""
+
+
+async def serve(settings: Settings) -> int:
+    """Serve one client until it closes stdin, or until a signal does; gives the exit code."""
+    with standard_streams() as (stdin, stdout):
+        async with (
+            ending_on_signals(stdin.close) as ending,
+            stdio_server(stdin.file, stdout.file) as (read, write),
+        ):
+            async with open_application(settings) as application:
+                receipts = Receipts(application.services.desk)
+                answers = await serve_client(build_server(application, local=True), read, write, receipts)
+                await receipts.lost_lines(answers, await stdout.unwritten(_PATIENCE_SECONDS))
+            leave_soon(ending)
+    return ending.exit_code
+
+
+def run(settings: Settings) -> None:
+    """Block until the client is done."""
+    log_to_stderr(settings.log_level, settings.redactor)
+    sys.exit(anyio.run(serve, settings))

@@ -1,0 +1,245 @@
+"""Every schedule of crashes and pauses over every commit and every request, with every outcome on the network.
+
+What must hold at the end of each: at most one charge, nothing that was bought is lost, and the job has ended. Rules
+that are broken on purpose are caught, so the enumeration can fail.
+"""
+
+import io
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
+from itertools import count, product
+from typing import TypeAlias, get_args
+
+import anyio
+import pytest
+from anyio.abc import TaskGroup
+from PIL import Image
+
+from controlnet_mcp.images.blob_store import BlobStore
+from controlnet_mcp.jobs.facts import Facts
+from controlnet_mcp.jobs.leases import Lease, Leases, Saved, written
+from controlnet_mcp.jobs.ledger import Ledger
+from controlnet_mcp.jobs.record import JobRecord
+from controlnet_mcp.jobs.verdict import Adopt, LookUp, Send, Verdict, verdict
+from controlnet_mcp.providers.types import Deduplication, Submission
+from tests.support.crash_simulation import Outcome, Process, Rules, Service, World, memory
+
+pytestmark = pytest.mark.anyio
+
+CLASSES: tuple[Deduplication, ...] = get_args(Deduplication)
+SINGLE: tuple[Outcome, ...] = get_args(Outcome)
+FIRST: tuple[Outcome, ...] = ("lost before", "lost after", "too many")
+SECOND: tuple[Outcome, ...] = ("lost after", "error after", "unreachable")
+
+
+Store: TypeAlias = tuple[BlobStore, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A provider's class, and what becomes of its first submissions."""
+
+    deduplication: Deduplication
+    outcomes: tuple[Outcome, ...]
+
+
+COMMON: tuple[Outcome, ...] = ("accepted", "lost after", "too many")
+CASES = tuple(Case(row, (outcome,)) for row, outcome in product(CLASSES, COMMON))
+OTHERS = tuple(Case(row, (outcome,)) for row, outcome in product(CLASSES, SINGLE) if outcome not in COMMON)
+TWICE = tuple(Case(row, outcomes) for row, outcomes in product(CLASSES, product(FIRST, SECOND)))
+"""Submissions that go wrong two times, where there is a second one."""
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> tuple[BlobStore, str]:
+    """A store that has the result already, a picture of one pixel, and its hash."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (1, 1)).save(buffer, "PNG")
+    blobs = BlobStore(tmp_path_factory.mktemp("pictures"))
+    return blobs, blobs.put(buffer.getvalue(), "image/png")
+
+
+def wrong_with(world: World, job: JobRecord) -> list[str]:
+    """What must never be, as far as it is."""
+    charges = len(world.service.charges)
+    recorded = world.connection.execute("SELECT count(*) FROM attempts WHERE kind = 'answer'").fetchone()[0]
+    heard = recorded or any(process.heard and not process.dead for process in world.processes)
+    lost = job.state != "succeeded"
+    found = {
+        "bought twice": charges > 1,
+        "never ends": not job.ended,
+        "bought and told as failed": charges > 0 and job.state in {"failed", "canceled"},
+        "an answer was heard and is lost": bool(heard) and lost,
+        "could have been found and is lost": charges > 0 and world.service.deduplication != "none" and lost,
+        "nothing bought and a picture": charges == 0 and job.state == "succeeded",
+    }
+    return [text for text, wrong in found.items() if wrong]
+
+
+async def aftermath(world: World) -> JobRecord:
+    """Let healthy processes take over until nothing is left to do."""
+    for _ in range(4):
+        world.forget_leases()
+        await world.live(Process())
+        if (await world.read()).ended:
+            break
+    return await world.read()
+
+
+async def crashes(world: World) -> AsyncGenerator[str]:
+    """No crash, one, and two: at every point of the first process, and then at every point of the second."""
+    for first in count(1):
+        one = Process()
+        for second in count(1):
+            await world.begin()
+            one, two = Process(dies_at=first), Process(dies_at=second)
+            await world.live(one)
+            if one.dead:
+                world.forget_leases()
+                await world.live(two)
+            yield f"dies at {first}, then at {second}"
+            if not two.dead:
+                break
+        if not one.dead:
+            return
+
+
+async def pauses(world: World) -> AsyncGenerator[str]:
+    """The first process falls asleep at a point, another takes over and falls asleep too, then both go on in turn."""
+    for first in count(1):
+        one = Process()
+        for second in count(1):
+            await world.begin()
+            one, two = Process(sleeps_at=first), Process(sleeps_at=second)
+            async with anyio.create_task_group() as tasks:
+                await start(world, one, tasks)
+                world.forget_leases()
+                await start(world, two, tasks)
+                world.forget_leases()
+                one.woken.set()
+                await one.done.wait()
+                two.woken.set()
+            yield f"sleeps at {first}, the other at {second}"
+            if not two.asleep.is_set():
+                break
+        if not one.asleep.is_set():
+            return
+
+
+async def start(world: World, process: Process, tasks: TaskGroup) -> None:
+    """Let a process run until it sleeps or is done."""
+
+    async def live() -> None:
+        await world.live(process)
+        process.done.set()
+
+    tasks.start_soon(live)
+    async with anyio.create_task_group() as either:
+        for event in (process.asleep, process.done):
+            either.start_soon(end_with, event, either.cancel_scope)
+
+
+async def end_with(event: anyio.Event, scope: anyio.CancelScope) -> None:
+    """Cancel a scope at an event."""
+    await event.wait()
+    scope.cancel()
+
+
+async def survey(
+    store: Store, rules: Rules, cases: tuple[Case, ...], *, first_only: bool = False
+) -> tuple[int, list[str]]:
+    """Run every schedule of every case, or up to the first that goes wrong; gives their number, and what was wrong."""
+    blobs, picture = store
+    connection = memory()
+    runs, wrong = 0, list[str]()
+    for case, schedules in product(cases, (crashes, pauses)):
+        world = World(Service(case.deduplication, case.outcomes, picture), blobs, connection, rules)
+        async with aclosing(schedules(world)) as schedule:
+            async for label in schedule:
+                job = await aftermath(world)
+                runs += 1
+                wrong += [f"{case.deduplication}, {case.outcomes}, {label}: {text}" for text in wrong_with(world, job)]
+                if wrong and first_only:
+                    return runs, wrong
+    connection.close()
+    return runs, wrong
+
+
+async def test_no_schedule_buys_twice_or_loses_anything(store: Store) -> None:
+    """Every schedule of up to two crashes or two pauses, for every class of provider and the usual outcomes."""
+    runs, wrong = await survey(store, Rules(), CASES)
+    assert wrong == []
+    assert runs > 2000
+
+
+@pytest.mark.exhaustive
+@pytest.mark.timeout(600)
+async def test_no_schedule_does_so_whatever_the_network_does(store: Store) -> None:
+    """The same for every other outcome and for pairs of them."""
+    runs, wrong = await survey(store, Rules(), OTHERS + TWICE)
+    assert wrong == []
+    assert runs > 8000
+
+
+def judge_that_resends(facts: Facts, deduplication: Deduplication, *, in_time: bool) -> Verdict:
+    """Broken: what may have been accepted is sent again."""
+    judged = verdict(facts, deduplication, in_time=in_time)
+    return Send(again=False) if facts.unresolved > 0 and not isinstance(judged, Adopt) else judged
+
+
+def judge_that_trusts_an_empty_look_up(facts: Facts, deduplication: Deduplication, *, in_time: bool) -> Verdict:
+    """Broken: what the provider does not know yet is sent again."""
+    judged = verdict(facts, deduplication, in_time=in_time)
+    return Send(again=False) if isinstance(judged, LookUp) and facts.vain_look_ups else judged
+
+
+def judge_that_adopts_nothing(facts: Facts, deduplication: Deduplication, *, in_time: bool) -> Verdict:
+    """Broken: an answer on record is not looked at."""
+    return verdict(Facts([row for row in facts.rows if row.kind != "answer"]), deduplication, in_time=in_time)
+
+
+class LedgerWithoutIntents(Ledger):
+    """Broken: what is about to be sent is not written down first."""
+
+    async def intend(self, record: JobRecord, lease: Lease, *, wanted_only: bool) -> JobRecord | None:  # noqa: ARG002  # the point
+        """Write the state, not the fact."""
+        return await self._database.run(lambda db: written(db, record, lease))
+
+
+class LedgerThatForgetsLateAnswers(Ledger):
+    """Broken: who lost the lease says nothing."""
+
+    async def answer(self, record: JobRecord, lease: Lease, submission: Submission) -> JobRecord | None:
+        """Write the answer only together with the job."""
+        if not await self._database.run(lambda db: written(db, record, lease)):
+            return None
+        return await super().answer(record, lease, submission)
+
+
+class LeasesThatEndBlindly(Leases):
+    """Broken: a job ends although facts came in since it was judged."""
+
+    async def save(self, record: JobRecord, lease: Lease, judged: int | None = None) -> Saved:  # noqa: ARG002  # the point
+        """Write whatever comes."""
+        return await self._database.run(lambda db: written(db, record, lease))
+
+
+MUTANTS: Mapping[str, tuple[Rules, Case]] = {
+    "no intent": (Rules(ledger=LedgerWithoutIntents), Case("none", ("accepted",))),
+    "blind resend": (Rules(judge=judge_that_resends), Case("none", ("lost after",))),
+    "resend after an empty look-up": (
+        Rules(judge=judge_that_trusts_an_empty_look_up),
+        Case("lookup", ("accepted",)),
+    ),
+    "adopt nothing": (Rules(judge=judge_that_adopts_nothing), Case("none", ("accepted",))),
+    "forget late answers": (Rules(ledger=LedgerThatForgetsLateAnswers), Case("none", ("accepted",))),
+    "end blindly": (Rules(leases=LeasesThatEndBlindly), Case("none", ("accepted",))),
+}
+
+
+@pytest.mark.parametrize("mutant", MUTANTS)
+async def test_a_broken_rule_is_caught(store: Store, mutant: str) -> None:
+    """Each rule is needed: without it some schedule goes wrong."""
+    rules, case = MUTANTS[mutant]
+    assert (await survey(store, rules, (case,), first_only=True))[1]

@@ -1,0 +1,127 @@
+"""One fault in one call of a job's life, every fault in every call: nothing is paid twice, and no job is lost."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import anyio
+import pytest
+from pydantic import JsonValue
+
+from controlnet_mcp.providers.configuration import ProviderSettings
+from controlnet_mcp.server.settings import Settings
+from controlnet_mcp.tools.views import Job
+from tests.support.fault_server import CALLS, FAULTS, SIDE, Call, Faulty, faulty, hurry
+from tests.support.mcp_session import WAIT_SECONDS, Session, open_session, settings_for
+from tests.support.simulators.wavespeed import KEY
+
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("loop_watch")]
+
+
+class Case(NamedTuple):
+    """What goes wrong, and where."""
+
+    call: Call
+    fault: str
+
+
+class Outcome(NamedTuple):
+    """What a caller reads in the end, and what it cost."""
+
+    status: str
+    code: str | None
+    charges: int
+
+
+SURVIVED = Outcome("succeeded", None, 1)
+NOT_BOUGHT = Outcome("failed", "provider_failed", 0)
+PERHAPS_BOUGHT = Outcome("uncertain", "provider_failed", 1)
+UNAMBIGUOUS = frozenset({"429, come back", "503, come back", "compressed"})
+"""What may go wrong with a submission without any doubt about its outcome."""
+
+EXPECTED: Mapping[Case, Outcome] = {
+    **{Case(call, fault): SURVIVED for call in CALLS for fault in FAULTS},
+    **{Case(call, fault): NOT_BOUGHT for call in CALLS[:2] for fault in ("endless", "bomb")},
+    **{Case("submission", fault): PERHAPS_BOUGHT for fault in FAULTS if fault not in UNAMBIGUOUS},
+    Case("submission", "silent"): PERHAPS_BOUGHT._replace(code="timed_out"),
+    **{Case("submission", f"{fault}, not heard"): PERHAPS_BOUGHT._replace(charges=0) for fault in ("500", "reset")},
+    **{Case(call, "402"): NOT_BOUGHT._replace(code="payment_required") for call in CALLS[:3]},
+}
+"""What happens before the submission is free, so it is tried again, and after it the job is followed until its result
+is there, whatever is said meanwhile. Only the answer of the submission can leave it open whether something was bought,
+and then nothing is sent again."""
+
+
+def settings_of(vendor: Faulty, folder: Path, pictures: Path) -> Settings:
+    """A server that has room for all cases at once."""
+    keys = ProviderSettings.model_validate({"wavespeed_api_key": KEY, "wavespeed_base_url": vendor.studio.origin})
+    room = {"submissions_in_flight": 64, "max_jobs_in_flight": 1000}
+    return settings_for(folder, pictures, keys=keys, structure_scores=False, previews=False, **room)
+
+
+def wish(vendor: Faulty, prompt: str, picture: Path) -> dict[str, JsonValue]:
+    """The arguments of a job, with a control picture of its own."""
+    picture.write_bytes(vendor.picture(prompt))
+    return {
+        "prompt": prompt,
+        "control_image": str(picture),
+        "control_is_map": True,
+        "provider": "wavespeed",
+        "width": SIDE,
+        "height": SIDE,
+    }
+
+
+async def end_of(session: Session, arguments: dict[str, JsonValue]) -> Job:
+    """Ask for a job, and for how it stands until it ends; every answer names it."""
+    answers = [(await session.call("controlnet_generate", wait_seconds=0.5, **arguments)).job]
+    job_id = answers[0].job_id
+    while answers[-1].status in {"queued", "running"}:
+        assert job_id in answers[-1].next
+        answers.append((await session.call("job_status", job_id=job_id, wait_seconds=WAIT_SECONDS)).job)
+    assert {answer.job_id for answer in answers} == {job_id}
+    return answers[-1]
+
+
+async def test_every_fault_in_every_call_ends_as_it_should(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All at once: the job survives, fails with the right code, or says that it may have been bought."""
+    outcomes: dict[Case, Outcome] = {}
+    with faulty() as vendor:
+        hurry(vendor, monkeypatch)
+
+        async def live_through(number: int, case: Case) -> None:
+            prompt = f"{case.fault} in {case.call}"
+            arguments = wish(vendor, prompt, tmp_path / f"{number}.png")
+            vendor.due[prompt, case.call] = FAULTS[case.fault]
+            job = await end_of(session, arguments)
+            assert (prompt, case.call) not in vendor.due, "it never happened"
+            assert "accepted" in job.next if job.status == "uncertain" else "accepted" not in job.next
+            outcomes[case] = Outcome(job.status, job.error.code if job.error else None, vendor.charges(prompt))
+
+        async with open_session(settings_of(vendor, tmp_path / "data", tmp_path)) as session:
+            with anyio.fail_after(60):
+                async with anyio.create_task_group() as tasks:
+                    for number, case in enumerate(EXPECTED):
+                        tasks.start_soon(live_through, number, case)
+    assert outcomes == EXPECTED
+
+
+async def test_a_prompt_is_kept_and_sent_as_it_was_written(tmp_path: Path) -> None:
+    """In whatever language; the picture beside it has a name of that language, and so has its folder."""
+    prompts = ("black/white cat", "Чёрный кот, акварель", "黒い猫、水彩", "قطة سوداء", "un été 🐈‍⬛")
+    folder, jobs = tmp_path / "наброски 水彩", dict[str, Job]()
+    folder.mkdir()
+    with faulty() as vendor:
+
+        async def draw(prompt: str) -> None:
+            jobs[prompt] = await end_of(session, wish(vendor, prompt, folder / f"{prompt[:3]}, кот 🐈‍⬛.png"))
+
+        async with (
+            open_session(settings_of(vendor, tmp_path / "data", folder)) as session,
+            anyio.create_task_group() as tasks,
+        ):
+            for prompt in prompts:
+                tasks.start_soon(draw, prompt)
+        sent = {task.form.prompt for task in vendor.studio.tasks.values()}
+    assert {job.status for job in jobs.values()} == {"succeeded"}
+    assert {job.prompt for job in jobs.values()} == sent == set(prompts)

@@ -1,0 +1,265 @@
+"""A small world in which processes die or fall asleep at any point of a job's life, driven by the real job layer.
+
+Processes share one SQLite database in memory and one provider that counts its charges. A point is every moment before
+a commit, before a request arrives and after it was answered: between a commit and the next of them nothing happens that
+others could see. A process that died is gone at once: nothing of it runs any more, not even what would have cleaned up
+after it. One that fell asleep goes on later, with all it knew.
+"""
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Literal, TypeAlias, TypeVar
+
+import anyio
+import httpx2
+
+from controlnet_mcp.images.blob_store import BlobStore
+from controlnet_mcp.jobs.database import Database
+from controlnet_mcp.jobs.drive import Driver
+from controlnet_mcp.jobs.durations import Durations
+from controlnet_mcp.jobs.leases import Leases
+from controlnet_mcp.jobs.ledger import Ledger
+from controlnet_mcp.jobs.polling import Pacer
+from controlnet_mcp.jobs.record import JobRecord
+from controlnet_mcp.jobs.schema import MIGRATIONS
+from controlnet_mcp.jobs.scoring import Scorer
+from controlnet_mcp.jobs.store import JobStore
+from controlnet_mcp.jobs.submission import Submitter
+from controlnet_mcp.jobs.verdict import Judge, verdict
+from controlnet_mcp.jobs.writer import JobWriter, LeaseLostError
+from controlnet_mcp.providers.placeholders import PictureSource
+from controlnet_mcp.providers.registry import Entry
+from controlnet_mcp.providers.registry import ready as find_ready
+from controlnet_mcp.providers.sender import open_runner
+from controlnet_mcp.providers.types import Control, Deduplication, GenerationRequest
+from tests.support.job_layer import LEASE_SECONDS, PRINCIPAL, Clock, ScriptedProvider
+
+ResultT = TypeVar("ResultT")
+JOB_ID = "job_1"
+Outcome: TypeAlias = Literal["accepted", "lost before", "lost after", "error after", "unreachable", "too many"]
+"""What becomes of a submission on its way: only the first, third and fourth are charged, only the first is answered."""
+
+
+class Crash(BaseException):  # no error: the end of a process
+    """The process is gone."""
+
+
+@dataclass(slots=True)
+class Service:
+    """The provider: what it was asked, and what it charged.
+
+    Attributes:
+        deduplication: Whether it recognises our reference as a key, can be asked about it, or neither.
+        outcomes: What becomes of each submission, in order; those after the last are accepted.
+        picture: SHA-256 of the result, which is stored already.
+        charges: Our reference of every accepted submission; the task's id is its place.
+    """
+
+    deduplication: Deduplication
+    outcomes: Sequence[Outcome]
+    picture: str
+    charges: list[str] = field(default_factory=list[str])
+    submissions: int = 0
+
+    def answer(self, request: httpx2.Request) -> httpx2.Response:
+        """Answer a request, or break the connection."""
+        match request.method, request.url.path.split("/")[1:]:
+            case "POST", ["jobs"]:
+                return self._submitted(request)
+            case "GET", ["jobs", task]:
+                return httpx2.Response(200, json={"id": task, "phase": "succeeded", "sha256": self.picture})
+            case "GET", ["references", reference]:
+                known = reference in self.charges
+                return self._told(self.charges.index(reference)) if known else httpx2.Response(404)
+            case _:
+                raise AssertionError(f"nobody asks for {request.url}")
+
+    def _submitted(self, request: httpx2.Request) -> httpx2.Response:
+        self.submissions += 1
+        outcome = self.outcomes[self.submissions - 1] if self.submissions <= len(self.outcomes) else "accepted"
+        if outcome == "unreachable":
+            raise httpx2.ConnectError("no route")
+        if outcome == "lost before":
+            raise httpx2.ReadTimeout("no answer")
+        if outcome == "too many":
+            return httpx2.Response(429, headers={"retry-after": "1"})
+        task = self._charge(request.headers["x-reference"])
+        if outcome == "lost after":
+            raise httpx2.ReadTimeout("no answer")
+        return httpx2.Response(500) if outcome == "error after" else self._told(task, 201)
+
+    def _charge(self, reference: str) -> int:
+        if self.deduplication == "key" and reference in self.charges:
+            return self.charges.index(reference)
+        self.charges.append(reference)
+        return len(self.charges) - 1
+
+    def _told(self, task: int, status: int = 200) -> httpx2.Response:
+        return httpx2.Response(status, json={"id": f"task-{task}", "phase": "running"})
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The parts of the job layer that a mutant replaces."""
+
+    judge: Judge = verdict
+    leases: type[Leases] = Leases
+    ledger: type[Ledger] = Ledger
+
+
+@dataclass(slots=True)
+class Process:
+    """One process: where it dies or sleeps, counted in points, and whether it heard that a submission was accepted."""
+
+    dies_at: int = 0
+    sleeps_at: int = 0
+    points: int = 0
+    dead: bool = False
+    heard: bool = False
+    asleep: anyio.Event = field(default_factory=anyio.Event)
+    woken: anyio.Event = field(default_factory=anyio.Event)
+    done: anyio.Event = field(default_factory=anyio.Event)
+
+    async def point(self) -> None:
+        """A moment at which a process may die or fall asleep."""
+        self.alive()
+        self.points += 1
+        if self.points == self.dies_at:
+            self.dead = True
+            raise Crash
+        if self.points == self.sleeps_at:
+            self.asleep.set()
+            await self.woken.wait()
+
+    def alive(self) -> None:
+        """Nothing is done by the dead."""
+        if self.dead:
+            raise Crash
+
+
+class SharedDatabase(Database):
+    """The database as one process sees it: everybody's connection, without a thread."""
+
+    def __init__(self, process: Process, connection: sqlite3.Connection) -> None:
+        super().__init__(Path("shared"))
+        self._connection = connection
+        self._process = process
+
+    async def run(self, work: Callable[[sqlite3.Connection], ResultT]) -> ResultT:
+        """Commit, with a point before it."""
+        await self._process.point()
+        block = self._queued(work)
+        self._commit()
+        return block.result()
+
+    async def rows(self, sql: str, values: Sequence[object] = ()) -> list[tuple[object, ...]]:
+        """Read."""
+        self._process.alive()
+        return self._read(sql, values)
+
+
+class Wire(httpx2.AsyncBaseTransport):
+    """The way to the provider, with a point on either side of it."""
+
+    def __init__(self, process: Process, service: Service) -> None:
+        self._process = process
+        self._service = service
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        """Carry a request and its answer."""
+        await self._process.point()
+        try:
+            response = self._service.answer(request)
+        finally:
+            await self._process.point()
+        self._process.heard |= response.status_code == 201
+        return response
+
+
+@dataclass(slots=True)
+class World:
+    """One job, its provider, and a succession of processes."""
+
+    service: Service
+    blobs: BlobStore
+    connection: sqlite3.Connection
+    rules: Rules = field(default_factory=Rules)
+    clock: Clock = field(default_factory=Clock)
+    processes: list[Process] = field(default_factory=list[Process])
+
+    async def begin(self) -> None:
+        """Forget everything, and keep one new job."""
+        self.processes.clear()
+        self.service.charges.clear()
+        self.service.submissions = 0
+        for table in ("jobs", "attempts"):
+            self.connection.execute(f"DELETE FROM {table}")  # noqa: S608  # two names
+        now = self.clock()
+        request = GenerationRequest(prompt="a", controls=(Control(modality="canny"),), width=64, height=64, seed=1)
+        job = JobRecord(
+            job_id=JOB_ID,
+            principal=PRINCIPAL,
+            provider="scripted",
+            state="new",
+            request=request,
+            reference="our-reference",
+            created_at=now,
+            updated_at=now,
+            deadline_at=now + 3600,
+        )
+        store = JobStore(SharedDatabase(Process(), self.connection))
+        await store.add(job, request_key=None, fingerprint="")
+
+    async def read(self) -> JobRecord:
+        """The job as it is written down."""
+        return await JobStore(SharedDatabase(Process(), self.connection)).get(JOB_ID, PRINCIPAL)
+
+    async def live(self, process: Process, most: int = 40) -> None:
+        """Let a process drive the job until it ends, another process has it, or the process dies."""
+        self.processes.append(process)
+        with suppress(Crash, LeaseLostError):
+            await self._drive(process, f"process {len(self.processes)}", most)
+
+    async def _drive(self, process: Process, owner: str, most: int) -> None:
+        database = SharedDatabase(process, self.connection)
+        provider = ScriptedProvider(self.service.deduplication, cancels=True)
+        wires = {provider.name: Wire(process, self.service)}
+        leases = self.rules.leases(database, self.clock, LEASE_SECONDS)
+        async with open_runner(PictureSource(self.blobs), _no_fetch, wires) as sender:
+            writer = JobWriter(leases, self.rules.ledger(database, self.clock), self.clock)
+            entries = (Entry(provider.name, provider.capabilities, provider, ()),)
+            pacer = Pacer(Durations(SharedDatabase(Process(), self.connection)), lambda: 0.5)
+            submitter = Submitter(writer, sender, pacer, judge=self.rules.judge)
+            driver = Driver(
+                writer, submitter, pacer, partial(find_ready, entries), sender, self.blobs, Scorer(self.blobs)
+            )
+            claimed = await leases.claim(JOB_ID, owner)
+            if claimed is None:
+                return
+            job, lease = claimed
+            for _ in range(most):
+                if job.ended:
+                    return
+                self.clock.now = max(self.clock.now, job.wake_at)
+                await leases.renew(owner)
+                job = await driver.step(job, lease)
+
+    def forget_leases(self) -> None:
+        """Let so much time pass that nobody's lease is in force."""
+        self.clock.now += LEASE_SECONDS + 1
+
+
+async def _no_fetch(url: str) -> bytes:
+    raise AssertionError(f"nothing may be fetched from {url}")
+
+
+def memory() -> sqlite3.Connection:
+    """An empty database in memory."""
+    connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    for statement in (line for migration in MIGRATIONS for line in migration):
+        connection.execute(statement)
+    return connection

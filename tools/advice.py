@@ -1,0 +1,77 @@
+"""What to change when little of the asked structure is in a result.
+
+One sentence that tells a model what to do with a job as it stands.
+"""
+
+from controlnet_mcp.images.modalities import MODALITIES
+from controlnet_mcp.images.structure import LOW_SCORE, StructureScore
+from controlnet_mcp.jobs.record import JobRecord
+from controlnet_mcp.jobs.request import MAX_WEIGHT
+
+_RAISE = 1.4
+"""Factor by which a weight is raised."""
+_STRICTER = {"canny": "lineart"}
+"""A modality that holds the result to more of the picture; for all others it is canny."""
+
+
+def advice(job: JobRecord) -> str:
+    """A part of a sentence on how much was kept, with its semicolon; empty where there is nothing to say."""
+    scores = [image.structure for image in job.images if image.structure]
+    if scores:
+        worst = min(scores, key=lambda row: row.score)
+        return "" if worst.score >= LOW_SCORE else f"{_told(worst, len(scores))}, so {_remedies(job, worst)}; "
+    named = next((row.modality for row in job.request.controls if MODALITIES[row.modality].structure != "photo"), None)
+    return f"how well the {named} was kept was not measured, so look; " if named else ""
+
+
+def _told(worst: StructureScore, count: int) -> str:
+    where = "it" if count == 1 else "one of them"
+    return f"little of the {worst.modality} structure is in {where} ({worst.metric} scores {worst.score:.2f} of 1)"
+
+
+def _remedies(job: JobRecord, worst: StructureScore) -> str:
+    control = next(row for row in job.request.controls if row.modality == worst.modality)
+    heavier = min(MAX_WEIGHT, control.weight * _RAISE)
+    ways = [f"modality={worst.modality}:{heavier:.2g}"] if heavier > control.weight else []
+    ways.append(f"modality={_STRICTER.get(worst.modality, 'canny')}")
+    if control.is_map and job.control_map is None:
+        ways.append("control_is_map=false if the control picture is no map")
+    else:
+        ways.append("control_is_map=true if the control picture already is a map")
+    return f"to keep more, try again with {', '.join(ways[:-1])}, or {ways[-1]}"
+
+
+def next_step(job: JobRecord) -> str:
+    """Say what to do next."""
+    match job.state:
+        case "succeeded":
+            return (
+                f"Show the user the {_pictures(len(job.images))}; {advice(job)}to build on one, pass its uri as "
+                "control_image or init_image of controlnet_generate."
+            )
+        case "failed":
+            hint = job.fault.hint if job.fault else ""
+            return hint or "Tell the user why it failed."
+        case "canceled":
+            return "Nothing more will happen; call controlnet_generate for a new job."
+        case "uncertain":
+            return (
+                "Ask the user to look in the provider's history: this may have been accepted and charged. "
+                f"What they find they can tell with `controlnet-mcp jobs resolve {job.job_id}`. "
+                "Nothing is sent again unless asked for with a new request_key."
+            )
+        case _:
+            return _while_open(job)
+
+
+def _while_open(job: JobRecord) -> str:
+    links = [output.url for output in job.outputs if output.url]
+    if job.state == "fetching" and job.failures and links:
+        return f"The picture is finished but cannot be stored yet; until then the provider has it at {' '.join(links)}"
+    if job.cancel_answered:
+        return f"It could not be stopped. If its picture comes, it is kept: job_status with job_id={job.job_id}."
+    return f"Call job_status with job_id={job.job_id} and wait_seconds=30; do not submit it again."
+
+
+def _pictures(count: int) -> str:
+    return "picture" if count == 1 else f"{count} pictures"

@@ -1,6 +1,6 @@
 """How soon after its end a job is noticed, and with how many requests.
 
-First in real time: the application as it runs, from `JobDesk.submit` to the stored picture, against `bench.vendor`;
+First in real time: the application as it runs, from `JobService.submit` to the stored picture, against `bench.vendor`;
 jobs of 2.05 to 3.81 s one after the other, after ten jobs of history. Lag is what passes beyond the job's own seconds
 until the caller has its answer; it holds submission, download, the proof that it is a picture, and storage. The floor
 is bare httpx2 that knows the duration: one look, download, write. Then on a simulated clock, since those jobs would
@@ -26,7 +26,7 @@ from PIL import Image
 
 from bench import crowd
 from bench.vendor import KEY, MODEL, vendor
-from controlnet_mcp.jobs.request import Wish
+from controlnet_mcp.jobs.request import GenerateRequest
 from controlnet_mcp.jobs.service import Caller
 from controlnet_mcp.providers.configuration import ProviderSettings
 from controlnet_mcp.server.app import Application, open_application
@@ -56,7 +56,7 @@ class Noticed:
 
 async def generate(application: Application, control: Path, seconds: float, size: int) -> float:
     """Have one picture made; gives the lag in milliseconds."""
-    wish = Wish(
+    wish = GenerateRequest(
         prompt=f"a house at {time.time_ns()} that takes {seconds}",
         control_image=str(control),
         control_is_map=True,

@@ -1,10 +1,10 @@
 """What we add to a hosted provider's own time: submit to stored result, beside bare httpx2 making the same calls.
 
 The simulators of `tests/support/simulators` run in a process of their own and have finished whenever they are asked.
-Ours is the whole path from `JobDesk.submit` to `succeeded`: the picture is read, checked and mapped, the job recorded
-before and after every step, the result proved to be a picture and stored. Bare is the least script: a kept connection,
-the same bodies, the result written to a file. Both upload nothing, because the picture is known after the warm-up. They
-take turns; figures are medians, processor time is of the process that asks, not of the simulators.
+Ours is the whole path from `JobService.submit` to `succeeded`: the picture is read, checked and mapped, the job
+recorded before and after every step, the result proved to be a picture and stored. Bare is the least script: a kept
+connection, the same bodies, the result written to a file. Both upload nothing, because the picture is known
+after the warm-up. They take turns; figures are medians, processor time is of the process that asks, not of the simulators.
 
 The second floor, "same work", is the bare script that also does to the pictures what cannot be left out: the input is
 decoded and its map made and encoded where the provider wants one, the result is decoded, hashed and forced to disk.
@@ -33,8 +33,8 @@ from anyio import to_thread
 from PIL import Image
 
 from bench.bare import SCRIPTS, Bare, PictureWork
-from controlnet_mcp.jobs.polling import Pacer
-from controlnet_mcp.jobs.request import Wish
+from controlnet_mcp.jobs.polling import PollPacer
+from controlnet_mcp.jobs.request import GenerateRequest
 from controlnet_mcp.jobs.service import Caller
 from controlnet_mcp.providers.configuration import ProviderSettings
 from controlnet_mcp.providers.connections import Connections
@@ -95,7 +95,7 @@ class Ours:
     async def generate(self) -> None:
         """Submit a wish that was never made before, and wait until its picture is stored."""
         self.seed += 1
-        wish = Wish(
+        wish = GenerateRequest(
             prompt="a house at dawn",
             control_image=self.picture,
             provider=self.provider,
@@ -120,7 +120,7 @@ async def compare(ours: Ours, rounds: int, target: Path) -> tuple[list[Turn], fl
     paused = [await timed(ours.generate) for _ in range(PAUSED_ROUNDS)]
     work = PictureWork(ours.source, target, makes_map=await ours.makes_map())
     script = SCRIPTS[ours.provider]
-    with patch.object(Pacer, "pause_seconds", autospec=True, return_value=0.0):
+    with patch.object(PollPacer, "pause_seconds", autospec=True, return_value=0.0):
         calls = await ours.calls()
         submission = next(call for call in calls if call.submits)
         content = content_of(submission, PictureSource(ours.application.services.blobs)) or b""

@@ -15,7 +15,7 @@ from controlnet_mcp.foundation.errors import ControlNetError, StorageError
 from controlnet_mcp.images.blob_store import BlobStore
 from controlnet_mcp.jobs.faults import CRASHED, INTERRUPTED
 from controlnet_mcp.jobs.leases import Lease
-from controlnet_mcp.jobs.polling import Pacer
+from controlnet_mcp.jobs.polling import PollPacer
 from controlnet_mcp.jobs.record import JobRecord, State
 from controlnet_mcp.jobs.reports import learned
 from controlnet_mcp.jobs.results import collect
@@ -24,8 +24,8 @@ from controlnet_mcp.jobs.submission import Submitter
 from controlnet_mcp.jobs.writer import JobWriter, LeaseLostError
 from controlnet_mcp.providers.base import Provider
 from controlnet_mcp.providers.errors import ProviderError
-from controlnet_mcp.providers.sender import ProviderRunner
-from controlnet_mcp.providers.types import Notice
+from controlnet_mcp.providers.sender import Sender
+from controlnet_mcp.providers.types import RequestWarning
 
 _REPEATABLE: frozenset[State] = frozenset({"running", "fetching"})
 """States whose steps are safe to repeat whatever went wrong in them."""
@@ -38,9 +38,9 @@ class Driver:
 
     writer: JobWriter
     submitter: Submitter
-    pacer: Pacer
+    pacer: PollPacer
     providers: Callable[[str], Provider]
-    runner: ProviderRunner
+    runner: Sender
     blobs: BlobStore
     scorer: Scorer
 
@@ -145,6 +145,6 @@ class Driver:
         return await self.writer.write(job, lease, cancel_answered=True, warnings=warnings)
 
 
-def _abandoned(provider: str) -> Notice:
+def _abandoned(provider: str) -> RequestWarning:
     detail = f"{provider} cannot stop this job; it goes on, may be charged, and its result is kept if it comes."
-    return Notice(kind="unsupported", feature="cancel", detail=detail)
+    return RequestWarning(kind="unsupported", feature="cancel", detail=detail)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from controlnet_mcp.jobs.database import Database
-from controlnet_mcp.providers.types import GenerationRequest
+from controlnet_mcp.providers.types import ResolvedRequest
 
 KEPT = 50
 """How many jobs of a kind are remembered."""
@@ -28,7 +28,7 @@ class Kind:
     size: int
 
 
-def kind_of(provider: str, request: GenerationRequest) -> Kind:
+def kind_of(provider: str, request: ResolvedRequest) -> Kind:
     """The kind of a request."""
     pixels = request.width * request.height * request.num_images
     return Kind(provider, request.model or "", round(math.log2(pixels)))

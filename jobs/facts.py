@@ -21,23 +21,23 @@ SETTLING: frozenset[FactKind] = frozenset({"refusal", "withdrawal"})
 
 
 @dataclass(frozen=True, slots=True)
-class Fact:
+class SubmissionEvent:
     """One fact: its kind, and its details as JSON."""
 
     kind: FactKind
     details: str
 
     @classmethod
-    def of(cls, kind: FactKind, details: BaseModel) -> "Fact":
+    def of(cls, kind: FactKind, details: BaseModel) -> "SubmissionEvent":
         """Write the details down."""
         return cls(kind, details.model_dump_json())
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class SubmissionEvents:
     """All facts of one job, oldest first."""
 
-    rows: Sequence[Fact] = ()
+    rows: Sequence[SubmissionEvent] = ()
 
     @property
     def answers(self) -> list[Submission]:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Literal, TypeAlias
 
 from controlnet_mcp.jobs.database import Database
-from controlnet_mcp.jobs.facts import SETTLING, Fact, Facts
+from controlnet_mcp.jobs.facts import SETTLING, SubmissionEvent, SubmissionEvents
 from controlnet_mcp.jobs.leases import Lease, written
 from controlnet_mcp.jobs.record import JobRecord
 from controlnet_mcp.jobs.rows import COLUMNS, record_of
@@ -30,13 +30,13 @@ class Ledger:
         self._database = database
         self._clock = clock
 
-    async def facts(self, job_id: str) -> Facts:
+    async def facts(self, job_id: str) -> SubmissionEvents:
         """All facts of a job."""
         sql = "SELECT kind, fact FROM attempts WHERE job_id = ? ORDER BY attempt_id"
         rows = await self._database.rows(sql, (job_id,))
-        return Facts([Fact(kind, details) for kind, details in rows])  # type: ignore[arg-type]  # written by us alone
+        return SubmissionEvents([SubmissionEvent(kind, details) for kind, details in rows])  # type: ignore[arg-type]  # written by us alone
 
-    async def add(self, job_id: str, fact: Fact) -> None:
+    async def add(self, job_id: str, fact: SubmissionEvent) -> None:
         """Append a fact; a job that had ended as uncertain hears of it.
 
         If nothing is unresolved any more, nothing was bought, and it has failed. If an outcome is unknown only now, the
@@ -61,7 +61,7 @@ class Ledger:
             lease: The right to write it.
             wanted_only: Whether a wish to stop the job keeps it from being sent.
         """
-        intent = Fact.of("intent", record.request)
+        intent = SubmissionEvent.of("intent", record.request)
 
         def work(db: sqlite3.Connection) -> Intended:
             if wanted_only and _unwanted(db, record.job_id):
@@ -75,7 +75,7 @@ class Ledger:
 
     async def answer(self, record: JobRecord, lease: Lease, submission: Submission) -> JobRecord | None:
         """Write that the provider accepted, and what the job became; nothing under a lost lease, but the fact stays."""
-        fact = Fact.of("answer", submission)
+        fact = SubmissionEvent.of("answer", submission)
 
         def work(db: sqlite3.Connection) -> JobRecord | None:
             append(db, record.job_id, fact, self._clock())
@@ -96,7 +96,9 @@ class Ledger:
 
         return await self._database.run(work)
 
-    async def resolve(self, job_id: str, fact: Fact, *, deadline_at: float | None, fault: Fault | None) -> bool:
+    async def resolve(
+        self, job_id: str, fact: SubmissionEvent, *, deadline_at: float | None, fault: Fault | None
+    ) -> bool:
         """Write what a person found out about an uncertain job; false if it is not one.
 
         Args:
@@ -117,15 +119,15 @@ class Ledger:
         return await self._database.run(work)
 
 
-def append(db: sqlite3.Connection, job_id: str, fact: Fact, now: float) -> None:
+def append(db: sqlite3.Connection, job_id: str, fact: SubmissionEvent, now: float) -> None:
     """Append a fact inside a transaction."""
     values = (job_id, fact.kind, now, fact.details)
     db.execute("INSERT INTO attempts (job_id, kind, at, fact) VALUES (?, ?, ?, ?)", values)
 
 
-def _facts(db: sqlite3.Connection, job_id: str) -> Facts:
+def _facts(db: sqlite3.Connection, job_id: str) -> SubmissionEvents:
     sql = "SELECT kind, fact FROM attempts WHERE job_id = ? ORDER BY attempt_id"
-    return Facts([Fact(kind, details) for kind, details in db.execute(sql, (job_id,))])
+    return SubmissionEvents([SubmissionEvent(kind, details) for kind, details in db.execute(sql, (job_id,))])
 
 
 def _read(db: sqlite3.Connection, job_id: str) -> JobRecord | None:

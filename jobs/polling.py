@@ -220,7 +220,7 @@ def _told(history: Sequence[float], look: Look, elapsed: float) -> float | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Pacer:
+class PollPacer:
     """Says when to look next, and learns from every job that was seen to finish.
 
     Attributes:

@@ -31,22 +31,22 @@ from controlnet_mcp.images.maps import NO_MODELS, MapModels
 from controlnet_mcp.images.picture import StoredPicture
 from controlnet_mcp.images.read import PictureReader
 from controlnet_mcp.images.sizes import fit_size
-from controlnet_mcp.jobs.preprocess import Frame, MapRoom
+from controlnet_mcp.jobs.preprocess import OutputSize, Preprocessor
 from controlnet_mcp.jobs.record import JobRecord
-from controlnet_mcp.jobs.request import Ask, Wish, parse_extra, parse_modalities
+from controlnet_mcp.jobs.request import GenerateRequest, RequestedModality, parse_extra, parse_modalities
 from controlnet_mcp.jobs.resource_uris import source_uri
 from controlnet_mcp.jobs.select import Candidate, candidates
 from controlnet_mcp.providers.base import Provider
 from controlnet_mcp.providers.placeholders import no_public_url
-from controlnet_mcp.providers.registry import Entry
-from controlnet_mcp.providers.types import Control, GenerationRequest, Notice, Setting, SizeLimits
+from controlnet_mcp.providers.registry import ProviderEntry
+from controlnet_mcp.providers.types import Control, RequestWarning, ResolvedRequest, Setting, SizeLimits
 
 Read: TypeAlias = Callable[[str], Awaitable[StoredPicture]]
 """Reads a reference with the rights of whoever asks."""
 
 
 @dataclass(frozen=True, slots=True)
-class HandedIn:
+class InputImages:
     """What was read; `main` is `None` when only the provider has the picture or can reach it."""
 
     main: StoredPicture | None
@@ -56,7 +56,7 @@ class HandedIn:
     mask: StoredPicture | None
 
 
-async def read_pictures(read: Read, wish: Wish, provider: Provider) -> HandedIn:
+async def read_pictures(read: Read, wish: GenerateRequest, provider: Provider) -> InputImages:
     """Read all pictures of a wish.
 
     Raises:
@@ -64,7 +64,7 @@ async def read_pictures(read: Read, wish: Wish, provider: Provider) -> HandedIn:
     """
     asset_id = wish.control_image if wish.control_image.startswith("asset_") else None
     links_only = provider.capabilities.needs_public_url
-    return HandedIn(
+    return InputImages(
         main=None if asset_id else await _main(read, wish.control_image, passes_on=links_only),
         asset_id=asset_id,
         extras=tuple([await read(extra.image) for extra in wish.extra_controls]),
@@ -92,7 +92,10 @@ def link_of(reference: str | None) -> str | None:
 
 
 def controls_of(
-    wish: Wish, asks: tuple[Ask, ...], extra_asks: tuple[Ask, ...], pictures: HandedIn
+    wish: GenerateRequest,
+    asks: tuple[RequestedModality, ...],
+    extra_asks: tuple[RequestedModality, ...],
+    pictures: InputImages,
 ) -> tuple[Control, ...]:
     """The controls as they were asked for, the main ones first."""
     main = [
@@ -132,14 +135,14 @@ def extra_name(index: int) -> str:
     return f"extra_control_{index}"
 
 
-def sources_of(pictures: HandedIn) -> dict[str, StoredPicture]:
+def sources_of(pictures: InputImages) -> dict[str, StoredPicture]:
     """What was read, by name."""
     extras = {extra_name(index): picture for index, picture in enumerate(pictures.extras)}
     named = {CONTROL: pictures.main, **extras, START: pictures.init, MASK: pictures.mask}
     return {name: picture for name, picture in named.items() if picture is not None}
 
 
-def kept_wish(wish: Wish, job_id: str, sources: Mapping[str, StoredPicture]) -> Wish:
+def kept_wish(wish: GenerateRequest, job_id: str, sources: Mapping[str, StoredPicture]) -> GenerateRequest:
     """The wish as it goes into the record: what was read here is named by the job's own addresses."""
     extras = [
         extra.model_copy(update={"image": source_uri(job_id, extra_name(index))})
@@ -153,7 +156,9 @@ _CROPPED_ASPECT = 1.02
 """Aspects that differ by more than this factor are worth a warning."""
 
 
-def frame_of(wish: Wish, main: StoredPicture | None, limits: SizeLimits) -> tuple[Frame, list[Notice]]:
+def frame_of(
+    wish: GenerateRequest, main: StoredPicture | None, limits: SizeLimits
+) -> tuple[OutputSize, list[RequestWarning]]:
     """Settle the size.
 
     Args:
@@ -164,15 +169,20 @@ def frame_of(wish: Wish, main: StoredPicture | None, limits: SizeLimits) -> tupl
     aspect = main.width / main.height if main else 1.0
     asked = _asked(wish, aspect, limits)
     width, height = fit_size(*asked, minimum=limits.minimum, maximum=limits.maximum, multiple=limits.multiple)
-    notices: list[Notice] = []
+    notices: list[RequestWarning] = []
     named = (wish.width or width, wish.height or height)
     if named != (width, height):
         detail = f"{named[0]}x{named[1]} is outside the provider's limits; {width}x{height} is drawn."
-        notices.append(Notice(kind="adjusted", feature="width and height", detail=detail))
-    return Frame(width, height), [*notices, *fit_notices("control_image", main, Frame(width, height), limits)]
+        notices.append(RequestWarning(kind="adjusted", feature="width and height", detail=detail))
+    return OutputSize(width, height), [
+        *notices,
+        *fit_warnings("control_image", main, OutputSize(width, height), limits),
+    ]
 
 
-def fit_notices(feature: str, picture: StoredPicture | None, frame: Frame, limits: SizeLimits) -> list[Notice]:
+def fit_warnings(
+    feature: str, picture: StoredPicture | None, frame: OutputSize, limits: SizeLimits
+) -> list[RequestWarning]:
     """What has to be said of a picture that does not fit the frame: that it is cropped, or enlarged."""
     if picture is None:
         return []
@@ -188,10 +198,10 @@ def fit_notices(feature: str, picture: StoredPicture | None, frame: Frame, limit
             f"The control picture {size} is smaller than the least that the provider draws ({limits.minimum} px a "
             "side): it is enlarged, which adds no structure. Use a larger one if there is one."
         )
-    return [Notice(kind="adjusted", feature=feature, detail=detail) for detail in details]
+    return [RequestWarning(kind="adjusted", feature=feature, detail=detail) for detail in details]
 
 
-def _asked(wish: Wish, aspect: float, limits: SizeLimits) -> tuple[int, int]:
+def _asked(wish: GenerateRequest, aspect: float, limits: SizeLimits) -> tuple[int, int]:
     if wish.width and wish.height:
         return wish.width, wish.height
     if wish.width:
@@ -205,7 +215,9 @@ def _asked(wish: Wish, aspect: float, limits: SizeLimits) -> tuple[int, int]:
 _SETTINGS: tuple[Setting, ...] = get_args(Setting)
 
 
-def honour(request: GenerationRequest, wish: Wish, provider: Provider) -> tuple[GenerationRequest, list[Notice]]:
+def honour(
+    request: ResolvedRequest, wish: GenerateRequest, provider: Provider
+) -> tuple[ResolvedRequest, list[RequestWarning]]:
     """Leave out what the provider has no place for, and say so.
 
     Raises:
@@ -218,7 +230,7 @@ def honour(request: GenerationRequest, wish: Wish, provider: Provider) -> tuple[
     blank: dict[str, None] = {name: None for name in lost if name != "seed"}
     if wish.num_images > can.max_images:
         detail = f"{provider.name} draws at most {can.max_images} pictures at once; {wish.num_images} were asked for."
-        notices.append(Notice(kind="adjusted", feature="num_images", detail=detail))
+        notices.append(RequestWarning(kind="adjusted", feature="num_images", detail=detail))
     controls = request.controls
     if not can.weights and any(control.weight != 1 for control in controls):
         notices.append(_ignored("weight", provider.name))
@@ -227,7 +239,7 @@ def honour(request: GenerationRequest, wish: Wish, provider: Provider) -> tuple[
     return request.model_copy(update=blank), notices
 
 
-def _check_companions(wish: Wish) -> None:
+def _check_companions(wish: GenerateRequest) -> None:
     if wish.strength is not None and wish.init_image is None:
         raise RequestError(
             "invalid_request",
@@ -242,8 +254,8 @@ def _check_companions(wish: Wish) -> None:
         )
 
 
-def _ignored(feature: str, provider: str) -> Notice:
-    return Notice(kind="unsupported", feature=feature, detail=f"{provider} has no {feature}; it was left out.")
+def _ignored(feature: str, provider: str) -> RequestWarning:
+    return RequestWarning(kind="unsupported", feature=feature, detail=f"{provider} has no {feature}; it was left out.")
 
 
 _OF_THE_PROVIDER = ("model", "scheduler", "provider_options")
@@ -262,7 +274,7 @@ _REMOVABLE: Mapping[str, tuple[str, ...]] = {
 
 def repeated(
     earlier: JobRecord, changes: Mapping[str, JsonValue], *, by_link: bool = False
-) -> tuple[Wish, tuple[Notice, ...]]:
+) -> tuple[GenerateRequest, tuple[RequestWarning, ...]]:
     """The wish of an earlier job with changes.
 
     It goes to the provider that drew it and with the seed that was used, unless the changes name others. An empty text
@@ -270,7 +282,7 @@ def repeated(
 
     Args:
         earlier: A job of the same caller.
-        changes: Fields of `Wish`, as far as they were given; checked already.
+        changes: Fields of `GenerateRequest`, as far as they were given; checked already.
         by_link: Whether the provider only takes links: then the links that the earlier job was given are used again,
             where there were any, and not the pictures that were read from them.
 
@@ -296,7 +308,7 @@ def repeated(
     removed = {name for field, names in _REMOVABLE.items() if changes.get(field) == "" for name in names}
     kept = {name: value for name, value in before.items() if name not in {*lost, *removed}}
     given = {name: value for name, value in changes.items() if not (name in _REMOVABLE and value == "")}
-    return Wish.model_validate(kept | given), tuple(_lost(name, earlier) for name in lost)
+    return GenerateRequest.model_validate(kept | given), tuple(_lost(name, earlier) for name in lost)
 
 
 def _links(earlier: JobRecord) -> dict[str, str]:
@@ -306,12 +318,12 @@ def _links(earlier: JobRecord) -> dict[str, str]:
     return {name: link for name, link in (links | {"mask_image": request.mask_url}).items() if link}
 
 
-def _lost(name: str, earlier: JobRecord) -> Notice:
+def _lost(name: str, earlier: JobRecord) -> RequestWarning:
     detail = (
         f"{name} of the earlier job means something to {earlier.provider} only and was not taken over; "
         f"give {name} for one of the new provider's."
     )
-    return Notice(kind="adjusted", feature=name, detail=detail)
+    return RequestWarning(kind="adjusted", feature=name, detail=detail)
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,24 +331,24 @@ class Prepared:
     """A generation with everything settled, and what had to be said on the way."""
 
     provider: Provider
-    request: GenerationRequest
-    warnings: tuple[Notice, ...]
+    request: ResolvedRequest
+    warnings: tuple[RequestWarning, ...]
     control_map: StoredPicture | None
     sources: dict[str, StoredPicture]
 
 
 @dataclass(frozen=True, slots=True)
-class Intake:
+class Preparer:
     """Prepares wishes; nothing is sent to anybody but reads of the pictures that the caller named."""
 
-    entries: Sequence[Entry]
+    entries: Sequence[ProviderEntry]
     reader: PictureReader
     blobs: BlobStore
     map_models: MapModels = NO_MODELS
     reachable: bool = False
     _appearances: dict[str, Appearance] = field(default_factory=dict[str, Appearance], init=False)
 
-    async def prepare(self, wish: Wish, *, local_paths: bool, owner: str) -> Prepared:
+    async def prepare(self, wish: GenerateRequest, *, local_paths: bool, owner: str) -> Prepared:
         """Settle a wish.
 
         Args:
@@ -361,24 +373,29 @@ class Intake:
         raise refusal or RequestError("unsupported", "No ready provider can do this.")
 
     async def _prepare_for(
-        self, candidate: Candidate, wish: Wish, asks: tuple[Ask, ...], extra_asks: tuple[Ask, ...], read: Read
+        self,
+        candidate: Candidate,
+        wish: GenerateRequest,
+        asks: tuple[RequestedModality, ...],
+        extra_asks: tuple[RequestedModality, ...],
+        read: Read,
     ) -> Prepared:
         provider = candidate.provider
         options = _options(wish, provider)
         pictures = await read_pictures(read, wish, provider)
         frame, fitted = frame_of(wish, pictures.main, provider.capabilities.sizes)
         for extra in pictures.extras:
-            fitted.extend(fit_notices("extra_controls", extra, frame, provider.capabilities.sizes))
-        room = MapRoom(provider, self.blobs, frame, wish.model, options, self.map_models, self._appearances)
+            fitted.extend(fit_warnings("extra_controls", extra, frame, provider.capabilities.sizes))
+        room = Preprocessor(provider, self.blobs, frame, wish.model, options, self.map_models, self._appearances)
         controls = [await room.ready(control) for control in controls_of(wish, asks, extra_asks, pictures)]
         request = _request(wish, tuple(controls), pictures, frame, provider).model_copy(update={"options": options})
         request, dropped = honour(request, wish, provider)
-        settled = provider.settle(request)
-        said = (*candidate.notices, *fitted, *dropped, *room.notices, *settled.notices)
+        settled = provider.fit(request)
+        said = (*candidate.notices, *fitted, *dropped, *room.notices, *settled.warnings)
         warnings = (*said, *self._links(settled.request, provider))
         return Prepared(provider, settled.request, warnings, room.first_map, sources_of(pictures))
 
-    def _links(self, request: GenerationRequest, provider: Provider) -> list[Notice]:
+    def _links(self, request: ResolvedRequest, provider: Provider) -> list[RequestWarning]:
         """Check that a provider that only takes links gets one for every picture, and say which nobody looked at.
 
         Raises:
@@ -399,9 +416,9 @@ def planned_uploads(prepared: Prepared) -> dict[str, str]:
 
 
 def _request(
-    wish: Wish, controls: tuple[Control, ...], pictures: HandedIn, frame: Frame, provider: Provider
-) -> GenerationRequest:
-    return GenerationRequest(
+    wish: GenerateRequest, controls: tuple[Control, ...], pictures: InputImages, frame: OutputSize, provider: Provider
+) -> ResolvedRequest:
+    return ResolvedRequest(
         prompt=wish.prompt,
         controls=controls,
         negative_prompt=wish.negative_prompt,
@@ -421,12 +438,12 @@ def _request(
     )
 
 
-def _not_checked(provider: str) -> Notice:
+def _not_checked(provider: str) -> RequestWarning:
     detail = f"The link could not be read from here; it was passed on to {provider} without being checked."
-    return Notice(kind="assumed", feature="control_image", detail=detail)
+    return RequestWarning(kind="assumed", feature="control_image", detail=detail)
 
 
-def _options(wish: Wish, provider: Provider) -> dict[str, JsonValue]:
+def _options(wish: GenerateRequest, provider: Provider) -> dict[str, JsonValue]:
     try:
         return provider.options.model_validate(wish.provider_options).model_dump(mode="json")
     except ValidationError as error:

@@ -19,7 +19,7 @@ from controlnet_mcp.images.modalities import MODALITIES, Modality, Structure
 from controlnet_mcp.images.picture import StoredPicture
 from controlnet_mcp.providers.base import Provider
 from controlnet_mcp.providers.sender import RESULT_LIMITS
-from controlnet_mcp.providers.types import Control, Notice, Takes
+from controlnet_mcp.providers.types import Control, RequestWarning, Takes
 
 _NAMES: dict[MapKind, str] = {
     "edge": "an edge map",
@@ -41,7 +41,7 @@ _LEADS_TO: dict[MapKind, frozenset[Structure]] = {"depth": frozenset({"normal"})
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
+class OutputSize:
     """Width and height of the generation in pixels."""
 
     width: int
@@ -49,7 +49,7 @@ class Frame:
 
 
 @dataclass(frozen=True, slots=True)
-class Offer:
+class ControlInput:
     """A control picture as it was handed in, and who gets it.
 
     Attributes:
@@ -70,7 +70,7 @@ class Offer:
         return MODALITIES[self.control.modality]
 
 
-def check(offer: Offer) -> tuple[Control, list[Notice]]:
+def check(offer: ControlInput) -> tuple[Control, list[RequestWarning]]:
     """Compare what a picture is with what it was handed in as.
 
     Returns:
@@ -90,7 +90,7 @@ def check(offer: Offer) -> tuple[Control, list[Notice]]:
     return _of_a_map(offer, kind)
 
 
-def _of_a_map(offer: Offer, kind: MapKind) -> tuple[Control, list[Notice]]:
+def _of_a_map(offer: ControlInput, kind: MapKind) -> tuple[Control, list[RequestWarning]]:
     if STRUCTURES[kind] != offer.modality.structure:
         return offer.control, _other_map(offer, kind)
     if offer.control.is_map:
@@ -105,7 +105,7 @@ def _map_kind(seen: Appearance) -> MapKind | None:
     return next((kind for kind in STRUCTURES if kind == seen), None)
 
 
-def _blank(offer: Offer) -> list[Notice]:
+def _blank(offer: ControlInput) -> list[RequestWarning]:
     name = offer.modality.name
     if offer.modality.structure == "photo":
         detail = f"The picture for {name} is blank or nearly so: it will guide nothing. Use one with something on it."
@@ -118,7 +118,7 @@ def _blank(offer: Offer) -> list[Notice]:
     )
 
 
-def _other_map(offer: Offer, kind: MapKind) -> list[Notice]:
+def _other_map(offer: ControlInput, kind: MapKind) -> list[RequestWarning]:
     """A map of something else: its own modality would keep more."""
     if offer.modality.structure in _LEADS_TO.get(kind, ()):
         return []
@@ -129,7 +129,7 @@ def _other_map(offer: Offer, kind: MapKind) -> list[Notice]:
     return [_said(offer, detail)]
 
 
-def _no_map(offer: Offer) -> list[Notice]:
+def _no_map(offer: ControlInput) -> list[RequestWarning]:
     """What was said to be a map looks like none; but drawings may be line maps, and normal maps look like pictures."""
     structure = offer.modality.structure
     if structure == "normal" or (structure == "lines" and offer.appearance == "drawing"):
@@ -141,7 +141,7 @@ def _no_map(offer: Offer) -> list[Notice]:
     return [_said(offer, detail)]
 
 
-def _prepared_again(offer: Offer, kind: MapKind) -> Notice:
+def _prepared_again(offer: ControlInput, kind: MapKind) -> RequestWarning:
     detail = (
         f"The picture already is {_NAMES[kind]}, and {offer.provider} makes a map of whatever it gets for "
         f"{offer.modality.name}: hand in the plain picture, or use a provider that takes control_is_map=true."
@@ -149,7 +149,7 @@ def _prepared_again(offer: Offer, kind: MapKind) -> Notice:
     return _said(offer, detail)
 
 
-def _taken_as_map(offer: Offer, kind: MapKind) -> Notice:
+def _taken_as_map(offer: ControlInput, kind: MapKind) -> RequestWarning:
     detail = (
         f"The picture already looks like {_NAMES[kind]}, so it was handed on as the {offer.modality.name} map and not "
         "preprocessed again; say so with control_is_map=true. If it is none, pass the map that extract_control_map "
@@ -158,8 +158,8 @@ def _taken_as_map(offer: Offer, kind: MapKind) -> Notice:
     return _said(offer, detail)
 
 
-def _said(offer: Offer, detail: str) -> Notice:
-    return Notice(kind="assumed", feature=offer.modality.name, detail=detail)
+def _said(offer: ControlInput, detail: str) -> RequestWarning:
+    return RequestWarning(kind="assumed", feature=offer.modality.name, detail=detail)
 
 
 _BLANK_COVERAGE = 0.0005
@@ -169,7 +169,7 @@ _REMEMBERED = 256
 
 
 @dataclass(slots=True)
-class MapRoom:
+class Preprocessor:
     """Readies the controls of one generation and gathers what has to be said about them.
 
     Attributes:
@@ -178,12 +178,12 @@ class MapRoom:
 
     provider: Provider
     blobs: BlobStore
-    frame: Frame
+    frame: OutputSize
     model: str | None = None
     options: dict[str, JsonValue] = field(default_factory=dict[str, JsonValue])
     models: MapModels = NO_MODELS
     appearances: dict[str, Appearance] = field(default_factory=dict[str, Appearance])
-    notices: list[Notice] = field(default_factory=list[Notice])
+    notices: list[RequestWarning] = field(default_factory=list[RequestWarning])
     first_map: StoredPicture | None = None
 
     async def ready(self, control: Control) -> Control:
@@ -199,7 +199,7 @@ class MapRoom:
         if control.picture is None:
             return control
         seen = await self._appearance(control.picture)
-        control, said = check(Offer(control, seen, takes, self.provider.name))
+        control, said = check(ControlInput(control, seen, takes, self.provider.name))
         self.notices.extend(said)
         if control.picture is None or control.is_map or takes != "map":
             return control
@@ -233,16 +233,16 @@ class MapRoom:
         made = make_map(pixels, modality, models=self.models)
         if made.coverage < _BLANK_COVERAGE:
             raise _blank_maps(modality)
-        self.notices.extend(Notice(kind="approximate", feature=modality, detail=note) for note in made.notes)
+        self.notices.extend(RequestWarning(kind="approximate", feature=modality, detail=note) for note in made.notes)
         return store_pixels(made.rgb, self.blobs)
 
 
-def _assumed(modality: str, provider: str) -> Notice:
+def _assumed(modality: str, provider: str) -> RequestWarning:
     detail = (
         f"A {modality} map cannot be computed here without trained weights, and {provider} does not make one: "
         "the picture was taken as a ready map. Set control_is_map=true when it is one."
     )
-    return Notice(kind="assumed", feature=modality, detail=detail)
+    return RequestWarning(kind="assumed", feature=modality, detail=detail)
 
 
 def _blank_maps(modality: str) -> ImageError:

@@ -6,8 +6,8 @@ from pydantic import Field
 
 from controlnet_mcp.images.picture import StoredPicture
 from controlnet_mcp.images.structure import StructureScore
-from controlnet_mcp.jobs.request import Wish
-from controlnet_mcp.providers.types import Cost, Fault, Frozen, GenerationRequest, Notice, Output, RemoteTask
+from controlnet_mcp.jobs.request import GenerateRequest
+from controlnet_mcp.providers.types import Cost, Fault, Frozen, Output, RemoteTask, RequestWarning, ResolvedRequest
 
 State: TypeAlias = Literal["new", "submitting", "running", "fetching", "succeeded", "failed", "canceled", "uncertain"]
 """Where a job stands inside; `Status` is what callers see."""
@@ -60,7 +60,7 @@ class JobRecord(Frozen):
     principal: str
     provider: str
     state: State
-    request: GenerationRequest
+    request: ResolvedRequest
     reference: str
     created_at: float
     updated_at: float
@@ -77,13 +77,13 @@ class JobRecord(Frozen):
     task: RemoteTask | None = None
     outputs: tuple[Output, ...] = ()
     images: tuple[ResultImage, ...] = ()
-    wish: Wish | None = None
+    wish: GenerateRequest | None = None
     sources: dict[str, StoredPicture] = Field(default_factory=dict[str, StoredPicture])
     control_map: StoredPicture | None = None
     seed: int | None = None
     cost: Cost | None = None
     credits_left: float | None = None
-    warnings: tuple[Notice, ...] = ()
+    warnings: tuple[RequestWarning, ...] = ()
     fault: Fault | None = None
     measured: bool = False
     cancel_requested: bool = False

@@ -1,14 +1,14 @@
 """What a provider's report changes in a job: a new value, nothing written."""
 
 from controlnet_mcp.jobs.faults import DEADLINE, UNEXPLAINED
-from controlnet_mcp.jobs.polling import Pacer
+from controlnet_mcp.jobs.polling import PollPacer
 from controlnet_mcp.jobs.record import JobRecord
 from controlnet_mcp.providers.types import Report
 
 _TOLD = ("progress", "stage", "eta_seconds", "seed", "cost", "credits_left")
 
 
-def learned(job: JobRecord, report: Report, now: float, pacer: Pacer) -> JobRecord:
+def learned(job: JobRecord, report: Report, now: float, pacer: PollPacer) -> JobRecord:
     """Take over what a report tells; what it leaves out stays as it was.
 
     Args:
@@ -30,7 +30,7 @@ def learned(job: JobRecord, report: Report, now: float, pacer: Pacer) -> JobReco
             return _ended(job, now).model_copy(update={"state": "canceled", "fault": report.fault})
 
 
-def _waiting(job: JobRecord, report: Report, now: float, pacer: Pacer) -> JobRecord:
+def _waiting(job: JobRecord, report: Report, now: float, pacer: PollPacer) -> JobRecord:
     if now >= job.deadline_at:
         return _ended(job, now).model_copy(update={"state": "failed", "fault": DEADLINE})
     wake_at = now + pacer.pause_seconds(job, report, now)

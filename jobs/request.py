@@ -15,14 +15,14 @@ MAX_WEIGHT = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class RequestedModality:
     """One modality that was asked for, with its conditioning scale (0 to 2)."""
 
     modality: Modality
     weight: float
 
 
-def parse_modalities(text: str) -> tuple[Ask, ...]:
+def parse_modalities(text: str) -> tuple[RequestedModality, ...]:
     """Read `canny`, `pose:0.5` or `canny:0.6,depth:0.4`.
 
     Raises:
@@ -37,7 +37,7 @@ def parse_modalities(text: str) -> tuple[Ask, ...]:
     return asks
 
 
-def parse_extra(modality: str, weight: float) -> Ask:
+def parse_extra(modality: str, weight: float) -> RequestedModality:
     """Read the modality of an extra control, which has one; a weight after its name counts where none is given.
 
     Raises:
@@ -50,13 +50,13 @@ def parse_extra(modality: str, weight: float) -> Ask:
             "An entry of extra_controls has one modality, not several.",
             hint="Give each further modality an entry of its own.",
         )
-    return ask if weight == 1 else Ask(ask.modality, weight)
+    return ask if weight == 1 else RequestedModality(ask.modality, weight)
 
 
-def _ask(part: str) -> Ask:
+def _ask(part: str) -> RequestedModality:
     name, colon, weight = part.partition(":")
     modality = resolve(name)
-    return Ask(modality, _weight(weight, modality.name) if colon else 1.0)
+    return RequestedModality(modality, _weight(weight, modality.name) if colon else 1.0)
 
 
 def _weight(text: str, name: str) -> float:
@@ -126,5 +126,5 @@ class Details(BaseModel):
     provider_options: dict[str, JsonValue] = Field(default={}, description="The provider's own knobs")
 
 
-class Wish(Details, Essentials):
+class GenerateRequest(Details, Essentials):
     """The parameters of a generation; `controlnet_generate` adds how long to wait and what to show."""

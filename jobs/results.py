@@ -11,8 +11,8 @@ from controlnet_mcp.images.picture import StoredPicture
 from controlnet_mcp.jobs.record import JobRecord, ResultImage
 from controlnet_mcp.providers.base import Provider
 from controlnet_mcp.providers.errors import ProviderError, undelivered
-from controlnet_mcp.providers.sender import RESULT_LIMITS, ProviderRunner
-from controlnet_mcp.providers.types import Notice, Output
+from controlnet_mcp.providers.sender import RESULT_LIMITS, Sender
+from controlnet_mcp.providers.types import Output, RequestWarning
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,15 +30,15 @@ class Collected:
     missing: ControlNetError | None = None
 
     @property
-    def notices(self) -> list[Notice]:
+    def notices(self) -> list[RequestWarning]:
         """What to say when the rest is given up."""
         if self.missing is None:
             return []
         detail = f"Only {len(self.images)} of the pictures could be brought home: {self.missing.message}"
-        return [Notice(kind="adjusted", feature="num_images", detail=detail)]
+        return [RequestWarning(kind="adjusted", feature="num_images", detail=detail)]
 
 
-async def collect(job: JobRecord, provider: Provider, runner: ProviderRunner, blobs: BlobStore) -> Collected:
+async def collect(job: JobRecord, provider: Provider, runner: Sender, blobs: BlobStore) -> Collected:
     """Fetch every output of a job; safe to repeat, since pictures are stored under their own hash.
 
     Raises:
@@ -67,7 +67,7 @@ async def collect(job: JobRecord, provider: Provider, runner: ProviderRunner, bl
     return Collected(tuple(images), tuple(outputs), missing)
 
 
-async def _bring(output: Output, provider: Provider, runner: ProviderRunner, blobs: BlobStore) -> ResultImage:
+async def _bring(output: Output, provider: Provider, runner: Sender, blobs: BlobStore) -> ResultImage:
     try:
         content = None if output.sha256 else await runner.download(provider, output)
         picture = await to_thread.run_sync(partial(_stored, output, content, blobs), limiter=runner.decoding)

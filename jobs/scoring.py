@@ -28,7 +28,7 @@ from controlnet_mcp.images.picture import StoredPicture
 from controlnet_mcp.images.structure import MEASURED, StructureScore
 from controlnet_mcp.jobs.record import JobRecord, ResultImage
 from controlnet_mcp.providers.sender import RESULT_LIMITS
-from controlnet_mcp.providers.types import Control, Cost, Frozen, GenerationRequest
+from controlnet_mcp.providers.types import Control, Cost, Frozen, ResolvedRequest
 
 if TYPE_CHECKING:
     from controlnet_mcp.images.maps.arrays import Levels, Rgb
@@ -136,7 +136,7 @@ class Provenance(Frozen):
     index: int
     image: ResultImage
     provider: str
-    request: GenerationRequest
+    request: ResolvedRequest
     seed: int | None = None
     sources: dict[str, StoredPicture]
     cost: Cost | None = None
@@ -173,7 +173,7 @@ def _write(notes: Sequence[Provenance], blobs: BlobStore) -> None:
         blobs.annotate(note.image.picture.sha256, note.job_id, content)
 
 
-def _without_links(request: GenerationRequest) -> GenerationRequest:
+def _without_links(request: ResolvedRequest) -> ResolvedRequest:
     controls = tuple(control.model_copy(update={"source_url": None}) for control in request.controls)
     options = {name: _bare(value) for name, value in request.options.items() if value is not None}
     return request.model_copy(update={"controls": controls, "init_url": None, "mask_url": None, "options": options})

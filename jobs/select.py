@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from controlnet_mcp.foundation.errors import RequestError
-from controlnet_mcp.jobs.request import Ask, Wish
+from controlnet_mcp.jobs.request import GenerateRequest, RequestedModality
 from controlnet_mcp.providers.base import Provider
-from controlnet_mcp.providers.registry import Entry
-from controlnet_mcp.providers.types import Notice
+from controlnet_mcp.providers.registry import ProviderEntry
+from controlnet_mcp.providers.types import RequestWarning
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,10 +16,12 @@ class Candidate:
     """A provider that may do it, and what to say if it does."""
 
     provider: Provider
-    notices: tuple[Notice, ...] = ()
+    notices: tuple[RequestWarning, ...] = ()
 
 
-def candidates(wish: Wish, asks: Sequence[Ask], entries: Sequence[Entry]) -> list[Candidate]:
+def candidates(
+    wish: GenerateRequest, asks: Sequence[RequestedModality], entries: Sequence[ProviderEntry]
+) -> list[Candidate]:
     """Find the providers for a wish, the first choice first; each may still find that its models cannot.
 
     Args:
@@ -48,7 +50,7 @@ def candidates(wish: Wish, asks: Sequence[Ask], entries: Sequence[Entry]) -> lis
     return [Candidate(stand_in, (_only_draft(stand_in.name, entries),))]
 
 
-def obstacles(wish: Wish, asks: Sequence[Ask], provider: Provider) -> list[str]:
+def obstacles(wish: GenerateRequest, asks: Sequence[RequestedModality], provider: Provider) -> list[str]:
     """What keeps a provider from doing this at all, each in a few words; empty when it can."""
     can = provider.capabilities
     count = len(asks) + len(wish.extra_controls)
@@ -64,7 +66,7 @@ def obstacles(wish: Wish, asks: Sequence[Ask], provider: Provider) -> list[str]:
     return [reason for failed, reason in checks if failed]
 
 
-def entry_named(name: str, entries: Sequence[Entry]) -> Entry:
+def entry_named(name: str, entries: Sequence[ProviderEntry]) -> ProviderEntry:
     """Find a provider's row.
 
     Raises:
@@ -83,13 +85,13 @@ def entry_named(name: str, entries: Sequence[Entry]) -> Entry:
     return entry
 
 
-def _fits(wish: Wish, entry: Entry) -> bool:
+def _fits(wish: GenerateRequest, entry: ProviderEntry) -> bool:
     """Whether the wanted sides are inside the provider's limits, so that nothing has to be adjusted."""
     sizes = entry.capabilities.sizes
     return all(sizes.minimum <= side <= sizes.maximum for side in (wish.width, wish.height) if side)
 
 
-def _named(wish: Wish, asks: Sequence[Ask], entries: Sequence[Entry]) -> Provider:
+def _named(wish: GenerateRequest, asks: Sequence[RequestedModality], entries: Sequence[ProviderEntry]) -> Provider:
     entry = entry_named(wish.provider, entries)
     if entry.provider is None:
         raise RequestError(
@@ -105,18 +107,18 @@ def _named(wish: Wish, asks: Sequence[Ask], entries: Sequence[Entry]) -> Provide
     return entry.provider
 
 
-def _why_not(wish: Wish, asks: Sequence[Ask], entries: Sequence[Entry]) -> list[str]:
+def _why_not(wish: GenerateRequest, asks: Sequence[RequestedModality], entries: Sequence[ProviderEntry]) -> list[str]:
     ready = [entry.provider for entry in entries if entry.provider]
     return [f"{provider.name}: {', '.join(obstacles(wish, asks, provider))}." for provider in ready]
 
 
-def _chosen(name: str) -> Notice:
+def _chosen(name: str) -> RequestWarning:
     detail = f"{name} is the first ready provider, in the operator's order, that can do this."
-    return Notice(kind="assumed", feature="provider", detail=detail)
+    return RequestWarning(kind="assumed", feature="provider", detail=detail)
 
 
-def _only_draft(name: str, entries: Sequence[Entry]) -> Notice:
+def _only_draft(name: str, entries: Sequence[ProviderEntry]) -> RequestWarning:
     keys = ", ".join(variable for entry in entries for variable in entry.missing[:1])
     to_do = f" Set a key ({keys}) for a real model." if keys else ""
     detail = f"No other provider is ready, so the built-in {name} engine drew this; it is not an AI model.{to_do}"
-    return Notice(kind="draft", feature="provider", detail=detail)
+    return RequestWarning(kind="draft", feature="provider", detail=detail)

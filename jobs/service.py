@@ -15,17 +15,17 @@ import anyio
 
 from controlnet_mcp.foundation.errors import RequestError, StorageError
 from controlnet_mcp.jobs.budget import AskUser, Spending
-from controlnet_mcp.jobs.facts import Fact
+from controlnet_mcp.jobs.facts import SubmissionEvent
 from controlnet_mcp.jobs.faults import DENIED
 from controlnet_mcp.jobs.ledger import Ledger
-from controlnet_mcp.jobs.prepare import Intake, Prepared, kept_wish, planned_uploads
+from controlnet_mcp.jobs.prepare import Prepared, Preparer, kept_wish, planned_uploads
 from controlnet_mcp.jobs.record import JobRecord, Status
-from controlnet_mcp.jobs.request import Wish
+from controlnet_mcp.jobs.request import GenerateRequest
 from controlnet_mcp.jobs.runner import JobRunner
 from controlnet_mcp.jobs.store import JobStore, Page
-from controlnet_mcp.jobs.subscriptions import JobWatch
-from controlnet_mcp.providers.sender import ProviderRunner
-from controlnet_mcp.providers.types import Cost, Fault, Notice, RemoteTask, Report, Submission
+from controlnet_mcp.jobs.subscriptions import JobSubscriptions
+from controlnet_mcp.providers.sender import Sender
+from controlnet_mcp.providers.types import Cost, Fault, RemoteTask, Report, RequestWarning, Submission
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Finding:
         fault: What the job ends with, if it ends.
     """
 
-    fact: Fact
+    fact: SubmissionEvent
     fault: Fault | None = None
 
     @property
@@ -49,12 +49,12 @@ class Finding:
 def accepted_as(remote_id: str) -> Finding:
     """It was accepted, and this is the provider's id of it: the job goes on with that."""
     task = RemoteTask(remote_id=remote_id)
-    return Finding(Fact.of("answer", Submission(task=task, report=Report(phase="running"))))
+    return Finding(SubmissionEvent.of("answer", Submission(task=task, report=Report(phase="running"))))
 
 
 def not_accepted(*, send_again: bool) -> Finding:
     """It was not accepted: the job has failed, or is submitted again."""
-    return Finding(Fact.of("denial", DENIED), None if send_again else DENIED)
+    return Finding(SubmissionEvent.of("denial", DENIED), None if send_again else DENIED)
 
 
 _log = logging.getLogger(__name__)
@@ -78,21 +78,26 @@ class Caller:
 
 
 @dataclass(frozen=True, slots=True)
-class JobDesk:
+class JobService:
     """Everything a tool can do with jobs."""
 
     store: JobStore
-    intake: Intake
+    intake: Preparer
     ledger: Ledger
     runner: JobRunner
-    watch: JobWatch
-    sender: ProviderRunner
+    watch: JobSubscriptions
+    sender: Sender
     clock: Callable[[], float]
     deadline_seconds: float
     spending: Spending = field(default_factory=Spending)
 
     async def submit(
-        self, wish: Wish, caller: Caller, request_key: str | None = None, *, said: tuple[Notice, ...] = ()
+        self,
+        wish: GenerateRequest,
+        caller: Caller,
+        request_key: str | None = None,
+        *,
+        said: tuple[RequestWarning, ...] = (),
     ) -> JobRecord:
         """Start a generation, or give the job that this wish already started.
 
@@ -117,7 +122,7 @@ class JobDesk:
         self.runner.wake(kept.job_id)
         return kept
 
-    async def plan(self, wish: Wish, caller: Caller) -> tuple[Prepared, Cost | None]:
+    async def plan(self, wish: GenerateRequest, caller: Caller) -> tuple[Prepared, Cost | None]:
         """Settle a wish and ask for its price, without submitting it."""
         prepared = await self.intake.prepare(wish, local_paths=caller.local, owner=caller.principal)
         return prepared, await self._price(prepared)
@@ -208,7 +213,7 @@ class JobDesk:
             return None
         return await self.sender.run(provider, provider.price(prepared.request, planned_uploads(prepared)))
 
-    def _record(self, wish: Wish, prepared: Prepared, caller: Caller) -> JobRecord:
+    def _record(self, wish: GenerateRequest, prepared: Prepared, caller: Caller) -> JobRecord:
         now, job_id = self.clock(), f"job_{secrets.token_hex(16)}"
         return JobRecord(
             job_id=job_id,

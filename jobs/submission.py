@@ -13,10 +13,10 @@ import anyio
 from anyio import CancelScope, CapacityLimiter
 
 from controlnet_mcp.foundation.errors import ControlNetError, StorageError
-from controlnet_mcp.jobs.facts import Fact, FactKind, Facts
+from controlnet_mcp.jobs.facts import FactKind, SubmissionEvent, SubmissionEvents
 from controlnet_mcp.jobs.faults import WITHDRAWN, fault_of
 from controlnet_mcp.jobs.leases import Lease
-from controlnet_mcp.jobs.polling import Pacer
+from controlnet_mcp.jobs.polling import PollPacer
 from controlnet_mcp.jobs.record import JobRecord
 from controlnet_mcp.jobs.reports import learned
 from controlnet_mcp.jobs.verdict import MOST_REFUSALS, Adopt, Judge, LookUp, Refused, Send, Unproven, Verdict, verdict
@@ -24,7 +24,7 @@ from controlnet_mcp.jobs.writer import JobWriter, LeaseLostError
 from controlnet_mcp.providers.base import Provider
 from controlnet_mcp.providers.errors import ProviderError
 from controlnet_mcp.providers.http import HttpCall
-from controlnet_mcp.providers.sender import ProviderRunner
+from controlnet_mcp.providers.sender import Sender
 from controlnet_mcp.providers.types import Submission
 
 _NOTHING_FOUND = ControlNetError("provider_failed", "The provider does not know our reference yet.", retryable=True)
@@ -43,8 +43,8 @@ class Submitter:
     """
 
     writer: JobWriter
-    runner: ProviderRunner
-    pacer: Pacer
+    runner: Sender
+    pacer: PollPacer
     most_in_flight: int = 4
     judge: Judge = verdict
     _slots: dict[str, CapacityLimiter] = field(default_factory=dict[str, CapacityLimiter])
@@ -56,7 +56,7 @@ class Submitter:
             LeaseLostError: Somebody else drives the job; what was learned is on record all the same.
         """
         untouched = job.state == "new" and not job.failures
-        facts = Facts() if untouched else await self.writer.ledger.facts(job.job_id)
+        facts = SubmissionEvents() if untouched else await self.writer.ledger.facts(job.job_id)
         judged = self._judged(facts, job, provider)
         match judged:
             case Adopt(submission):
@@ -69,11 +69,13 @@ class Submitter:
             case _:
                 return await self._end(job, lease, judged, facts)
 
-    async def _end(self, job: JobRecord, lease: Lease, judged: Refused | Unproven, facts: Facts) -> JobRecord:
+    async def _end(
+        self, job: JobRecord, lease: Lease, judged: Refused | Unproven, facts: SubmissionEvents
+    ) -> JobRecord:
         state: Literal["failed", "uncertain"] = "failed" if isinstance(judged, Refused) else "uncertain"
         return await self.writer.end(job, lease, state, judged.fault, len(facts.rows))
 
-    def _judged(self, facts: Facts, job: JobRecord, provider: Provider) -> Verdict:
+    def _judged(self, facts: SubmissionEvents, job: JobRecord, provider: Provider) -> Verdict:
         in_time = self.writer.clock() < job.deadline_at
         return self.judge(facts, provider.capabilities.deduplication, in_time=in_time)
 
@@ -115,7 +117,7 @@ class Submitter:
             answer = await self.runner.submit(provider, call, confirm)
             submission = await _stubborn(lambda: self.runner.kept(provider.name, answer), job, answer)
         except (LeaseLostError, StorageError):
-            await self.writer.ledger.add(job.job_id, Fact.of("withdrawal", WITHDRAWN))
+            await self.writer.ledger.add(job.job_id, SubmissionEvent.of("withdrawal", WITHDRAWN))
             raise
         except ProviderError as error:
             return await self._unanswered(job, lease, provider, error)
@@ -124,7 +126,7 @@ class Submitter:
 
     async def _unanswered(self, job: JobRecord, lease: Lease, provider: Provider, error: ProviderError) -> JobRecord:
         kind: FactKind = "unknown" if error.delivery == "unknown" else "refusal"
-        await self.writer.ledger.add(job.job_id, Fact.of(kind, fault_of(error)))
+        await self.writer.ledger.add(job.job_id, SubmissionEvent.of(kind, fault_of(error)))
         facts = await self.writer.ledger.facts(job.job_id)
         judged = self._judged(facts, job, provider)
         if isinstance(judged, Refused | Unproven):
@@ -139,7 +141,7 @@ class Submitter:
             return await self.writer.later(job, lease, error)
         if found is not None:
             return await self.writer.answer(self._taken_over(job, found), lease, found)
-        await self.writer.ledger.add(job.job_id, Fact.of("nothing_found", fault_of(_NOTHING_FOUND)))
+        await self.writer.ledger.add(job.job_id, SubmissionEvent.of("nothing_found", fault_of(_NOTHING_FOUND)))
         return await self.writer.later(job, lease, _NOTHING_FOUND)
 
 

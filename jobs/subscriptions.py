@@ -19,7 +19,7 @@ OWN_SECONDS = 5.0
 _log = logging.getLogger(__name__)
 
 
-class Sight:
+class JobSubscription:
     """One job as it was last seen, shared by all who watch it."""
 
     def __init__(self, job: JobRecord) -> None:
@@ -52,14 +52,14 @@ class Sight:
         self._moved = anyio.Event()
 
 
-class JobWatch:
+class JobSubscriptions:
     """Looks at jobs as long as somebody watches them: one read of the record per change, however many watch."""
 
     def __init__(self, store: JobStore, runner: JobRunner) -> None:
         """Take where jobs are written down, and who tells of changes made in this process."""
         self._store = store
         self._runner = runner
-        self._sights: dict[str, Sight] = {}
+        self._sights: dict[str, JobSubscription] = {}
         self._closed = False
         self._tasks: TaskGroup | None = None
 
@@ -79,7 +79,7 @@ class JobWatch:
         return len(self._sights)
 
     @contextmanager
-    def follow(self, job: JobRecord) -> Generator[Sight]:
+    def follow(self, job: JobRecord) -> Generator[JobSubscription]:
         """Watch a job for the length of the block; whoever leaves, by whatever way, leaves nothing behind."""
         sight = self._sight_of(job)
         sight.watchers += 1
@@ -102,10 +102,10 @@ class JobWatch:
                     await tell(job)
                     await anyio.sleep(0 if _over(job) else spacing_seconds)
 
-    def _sight_of(self, job: JobRecord) -> Sight:
+    def _sight_of(self, job: JobRecord) -> JobSubscription:
         sight = self._sights.get(job.job_id)
         if sight is None:
-            sight = self._sights[job.job_id] = Sight(job)
+            sight = self._sights[job.job_id] = JobSubscription(job)
             sight.closed = self._closed
             if self._tasks is not None:
                 self._tasks.start_soon(self._look, sight)
@@ -113,7 +113,7 @@ class JobWatch:
             sight.show(job)
         return sight
 
-    async def _look(self, sight: Sight) -> None:
+    async def _look(self, sight: JobSubscription) -> None:
         """Read at the beginning and after every change; one that comes during a read is not missed."""
         job_id, principal = sight.job.job_id, sight.job.principal
         with sight.looking:

@@ -9,7 +9,7 @@
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
-from controlnet_mcp.jobs.facts import Facts
+from controlnet_mcp.jobs.facts import SubmissionEvents
 from controlnet_mcp.jobs.faults import INTERRUPTED, NEVER_SENT, unproven
 from controlnet_mcp.providers.types import Deduplication, Fault, Submission
 
@@ -58,12 +58,12 @@ Verdict: TypeAlias = Adopt | Send | LookUp | Refused | Unproven
 class Judge(Protocol):
     """Something that judges; the rules are `verdict`."""
 
-    def __call__(self, facts: Facts, deduplication: Deduplication, *, in_time: bool) -> Verdict:
+    def __call__(self, facts: SubmissionEvents, deduplication: Deduplication, *, in_time: bool) -> Verdict:
         """Say what may be done."""
         ...
 
 
-def verdict(facts: Facts, deduplication: Deduplication, *, in_time: bool) -> Verdict:
+def verdict(facts: SubmissionEvents, deduplication: Deduplication, *, in_time: bool) -> Verdict:
     """Say what may be done with a job that has no task yet.
 
     Args:
@@ -81,7 +81,7 @@ def verdict(facts: Facts, deduplication: Deduplication, *, in_time: bool) -> Ver
     return Send(again=False) if in_time else Refused(NEVER_SENT)
 
 
-def _ambiguous(facts: Facts, deduplication: Deduplication, *, in_time: bool) -> Verdict:
+def _ambiguous(facts: SubmissionEvents, deduplication: Deduplication, *, in_time: bool) -> Verdict:
     hopeless = facts.rows[-1].kind == "refusal" and not facts.refusals[-1].retryable
     if deduplication == "key" and in_time and not hopeless:
         return Send(again=True)

@@ -11,13 +11,13 @@ from controlnet_mcp.providers.http import HttpCall, HttpReply, Steps
 from controlnet_mcp.providers.types import (
     Capabilities,
     Cost,
+    FittedRequest,
     Frozen,
-    GenerationRequest,
     ModelInfo,
     Output,
     RemoteTask,
     Report,
-    Settled,
+    ResolvedRequest,
     Submission,
     Takes,
 )
@@ -42,19 +42,19 @@ class Provider(Protocol):
     further_urls: tuple[str, ...] = ()
     """Places beside `base_url` that the operator configured; every other one is known from a reply only."""
 
-    def settle(self, request: GenerationRequest) -> Settled:
+    def fit(self, request: ResolvedRequest) -> FittedRequest:
         """Choose what depends on model and modality together, before anything is sent.
 
         Raises:
             ControlNetError: `unsupported` or `invalid_request` when this provider cannot do it at all.
         """
-        return Settled(request=request)
+        return FittedRequest(request=request)
 
     def takes(self, modality: str, model: str | None, options: Mapping[str, JsonValue]) -> Takes:  # noqa: ARG002  # for overriding
         """Whether a modality wants a ready map or a picture, where that depends on the model."""
         return self.capabilities.modalities[modality].takes
 
-    def uploads(self, request: GenerationRequest) -> tuple[StoredPicture, ...]:  # noqa: ARG002  # for overriding
+    def uploads(self, request: ResolvedRequest) -> tuple[StoredPicture, ...]:  # noqa: ARG002  # for overriding
         """The pictures that have to be uploaded before `build`."""
         return ()
 
@@ -63,7 +63,7 @@ class Provider(Protocol):
         raise self.lacks("uploads")
         yield HttpCall("PUT", picture.sha256)
 
-    def build(self, request: GenerationRequest, reference: str, uploaded: Uploaded) -> HttpCall:
+    def build(self, request: ResolvedRequest, reference: str, uploaded: Uploaded) -> HttpCall:
         """The exact call that submits; `reference` is ours, unique per job and stored before the call leaves."""
         ...
 
@@ -97,7 +97,7 @@ class Provider(Protocol):
         return False
         yield HttpCall("POST", task.remote_id)
 
-    def price(self, request: GenerationRequest, uploaded: Uploaded) -> Steps[Cost | None]:
+    def price(self, request: ResolvedRequest, uploaded: Uploaded) -> Steps[Cost | None]:
         """Ask what a request would cost; `None` when the provider cannot tell."""
         return None
         yield self.build(request, "", uploaded)

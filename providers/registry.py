@@ -14,7 +14,7 @@ from controlnet_mcp.providers.types import Capabilities
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ProviderEntry:
     """One row of the table.
 
     Attributes:
@@ -36,47 +36,47 @@ def _hosted(
     make: Callable[[ProviderSettings], Provider],
     settings: ProviderSettings,
     missing: tuple[str, ...],
-) -> Entry:
-    return Entry(name, capabilities, None if missing else make(settings), missing)
+) -> ProviderEntry:
+    return ProviderEntry(name, capabilities, None if missing else make(settings), missing)
 
 
-def _draft(_settings: ProviderSettings) -> Entry:
+def _draft(_settings: ProviderSettings) -> ProviderEntry:
     from controlnet_mcp.providers.draft.adapter import DraftProvider
 
-    return Entry("draft", DraftProvider.capabilities, DraftProvider())
+    return ProviderEntry("draft", DraftProvider.capabilities, DraftProvider())
 
 
-def _scenario(settings: ProviderSettings) -> Entry:
+def _scenario(settings: ProviderSettings) -> ProviderEntry:
     from controlnet_mcp.providers.scenario.adapter import CAPABILITIES, ScenarioProvider, missing
 
     return _hosted("scenario", CAPABILITIES, ScenarioProvider, settings, missing(settings))
 
 
-def _segmind(settings: ProviderSettings) -> Entry:
+def _segmind(settings: ProviderSettings) -> ProviderEntry:
     from controlnet_mcp.providers.segmind.adapter import CAPABILITIES, SegmindProvider, missing
 
     return _hosted("segmind", CAPABILITIES, SegmindProvider, settings, missing(settings))
 
 
-def _zhiqite(settings: ProviderSettings) -> Entry:
+def _zhiqite(settings: ProviderSettings) -> ProviderEntry:
     from controlnet_mcp.providers.zhiqite.adapter import CAPABILITIES, ZhiqiteProvider, missing
 
     return _hosted("zhiqite", CAPABILITIES, ZhiqiteProvider, settings, missing(settings))
 
 
-def _modelslab(settings: ProviderSettings) -> Entry:
+def _modelslab(settings: ProviderSettings) -> ProviderEntry:
     from controlnet_mcp.providers.modelslab.adapter import CAPABILITIES, ModelsLabProvider, missing
 
     return _hosted("modelslab", CAPABILITIES, ModelsLabProvider, settings, missing(settings))
 
 
-def _wavespeed(settings: ProviderSettings) -> Entry:
+def _wavespeed(settings: ProviderSettings) -> ProviderEntry:
     from controlnet_mcp.providers.wavespeed.adapter import CAPABILITIES, WaveSpeedProvider, missing
 
     return _hosted("wavespeed", CAPABILITIES, WaveSpeedProvider, settings, missing(settings))
 
 
-_FACTORIES: Mapping[str, Callable[[ProviderSettings], Entry]] = {
+_FACTORIES: Mapping[str, Callable[[ProviderSettings], ProviderEntry]] = {
     "scenario": _scenario,
     "segmind": _segmind,
     "zhiqite": _zhiqite,
@@ -89,7 +89,7 @@ _FACTORIES: Mapping[str, Callable[[ProviderSettings], Entry]] = {
 NAMES = tuple(_FACTORIES)
 
 
-class ProviderTable(Sequence[Entry]):
+class ProviderTable(Sequence[ProviderEntry]):
     """The rows, made at the first look: a start does not wait for the adapters to be imported."""
 
     def __init__(self, settings: ProviderSettings, names: Sequence[str]) -> None:
@@ -98,10 +98,10 @@ class ProviderTable(Sequence[Entry]):
         self._names = names
 
     @overload
-    def __getitem__(self, index: int) -> Entry: ...
+    def __getitem__(self, index: int) -> ProviderEntry: ...
     @overload
-    def __getitem__(self, index: slice) -> Sequence[Entry]: ...
-    def __getitem__(self, index: int | slice) -> Entry | Sequence[Entry]:
+    def __getitem__(self, index: slice) -> Sequence[ProviderEntry]: ...
+    def __getitem__(self, index: int | slice) -> ProviderEntry | Sequence[ProviderEntry]:
         return self._rows[index]
 
     def __len__(self) -> int:
@@ -113,7 +113,7 @@ class ProviderTable(Sequence[Entry]):
             await to_thread.run_sync(lambda: self._rows)
 
     @cached_property
-    def _rows(self) -> tuple[Entry, ...]:
+    def _rows(self) -> tuple[ProviderEntry, ...]:
         return tuple(_FACTORIES[name](self._settings) for name in self._names)
 
 
@@ -137,7 +137,7 @@ def build_table(settings: ProviderSettings, order: Sequence[str] = ()) -> Provid
     return ProviderTable(settings, [*order, *(name for name in NAMES if name not in order)])
 
 
-def ready(entries: Sequence[Entry], name: str) -> Provider:
+def ready(entries: Sequence[ProviderEntry], name: str) -> Provider:
     """The adapter of a job's provider.
 
     Raises:

@@ -20,7 +20,7 @@ from controlnet_mcp.providers.connections import Confirm, Connections, is_config
 from controlnet_mcp.providers.errors import ProviderError, told_with, undelivered
 from controlnet_mcp.providers.http import HttpCall, Steps
 from controlnet_mcp.providers.placeholders import PictureSource
-from controlnet_mcp.providers.types import GenerationRequest, Output, RemoteTask, Report, Submission
+from controlnet_mcp.providers.types import Output, RemoteTask, Report, ResolvedRequest, Submission
 
 
 @dataclass(slots=True)
@@ -50,7 +50,7 @@ RESULT_LIMITS = Limits(max_bytes=256 * 1024 * 1024, max_pixels=150_000_000, fetc
 """Wider than for what callers hand in: a result was paid for. What the store holds keeps within them."""
 
 
-class ProviderRunner:
+class Sender:
     """Sends for every provider; lives once per process, with one connection pool per provider.
 
     A call is sent exactly once: whether it may be sent again is the job's decision, not the connection's.
@@ -78,7 +78,7 @@ class ProviderRunner:
         self._bringing: dict[str, CapacityLimiter] = {}
         self.decoding = CapacityLimiter(_DECODED_AT_ONCE)
 
-    async def prepare(self, provider: Provider, request: GenerationRequest, reference: str) -> HttpCall:
+    async def prepare(self, provider: Provider, request: ResolvedRequest, reference: str) -> HttpCall:
         """Upload what has to be uploaded, which costs nothing, and build the one call that can cost money.
 
         Raises:
@@ -180,9 +180,9 @@ async def open_runner(
     fetch: Fetch,
     transports: Mapping[str, httpx2.AsyncBaseTransport],
     trusted_hosts: frozenset[str] = frozenset(),
-) -> AsyncGenerator[ProviderRunner]:
+) -> AsyncGenerator[Sender]:
     """Open a runner for the life of the process."""
-    runner = ProviderRunner(source, fetch, transports, trusted_hosts)
+    runner = Sender(source, fetch, transports, trusted_hosts)
     try:
         yield runner
     finally:

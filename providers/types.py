@@ -128,7 +128,7 @@ class Control(Frozen):
     is_map: bool = False
 
 
-class GenerationRequest(Frozen):
+class ResolvedRequest(Frozen):
     """A generation with every default settled: what an adapter turns into a request.
 
     Attributes:
@@ -165,7 +165,7 @@ class GenerationRequest(Frozen):
     options: dict[str, JsonValue] = {}
 
 
-class Notice(Frozen):
+class RequestWarning(Frozen):
     """Something that was not done as asked, or that the caller should know.
 
     Attributes:
@@ -271,8 +271,8 @@ class Submission(Frozen):
     report: Report
 
 
-class Settled(Frozen):
+class FittedRequest(Frozen):
     """A request with everything chosen that depends on the provider's models, and what had to be said about it."""
 
-    request: GenerationRequest
-    notices: tuple[Notice, ...] = ()
+    request: ResolvedRequest
+    warnings: tuple[RequestWarning, ...] = ()

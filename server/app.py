@@ -22,20 +22,20 @@ from controlnet_mcp.jobs.drive import Driver
 from controlnet_mcp.jobs.durations import Durations
 from controlnet_mcp.jobs.leases import Leases
 from controlnet_mcp.jobs.ledger import Ledger
-from controlnet_mcp.jobs.polling import Pacer
-from controlnet_mcp.jobs.prepare import Intake
+from controlnet_mcp.jobs.polling import PollPacer
+from controlnet_mcp.jobs.prepare import Preparer
 from controlnet_mcp.jobs.resource_uris import Addresses
 from controlnet_mcp.jobs.retention import Retention, forgetting
 from controlnet_mcp.jobs.runner import JobRunner
 from controlnet_mcp.jobs.scoring import Scorer, depth_by
-from controlnet_mcp.jobs.service import JobDesk
+from controlnet_mcp.jobs.service import JobService
 from controlnet_mcp.jobs.store import JobStore
 from controlnet_mcp.jobs.submission import Submitter
-from controlnet_mcp.jobs.subscriptions import JobWatch
+from controlnet_mcp.jobs.subscriptions import JobSubscriptions
 from controlnet_mcp.jobs.writer import JobWriter
 from controlnet_mcp.providers.draft.service import DraftTransport
 from controlnet_mcp.providers.placeholders import PictureSource
-from controlnet_mcp.providers.registry import NAMES, Entry, ProviderTable, build_table, ready
+from controlnet_mcp.providers.registry import NAMES, ProviderEntry, ProviderTable, build_table, ready
 from controlnet_mcp.providers.sender import RESULT_LIMITS, open_runner
 from controlnet_mcp.server.auth.file_links import FileLinks, load_secret
 from controlnet_mcp.server.settings import Settings
@@ -96,10 +96,10 @@ async def open_application(settings: Settings) -> AsyncGenerator[Application]:
             store = JobStore(database)
             addresses = Addresses(store)
             reader = _reader(settings, blobs, addresses)
-            watch = JobWatch(store, runner)
-            desk = JobDesk(
+            watch = JobSubscriptions(store, runner)
+            desk = JobService(
                 store,
-                Intake(entries, reader, blobs, settings.map_models, reachable=source.public_link is not None),
+                Preparer(entries, reader, blobs, settings.map_models, reachable=source.public_link is not None),
                 writer.ledger,
                 runner,
                 watch,
@@ -129,9 +129,9 @@ def _scorer(settings: Settings, blobs: BlobStore) -> Scorer:
     return Scorer(blobs, depth_by(settings.map_models), enabled=settings.structure_scores)
 
 
-def _pacer(database: Database, entries: ProviderTable) -> Pacer:
+def _pacer(database: Database, entries: ProviderTable) -> PollPacer:
     shortest = {entry.name: entry.capabilities.shortest_poll_seconds for entry in entries}
-    return Pacer(Durations(database), random.SystemRandom().random, shortest)
+    return PollPacer(Durations(database), random.SystemRandom().random, shortest)
 
 
 async def _public_link(settings: Settings) -> Callable[[StoredPicture], str] | None:
@@ -166,7 +166,7 @@ def _spending(settings: Settings, run: str) -> Spending:
 
 
 def _services(
-    settings: Settings, desk: JobDesk, entries: Sequence[Entry], reader: PictureReader, blobs: BlobStore
+    settings: Settings, desk: JobService, entries: Sequence[ProviderEntry], reader: PictureReader, blobs: BlobStore
 ) -> Services:
     return Services(
         desk=desk,

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from controlnet_mcp.providers.configuration import ProviderSettings
-from controlnet_mcp.providers.registry import Entry, build_table
+from controlnet_mcp.providers.registry import ProviderEntry, build_table
 from controlnet_mcp.providers.types import Capabilities
 from tests.test_readme import table
 
@@ -43,7 +43,7 @@ def controls(can: Capabilities) -> str:
     return f"up to {can.max_controls}, {'a picture each' if can.picture_per_control else 'one picture'}"
 
 
-def row(entry: Entry) -> tuple[str, ...]:
+def row(entry: ProviderEntry) -> tuple[str, ...]:
     """One provider."""
     can, sizes = entry.capabilities, entry.capabilities.sizes
     return (
@@ -79,7 +79,7 @@ def test_the_table_is_that_of_the_code() -> None:
 
 
 @pytest.mark.parametrize("entry", HOSTED, ids=lambda entry: entry.name)
-def test_every_fact_has_a_source_and_a_test_that_exists(entry: Entry) -> None:
+def test_every_fact_has_a_source_and_a_test_that_exists(entry: ProviderEntry) -> None:
     """In the test files of that provider; what nobody could check is listed too."""
     text = dict(sections())[entry.name]
     facts = [line for line in text.splitlines() if line.startswith("| ")][2:]

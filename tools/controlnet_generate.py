@@ -4,9 +4,9 @@ from pydantic import BaseModel, Field, JsonValue
 
 from controlnet_mcp.jobs.prepare import PICTURES, planned_uploads, repeated
 from controlnet_mcp.jobs.record import JobRecord
-from controlnet_mcp.jobs.request import Details, Prompt, Wish
+from controlnet_mcp.jobs.request import Details, GenerateRequest, Prompt
 from controlnet_mcp.providers.placeholders import show, shown_headers
-from controlnet_mcp.providers.types import Cost, Notice
+from controlnet_mcp.providers.types import Cost, RequestWarning
 from controlnet_mcp.tools.arguments import checked
 from controlnet_mcp.tools.job_answer import job_answer, wait_for
 from controlnet_mcp.tools.spec import Answer, Call, Hints, Services, ToolSpec
@@ -50,7 +50,7 @@ class DryRun(View):
     provider: str
     request: HttpView
     price: Cost | None
-    warnings: tuple[Notice, ...]
+    warnings: tuple[RequestWarning, ...]
 
 
 async def generate(services: Services, arguments: GenerateArguments, call: Call) -> Answer:
@@ -64,10 +64,10 @@ async def generate(services: Services, arguments: GenerateArguments, call: Call)
     return await job_answer(services, call, _compared(job, wish), previews=arguments.previews)
 
 
-def _compared(job: JobRecord, wish: Wish) -> JobRecord:
+def _compared(job: JobRecord, wish: GenerateRequest) -> JobRecord:
     """The job, and a word on settings that it was not made with: an earlier job may have had the same key."""
     made_with = job.wish or wish
-    others = [name for name in Wish.model_fields if name not in PICTURES]
+    others = [name for name in GenerateRequest.model_fields if name not in PICTURES]
     differing = [name for name in others if getattr(made_with, name) != getattr(wish, name)]
     if not differing:
         return job
@@ -75,28 +75,30 @@ def _compared(job: JobRecord, wish: Wish) -> JobRecord:
         f"The request_key was used for this job before, with another {', '.join(differing)}; what is asked for now was "
         "not drawn. Use a new request_key for a new job."
     )
-    notice = Notice(kind="adjusted", feature="request_key", detail=detail)
+    notice = RequestWarning(kind="adjusted", feature="request_key", detail=detail)
     return job.model_copy(update={"warnings": (*job.warnings, notice)})
 
 
-async def _meant(services: Services, arguments: GenerateArguments, call: Call) -> tuple[Wish, tuple[Notice, ...]]:
+async def _meant(
+    services: Services, arguments: GenerateArguments, call: Call
+) -> tuple[GenerateRequest, tuple[RequestWarning, ...]]:
     """The whole wish, with what had to be said of it.
 
     Raises:
         RequestError: Something is missing that no earlier job says, or there is no such job of this caller.
     """
     given: dict[str, JsonValue] = arguments.model_dump(
-        mode="json", include=set(Wish.model_fields), exclude_unset=True, exclude_none=True
+        mode="json", include=set(GenerateRequest.model_fields), exclude_unset=True, exclude_none=True
     )
     if arguments.like_job is not None:
         earlier = await services.desk.get(arguments.like_job, call.caller)
         name = given.get("provider", earlier.provider)
         by_link = any(row.capabilities.needs_public_url for row in services.entries if row.name == name)
         return repeated(earlier, given, by_link=by_link)
-    return checked(Wish, given), ()
+    return checked(GenerateRequest, given), ()
 
 
-async def _dry_run(services: Services, wish: Wish, call: Call, said: tuple[Notice, ...]) -> Answer:
+async def _dry_run(services: Services, wish: GenerateRequest, call: Call, said: tuple[RequestWarning, ...]) -> Answer:
     prepared, price = await services.desk.plan(wish, call.caller)
     request = prepared.provider.build(prepared.request, "(a fresh reference)", planned_uploads(prepared))
     view = HttpView(

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from controlnet_mcp.images.maps import KNOBS, NO_MODELS, MapModels
 from controlnet_mcp.images.modalities import MODALITIES, Modality, resolve
 from controlnet_mcp.jobs.select import entry_named
-from controlnet_mcp.providers.registry import Entry
+from controlnet_mcp.providers.registry import ProviderEntry
 from controlnet_mcp.providers.types import Capabilities
 from controlnet_mcp.tools.spec import Answer, Arguments, Call, Hints, Services, ToolSpec
 from controlnet_mcp.tools.views import View
@@ -61,7 +61,7 @@ class ModalityList(View):
 
 
 def modality_list(
-    entries: Sequence[Entry],
+    entries: Sequence[ProviderEntry],
     provider: str | None = None,
     modality: str | None = None,
     models: MapModels = NO_MODELS,
@@ -88,7 +88,7 @@ def _map_from_photo(row: Modality, models: MapModels) -> str:
     return f"needs a ready map{also}, or a provider that takes a picture"
 
 
-def _modality(row: Modality, entries: Sequence[Entry], models: MapModels) -> ModalityView:
+def _modality(row: Modality, entries: Sequence[ProviderEntry], models: MapModels) -> ModalityView:
     return ModalityView(
         name=row.name,
         aliases=row.aliases or None,
@@ -105,7 +105,7 @@ def _modality(row: Modality, entries: Sequence[Entry], models: MapModels) -> Mod
     )
 
 
-def _provider(entry: Entry) -> ProviderView:
+def _provider(entry: ProviderEntry) -> ProviderView:
     can: Capabilities = entry.capabilities
     return ProviderView(
         name=entry.name,

@@ -3,7 +3,7 @@
 from controlnet_mcp.foundation.errors import ControlNetError
 from controlnet_mcp.jobs.select import entry_named
 from controlnet_mcp.providers.errors import quote
-from controlnet_mcp.providers.registry import Entry
+from controlnet_mcp.providers.registry import ProviderEntry
 from controlnet_mcp.providers.types import ModelInfo
 from controlnet_mcp.tools.spec import Answer, Arguments, Call, Hints, Services, ToolSpec
 from controlnet_mcp.tools.views import View
@@ -72,7 +72,7 @@ def _view(row: ModelInfo) -> ModelView:
     return ModelView(name=row.name, family=quote(row.family, _LONGEST_NAME) or None, summary=summary or None)
 
 
-async def _models(services: Services, entry: Entry) -> tuple[tuple[ModelInfo, ...], str | None]:
+async def _models(services: Services, entry: ProviderEntry) -> tuple[tuple[ModelInfo, ...], str | None]:
     """What the provider lists now; the documented models when it cannot be asked."""
     if entry.provider is None:
         return entry.capabilities.models, f"From the documentation: set {' and '.join(entry.missing)} to ask it."

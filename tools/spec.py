@@ -11,8 +11,8 @@ from controlnet_mcp.images.blob_store import BlobStore
 from controlnet_mcp.images.maps import NO_MODELS, MapModels
 from controlnet_mcp.images.picture import StoredPicture
 from controlnet_mcp.images.read import PictureReader
-from controlnet_mcp.jobs.service import Caller, JobDesk
-from controlnet_mcp.providers.registry import Entry
+from controlnet_mcp.jobs.service import Caller, JobService
+from controlnet_mcp.providers.registry import ProviderEntry
 from controlnet_mcp.tools.arguments import checked
 
 
@@ -51,8 +51,8 @@ class Services:
         seen_paths: Where pictures were found, by hash, so that asking for a job again looks nothing up.
     """
 
-    desk: JobDesk
-    entries: Sequence[Entry]
+    desk: JobService
+    entries: Sequence[ProviderEntry]
     reader: PictureReader
     blobs: BlobStore
     wait_seconds: float

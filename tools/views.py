@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 from controlnet_mcp.jobs.record import JobRecord, ResultImage, Status
 from controlnet_mcp.jobs.resource_uris import control_map_uri, image_uri, sheet_uri
-from controlnet_mcp.providers.types import Cost, Fault, Notice
+from controlnet_mcp.providers.types import Cost, Fault, RequestWarning
 from controlnet_mcp.tools.advice import next_step
 
 
@@ -69,7 +69,7 @@ class Job(View):
     sheet_uri: str | None = None
     cost: Cost | None = None
     credits_left: float | None = None
-    warnings: tuple[Notice, ...] | None = None
+    warnings: tuple[RequestWarning, ...] | None = None
     error: Fault | None = None
     next: str
 
@@ -127,12 +127,12 @@ def _image(record: JobRecord, index: int, image: ResultImage, paths: Mapping[str
     )
 
 
-def _second_charge(provider: str, remote_id: str) -> Notice:
+def _second_charge(provider: str, remote_id: str) -> RequestWarning:
     detail = (
         f"{provider} accepted this a second time, as {remote_id[:100]}: its picture is in the provider's own history, "
         "and the charge can be disputed there."
     )
-    return Notice(kind="charge", feature="provider", detail=detail)
+    return RequestWarning(kind="charge", feature="provider", detail=detail)
 
 
 def _moment(seconds: float) -> datetime:

@@ -18,13 +18,13 @@ from controlnet_mcp.providers.types import (
     Capabilities,
     Control,
     Cost,
+    FittedRequest,
     Frozen,
-    GenerationRequest,
     ModelInfo,
-    Notice,
     RemoteTask,
     Report,
-    Settled,
+    RequestWarning,
+    ResolvedRequest,
     SizeLimits,
     Submission,
     Support,
@@ -80,17 +80,17 @@ class DraftProvider(Provider):
     capabilities: Capabilities = _capabilities()
     options: type[Frozen] = DraftOptions
 
-    def settle(self, request: GenerationRequest) -> Settled:
+    def fit(self, request: ResolvedRequest) -> FittedRequest:
         """A model that there is not is left out, and said: the words of the prompt choose the medium then."""
         if request.model is None or request.model.lower() in MEDIA:
-            return Settled(request=request)
+            return FittedRequest(request=request)
         near = difflib.get_close_matches(request.model.lower(), MEDIA, n=1)
         wish = f"Did you mean {near[0]}? " if near else ""
         detail = f"draft has no model {request.model[:40]!r}; it was left out. {wish}Known: {', '.join(MEDIA)}."
-        notice = Notice(kind="unsupported", feature="model", detail=detail)
-        return Settled(request=request.model_copy(update={"model": None}), notices=(notice,))
+        notice = RequestWarning(kind="unsupported", feature="model", detail=detail)
+        return FittedRequest(request=request.model_copy(update={"model": None}), warnings=(notice,))
 
-    def build(self, request: GenerationRequest, reference: str, uploaded: Uploaded) -> HttpCall:  # noqa: ARG002  # none
+    def build(self, request: ResolvedRequest, reference: str, uploaded: Uploaded) -> HttpCall:  # noqa: ARG002  # none
         """Pictures go by the hash under which the blob store holds them: the engine shares the store."""
         body: dict[str, Body] = {
             "reference": reference,
@@ -127,7 +127,7 @@ class DraftProvider(Provider):
         return True
         yield HttpCall("DELETE", BASE_URL)  # makes this a conversation, of no calls
 
-    def price(self, request: GenerationRequest, uploaded: Uploaded) -> Steps[Cost | None]:
+    def price(self, request: ResolvedRequest, uploaded: Uploaded) -> Steps[Cost | None]:
         """Drafts are free."""
         return Cost(amount=0, unit="credits")
         yield self.build(request, "", uploaded)  # makes this a conversation, of no calls

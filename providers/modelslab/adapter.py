@@ -21,7 +21,7 @@ from controlnet_mcp.providers.modelslab.limits import Plan, carried, public
 from controlnet_mcp.providers.modelslab.options import DEFAULT_SCHEDULER, ModelsLabOptions
 from controlnet_mcp.providers.modelslab.replies import Answer, Wallet, accepted
 from controlnet_mcp.providers.modelslab.settling import settle
-from controlnet_mcp.providers.types import GenerationRequest, ModelInfo, RemoteTask, Report, Settled, Submission
+from controlnet_mcp.providers.types import FittedRequest, ModelInfo, RemoteTask, Report, ResolvedRequest, Submission
 
 __all__ = ("CAPABILITIES", "ModelsLabProvider", "missing")
 
@@ -58,11 +58,11 @@ class ModelsLabProvider(Provider):
         self._plan: Plan = settings.modelslab_plan
         self._prefix = f"/{settings.modelslab_enterprise_prefix.strip('/')}"
 
-    def settle(self, request: GenerationRequest) -> Settled:
+    def fit(self, request: ResolvedRequest) -> FittedRequest:
         """Choose model and scheduler, and fit numbers into the vendor's ranges."""
         return settle(request, self._plan)
 
-    def uploads(self, request: GenerationRequest) -> tuple[StoredPicture, ...]:
+    def uploads(self, request: ResolvedRequest) -> tuple[StoredPicture, ...]:
         """Pictures without a public link, unless they travel inside the request."""
         if ModelsLabOptions.model_validate(request.options).base64:
             return ()
@@ -76,7 +76,7 @@ class ModelsLabProvider(Provider):
             raise self._unexpected(answer)
         return answer.output[0]
 
-    def build(self, request: GenerationRequest, reference: str, uploaded: Uploaded) -> HttpCall:
+    def build(self, request: ResolvedRequest, reference: str, uploaded: Uploaded) -> HttpCall:
         """Numbers go as numbers: E and V5 say integer where the page's example writes them as text."""
         options = ModelsLabOptions.model_validate(request.options)
         body: dict[str, Body] = {
@@ -202,7 +202,7 @@ def _yes(*, on: bool) -> str:
     return "yes" if on else "no"
 
 
-def _control(request: GenerationRequest, options: ModelsLabOptions) -> dict[str, Body]:
+def _control(request: ResolvedRequest, options: ModelsLabOptions) -> dict[str, Body]:
     """Several models are a comma list, in order; the documented example then names the first one's type alone."""
     names = [native_name(control.modality, request.model) for control in request.controls]
     first = request.controls[0]
@@ -215,7 +215,7 @@ def _control(request: GenerationRequest, options: ModelsLabOptions) -> dict[str,
     }
 
 
-def _pictures(request: GenerationRequest, uploaded: Uploaded, *, inline: bool) -> dict[str, Body]:
+def _pictures(request: ResolvedRequest, uploaded: Uploaded, *, inline: bool) -> dict[str, Body]:
     """The page: `init_image` is required, also as what the control is made of; `control_image` is the control's own.
 
     Without a start picture the control picture therefore goes as both.
@@ -231,7 +231,7 @@ def _pictures(request: GenerationRequest, uploaded: Uploaded, *, inline: bool) -
     return {"init_image": start, "control_image": control, "mask_image": carry(request.mask_image, request.mask_url)}
 
 
-def _numbers(request: GenerationRequest) -> dict[str, Body]:
+def _numbers(request: ResolvedRequest) -> dict[str, Body]:
     plain = _PLAIN_STRENGTH if request.init_image is None else _START_STRENGTH
     return {
         "prompt": request.prompt,

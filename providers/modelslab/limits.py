@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 from controlnet_mcp.foundation.errors import RequestError
 from controlnet_mcp.images.picture import StoredPicture
 from controlnet_mcp.providers.modelslab.options import ModelsLabOptions
-from controlnet_mcp.providers.types import GenerationRequest, Notice
+from controlnet_mcp.providers.types import RequestWarning, ResolvedRequest
 
 Plan: TypeAlias = Literal["enterprise", "community"]
 
@@ -29,21 +29,21 @@ _UNDISPUTED_STEPS = frozenset({21, 30, 31})
 class Settling:
     """A request while it is being settled, and what had to be said on the way."""
 
-    request: GenerationRequest
+    request: ResolvedRequest
     plan: Plan
     options: ModelsLabOptions
-    notices: list[Notice] = field(default_factory=list[Notice])
+    notices: list[RequestWarning] = field(default_factory=list[RequestWarning])
 
     def say(self, kind: Literal["unsupported", "adjusted", "assumed"], feature: str, detail: str) -> None:
         """Remember a notice."""
-        self.notices.append(Notice(kind=kind, feature=feature, detail=detail))
+        self.notices.append(RequestWarning(kind=kind, feature=feature, detail=detail))
 
     def change(self, **values: object) -> None:
         """Change fields of the request."""
         self.request = self.request.model_copy(update=values)
 
 
-def carried(request: GenerationRequest) -> Iterator[tuple[StoredPicture, str | None]]:
+def carried(request: ResolvedRequest) -> Iterator[tuple[StoredPicture, str | None]]:
     """The pictures of a request, each with the link that the vendor can open itself, if there is one."""
     control = request.controls[0]
     rows = (

@@ -18,10 +18,10 @@ from controlnet_mcp.providers.modelslab.limits import (
     fit_weight,
 )
 from controlnet_mcp.providers.modelslab.options import DEFAULT_SCHEDULER, ModelsLabOptions, scheduler_named
-from controlnet_mcp.providers.types import Control, GenerationRequest, Settled
+from controlnet_mcp.providers.types import Control, FittedRequest, ResolvedRequest
 
 
-def settle(request: GenerationRequest, plan: Plan) -> Settled:
+def settle(request: ResolvedRequest, plan: Plan) -> FittedRequest:
     """Choose model and scheduler, fit numbers into their ranges, and say what cannot be honoured.
 
     Raises:
@@ -31,7 +31,7 @@ def settle(request: GenerationRequest, plan: Plan) -> Settled:
     for settle_part in _PARTS:
         settle_part(work)
     options = work.options.model_dump(mode="json")
-    return Settled(request=work.request.model_copy(update={"options": options}), notices=tuple(work.notices))
+    return FittedRequest(request=work.request.model_copy(update={"options": options}), warnings=tuple(work.notices))
 
 
 def _inpainting(work: Settling) -> None:

@@ -39,13 +39,13 @@ from controlnet_mcp.providers.scenario.wire import (
 from controlnet_mcp.providers.types import (
     Capabilities,
     Cost,
+    FittedRequest,
     Frozen,
-    GenerationRequest,
     ModelInfo,
     Output,
     RemoteTask,
     Report,
-    Settled,
+    ResolvedRequest,
     SizeLimits,
     Submission,
     Takes,
@@ -130,11 +130,11 @@ class ScenarioProvider(Provider):
         family = chosen_family(model, ScenarioOptions.model_validate(options))
         return "map" if declared == "either" and not RULES[family].detects else declared
 
-    def settle(self, request: GenerationRequest) -> Settled:
+    def fit(self, request: ResolvedRequest) -> FittedRequest:
         """Check against the family of the model: modalities, presets, sizes, ranges."""
         return settle(request)
 
-    def uploads(self, request: GenerationRequest) -> tuple[StoredPicture, ...]:
+    def uploads(self, request: ResolvedRequest) -> tuple[StoredPicture, ...]:
         """Pictures that are too large to go inside the call."""
         return too_large(request)
 
@@ -147,7 +147,7 @@ class ScenarioProvider(Provider):
         reply = _passed((yield self._call("POST", "/assets", json=body)))
         return read_quietly(reply, AssetReply).asset.id
 
-    def build(self, request: GenerationRequest, reference: str, uploaded: Uploaded) -> HttpCall:  # noqa: ARG002  # none
+    def build(self, request: ResolvedRequest, reference: str, uploaded: Uploaded) -> HttpCall:  # noqa: ARG002  # none
         """The one call that is paid; the service has no place for a reference of ours."""
         options = ScenarioOptions.model_validate(request.options)
         return HttpCall(
@@ -197,7 +197,7 @@ class ScenarioProvider(Provider):
             return False
         return report_of(_passed(reply).read(JobReply)).phase not in {"succeeded", "failed"}
 
-    def price(self, request: GenerationRequest, uploaded: Uploaded) -> Steps[Cost | None]:
+    def price(self, request: ResolvedRequest, uploaded: Uploaded) -> Steps[Cost | None]:
         """Ask with a dry run, which HTTP 269 answers; nothing is uploaded for it, so large pictures have no price."""
         if self.uploads(request):
             return None

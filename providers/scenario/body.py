@@ -5,7 +5,7 @@ from controlnet_mcp.providers.base import Uploaded
 from controlnet_mcp.providers.http import Body, PictureData
 from controlnet_mcp.providers.scenario.families import DEFAULT_MODEL, MODALITIES, scheduler_named
 from controlnet_mcp.providers.scenario.options import ScenarioOptions
-from controlnet_mcp.providers.types import Control, GenerationRequest
+from controlnet_mcp.providers.types import Control, ResolvedRequest
 
 USUAL_STRENGTH = 0.75
 """Of image-to-image: the guide says 0.8, the schema 0.75; it is always sent."""
@@ -14,7 +14,7 @@ INLINE_BYTES = 1_400_000
 end (no limit is published for this call)."""
 
 
-def endpoint(request: GenerationRequest, options: ScenarioOptions) -> str:
+def endpoint(request: ResolvedRequest, options: ScenarioOptions) -> str:
     """The last part of the path: what there is besides the control decides."""
     if request.mask_image is not None:
         return "controlnet-inpaint"
@@ -31,7 +31,7 @@ def query(options: ScenarioOptions) -> dict[str, str]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def too_large(request: GenerationRequest) -> tuple[StoredPicture, ...]:
+def too_large(request: ResolvedRequest) -> tuple[StoredPicture, ...]:
     """The pictures that have to be uploaded, each once."""
     pictures = [request.controls[0].picture, request.init_image, request.mask_image]
     return tuple({row.sha256: row for row in pictures if row is not None and row.size_bytes > INLINE_BYTES}.values())
@@ -47,7 +47,7 @@ def modality_text(controls: tuple[Control, ...], options: ScenarioOptions) -> st
     return ",".join(f"{name}:{control.weight:g}" for name, control in zip(names, controls, strict=True))
 
 
-def body_of(request: GenerationRequest, options: ScenarioOptions, uploaded: Uploaded) -> dict[str, Body]:
+def body_of(request: ResolvedRequest, options: ScenarioOptions, uploaded: Uploaded) -> dict[str, Body]:
     """All fields that have a value; the picture of the first control serves all of them."""
     control = request.controls[0]
     strength = USUAL_STRENGTH if request.strength is None else request.strength

@@ -6,7 +6,7 @@ from controlnet_mcp.providers.scenario.controls import settle_controls
 from controlnet_mcp.providers.scenario.families import DEFAULT_MODEL, scheduler_named
 from controlnet_mcp.providers.scenario.options import ScenarioOptions
 from controlnet_mcp.providers.scenario.settling import Settling, chosen_family
-from controlnet_mcp.providers.types import GenerationRequest, Settled
+from controlnet_mcp.providers.types import FittedRequest, ResolvedRequest
 
 MOST_STEPS = 150
 LEAST_STRENGTH = 0.01
@@ -14,7 +14,7 @@ USUAL_NEGATIVE_STRENGTH = 0.5
 """Ours: the vendor wants one above 0 and names no usual value."""
 
 
-def settle(request: GenerationRequest) -> Settled:
+def settle(request: ResolvedRequest) -> FittedRequest:
     """Choose what depends on the family of the model.
 
     Raises:
@@ -30,7 +30,7 @@ def settle(request: GenerationRequest) -> Settled:
     _scheduler(settling)
     _negative_prompt(settling)
     settling.change(options=settling.options.model_dump(mode="json"))
-    return Settled(request=settling.request, notices=tuple(settling.notices))
+    return FittedRequest(request=settling.request, warnings=tuple(settling.notices))
 
 
 def _model(settling: Settling) -> None:

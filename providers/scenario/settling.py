@@ -4,17 +4,17 @@ from dataclasses import dataclass, field
 
 from controlnet_mcp.providers.scenario.families import DEFAULT_MODEL, RULES, Family, Rules, family_of
 from controlnet_mcp.providers.scenario.options import ScenarioOptions
-from controlnet_mcp.providers.types import GenerationRequest, Notice
+from controlnet_mcp.providers.types import RequestWarning, ResolvedRequest
 
 
 @dataclass(slots=True)
 class Settling:
     """A request on its way to being settled, and what had to be said."""
 
-    request: GenerationRequest
+    request: ResolvedRequest
     options: ScenarioOptions
     family: Family | None
-    notices: list[Notice] = field(default_factory=list[Notice])
+    notices: list[RequestWarning] = field(default_factory=list[RequestWarning])
 
     @property
     def rules(self) -> Rules:
@@ -27,15 +27,15 @@ class Settling:
 
     def adjusted(self, feature: str, detail: str) -> None:
         """Say that something is done otherwise than asked."""
-        self.notices.append(Notice(kind="adjusted", feature=feature, detail=detail))
+        self.notices.append(RequestWarning(kind="adjusted", feature=feature, detail=detail))
 
     def assumed(self, feature: str, detail: str) -> None:
         """Say what was taken where nothing was said."""
-        self.notices.append(Notice(kind="assumed", feature=feature, detail=detail))
+        self.notices.append(RequestWarning(kind="assumed", feature=feature, detail=detail))
 
     def left_out(self, feature: str, detail: str) -> None:
         """Say that something cannot be honoured."""
-        self.notices.append(Notice(kind="unsupported", feature=feature, detail=detail))
+        self.notices.append(RequestWarning(kind="unsupported", feature=feature, detail=detail))
 
 
 def chosen_family(model: str | None, options: ScenarioOptions) -> Family | None:

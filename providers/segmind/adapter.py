@@ -24,15 +24,15 @@ from controlnet_mcp.providers.segmind.wire import Uploaded as UploadReply
 from controlnet_mcp.providers.types import (
     Capabilities,
     Control,
+    FittedRequest,
     Frozen,
-    GenerationRequest,
     ModelInfo,
-    Notice,
     Output,
     Phase,
     RemoteTask,
     Report,
-    Settled,
+    RequestWarning,
+    ResolvedRequest,
     SizeLimits,
     Submission,
     Support,
@@ -48,7 +48,7 @@ _OK, _NOT_FOUND, _UNPROCESSABLE = 200, 404, 422
 _PHASES: Mapping[str, Phase] = {"QUEUED": "queued", "PROCESSING": "running"}
 """A word that nobody documented counts as running: only the deadline ends a job that was paid for."""
 
-_SEVERAL_BY_V1 = Notice(
+_SEVERAL_BY_V1 = RequestWarning(
     kind="assumed",
     feature="num_images",
     detail="How v1 answers with several pictures is not documented; they are asked for as base64. v2 gives links.",
@@ -96,14 +96,14 @@ class SegmindProvider(Provider):
         self._headers: dict[str, str | SecretStr] = {"x-api-key": settings.segmind_api_key or ""}
         self.secrets = (settings.segmind_api_key,) if settings.segmind_api_key else ()
 
-    def settle(self, request: GenerationRequest) -> Settled:
+    def fit(self, request: ResolvedRequest) -> FittedRequest:
         """Choose the model and keep every setting inside what it takes."""
         settled = fit(request)
         if settled.request.num_images == 1 or self._version_for(settled.request) == "v2":
             return settled
-        return Settled(request=settled.request, notices=(*settled.notices, _SEVERAL_BY_V1))
+        return FittedRequest(request=settled.request, warnings=(*settled.warnings, _SEVERAL_BY_V1))
 
-    def uploads(self, request: GenerationRequest) -> tuple[StoredPicture, ...]:
+    def uploads(self, request: ResolvedRequest) -> tuple[StoredPicture, ...]:
         """The control picture, when it is too large for the request or the model documents only links."""
         control, model = _main(request)
         if control.picture is None or _link(control):
@@ -122,7 +122,7 @@ class SegmindProvider(Provider):
             raise failure(reply, said(reply))
         return reply.read(UploadReply).file_urls[0]
 
-    def build(self, request: GenerationRequest, reference: str, uploaded: Uploaded) -> HttpCall:  # noqa: ARG002  # none
+    def build(self, request: ResolvedRequest, reference: str, uploaded: Uploaded) -> HttpCall:  # noqa: ARG002  # none
         """The picture goes as a link, as the link of its upload, or as plain base64 without a `data:` prefix."""
         control, model = _main(request)
         version = self._version_for(request)
@@ -189,13 +189,13 @@ class SegmindProvider(Provider):
         found = [part for part in (balance.credits, balance.free) if part is not None]
         return sum(found) if found else None
 
-    def _version_for(self, request: GenerationRequest) -> str:
+    def _version_for(self, request: ResolvedRequest) -> str:
         """A model without v2 is asked through v1; a caller may choose for models that this table does not know."""
         _, model = _main(request)
         chosen = SegmindOptions.model_validate(request.options).api_version or self._version
         return chosen if model.asynchronous else "v1"
 
-    def _picture(self, request: GenerationRequest, control: Control, uploaded: Uploaded) -> Body:
+    def _picture(self, request: ResolvedRequest, control: Control, uploaded: Uploaded) -> Body:
         if control.picture is None or _link(control):
             return control.source_url
         if self.uploads(request):
@@ -213,7 +213,7 @@ class SegmindProvider(Provider):
         return f"{self.base_url}/v2/requests/{percent_encoded(task.remote_id, safe='')}{tail}"
 
 
-def _main(request: GenerationRequest) -> tuple[Control, Model]:
+def _main(request: ResolvedRequest) -> tuple[Control, Model]:
     control = request.controls[0]
     return control, find(request.model, control.modality)
 
@@ -224,7 +224,7 @@ def _link(control: Control) -> str | None:
     return url if url.startswith("https://") else None
 
 
-def _fields(request: GenerationRequest, control: Control, model: Model) -> dict[str, Body]:
+def _fields(request: ResolvedRequest, control: Control, model: Model) -> dict[str, Body]:
     """Everything that has a common name, under this model's names; what was not asked for is left to the vendor."""
     form = model.form
     named: tuple[tuple[str | None, Body], ...] = (

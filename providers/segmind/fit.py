@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from controlnet_mcp.foundation.errors import RequestError
 from controlnet_mcp.providers.segmind.models import Form, Model, Span, find, keepers
 from controlnet_mcp.providers.segmind.options import GATEWAY_OPTIONS, SegmindOptions
-from controlnet_mcp.providers.types import GenerationRequest, Notice, Settled
+from controlnet_mcp.providers.types import FittedRequest, RequestWarning, ResolvedRequest
 
 _SLUG = re.compile(r"[a-z0-9][a-z0-9._-]{0,79}")
 
 
-def fit(request: GenerationRequest) -> Settled:
+def fit(request: ResolvedRequest) -> FittedRequest:
     """Choose the model by the modality when none is named, and keep every setting inside what it takes.
 
     Raises:
@@ -35,10 +35,10 @@ def fit(request: GenerationRequest) -> Settled:
         }
     )
     lost = sorted(options.keys() - taken)
-    return Settled(request=settled, notices=(*_told(request, settled, model), *_lost(lost, model.slug)))
+    return FittedRequest(request=settled, warnings=(*_told(request, settled, model), *_lost(lost, model.slug)))
 
 
-def strength(request: GenerationRequest, form: Form) -> float | None:
+def strength(request: ResolvedRequest, form: Form) -> float | None:
     """The conditioning scale that is sent: a weight of 1 means the model's usual one, any other is taken literally."""
     if form.weight is None:
         return None
@@ -49,7 +49,7 @@ def strength(request: GenerationRequest, form: Form) -> float | None:
     return form.usual_weight if weight == 1 else form.weight.fit(weight)
 
 
-def _choose(request: GenerationRequest) -> Model:
+def _choose(request: ResolvedRequest) -> Model:
     modality = request.controls[0].modality
     if request.model is not None and not _SLUG.fullmatch(request.model):
         raise RequestError(
@@ -82,19 +82,19 @@ def _scheduler(name: str | None, form: Form, slug: str) -> str | None:
     return match
 
 
-def _told(asked: GenerationRequest, settled: GenerationRequest, model: Model) -> Iterator[Notice]:
+def _told(asked: ResolvedRequest, settled: ResolvedRequest, model: Model) -> Iterator[RequestWarning]:
     """What the caller should know of the difference between what was asked for and what is sent."""
     form, slug = model.form, model.slug
     if not model.family:
         detail = f"{slug} is not among the models known here, so the fields of Segmind's SD3 models are sent to it."
-        yield Notice(kind="assumed", feature="model", detail=detail)
+        yield RequestWarning(kind="assumed", feature="model", detail=detail)
     if asked.steps != settled.steps:
         yield _adjusted("steps", slug, form.steps, settled.steps)
     if asked.guidance != settled.guidance:
         yield _adjusted("guidance", slug, form.guidance, settled.guidance)
     if asked.num_images != settled.num_images:
         detail = f"{slug} draws one picture at a time; {asked.num_images} were asked for."
-        yield Notice(kind="adjusted", feature="num_images", detail=detail)
+        yield RequestWarning(kind="adjusted", feature="num_images", detail=detail)
     if asked.negative_prompt and settled.negative_prompt is None:
         yield _left_out("negative_prompt", slug)
     if asked.scheduler and settled.scheduler is None:
@@ -103,7 +103,7 @@ def _told(asked: GenerationRequest, settled: GenerationRequest, model: Model) ->
     yield from _told_of_picture(asked, model)
 
 
-def _told_of_weight(asked: GenerationRequest, settled: GenerationRequest, model: Model) -> Iterator[Notice]:
+def _told_of_weight(asked: ResolvedRequest, settled: ResolvedRequest, model: Model) -> Iterator[RequestWarning]:
     exact, weight = settled.options.get("control_strength"), asked.controls[0].weight
     if exact is None and weight == 1:
         return
@@ -115,26 +115,26 @@ def _told_of_weight(asked: GenerationRequest, settled: GenerationRequest, model:
         yield _adjusted(feature, model.slug, model.form.weight, sent)
 
 
-def _told_of_picture(asked: GenerationRequest, model: Model) -> Iterator[Notice]:
+def _told_of_picture(asked: ResolvedRequest, model: Model) -> Iterator[RequestWarning]:
     control = asked.controls[0]
     if control.is_map:
         detail = f"Segmind has no switch for preprocessing: {model.slug} may prepare this ready map once more."
-        yield Notice(kind="approximate", feature="control_is_map", detail=detail)
+        yield RequestWarning(kind="approximate", feature="control_is_map", detail=detail)
     picture = control.picture
     if picture and not model.form.sized and (picture.width, picture.height) != (asked.width, asked.height):
         size = f"{picture.width}x{picture.height}"
         detail = f"{model.slug} takes no size: its pictures follow the control picture, which has {size}."
-        yield Notice(kind="adjusted", feature="width and height", detail=detail)
+        yield RequestWarning(kind="adjusted", feature="width and height", detail=detail)
 
 
-def _lost(names: list[str], slug: str) -> Iterator[Notice]:
+def _lost(names: list[str], slug: str) -> Iterator[RequestWarning]:
     return (_left_out(f"provider_options.{name}", slug) for name in names)
 
 
-def _left_out(feature: str, slug: str) -> Notice:
-    return Notice(kind="unsupported", feature=feature, detail=f"{slug} has no {feature}; it was left out.")
+def _left_out(feature: str, slug: str) -> RequestWarning:
+    return RequestWarning(kind="unsupported", feature=feature, detail=f"{slug} has no {feature}; it was left out.")
 
 
-def _adjusted(feature: str, slug: str, span: Span, value: float | None) -> Notice:
+def _adjusted(feature: str, slug: str, span: Span, value: float | None) -> RequestWarning:
     detail = f"{slug} takes {span.wire} from {span.least:g} to {span.most:g}; {value:g} is sent."
-    return Notice(kind="adjusted", feature=feature, detail=detail)
+    return RequestWarning(kind="adjusted", feature=feature, detail=detail)

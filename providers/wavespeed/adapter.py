@@ -21,13 +21,13 @@ from controlnet_mcp.providers.types import (
     Capabilities,
     Control,
     Cost,
+    FittedRequest,
     Frozen,
-    GenerationRequest,
     ModelInfo,
     Phase,
     RemoteTask,
     Report,
-    Settled,
+    ResolvedRequest,
     SizeLimits,
     Submission,
     Support,
@@ -109,11 +109,11 @@ class WaveSpeedProvider(Provider):
         self._headers: dict[str, str | SecretStr] = {"Authorization": SecretStr(f"Bearer {key}")}
         self.secrets = (SecretStr(key),)
 
-    def settle(self, request: GenerationRequest) -> Settled:
+    def fit(self, request: ResolvedRequest) -> FittedRequest:
         """Choose the model and keep every setting inside what it takes."""
         return fit(request)
 
-    def uploads(self, request: GenerationRequest) -> tuple[StoredPicture, ...]:
+    def uploads(self, request: ResolvedRequest) -> tuple[StoredPicture, ...]:
         """The control picture, unless it has a link: pictures inside the request are not documented."""
         control = request.controls[0]
         return () if control.picture is None or _link(control) else (control.picture,)
@@ -137,7 +137,7 @@ class WaveSpeedProvider(Provider):
             raise failed(stored)
         return ticket.download_url
 
-    def build(self, request: GenerationRequest, reference: str, uploaded: Uploaded) -> HttpCall:  # noqa: ARG002  # none
+    def build(self, request: ResolvedRequest, reference: str, uploaded: Uploaded) -> HttpCall:  # noqa: ARG002  # none
         """The model is part of the path, and the webhook a query parameter."""
         options = WaveSpeedOptions.model_validate(request.options)
         seconds = _SYNC_TIMEOUT_SECONDS if options.enable_sync_mode else _SUBMIT_TIMEOUT_SECONDS
@@ -170,7 +170,7 @@ class WaveSpeedProvider(Provider):
             raise failed(reply)
         return _report(prediction_in(reply) or _checked(reply, PredictionReply).data)
 
-    def price(self, request: GenerationRequest, uploaded: Uploaded) -> Steps[Cost | None]:
+    def price(self, request: ResolvedRequest, uploaded: Uploaded) -> Steps[Cost | None]:
         """Ask for the price of these inputs; the path differs between the published clients (SDK first)."""
         options = WaveSpeedOptions.model_validate(request.options)
         inputs = _fields(request, options, uploaded)
@@ -242,7 +242,7 @@ def _link(control: Control) -> str | None:
     return url if url.startswith("https://") else None
 
 
-def _fields(request: GenerationRequest, options: WaveSpeedOptions, uploaded: Uploaded) -> dict[str, Body]:
+def _fields(request: ResolvedRequest, options: WaveSpeedOptions, uploaded: Uploaded) -> dict[str, Body]:
     """Everything under the vendor's names; what was not asked for is left to the vendor's defaults, but the size."""
     control = request.controls[0]
     loras: list[Body] = [{"path": lora.path, "scale": lora.scale} for lora in options.loras]

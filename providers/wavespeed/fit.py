@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from controlnet_mcp.foundation.errors import RequestError
 from controlnet_mcp.providers.http import Body
-from controlnet_mcp.providers.types import Control, GenerationRequest, Notice, Settled
+from controlnet_mcp.providers.types import Control, FittedRequest, RequestWarning, ResolvedRequest
 from controlnet_mcp.providers.wavespeed.models import ADVICE, MODELS, STEPS, UNION, Model, find, keepers
 from controlnet_mcp.providers.wavespeed.options import WaveSpeedOptions
 
@@ -12,7 +12,7 @@ SEEDS = 9_999_999_999
 """Largest seed; the vendor's own nodes reduce larger ones modulo this number. -1 is random."""
 
 
-def fit(request: GenerationRequest) -> Settled:
+def fit(request: ResolvedRequest) -> FittedRequest:
     """Choose the model by the modality when none is named, and keep every setting inside what it takes.
 
     Raises:
@@ -31,10 +31,10 @@ def fit(request: GenerationRequest) -> Settled:
             "options": options,
         }
     )
-    return Settled(request=settled, notices=tuple(_told(request, settled, model)))
+    return FittedRequest(request=settled, warnings=tuple(_told(request, settled, model)))
 
 
-def choose(request: GenerationRequest) -> Model:
+def choose(request: ResolvedRequest) -> Model:
     """The model that a request is for.
 
     Raises:
@@ -81,15 +81,15 @@ def _inside(value: float, span: tuple[float, float]) -> float:
     return min(max(value, span[0]), span[1])
 
 
-def _told(asked: GenerationRequest, settled: GenerationRequest, model: Model) -> Iterator[Notice]:
+def _told(asked: ResolvedRequest, settled: ResolvedRequest, model: Model) -> Iterator[RequestWarning]:
     """What the caller should know of the difference between what was asked for and what is sent."""
     control, name = asked.controls[0], model.name
     if not model.known:
         detail = f"{name} is not among the models known here; it gets the fields of WaveSpeed's {model.form.family}."
-        yield Notice(kind="assumed", feature="model", detail=detail)
+        yield RequestWarning(kind="assumed", feature="model", detail=detail)
     if model.form is UNION and not ADVICE[control.modality].trained:
         detail = f"{name} was not trained on {control.modality}; its lines are taken for edges."
-        yield Notice(kind="approximate", feature=control.modality, detail=detail)
+        yield RequestWarning(kind="approximate", feature=control.modality, detail=detail)
     if asked.steps != settled.steps:
         yield _adjusted("steps", f"{name} takes {STEPS[0]} to {STEPS[1]} steps; {settled.steps} are sent.")
     if asked.guidance is not None and asked.guidance != settled.guidance:
@@ -103,9 +103,9 @@ def _told(asked: GenerationRequest, settled: GenerationRequest, model: Model) ->
     yield from (_left_out(f"provider_options.{key}", name) for key in lost)
 
 
-def _adjusted(feature: str, detail: str) -> Notice:
-    return Notice(kind="adjusted", feature=feature, detail=detail)
+def _adjusted(feature: str, detail: str) -> RequestWarning:
+    return RequestWarning(kind="adjusted", feature=feature, detail=detail)
 
 
-def _left_out(feature: str, name: str) -> Notice:
-    return Notice(kind="unsupported", feature=feature, detail=f"{name} has no {feature}; it was left out.")
+def _left_out(feature: str, name: str) -> RequestWarning:
+    return RequestWarning(kind="unsupported", feature=feature, detail=f"{name} has no {feature}; it was left out.")

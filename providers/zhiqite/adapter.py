@@ -17,11 +17,11 @@ from controlnet_mcp.providers.http import Body, HttpCall, HttpReply, PictureData
 from controlnet_mcp.providers.types import (
     Capabilities,
     Fault,
-    GenerationRequest,
     ModelInfo,
     Output,
     RemoteTask,
     Report,
+    ResolvedRequest,
     SizeLimits,
     Submission,
     Support,
@@ -155,7 +155,7 @@ class ZhiqiteProvider(Provider):
         }
         self.secrets = tuple(value for value in self._headers.values() if isinstance(value, SecretStr))
 
-    def build(self, request: GenerationRequest, reference: str, uploaded: Uploaded) -> HttpCall:  # noqa: ARG002  # none
+    def build(self, request: ResolvedRequest, reference: str, uploaded: Uploaded) -> HttpCall:  # noqa: ARG002  # none
         """The page's example nests task, model and units in `alwayson_scripts`; its table lists them flat."""
         options = ZhiqiteOptions.model_validate(request.options)
         scripts = _present(
@@ -235,7 +235,7 @@ def _present(fields: dict[str, Body]) -> dict[str, Body]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def _start_link(request: GenerationRequest) -> Body:
+def _start_link(request: ResolvedRequest) -> Body:
     if request.init_url is not None or request.init_image is None:
         return request.init_url
     return PictureData(request.init_image, "public_url")
@@ -246,7 +246,7 @@ def _overrides(options: ZhiqiteOptions) -> Body:
     return None if layers is None else {"CLIP_stop_at_last_layers": layers}
 
 
-def _top_level(request: GenerationRequest, options: ZhiqiteOptions) -> dict[str, Body]:
+def _top_level(request: ResolvedRequest, options: ZhiqiteOptions) -> dict[str, Body]:
     """The seed is an integer in the page's table and text in its example: the example is what was sent."""
     return _present(
         {

@@ -8,8 +8,8 @@ from controlnet_mcp.foundation.errors import ControlNetError, RequestError
 from controlnet_mcp.images.blob_store import BlobStore
 from controlnet_mcp.providers.base import Provider
 from controlnet_mcp.providers.placeholders import PictureSource
-from controlnet_mcp.providers.registry import Entry, build_table
-from controlnet_mcp.providers.sender import ProviderRunner, open_runner
+from controlnet_mcp.providers.registry import ProviderEntry, build_table
+from controlnet_mcp.providers.sender import Sender, open_runner
 from controlnet_mcp.server.cli.checks import Finding
 from controlnet_mcp.server.settings import Settings
 
@@ -24,7 +24,7 @@ async def check_accounts(settings: Settings) -> list[Finding]:
         return [await check_account(provider, sender) for provider in _asked(entries)]
 
 
-async def check_account(provider: Provider, sender: ProviderRunner) -> Finding:
+async def check_account(provider: Provider, sender: Sender) -> Finding:
     """Only a key that is refused is broken: a provider that does not answer now may do so later."""
     what = f"account {provider.name}"
     try:
@@ -39,7 +39,7 @@ async def check_account(provider: Provider, sender: ProviderRunner) -> Finding:
     return Finding("ok", what, "nothing was refused; it does not tell a balance" if left is None else f"{left:g} left")
 
 
-def _asked(entries: Sequence[Entry]) -> list[Provider]:
+def _asked(entries: Sequence[ProviderEntry]) -> list[Provider]:
     return [row.provider for row in entries if row.provider and row.capabilities.ai_generated]
 
 

@@ -16,7 +16,7 @@ from anyio import to_thread
 
 from controlnet_mcp.foundation.errors import ControlNetError
 from controlnet_mcp.jobs.database import Database
-from controlnet_mcp.providers.registry import Entry, build_table
+from controlnet_mcp.providers.registry import ProviderEntry, build_table
 from controlnet_mcp.server import __version__
 from controlnet_mcp.server.settings import PREFIX, Settings
 
@@ -112,7 +112,7 @@ def _module(module: str, package: str) -> Finding:
         return Finding("broken", package, f"cannot be imported: {error}. Install controlnet-mcp afresh.")
 
 
-async def check_provider(entry: Entry) -> Finding:
+async def check_provider(entry: ProviderEntry) -> Finding:
     """Whether a provider is ready and, where it is on the network, answers a connection (nothing is sent)."""
     what = f"provider {entry.name}"
     if entry.provider is None:

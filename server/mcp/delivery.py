@@ -18,7 +18,7 @@ from pydantic import BaseModel
 from starlette.requests import Request
 
 from controlnet_mcp.foundation.errors import ControlNetError
-from controlnet_mcp.jobs.service import JobDesk
+from controlnet_mcp.jobs.service import JobService
 
 Sender: TypeAlias = tuple[str | None, str | None]
 """Principal and session of a request over Streamable HTTP: all clients count alike, and the current protocol has no
@@ -38,7 +38,7 @@ class _Envelope(BaseModel):
 
 
 @dataclass(slots=True)
-class Posting:
+class Delivery:
     """One HTTP request and its answer.
 
     Attributes:
@@ -82,7 +82,7 @@ class Answers:
 class Receipts:
     """Marks jobs as delivered, and takes that back."""
 
-    desk: JobDesk
+    desk: JobService
 
     async def answered(self, context: ServerRequestContext[dict[str, Any], Any], job_id: str) -> None:
         """Note that the answer to a request is about to go out and names a job first."""
@@ -128,10 +128,10 @@ class Receipts:
             _log.warning("It could not be noted whether job %s was answered for: %s", job_id, error)
 
 
-def _way_of(context: ServerRequestContext[dict[str, Any], Any]) -> tuple[Sender, Posting | None]:
+def _way_of(context: ServerRequestContext[dict[str, Any], Any]) -> tuple[Sender, Delivery | None]:
     """Who sent a request over Streamable HTTP, and its posting; a connection of other transports has one client."""
     request = context.request
-    posting: Posting | None = request.scope.get(_POSTING) if isinstance(request, Request) else None
+    posting: Delivery | None = request.scope.get(_POSTING) if isinstance(request, Request) else None
     if not isinstance(request, Request) or posting is None:
         return ALONE, None
     return (posting.principal, request.headers.get("mcp-session-id")), posting

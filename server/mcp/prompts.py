@@ -9,7 +9,7 @@ _LONGEST_ARGUMENT = 20_000
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class Template:
     """A prompt: its name, what it is for, and the text with places for its arguments."""
 
     name: str
@@ -19,33 +19,33 @@ class Wish:
 
 
 _WISHES = (
-    Wish(
+    Template(
         "sketch_to_render",
         "Render a sketch",
         "Turn a hand drawing into a finished picture that keeps its lines",
         "Turn my drawing {image} into a finished picture: {look}. Call controlnet_generate with modality sketch and "
         "keep every line of the drawing.",
     ),
-    Wish(
+    Template(
         "keep_pose",
         "Keep the pose",
         "Draw somebody else in the same pose",
         "Take the body pose of {image} and draw: {look}. Call controlnet_generate with modality pose.",
     ),
-    Wish(
+    Template(
         "restyle",
         "Keep the layout and restyle",
         "Redraw a picture in another look, keeping its layout",
         "Redraw {image} in a new look: {look}. Call controlnet_generate with modality canny:0.7,depth:0.5 where the "
         "provider has both (list_modalities tells), else canny.",
     ),
-    Wish(
+    Template(
         "colourise",
         "Colourise",
         "Give a grey picture colours",
         "Give {image} natural colours: {look}. Call controlnet_generate with modality gray.",
     ),
-    Wish(
+    Template(
         "sharpen",
         "Sharpen",
         "Make a blurred or poor picture clear",

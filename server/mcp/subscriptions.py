@@ -20,7 +20,7 @@ from mcp.shared.exceptions import MCPError
 
 from controlnet_mcp.foundation.errors import ControlNetError
 from controlnet_mcp.jobs.record import JobRecord
-from controlnet_mcp.jobs.service import Caller, JobDesk
+from controlnet_mcp.jobs.service import Caller, JobService
 
 SPACING_SECONDS = 0.5
 """A job's updates are told at most twice a second; its end always is."""
@@ -46,7 +46,7 @@ class JobUpdates:
         following: How many subscriptions there are, one for each job of each stream or connection.
     """
 
-    desk: JobDesk
+    desk: JobService
     tasks: TaskGroup
     following: int = 0
     _streams: set[ListenHandler] = field(default_factory=set[ListenHandler])

@@ -34,7 +34,7 @@ from controlnet_mcp.server.app import Application, open_application
 from controlnet_mcp.server.auth.access import Access, check_host, open_access
 from controlnet_mcp.server.auth.file_links import FileLinks, load_secret
 from controlnet_mcp.server.logs import log_to_stderr
-from controlnet_mcp.server.mcp.delivery import Posting, Receipts
+from controlnet_mcp.server.mcp.delivery import Delivery, Receipts
 from controlnet_mcp.server.mcp.protocol import build_server
 from controlnet_mcp.server.mcp.subscriptions import JobUpdates
 from controlnet_mcp.server.settings import Settings, system_variables
@@ -79,7 +79,7 @@ class McpEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        posting, written = Posting(self.principal()), False
+        posting, written = Delivery(self.principal()), False
         posting.attach(scope)
 
         async def passed(message: Message) -> None:

@@ -18,8 +18,8 @@ from controlnet_mcp.providers.configuration import ProviderSettings
 from controlnet_mcp.providers.errors import ProviderError
 from controlnet_mcp.providers.http import HttpCall, HttpReply
 from controlnet_mcp.providers.placeholders import show, shown_headers
-from controlnet_mcp.providers.registry import Entry, build_table
-from controlnet_mcp.providers.types import Control, GenerationRequest, Output, RemoteTask, Setting
+from controlnet_mcp.providers.registry import ProviderEntry, build_table
+from controlnet_mcp.providers.types import Control, Output, RemoteTask, ResolvedRequest, Setting
 
 MARK = "do-not-show"
 """Part of every secret that the tests hand out."""
@@ -38,7 +38,7 @@ BODIES = (
 )
 STATUSES = (200, 201, 202, 204, 302, 400, 401, 402, 403, 404, 409, 422, 429, 500, 502, 503)
 
-Check: TypeAlias = Callable[[Entry, Entry], None]
+Check: TypeAlias = Callable[[ProviderEntry, ProviderEntry], None]
 """Takes the row with every key set, and the row with none."""
 
 
@@ -55,18 +55,18 @@ READY = {entry.name: entry for entry in build_table(configured())}
 BARE = {entry.name: entry for entry in build_table(ProviderSettings.model_validate({}))}
 
 
-def adapter(entry: Entry) -> Provider:
+def adapter(entry: ProviderEntry) -> Provider:
     """The adapter of a row with everything set."""
     assert entry.provider is not None, f"{entry.name} is not ready although everything is set"
     return entry.provider
 
 
-def requests(provider: Provider) -> Iterator[GenerationRequest]:
+def requests(provider: Provider) -> Iterator[ResolvedRequest]:
     """A settled request for every modality that the provider takes."""
     settled = 0
     for modality in provider.capabilities.modalities:
         control = Control(modality=modality, picture=PICTURE, source_url=LINK, is_map=True)
-        wish = GenerationRequest(
+        wish = ResolvedRequest(
             prompt="a house by the sea",
             controls=(control,),
             init_image=PICTURE,
@@ -78,7 +78,7 @@ def requests(provider: Provider) -> Iterator[GenerationRequest]:
         )
         for request in (wish, wish.model_copy(update={"init_image": None, "init_url": None})):
             try:
-                yield provider.settle(request).request
+                yield provider.fit(request).request
             except ControlNetError as error:
                 is_plain(error)
                 continue
@@ -93,7 +93,7 @@ def is_plain(error: ControlNetError) -> None:
     assert error.hint, error
 
 
-def build(provider: Provider, request: GenerationRequest) -> HttpCall:
+def build(provider: Provider, request: ResolvedRequest) -> HttpCall:
     """The submission of a request whose pictures were uploaded."""
     uploaded = {picture.sha256: "https://uploads.example/asset_1" for picture in provider.uploads(request)}
     return provider.build(request, "our-reference", uploaded)
@@ -104,7 +104,7 @@ def shown(call: HttpCall) -> str:
     return json.dumps([call.method, call.url, dict(call.query), shown_headers(call), show(call.json)])
 
 
-def has_sane_capabilities(ready: Entry, bare: Entry) -> None:
+def has_sane_capabilities(ready: ProviderEntry, bare: ProviderEntry) -> None:
     """Known names, possible sizes and counts; the same whether keys are set or not."""
     can = ready.capabilities
     assert can is bare.capabilities or can == bare.capabilities
@@ -124,7 +124,7 @@ def has_sane_capabilities(ready: Entry, bare: Entry) -> None:
     assert all(row.name for row in can.models)
 
 
-def names_what_is_missing(ready: Entry, bare: Entry) -> None:
+def names_what_is_missing(ready: ProviderEntry, bare: ProviderEntry) -> None:
     """A row without keys names variables that exist, and has an adapter exactly when nothing is missing."""
     assert ready.name == bare.name == adapter(ready).name
     assert ready.missing == ()
@@ -133,7 +133,7 @@ def names_what_is_missing(ready: Entry, bare: Entry) -> None:
     assert all(name.isupper() for name in bare.missing)
 
 
-def explains_its_options(ready: Entry, _bare: Entry) -> None:
+def explains_its_options(ready: ProviderEntry, _bare: ProviderEntry) -> None:
     """All have defaults and a description, and an unknown one is an error."""
     options = adapter(ready).options
     assert options.model_validate(options().model_dump(mode="json")) == options()
@@ -145,7 +145,7 @@ def explains_its_options(ready: Entry, _bare: Entry) -> None:
     raise AssertionError("an unknown option was taken silently")
 
 
-def builds_the_same_request_every_time(ready: Entry, _bare: Entry) -> None:
+def builds_the_same_request_every_time(ready: ProviderEntry, _bare: ProviderEntry) -> None:
     """A submission is a pure function of the request, of our reference and of the uploads."""
     provider = adapter(ready)
     for request in requests(provider):
@@ -158,7 +158,7 @@ def builds_the_same_request_every_time(ready: Entry, _bare: Entry) -> None:
             assert "our-reference" in shown(first)
 
 
-def shows_no_secret(ready: Entry, _bare: Entry) -> None:
+def shows_no_secret(ready: ProviderEntry, _bare: ProviderEntry) -> None:
     """What a dry run shows, and what an adapter says of itself, holds no key."""
     provider = adapter(ready)
     for request in requests(provider):
@@ -211,7 +211,7 @@ def told(error: ControlNetError) -> None:
     assert len(str(error)) < 2000
 
 
-def survives_nonsense_from_the_provider(ready: Entry, _bare: Entry) -> None:
+def survives_nonsense_from_the_provider(ready: ProviderEntry, _bare: ProviderEntry) -> None:
     """Whatever a provider replies, every conversation ends, and only in errors of ours."""
     provider = adapter(ready)
     for status in STATUSES:
@@ -230,7 +230,7 @@ def outcome(provider: Provider, reply: HttpReply) -> str:
     return "accepted"
 
 
-def takes_no_nonsense_for_an_acceptance(ready: Entry, _bare: Entry) -> None:
+def takes_no_nonsense_for_an_acceptance(ready: ProviderEntry, _bare: ProviderEntry) -> None:
     """A reply to the submission is understood or refused; a success that cannot be read may have been accepted."""
     provider = adapter(ready)
     for status in STATUSES:

@@ -13,12 +13,12 @@ import pytest
 
 from controlnet_mcp.foundation.errors import ControlNetError
 from controlnet_mcp.jobs.prepare import honour
-from controlnet_mcp.jobs.request import Wish
+from controlnet_mcp.jobs.request import GenerateRequest
 from controlnet_mcp.providers.base import Provider
 from controlnet_mcp.providers.errors import ProviderError
 from controlnet_mcp.providers.http import HttpCall, HttpReply
 from controlnet_mcp.providers.registry import NAMES
-from controlnet_mcp.providers.types import Control, GenerationRequest, Notice, Setting
+from controlnet_mcp.providers.types import Control, RequestWarning, ResolvedRequest, Setting
 from tests.contract.provider_contract import BARE, LINK, PICTURE, READY, adapter, build, is_plain, shown
 
 REPLIES = Path(__file__).parents[1] / "support" / "replies"
@@ -56,7 +56,7 @@ STATUSES = (
 """HTTP statuses of a reply to a submission, what they mean, and whether it may have been accepted all the same."""
 
 
-def request(provider: Provider, modality: str | None = None, **changes: object) -> GenerationRequest:
+def request(provider: Provider, modality: str | None = None, **changes: object) -> ResolvedRequest:
     """A request for one modality, by default the first, inside the provider's sizes."""
     can = provider.capabilities
     modality = modality or next(iter(can.modalities))
@@ -69,13 +69,13 @@ def request(provider: Provider, modality: str | None = None, **changes: object) 
         "seed": 7,
         "options": provider.options().model_dump(mode="json"),
     }
-    return GenerationRequest.model_validate(values | changes)
+    return ResolvedRequest.model_validate(values | changes)
 
 
-def built(provider: Provider, wanted: GenerationRequest) -> tuple[HttpCall, tuple[Notice, ...]]:
+def built(provider: Provider, wanted: ResolvedRequest) -> tuple[HttpCall, tuple[RequestWarning, ...]]:
     """The call of a request, as the runner makes it, and what was said about it."""
-    settled = provider.settle(wanted)
-    return build(provider, settled.request), settled.notices
+    settled = provider.fit(wanted)
+    return build(provider, settled.request), settled.warnings
 
 
 def first_built(provider: Provider, modality: str) -> HttpCall:
@@ -130,7 +130,7 @@ def test_no_setting_is_dropped_in_silence(name: str, setting: Setting) -> None:
     """What a provider has no place for is a warning; what it says it honours changes the request or is told of."""
     provider = adapter(READY[name])
     asked = request(provider, None, **ASKED[setting])
-    wish = Wish.model_validate(
+    wish = GenerateRequest.model_validate(
         {"prompt": "a house", "control_image": LINK, "init_image": LINK, setting: WISHED[setting]}
     )
     kept, notices = honour(asked, wish, provider)
@@ -155,7 +155,7 @@ def test_weights_ranges_and_counts_that_cannot_be_kept_are_told(name: str) -> No
     provider = adapter(READY[name])
     can, (control,) = provider.capabilities, request(provider).controls
     changed = control.model_copy(update={"weight": 0.5, "start": 0.2, "end": 0.7})
-    wish = Wish(prompt="a house", control_image=LINK, num_images=4)
+    wish = GenerateRequest(prompt="a house", control_image=LINK, num_images=4)
     _, notices = honour(request(provider, controls=(changed,)), wish, provider)
     features = {notice.feature for notice in notices}
     assert ("weight" in features) == (not can.weights)

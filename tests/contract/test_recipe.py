@@ -14,8 +14,8 @@ from controlnet_mcp.images.png import encode_png
 from controlnet_mcp.images.resize import store_pixels
 from controlnet_mcp.providers.base import Provider
 from controlnet_mcp.providers.placeholders import PictureSource
-from controlnet_mcp.providers.sender import ProviderRunner
-from controlnet_mcp.providers.types import Control, GenerationRequest
+from controlnet_mcp.providers.sender import Sender
+from controlnet_mcp.providers.types import Control, ResolvedRequest
 from tests.support.hosted_providers import submit
 from tests.support.sample_drawings import house
 
@@ -51,8 +51,8 @@ async def test_the_recipe_submits_polls_and_fetches(tmp_path: Path) -> None:
 
     provider = recipe()(BASE_URL, SecretStr("canary"))  # type: ignore[call-arg]
     control = Control(modality="canny", picture=store_pixels(drawing, blobs), is_map=True)
-    request = GenerationRequest(prompt="a house", controls=(control,), width=256, height=256, seed=1)
-    runner = ProviderRunner(PictureSource(blobs), _nowhere, {"example": httpx2.MockTransport(answer)})
+    request = ResolvedRequest(prompt="a house", controls=(control,), width=256, height=256, seed=1)
+    runner = Sender(PictureSource(blobs), _nowhere, {"example": httpx2.MockTransport(answer)})
     submission = await submit(runner, provider, request, "our-reference")
     report = await runner.poll(provider, submission.task)
     content = await runner.download(provider, report.outputs[0])

@@ -13,7 +13,7 @@ from controlnet_mcp.providers.errors import ProviderError
 from controlnet_mcp.providers.http import HttpReply
 from controlnet_mcp.providers.placeholders import PictureSource
 from controlnet_mcp.providers.registry import build_table
-from controlnet_mcp.providers.sender import ProviderRunner
+from controlnet_mcp.providers.sender import Sender
 from controlnet_mcp.providers.zhiqite.adapter import ZhiqiteProvider
 from tests.contract.provider_contract import BARE
 from tests.support.hosted_providers import HOSTED
@@ -36,7 +36,7 @@ async def test_an_echoed_key_reaches_nobody(name: str, tmp_path: Path) -> None:
         echoed.append(said)
         return httpx2.Response(401, json={"message": said, "error": said, "code": "401", "msg": said})
 
-    runner = ProviderRunner(PictureSource(BlobStore(tmp_path)), _nowhere, {name: httpx2.MockTransport(echo)})
+    runner = Sender(PictureSource(BlobStore(tmp_path)), _nowhere, {name: httpx2.MockTransport(echo)})
     with pytest.raises(ProviderError) as caught:
         await runner.run(provider, provider.balance() if name != "zhiqite" else provider.models())
     await runner.aclose()

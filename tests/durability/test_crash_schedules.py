@@ -17,7 +17,7 @@ from anyio.abc import TaskGroup
 from PIL import Image
 
 from controlnet_mcp.images.blob_store import BlobStore
-from controlnet_mcp.jobs.facts import Facts
+from controlnet_mcp.jobs.facts import SubmissionEvents
 from controlnet_mcp.jobs.leases import Lease, Leases, Saved, written
 from controlnet_mcp.jobs.ledger import Ledger
 from controlnet_mcp.jobs.record import JobRecord
@@ -182,21 +182,25 @@ async def test_no_schedule_does_so_whatever_the_network_does(store: Store) -> No
     assert runs > 8000
 
 
-def judge_that_resends(facts: Facts, deduplication: Deduplication, *, in_time: bool) -> Verdict:
+def judge_that_resends(facts: SubmissionEvents, deduplication: Deduplication, *, in_time: bool) -> Verdict:
     """Broken: what may have been accepted is sent again."""
     judged = verdict(facts, deduplication, in_time=in_time)
     return Send(again=False) if facts.unresolved > 0 and not isinstance(judged, Adopt) else judged
 
 
-def judge_that_trusts_an_empty_look_up(facts: Facts, deduplication: Deduplication, *, in_time: bool) -> Verdict:
+def judge_that_trusts_an_empty_look_up(
+    facts: SubmissionEvents, deduplication: Deduplication, *, in_time: bool
+) -> Verdict:
     """Broken: what the provider does not know yet is sent again."""
     judged = verdict(facts, deduplication, in_time=in_time)
     return Send(again=False) if isinstance(judged, LookUp) and facts.vain_look_ups else judged
 
 
-def judge_that_adopts_nothing(facts: Facts, deduplication: Deduplication, *, in_time: bool) -> Verdict:
+def judge_that_adopts_nothing(facts: SubmissionEvents, deduplication: Deduplication, *, in_time: bool) -> Verdict:
     """Broken: an answer on record is not looked at."""
-    return verdict(Facts([row for row in facts.rows if row.kind != "answer"]), deduplication, in_time=in_time)
+    return verdict(
+        SubmissionEvents([row for row in facts.rows if row.kind != "answer"]), deduplication, in_time=in_time
+    )
 
 
 class LedgerWithoutIntents(Ledger):

@@ -9,8 +9,8 @@ import pytest
 from controlnet_mcp.jobs.runner import JobRunner
 from controlnet_mcp.providers.base import Provider
 from controlnet_mcp.providers.errors import ProviderError
-from controlnet_mcp.providers.sender import ProviderRunner
-from controlnet_mcp.providers.types import GenerationRequest
+from controlnet_mcp.providers.sender import Sender
+from controlnet_mcp.providers.types import ResolvedRequest
 from controlnet_mcp.server.transports.shutdown import background
 from tests.support.job_layer import PICTURE_URL, Answer, Service, broken, open_workshop, says
 
@@ -53,11 +53,11 @@ async def test_a_job_whose_uploads_fail_can_be_canceled(tmp_path: Path, monkeypa
     """It is not tried again first, and has not failed."""
     tries: list[str] = []
 
-    async def prepare(_self: ProviderRunner, _to: Provider, _request: GenerationRequest, reference: str) -> None:
+    async def prepare(_self: Sender, _to: Provider, _request: ResolvedRequest, reference: str) -> None:
         tries.append(reference)
         raise ProviderError("provider_failed", "No room.", provider="scripted", retryable=True, delivery="not_sent")
 
-    monkeypatch.setattr(ProviderRunner, "prepare", prepare)
+    monkeypatch.setattr(Sender, "prepare", prepare)
     async with open_workshop(tmp_path, Service()) as shop:
         await shop.add()
         assert (await shop.step()).failures == 1

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from controlnet_mcp.jobs.facts import Fact
+from controlnet_mcp.jobs.facts import SubmissionEvent
 from controlnet_mcp.jobs.writer import LeaseLostError
 from controlnet_mcp.providers.types import Fault, RemoteTask, Report, Submission
 from tests.support.job_layer import LEASE_SECONDS, PRINCIPAL, Clock, Service, broken, open_workshop, says
@@ -131,9 +131,9 @@ async def test_facts_are_read_in_the_order_in_which_they_were_written(tmp_path: 
         for job_id in ("job_1", "job_2"):
             await shop.add(job_id)
             answer = Submission(task=RemoteTask(remote_id=f"of {job_id}"), report=Report(phase="queued"))
-            await shop.ledger.add(job_id, Fact.of("answer", answer))
+            await shop.ledger.add(job_id, SubmissionEvent.of("answer", answer))
         for message in ("first", "second"):
-            await shop.ledger.add("job_1", Fact.of("unknown", Fault(code="timed_out", message=message)))
+            await shop.ledger.add("job_1", SubmissionEvent.of("unknown", Fault(code="timed_out", message=message)))
         told = [Fault.model_validate_json(row).message for row in await shop.known("unknown")]
         (answer_of_two,) = await shop.known("answer", "job_2")
     assert told == ["first", "second"]

@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from PIL import Image
 
 from controlnet_mcp.images.blob_store import BlobStore
-from controlnet_mcp.jobs.facts import Facts
+from controlnet_mcp.jobs.facts import SubmissionEvents
 from controlnet_mcp.jobs.verdict import Adopt, Send, Verdict, verdict
 from controlnet_mcp.providers.types import Deduplication
 from tests.durability.test_crash_schedules import aftermath, wrong_with
@@ -145,7 +145,7 @@ def test_the_promises_hold_in_any_order(machine: type[Life]) -> None:
     run_state_machine_as_test(machine, settings=SETTINGS)
 
 
-def judge_that_resends(facts: Facts, deduplication: Deduplication, *, in_time: bool) -> Verdict:
+def judge_that_resends(facts: SubmissionEvents, deduplication: Deduplication, *, in_time: bool) -> Verdict:
     """Broken: what may have been accepted is sent again."""
     judged = verdict(facts, deduplication, in_time=in_time)
     return Send(again=False) if facts.unresolved > 0 and not isinstance(judged, Adopt) else judged

@@ -5,7 +5,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from controlnet_mcp.jobs.facts import Fact
+from controlnet_mcp.jobs.facts import SubmissionEvent
 from controlnet_mcp.jobs.record import JobRecord
 from controlnet_mcp.jobs.service import accepted_as, not_accepted
 from controlnet_mcp.providers.types import RemoteTask, Report, Submission
@@ -32,7 +32,7 @@ async def uncertain(shop: Workshop) -> JobRecord:
     return job
 
 
-async def resolve(shop: Workshop, fact: Fact, *, ends: bool = False) -> bool:
+async def resolve(shop: Workshop, fact: SubmissionEvent, *, ends: bool = False) -> bool:
     """Write a finding down as the desk does."""
     fault = not_accepted(send_again=False).fault if ends else None
     deadline = None if ends else shop.clock.now + 600

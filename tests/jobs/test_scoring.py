@@ -20,8 +20,8 @@ from controlnet_mcp.jobs.budget import IN_FLIGHT
 from controlnet_mcp.jobs.record import JobRecord, ResultImage
 from controlnet_mcp.jobs.runner import JobRunner
 from controlnet_mcp.jobs.scoring import Scorer
-from controlnet_mcp.jobs.subscriptions import JobWatch
-from controlnet_mcp.providers.types import Control, GenerationRequest
+from controlnet_mcp.jobs.subscriptions import JobSubscriptions
+from controlnet_mcp.providers.types import Control, ResolvedRequest
 from controlnet_mcp.server.transports.shutdown import background
 from tests.support.job_layer import LEASE_SECONDS, PRINCIPAL, Service, open_workshop
 from tests.support.sample_drawings import depth_map, house, vase
@@ -33,9 +33,9 @@ PAGE = house(128)
 LINES = map_of(PAGE, "canny")
 
 
-def request_for(*controls: Control) -> GenerationRequest:
+def request_for(*controls: Control) -> ResolvedRequest:
     """A generation with these controls."""
-    return GenerationRequest(prompt="a house", controls=controls, width=128, height=128, seed=1)
+    return ResolvedRequest(prompt="a house", controls=controls, width=128, height=128, seed=1)
 
 
 def job_for(*controls: Control) -> JobRecord:
@@ -201,7 +201,7 @@ async def test_whoever_follows_a_job_hears_of_its_scores_too(tmp_path: Path) -> 
     async with open_workshop(tmp_path, service) as shop, background() as tasks:
         job = await shop.add(request=request_for(await control_of(shop.blobs, LINES)))
         runner = JobRunner(shop.leases, shop.driver, "one", shop.clock)
-        watch = JobWatch(shop.store, runner)
+        watch = JobSubscriptions(shop.store, runner)
         watch.start(tasks)
         runner.start(tasks)
         with anyio.fail_after(10):

@@ -7,7 +7,7 @@ import anyio
 import httpx2
 import pytest
 
-from controlnet_mcp.jobs.facts import Fact
+from controlnet_mcp.jobs.facts import SubmissionEvent
 from controlnet_mcp.providers.types import Deduplication, RemoteTask, Report, Submission
 from tests.support.job_layer import Clock, Service, broken, open_workshop, says
 
@@ -173,7 +173,7 @@ async def test_a_crash_after_the_answer_loses_nothing(tmp_path: Path, deduplicat
     async with open_workshop(tmp_path, service, deduplication=deduplication) as shop:
         await shop.add(state="submitting")
         answer = Submission(task=RemoteTask(remote_id="task-7"), report=Report(phase="queued"))
-        await shop.ledger.add("job_1", Fact.of("answer", answer))
+        await shop.ledger.add("job_1", SubmissionEvent.of("answer", answer))
         job = await shop.step()
     assert job.task == answer.task
     assert service.count("POST", "jobs") == 0
@@ -184,7 +184,7 @@ async def test_a_crash_before_the_answer_is_uncertain(tmp_path: Path) -> None:
     service = Service()
     async with open_workshop(tmp_path, service) as shop:
         job = await shop.add(state="submitting")
-        await shop.ledger.add("job_1", Fact.of("intent", job.request))
+        await shop.ledger.add("job_1", SubmissionEvent.of("intent", job.request))
         job = await shop.step()
     assert (job.status, service.requests) == ("uncertain", [])
 
@@ -194,7 +194,7 @@ async def test_a_crash_before_the_answer_is_made_good_under_a_key(tmp_path: Path
     service = Service()
     async with open_workshop(tmp_path, service, deduplication="key") as shop:
         job = await shop.add(state="submitting")
-        await shop.ledger.add("job_1", Fact.of("intent", job.request))
+        await shop.ledger.add("job_1", SubmissionEvent.of("intent", job.request))
         job = await shop.step()
     assert job.task is not None
     assert references(service) == ["reference-1"]

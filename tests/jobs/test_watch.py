@@ -14,12 +14,12 @@ from controlnet_mcp.foundation.errors import StorageError
 from controlnet_mcp.images.picture import Limits
 from controlnet_mcp.images.read import PictureReader
 from controlnet_mcp.jobs.database import Database
-from controlnet_mcp.jobs.prepare import Intake
+from controlnet_mcp.jobs.prepare import Preparer
 from controlnet_mcp.jobs.record import JobRecord
 from controlnet_mcp.jobs.runner import JobRunner
-from controlnet_mcp.jobs.service import JobDesk
+from controlnet_mcp.jobs.service import JobService
 from controlnet_mcp.jobs.store import JobStore
-from controlnet_mcp.jobs.subscriptions import JobWatch
+from controlnet_mcp.jobs.subscriptions import JobSubscriptions
 from controlnet_mcp.server.transports.shutdown import background
 from tests.support.job_layer import PRINCIPAL, Service, Workshop, open_workshop, says
 
@@ -55,7 +55,7 @@ class Lounge:
     shop: Workshop
     store: CountingStore
     runner: JobRunner
-    desk: JobDesk
+    desk: JobService
     asleep: int
     seen: list[JobRecord] = field(default_factory=list[JobRecord])
 
@@ -94,13 +94,13 @@ async def lounge(folder: Path, *polls: float) -> AsyncGenerator[Lounge]:
     with anyio.fail_after(20):
         async with open_workshop(folder, Service(accepted, [*told, says("failed")])) as shop, background() as tasks:
             store, runner = CountingStore(database), JobRunner(shop.leases, shop.driver, "one", shop.clock)
-            watch = JobWatch(store, runner)
+            watch = JobSubscriptions(store, runner)
             watch.start(tasks)
             reader = PictureReader(
                 blobs=shop.blobs, limits=Limits(), allowed_folders=(), trusted_hosts=frozenset(), resolve_resource=_none
             )
-            intake = Intake((), reader, shop.blobs, reachable=False)
-            desk = JobDesk(store, intake, shop.ledger, runner, watch, shop.sender, time.time, 600)
+            intake = Preparer((), reader, shop.blobs, reachable=False)
+            desk = JobService(store, intake, shop.ledger, runner, watch, shop.sender, time.time, 600)
             await shop.add()
             runner.start(tasks)
             await anyio.wait_all_tasks_blocked()
@@ -186,7 +186,7 @@ async def test_a_wait_that_runs_out_never_touches_the_job(tmp_path: Path) -> Non
 async def test_a_record_that_cannot_be_read_for_a_while_ends_no_wait(tmp_path: Path) -> None:
     """Another process drives the job; the wait goes on, and sees the end once the record is back."""
     async with lounge(tmp_path, 0.2) as place, background() as looking:
-        watch = JobWatch(place.store, JobRunner(place.shop.leases, place.shop.driver, "two", place.shop.clock))
+        watch = JobSubscriptions(place.store, JobRunner(place.shop.leases, place.shop.driver, "two", place.shop.clock))
         watch.start(looking)
         place.store.broken = True
         with watch.follow(await place.job()) as sight:

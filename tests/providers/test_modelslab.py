@@ -13,7 +13,7 @@ from controlnet_mcp.providers.configuration import ProviderSettings
 from controlnet_mcp.providers.http import HttpCall
 from controlnet_mcp.providers.modelslab.adapter import CAPABILITIES, ModelsLabProvider, missing
 from controlnet_mcp.providers.placeholders import show
-from controlnet_mcp.providers.types import Control, GenerationRequest, Notice
+from controlnet_mcp.providers.types import Control, RequestWarning, ResolvedRequest
 
 KEY = "canary-key-of-modelslab"
 CONTROL = StoredPicture(sha256="ab" * 32, mime_type="image/png", width=512, height=512, size_bytes=99)
@@ -88,35 +88,35 @@ def provider(plan: str = "enterprise", **more: str) -> ModelsLabProvider:
     return ModelsLabProvider(ProviderSettings.model_validate(values))
 
 
-def request(control: Mapping[str, object] | None = None, **more: object) -> GenerationRequest:
+def request(control: Mapping[str, object] | None = None, **more: object) -> ResolvedRequest:
     """A request, with changes."""
     one = Control.model_validate({"modality": "canny", "picture": CONTROL, **(control or {})})
     values: dict[str, object] = {"prompt": "a house", "controls": (one,), "width": 512, "height": 768, "seed": 11}
-    return GenerationRequest.model_validate(values | more)
+    return ResolvedRequest.model_validate(values | more)
 
 
-def several(*modalities: str, **more: object) -> GenerationRequest:
+def several(*modalities: str, **more: object) -> ResolvedRequest:
     """A request with several modalities of one picture."""
     controls = tuple(Control(modality=name, picture=CONTROL) for name in modalities)
     return request(None, controls=controls, **more)
 
 
-def called(wish: GenerationRequest, plan: str = "enterprise", **more: str) -> HttpCall:
+def called(wish: ResolvedRequest, plan: str = "enterprise", **more: str) -> HttpCall:
     """The call that a request becomes once it is settled."""
     adapter = provider(plan, **more)
-    return adapter.build(adapter.settle(wish).request, "our-reference", UPLOADED)
+    return adapter.build(adapter.fit(wish).request, "our-reference", UPLOADED)
 
 
-def sent(wish: GenerationRequest, plan: str = "enterprise") -> dict[str, JsonValue]:
+def sent(wish: ResolvedRequest, plan: str = "enterprise") -> dict[str, JsonValue]:
     """The body of that call, secrets hidden."""
     body = show(called(wish, plan).json)
     assert isinstance(body, dict)
     return body
 
 
-def notices(wish: GenerationRequest, plan: str = "enterprise") -> tuple[Notice, ...]:
+def notices(wish: ResolvedRequest, plan: str = "enterprise") -> tuple[RequestWarning, ...]:
     """What had to be said when a request was settled."""
-    return provider(plan).settle(wish).notices
+    return provider(plan).fit(wish).warnings
 
 
 @pytest.mark.parametrize(("name", "asked", "expected"), CASES)
@@ -178,7 +178,7 @@ def test_sampler_names_of_automatic1111_are_understood(name: str, scheduler: str
 def test_an_unknown_scheduler_names_the_nearest() -> None:
     """An error before anything is sent."""
     with pytest.raises(RequestError) as caught:
-        provider().settle(request(scheduler="eulr"))
+        provider().fit(request(scheduler="eulr"))
     assert "Euler" in caught.value.hint
 
 
@@ -224,10 +224,10 @@ def test_several_modalities_are_a_comma_list_in_order() -> None:
         (request(model="fluxdev", options={"controlnet_model": "canny,depth"}), "enterprise"),
     ],
 )
-def test_what_a_model_cannot_do_is_refused_before_it_is_sent(wish: GenerationRequest, plan: str) -> None:
+def test_what_a_model_cannot_do_is_refused_before_it_is_sent(wish: ResolvedRequest, plan: str) -> None:
     """With what can be done instead."""
     with pytest.raises(RequestError) as caught:
-        provider(plan).settle(wish)
+        provider(plan).fit(wish)
     assert caught.value.code == "unsupported"
     assert caught.value.hint
 
@@ -257,7 +257,7 @@ def test_inpaint_and_another_modality_may_be_asked_for() -> None:
 def test_inpaint_without_a_mask_is_refused() -> None:
     """It has nothing to repaint."""
     with pytest.raises(RequestError, match="mask_image"):
-        provider().settle(request({"modality": "inpaint"}))
+        provider().fit(request({"modality": "inpaint"}))
 
 
 @pytest.mark.parametrize(
@@ -272,7 +272,7 @@ def test_inpaint_without_a_mask_is_refused() -> None:
     ],
 )
 def test_numbers_are_fitted_into_their_ranges_and_conflicts_are_told(
-    wish: GenerationRequest, field: str, value: float, feature: str
+    wish: ResolvedRequest, field: str, value: float, feature: str
 ) -> None:
     """Outside every range: adjusted; where the vendor's pages disagree: sent, with a word about it."""
     assert sent(wish)[field] == value
@@ -316,12 +316,12 @@ def test_a_picture_beyond_the_upload_limit_goes_inside() -> None:
     """Then the whole exchange is in base64, which is told; beyond that there is only a link."""
     large = CONTROL.model_copy(update={"size_bytes": 6_000_000})
     wish = request({"picture": large})
-    settled = provider().settle(wish)
+    settled = provider().fit(wish)
     assert provider().uploads(settled.request) == ()
     assert "base64 of image/png" in str(sent(wish)["control_image"])
-    assert [row.feature for row in settled.notices] == ["base64"]
+    assert [row.feature for row in settled.warnings] == ["base64"]
     with pytest.raises(RequestError, match="too large"):
-        provider().settle(request({"picture": CONTROL.model_copy(update={"size_bytes": 20_000_000})}))
+        provider().fit(request({"picture": CONTROL.model_copy(update={"size_bytes": 20_000_000})}))
     linked = request({"picture": large, "source_url": "https://example.com/a.png"})
     assert sent(linked)["base64"] == "no"
 

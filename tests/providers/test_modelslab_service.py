@@ -20,8 +20,8 @@ from controlnet_mcp.providers.configuration import ProviderSettings
 from controlnet_mcp.providers.errors import ProviderError
 from controlnet_mcp.providers.modelslab.adapter import ModelsLabProvider
 from controlnet_mcp.providers.placeholders import PictureSource
-from controlnet_mcp.providers.sender import ProviderRunner
-from controlnet_mcp.providers.types import Control, GenerationRequest, Report, Submission
+from controlnet_mcp.providers.sender import Sender
+from controlnet_mcp.providers.types import Control, Report, ResolvedRequest, Submission
 from tests.support.hosted_providers import submit
 from tests.support.sample_drawings import house
 from tests.support.simulators.modelslab import COMMUNITY_KEY, ENTERPRISE_KEY, ModelsLabSimulator
@@ -49,13 +49,13 @@ def blobs(tmp_path: Path) -> BlobStore:
 
 
 @pytest.fixture
-async def runner(blobs: BlobStore) -> AsyncGenerator[ProviderRunner]:
+async def runner(blobs: BlobStore) -> AsyncGenerator[Sender]:
     """A runner that may fetch from nowhere but the simulator."""
 
     async def nowhere(url: str) -> bytes:
         raise AssertionError(f"nothing may be fetched from {url}")
 
-    opened = ProviderRunner(PictureSource(blobs), nowhere)
+    opened = Sender(PictureSource(blobs), nowhere)
     yield opened
     await opened.aclose()
 
@@ -73,14 +73,14 @@ def adapter(simulator: ModelsLabSimulator, plan: str = "enterprise", **more: obj
     return ModelsLabProvider(ProviderSettings.model_validate({**base, **more}))
 
 
-def request(blobs: BlobStore, **more: object) -> GenerationRequest:
+def request(blobs: BlobStore, **more: object) -> ResolvedRequest:
     """A request with a ready map."""
     control = Control(modality="scribble", picture=store_pixels(drawing(), blobs), is_map=True)
     values: dict[str, object] = {"prompt": "a house", "controls": (control,), "width": SIDE, "height": SIDE, "seed": 5}
-    return GenerationRequest.model_validate(values | more)
+    return ResolvedRequest.model_validate(values | more)
 
 
-async def finished(runner: ProviderRunner, provider: ModelsLabProvider, submission: Submission) -> Report:
+async def finished(runner: Sender, provider: ModelsLabProvider, submission: Submission) -> Report:
     """Poll to the end, a few times at most."""
     report = submission.report
     for _ in range(4):
@@ -110,12 +110,12 @@ def shows(content: bytes, control_map: Rgb) -> bool:
     ],
 )
 async def test_a_picture_is_drawn_on_the_structure(
-    simulator: ModelsLabSimulator, blobs: BlobStore, runner: ProviderRunner, plan: str, prefix: str, *, trusted: bool
+    simulator: ModelsLabSimulator, blobs: BlobStore, runner: Sender, plan: str, prefix: str, *, trusted: bool
 ) -> None:
     """Upload, submit once, poll, fetch; where `fetch_result` leads elsewhere, the plan's own path is asked."""
     simulator.fetch_origin = None if trusted else "https://elsewhere.example"
     provider = adapter(simulator, plan, modelslab_enterprise_prefix=prefix)
-    wish = provider.settle(request(blobs, num_images=2)).request
+    wish = provider.fit(request(blobs, num_images=2)).request
     submission = await submit(runner, provider, wish, "our-reference")
     assert submission.report.phase == "running"
     report = await finished(runner, provider, submission)
@@ -127,7 +127,7 @@ async def test_a_picture_is_drawn_on_the_structure(
 
 
 async def test_the_picture_may_come_with_the_answer(
-    simulator: ModelsLabSimulator, blobs: BlobStore, runner: ProviderRunner
+    simulator: ModelsLabSimulator, blobs: BlobStore, runner: Sender
 ) -> None:
     """No fetch is needed then; the size is the asked one."""
     simulator.asks_until_done = 0
@@ -139,11 +139,11 @@ async def test_the_picture_may_come_with_the_answer(
 
 
 async def test_base64_needs_no_upload_and_no_link(
-    simulator: ModelsLabSimulator, blobs: BlobStore, runner: ProviderRunner
+    simulator: ModelsLabSimulator, blobs: BlobStore, runner: Sender
 ) -> None:
     """Pictures go inside the request and come inside the reply, and are stored before anything else."""
     provider = adapter(simulator)
-    wish = provider.settle(request(blobs, options={"base64": True})).request
+    wish = provider.fit(request(blobs, options={"base64": True})).request
     report = await finished(runner, provider, await submit(runner, provider, wish, "our-reference"))
     assert report.outputs[0].url is None
     assert report.outputs[0].sha256 is not None
@@ -151,9 +151,7 @@ async def test_base64_needs_no_upload_and_no_link(
     assert not simulator.studio.calls("/api/v6/base64_to_url")
 
 
-async def test_a_public_link_is_passed_on(
-    simulator: ModelsLabSimulator, blobs: BlobStore, runner: ProviderRunner
-) -> None:
+async def test_a_public_link_is_passed_on(simulator: ModelsLabSimulator, blobs: BlobStore, runner: Sender) -> None:
     """The vendor fetches it itself, and preprocesses it when it is no map."""
     simulator.web[LINK] = blobs.get(store_pixels(house(SIDE), blobs).sha256)
     provider = adapter(simulator, "community")
@@ -168,7 +166,7 @@ async def test_a_public_link_is_passed_on(
 
 
 async def test_only_the_white_part_of_the_mask_is_repainted(
-    simulator: ModelsLabSimulator, blobs: BlobStore, runner: ProviderRunner
+    simulator: ModelsLabSimulator, blobs: BlobStore, runner: Sender
 ) -> None:
     """The rest is the start picture, pixel by pixel."""
     mask = np.zeros((SIDE, SIDE, 3), dtype=np.uint8)
@@ -176,16 +174,14 @@ async def test_only_the_white_part_of_the_mask_is_repainted(
     start = np.full((SIDE, SIDE, 3), 90, dtype=np.uint8)
     pictures = {"init_image": store_pixels(start, blobs), "mask_image": store_pixels(mask, blobs)}
     provider = adapter(simulator)
-    wish = provider.settle(request(blobs, **pictures)).request
+    wish = provider.fit(request(blobs, **pictures)).request
     report = await finished(runner, provider, await submit(runner, provider, wish, "our-reference"))
     drawn = decode(await runner.download(provider, report.outputs[0]), Limits())
     assert (drawn[:, : SIDE // 2] == 90).all()
     assert (drawn[:, SIDE // 2 :] != 90).any()
 
 
-async def test_a_blanked_picture_is_flagged(
-    simulator: ModelsLabSimulator, blobs: BlobStore, runner: ProviderRunner
-) -> None:
+async def test_a_blanked_picture_is_flagged(simulator: ModelsLabSimulator, blobs: BlobStore, runner: Sender) -> None:
     """The safety checker replaces it; the result says so."""
     provider = adapter(simulator)
     submission = await submit(runner, provider, request(blobs, prompt="something nsfw"), "our-reference")
@@ -195,7 +191,7 @@ async def test_a_blanked_picture_is_flagged(
 
 @pytest.mark.parametrize("legacy", [False, True])
 async def test_a_wrong_key_and_a_full_queue_are_told(
-    simulator: ModelsLabSimulator, blobs: BlobStore, runner: ProviderRunner, *, legacy: bool
+    simulator: ModelsLabSimulator, blobs: BlobStore, runner: Sender, *, legacy: bool
 ) -> None:
     """By HTTP status, and inside HTTP 200 as `messege`; nothing was bought."""
     simulator.legacy = legacy
@@ -213,7 +209,7 @@ async def test_a_wrong_key_and_a_full_queue_are_told(
 
 
 async def test_a_plan_that_the_key_does_not_have_is_told(
-    simulator: ModelsLabSimulator, blobs: BlobStore, runner: ProviderRunner
+    simulator: ModelsLabSimulator, blobs: BlobStore, runner: Sender
 ) -> None:
     """A community key on enterprise paths: the hint names the setting."""
     provider = adapter(simulator, modelslab_api_key=SecretStr(COMMUNITY_KEY))
@@ -224,7 +220,7 @@ async def test_a_plan_that_the_key_does_not_have_is_told(
 
 
 async def test_a_server_error_leaves_it_open_and_sends_nothing_again(
-    simulator: ModelsLabSimulator, blobs: BlobStore, runner: ProviderRunner
+    simulator: ModelsLabSimulator, blobs: BlobStore, runner: Sender
 ) -> None:
     """The vendor knows no key by which a second submission would be recognised."""
     simulator.studio.fail_next("/api/v1/enterprise/controlnet", Response("oops", 500))
@@ -234,7 +230,7 @@ async def test_a_server_error_leaves_it_open_and_sends_nothing_again(
     assert len(simulator.studio.calls("/api/v1/enterprise/controlnet")) == 1
 
 
-async def test_balance_and_models_cost_nothing(simulator: ModelsLabSimulator, runner: ProviderRunner) -> None:
+async def test_balance_and_models_cost_nothing(simulator: ModelsLabSimulator, runner: Sender) -> None:
     """Two calls that are free."""
     provider = adapter(simulator)
     assert await runner.run(provider, provider.balance()) == 43.6

@@ -10,7 +10,7 @@ from controlnet_mcp.images.picture import StoredPicture
 from controlnet_mcp.providers.configuration import ProviderSettings
 from controlnet_mcp.providers.placeholders import show, shown_headers
 from controlnet_mcp.providers.scenario.adapter import CAPABILITIES, ScenarioProvider, missing
-from controlnet_mcp.providers.types import Control, GenerationRequest, Settled
+from controlnet_mcp.providers.types import Control, FittedRequest, ResolvedRequest
 from tests.support.simulators.scenario_store import KEY, SECRET
 
 PICTURE = StoredPicture(sha256="ab" * 32, mime_type="image/png", width=64, height=64, size_bytes=900)
@@ -96,16 +96,16 @@ def provider(base_url: str = "https://api.cloud.scenario.com/v1") -> ScenarioPro
     return ScenarioProvider(settings)
 
 
-def request(**changes: object) -> GenerationRequest:
+def request(**changes: object) -> ResolvedRequest:
     """A small request for an SDXL model with a picture of its own."""
     control = Control(modality="canny", picture=PICTURE)
     fields = {"prompt": "a house", "controls": (control,), "model": SDXL, "width": 512, "height": 512, "seed": 7}
-    return GenerationRequest.model_validate(fields | changes)
+    return ResolvedRequest.model_validate(fields | changes)
 
 
-def settled(**changes: object) -> Settled:
+def settled(**changes: object) -> FittedRequest:
     """What becomes of a request."""
-    return provider().settle(request(**changes))
+    return provider().fit(request(**changes))
 
 
 def sent(**changes: object) -> dict[str, JsonValue]:

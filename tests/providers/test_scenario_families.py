@@ -29,7 +29,7 @@ def refused(**changes: object) -> ControlNetError:
 
 def told(**changes: object) -> set[tuple[str, str]]:
     """What had to be said of a request: kind and feature."""
-    return {(notice.kind, notice.feature) for notice in settled(**changes).notices}
+    return {(notice.kind, notice.feature) for notice in settled(**changes).warnings}
 
 
 @pytest.mark.parametrize(
@@ -201,4 +201,4 @@ def test_settling_twice_changes_nothing_more() -> None:
     once = settled(model=FLUX, negative_prompt="fog", guidance=30, controls=controls("canny", weight=2, is_map=True))
     again = settled(**dict(once.request))
     assert again.request == once.request
-    assert again.notices == ()
+    assert again.warnings == ()

@@ -15,8 +15,8 @@ from controlnet_mcp.images.resize import store_pixels
 from controlnet_mcp.providers.errors import ProviderError
 from controlnet_mcp.providers.placeholders import PictureSource
 from controlnet_mcp.providers.scenario.adapter import ScenarioProvider
-from controlnet_mcp.providers.sender import ProviderRunner
-from controlnet_mcp.providers.types import Control, GenerationRequest, RemoteTask, Report
+from controlnet_mcp.providers.sender import Sender
+from controlnet_mcp.providers.types import Control, RemoteTask, Report, ResolvedRequest
 from tests.providers.test_scenario import CUSTOM, FLUX, SD15, SDXL, provider, request
 from tests.support.hosted_providers import submit
 from tests.support.sample_drawings import house
@@ -49,9 +49,9 @@ def blobs(tmp_path: Path) -> BlobStore:
 
 
 @pytest.fixture
-async def runner(blobs: BlobStore) -> AsyncGenerator[ProviderRunner]:
+async def runner(blobs: BlobStore) -> AsyncGenerator[Sender]:
     """The runner that sends."""
-    opened = ProviderRunner(PictureSource(blobs), nowhere)
+    opened = Sender(PictureSource(blobs), nowhere)
     yield opened
     await opened.aclose()
 
@@ -67,13 +67,13 @@ def lines() -> Rgb:
     return edges
 
 
-def wish(picture: StoredPicture, *, is_map: bool = True, **changes: object) -> GenerationRequest:
+def wish(picture: StoredPicture, *, is_map: bool = True, **changes: object) -> ResolvedRequest:
     """A settled request with a stored picture."""
     control = Control(modality="canny", picture=picture, is_map=is_map)
-    return provider().settle(request(controls=(control,), **changes)).request
+    return provider().fit(request(controls=(control,), **changes)).request
 
 
-async def finished(runner: ProviderRunner, adapter: ScenarioProvider, task: RemoteTask) -> list[Report]:
+async def finished(runner: Sender, adapter: ScenarioProvider, task: RemoteTask) -> list[Report]:
     """All reports until the task ends."""
     reports: list[Report] = []
     while not reports or reports[-1].phase in {"queued", "running"}:
@@ -91,7 +91,7 @@ def shows(result: bytes, control_map: Rgb) -> bool:
 
 @pytest.mark.parametrize("model", [SDXL, FLUX, SD15, CUSTOM])
 async def test_the_whole_way(
-    simulator: ScenarioSimulator, adapter: ScenarioProvider, runner: ProviderRunner, blobs: BlobStore, model: str
+    simulator: ScenarioSimulator, adapter: ScenarioProvider, runner: Sender, blobs: BlobStore, model: str
 ) -> None:
     """Submit, poll through every status, look at the asset, fetch: two pictures with the structure of the map."""
     asked = wish(store_pixels(lines(), blobs), model=model, num_images=2, width=640, height=512)
@@ -107,9 +107,7 @@ async def test_the_whole_way(
     assert submission.report.cost.amount == 10
 
 
-async def test_the_vendor_makes_the_map_of_a_photo(
-    adapter: ScenarioProvider, runner: ProviderRunner, blobs: BlobStore
-) -> None:
+async def test_the_vendor_makes_the_map_of_a_photo(adapter: ScenarioProvider, runner: Sender, blobs: BlobStore) -> None:
     """With detection on, the result has the edges of the drawing."""
     submission = await submit(runner, adapter, wish(store_pixels(house(512), blobs), is_map=False), "ours")
     report = (await finished(runner, adapter, submission.task))[-1]
@@ -117,7 +115,7 @@ async def test_the_vendor_makes_the_map_of_a_photo(
 
 
 async def test_the_siblings_are_accepted(
-    simulator: ScenarioSimulator, adapter: ScenarioProvider, runner: ProviderRunner, blobs: BlobStore
+    simulator: ScenarioSimulator, adapter: ScenarioProvider, runner: Sender, blobs: BlobStore
 ) -> None:
     """Image-to-image, inpainting, IP-adapter and texture, each at its own endpoint."""
     picture = store_pixels(house(512), blobs)
@@ -134,7 +132,7 @@ async def test_the_siblings_are_accepted(
 
 
 async def test_a_kept_link_would_not_work(
-    simulator: ScenarioSimulator, adapter: ScenarioProvider, runner: ProviderRunner, blobs: BlobStore
+    simulator: ScenarioSimulator, adapter: ScenarioProvider, runner: Sender, blobs: BlobStore
 ) -> None:
     """Each download looks at the asset first, so it works every time."""
     submission = await submit(runner, adapter, wish(store_pixels(lines(), blobs)), "ours")
@@ -149,7 +147,7 @@ async def test_a_kept_link_would_not_work(
 async def test_a_large_picture_is_uploaded_first(
     simulator: ScenarioSimulator,
     adapter: ScenarioProvider,
-    runner: ProviderRunner,
+    runner: Sender,
     blobs: BlobStore,
     size_bytes: int,
     path: str,
@@ -173,7 +171,7 @@ def padded(blobs: BlobStore, size_bytes: int) -> StoredPicture:
 
 
 async def test_the_price_is_asked_without_a_job(
-    simulator: ScenarioSimulator, adapter: ScenarioProvider, runner: ProviderRunner, blobs: BlobStore
+    simulator: ScenarioSimulator, adapter: ScenarioProvider, runner: Sender, blobs: BlobStore
 ) -> None:
     """HTTP 269, and nothing is charged."""
     asked = wish(store_pixels(lines(), blobs), num_images=3)
@@ -188,7 +186,7 @@ async def test_the_price_is_asked_without_a_job(
 async def test_cancelling(
     simulator: ScenarioSimulator,
     adapter: ScenarioProvider,
-    runner: ProviderRunner,
+    runner: Sender,
     blobs: BlobStore,
     *,
     cancels: bool,
@@ -202,7 +200,7 @@ async def test_cancelling(
 
 
 async def test_a_failed_job_tells_why(
-    simulator: ScenarioSimulator, adapter: ScenarioProvider, runner: ProviderRunner, blobs: BlobStore
+    simulator: ScenarioSimulator, adapter: ScenarioProvider, runner: Sender, blobs: BlobStore
 ) -> None:
     """Through the statuses to the failure."""
     simulator.statuses = ("queued", "in-progress", "failure")
@@ -214,7 +212,7 @@ async def test_a_failed_job_tells_why(
 
 
 async def test_a_refusal_costs_nothing(
-    simulator: ScenarioSimulator, adapter: ScenarioProvider, runner: ProviderRunner, blobs: BlobStore
+    simulator: ScenarioSimulator, adapter: ScenarioProvider, runner: Sender, blobs: BlobStore
 ) -> None:
     """A scripted ceiling, and a request that the vendor's own rules refuse."""
     simulator.studio.fail_next("/v1/generate", refused(429, "Too many", details={"actionLimit": 2}))
@@ -227,9 +225,7 @@ async def test_a_refusal_costs_nothing(
     assert simulator.studio.charges == 0
 
 
-async def test_models_and_balance(
-    simulator: ScenarioSimulator, adapter: ScenarioProvider, runner: ProviderRunner
-) -> None:
+async def test_models_and_balance(simulator: ScenarioSimulator, adapter: ScenarioProvider, runner: Sender) -> None:
     """All pages of own and public models that have ControlNet; plan units left and bought ones."""
     models = {row.name: row.family for row in await runner.run(adapter, adapter.models())}
     assert models[CUSTOM] == "sdxl"
@@ -240,7 +236,7 @@ async def test_models_and_balance(
     assert await runner.run(adapter, adapter.balance()) is None
 
 
-async def test_a_wrong_key_is_told(simulator: ScenarioSimulator, runner: ProviderRunner) -> None:
+async def test_a_wrong_key_is_told(simulator: ScenarioSimulator, runner: Sender) -> None:
     """By the balance already, which costs nothing."""
     simulator.studio.fail_next("/v1/teams", refused(401, "Unauthorized"))
     adapter = provider(f"{simulator.origin}/v1")

@@ -13,7 +13,7 @@ from controlnet_mcp.providers.placeholders import show, shown_headers
 from controlnet_mcp.providers.segmind.adapter import CAPABILITIES, missing
 from controlnet_mcp.providers.segmind.models import MODELS, Model, find
 from controlnet_mcp.providers.segmind.options import SegmindOptions
-from controlnet_mcp.providers.types import GenerationRequest
+from controlnet_mcp.providers.types import ResolvedRequest
 from tests.support.segmind_cases import KEY, LARGE, LINK, PICTURE, adapter, wish
 from tests.support.simulators.segmind_forms import PAGES
 
@@ -46,27 +46,27 @@ EVERY_OPTION: dict[str, object] = {
 """A value for each of the vendor's own knobs, none of them the default."""
 
 
-def settled(request: GenerationRequest, version: Literal["v1", "v2"] = "v2") -> HttpCall:
+def settled(request: ResolvedRequest, version: Literal["v1", "v2"] = "v2") -> HttpCall:
     """The call that a request leads to."""
     provider = adapter(version)
-    fitted = provider.settle(request).request
+    fitted = provider.fit(request).request
     links = {picture.sha256: LINK for picture in provider.uploads(fitted)}
     return provider.build(fitted, "reference", links)
 
 
-def body_of(request: GenerationRequest, version: Literal["v1", "v2"] = "v2") -> dict[str, Body]:
+def body_of(request: ResolvedRequest, version: Literal["v1", "v2"] = "v2") -> dict[str, Body]:
     """The JSON body of the call that a request leads to."""
     body = settled(request, version).json
     assert isinstance(body, dict)
     return body
 
 
-def features(request: GenerationRequest, version: Literal["v1", "v2"] = "v2") -> list[str]:
+def features(request: ResolvedRequest, version: Literal["v1", "v2"] = "v2") -> list[str]:
     """What the caller is told about."""
-    return [notice.feature for notice in adapter(version).settle(request).notices]
+    return [notice.feature for notice in adapter(version).fit(request).warnings]
 
 
-def everything(model: Model) -> GenerationRequest:
+def everything(model: Model) -> ResolvedRequest:
     """A request that uses all that a model has."""
     scheduler = "simple" if model.form.schedulers == () else "Euler a"
     modality = next(iter(model.keeps))
@@ -203,7 +203,7 @@ def test_only_the_flux_controlnet_takes_a_size() -> None:
     ],
 )
 def test_a_value_outside_the_models_range_is_moved_into_it(
-    request_: GenerationRequest, field: str, value: float | str, told: list[str]
+    request_: ResolvedRequest, field: str, value: float | str, told: list[str]
 ) -> None:
     """The nearest allowed value is sent, and the caller is told; a weight of 1 means the model's usual strength."""
     assert body_of(request_)[field] == value
@@ -236,7 +236,7 @@ def test_a_ready_map_is_sent_with_a_warning() -> None:
 def test_a_model_for_another_structure_is_refused_with_those_that_fit() -> None:
     """The hint names every model that keeps the structure."""
     with pytest.raises(ControlNetError) as caught:
-        adapter().settle(wish("depth", model="sd3-med-pose"))
+        adapter().fit(wish("depth", model="sd3-med-pose"))
     assert caught.value.code == "unsupported"
     assert all(name in caught.value.hint for name in ("sd1.5-controlnet-depth", "sdxl-controlnet", "flux-depth-pro"))
 
@@ -244,7 +244,7 @@ def test_a_model_for_another_structure_is_refused_with_those_that_fit() -> None:
 def test_a_scheduler_that_is_not_declared_is_refused_with_those_that_are() -> None:
     """The vendor would refuse it too, under a status that also means other things."""
     with pytest.raises(ControlNetError, match="has no scheduler 'Karras'") as caught:
-        adapter().settle(wish("depth", scheduler="Karras"))
+        adapter().fit(wish("depth", scheduler="Karras"))
     assert caught.value.code == "unsupported"
     assert "DPM2 a Karras" in caught.value.hint
 
@@ -253,7 +253,7 @@ def test_a_scheduler_that_is_not_declared_is_refused_with_those_that_are() -> No
 def test_a_model_name_cannot_leave_its_place_in_the_url(name: str) -> None:
     """What cannot be a slug is refused before anything is sent."""
     with pytest.raises(ControlNetError) as caught:
-        adapter().settle(wish(model=name))
+        adapter().fit(wish(model=name))
     assert caught.value.code == "invalid_request"
     assert "sd3-med-pose" in caught.value.hint
 

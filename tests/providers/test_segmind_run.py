@@ -17,8 +17,8 @@ from controlnet_mcp.providers.errors import ProviderError
 from controlnet_mcp.providers.placeholders import PictureSource
 from controlnet_mcp.providers.segmind.adapter import SegmindProvider
 from controlnet_mcp.providers.segmind.models import MODELS, Model
-from controlnet_mcp.providers.sender import ProviderRunner
-from controlnet_mcp.providers.types import GenerationRequest, Output, Phase, Submission
+from controlnet_mcp.providers.sender import Sender
+from controlnet_mcp.providers.types import Output, Phase, ResolvedRequest, Submission
 from tests.support.hosted_providers import submit
 from tests.support.sample_drawings import Rgb, skeleton
 from tests.support.segmind_cases import LINK, wish
@@ -63,13 +63,13 @@ def control(blobs: BlobStore) -> StoredPicture:
 
 
 @pytest.fixture
-async def runner(blobs: BlobStore) -> AsyncGenerator[ProviderRunner]:
+async def runner(blobs: BlobStore) -> AsyncGenerator[Sender]:
     """A runner that may not fetch from anywhere else."""
 
     async def fetch(url: str) -> bytes:
         raise AssertionError(url)
 
-    opened = ProviderRunner(PictureSource(blobs), fetch)
+    opened = Sender(PictureSource(blobs), fetch)
     yield opened
     await opened.aclose()
 
@@ -88,18 +88,18 @@ def connect(studio: SegmindStudio, version: str = "v2", key: str = KEY) -> Segmi
     )
 
 
-def asked(picture: StoredPicture, modality: str = "pose", **changes: object) -> GenerationRequest:
+def asked(picture: StoredPicture, modality: str = "pose", **changes: object) -> ResolvedRequest:
     """A request on a control picture, of its size."""
     return wish(modality, control={"picture": picture}, width=256, height=256, **changes)
 
 
-async def submitted(runner: ProviderRunner, provider: SegmindProvider, request: GenerationRequest) -> Submission:
+async def submitted(runner: Sender, provider: SegmindProvider, request: ResolvedRequest) -> Submission:
     """Settle and submit."""
-    return await submit(runner, provider, provider.settle(request).request, "reference")
+    return await submit(runner, provider, provider.fit(request).request, "reference")
 
 
 async def finished(
-    runner: ProviderRunner, provider: SegmindProvider, submission: Submission
+    runner: Sender, provider: SegmindProvider, submission: Submission
 ) -> tuple[list[Phase], tuple[Output, ...]]:
     """Poll to the end; gives the phases on the way and the outputs."""
     report = submission.report
@@ -126,14 +126,14 @@ def _lines(picture: cv2.typing.MatLike) -> npt.NDArray[np.float32]:
     return centred
 
 
-async def picture_of(runner: ProviderRunner, provider: SegmindProvider, output: Output) -> Rgb:
+async def picture_of(runner: Sender, provider: SegmindProvider, output: Output) -> Rgb:
     """Download and decode a result."""
     return decode(await runner.download(provider, output), Limits())
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.slug)
 async def test_every_model_draws_on_the_structure(
-    model: Model, studio: SegmindStudio, runner: ProviderRunner, control: StoredPicture
+    model: Model, studio: SegmindStudio, runner: Sender, control: StoredPicture
 ) -> None:
     """The strict vendor takes the request of every model, and the result keeps the control picture's structure."""
     provider = connect(studio)
@@ -145,7 +145,7 @@ async def test_every_model_draws_on_the_structure(
 
 
 async def test_a_job_goes_through_its_states_and_tells_its_cost(
-    studio: SegmindStudio, runner: ProviderRunner, control: StoredPicture
+    studio: SegmindStudio, runner: Sender, control: StoredPicture
 ) -> None:
     """Several pictures come as several links; the file is fetched without the key."""
     studio.polls_until_done = 3
@@ -165,7 +165,7 @@ async def test_a_job_goes_through_its_states_and_tells_its_cost(
 
 @pytest.mark.parametrize("kind", ["jpeg", "png", "webp"])
 async def test_a_result_has_the_size_and_the_type_that_were_asked_for(
-    kind: str, studio: SegmindStudio, runner: ProviderRunner, control: StoredPicture
+    kind: str, studio: SegmindStudio, runner: Sender, control: StoredPicture
 ) -> None:
     """Where the model has a say in them."""
     provider = connect(studio)
@@ -178,7 +178,7 @@ async def test_a_result_has_the_size_and_the_type_that_were_asked_for(
 
 
 async def test_v1_answers_with_the_picture_and_the_accounts(
-    studio: SegmindStudio, runner: ProviderRunner, control: StoredPicture, blobs: BlobStore
+    studio: SegmindStudio, runner: Sender, control: StoredPicture, blobs: BlobStore
 ) -> None:
     """One call, no polling; the picture is in the store before anything else happens."""
     provider = connect(studio, "v1")
@@ -192,7 +192,7 @@ async def test_v1_answers_with_the_picture_and_the_accounts(
 
 @pytest.mark.parametrize("name", ["image", "images", "output"])
 async def test_v1_may_answer_with_base64(
-    name: str, studio: SegmindStudio, runner: ProviderRunner, control: StoredPicture
+    name: str, studio: SegmindStudio, runner: Sender, control: StoredPicture
 ) -> None:
     """Several pictures are asked for as base64; what comes is kept, under whatever name."""
     studio.base64_field = name
@@ -201,9 +201,7 @@ async def test_v1_may_answer_with_base64(
     assert all(output.sha256 and output.content is None for output in report.outputs)
 
 
-async def test_a_picture_goes_as_its_link(
-    studio: SegmindStudio, runner: ProviderRunner, control: StoredPicture
-) -> None:
+async def test_a_picture_goes_as_its_link(studio: SegmindStudio, runner: Sender, control: StoredPicture) -> None:
     """The vendor fetches it by itself."""
     studio.web[LINK] = CONTROL
     request = wish(control={"picture": control, "source_url": LINK}, width=256, height=256)
@@ -213,7 +211,7 @@ async def test_a_picture_goes_as_its_link(
     assert LINK.encode() in studio.calls("/v2/sd3-med-pose")[0].body
 
 
-async def test_an_upload_is_made_once(studio: SegmindStudio, runner: ProviderRunner, control: StoredPicture) -> None:
+async def test_an_upload_is_made_once(studio: SegmindStudio, runner: Sender, control: StoredPicture) -> None:
     """Its link serves the next request too, and it costs nothing."""
     provider = connect(studio)
     for _ in range(2):
@@ -223,7 +221,7 @@ async def test_an_upload_is_made_once(studio: SegmindStudio, runner: ProviderRun
 
 
 async def test_an_upload_that_fails_costs_nothing(
-    studio: SegmindStudio, runner: ProviderRunner, control: StoredPicture
+    studio: SegmindStudio, runner: Sender, control: StoredPicture
 ) -> None:
     """Nothing was submitted, whatever became of the upload."""
     provider = connect(studio, key="SG_ffffffffffffffff")
@@ -234,7 +232,7 @@ async def test_an_upload_that_fails_costs_nothing(
 
 
 async def test_a_job_that_fails_says_why_and_is_not_charged(
-    studio: SegmindStudio, runner: ProviderRunner, control: StoredPicture
+    studio: SegmindStudio, runner: Sender, control: StoredPicture
 ) -> None:
     """The gateway takes the job and the model refuses its numbers."""
     provider = connect(studio)
@@ -261,7 +259,7 @@ async def test_a_refusal_proves_that_nothing_was_bought(
     code: str,
     words: str,
     studio: SegmindStudio,
-    runner: ProviderRunner,
+    runner: Sender,
     control: StoredPicture,
 ) -> None:
     """The vendor did no work, and the caller learns what to do."""
@@ -274,7 +272,7 @@ async def test_a_refusal_proves_that_nothing_was_bought(
 
 
 async def test_a_model_that_only_v1_knows_is_reached_by_asking_for_v1(
-    studio: SegmindStudio, runner: ProviderRunner, control: StoredPicture
+    studio: SegmindStudio, runner: Sender, control: StoredPicture
 ) -> None:
     """What the error advises works."""
     studio.without_v2.add("sd3-med-pose")
@@ -283,7 +281,7 @@ async def test_a_model_that_only_v1_knows_is_reached_by_asking_for_v1(
 
 
 async def test_a_wrong_key_is_told_without_repeating_it(
-    studio: SegmindStudio, runner: ProviderRunner, control: StoredPicture
+    studio: SegmindStudio, runner: Sender, control: StoredPicture
 ) -> None:
     """The key is neither in the message nor in the representation."""
     with pytest.raises(ProviderError) as caught:
@@ -292,9 +290,7 @@ async def test_a_wrong_key_is_told_without_repeating_it(
     assert "ffff" not in f"{caught.value} {caught.value!r} {caught.value.__dict__}"
 
 
-async def test_a_forgotten_job_is_not_found(
-    studio: SegmindStudio, runner: ProviderRunner, control: StoredPicture
-) -> None:
+async def test_a_forgotten_job_is_not_found(studio: SegmindStudio, runner: Sender, control: StoredPicture) -> None:
     """As after an hour."""
     provider = connect(studio)
     submission = await submitted(runner, provider, asked(control))

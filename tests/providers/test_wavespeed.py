@@ -13,7 +13,7 @@ from controlnet_mcp.providers.configuration import ProviderSettings
 from controlnet_mcp.providers.errors import ProviderError
 from controlnet_mcp.providers.http import HttpCall, HttpReply, Steps
 from controlnet_mcp.providers.placeholders import show, shown_headers
-from controlnet_mcp.providers.types import Control, Cost, GenerationRequest, Notice, RemoteTask, Report
+from controlnet_mcp.providers.types import Control, Cost, RemoteTask, Report, RequestWarning, ResolvedRequest
 from controlnet_mcp.providers.wavespeed.adapter import CAPABILITIES, WaveSpeedProvider, missing
 from controlnet_mcp.providers.wavespeed.options import WaveSpeedOptions
 
@@ -60,24 +60,24 @@ def provider(**changes: str) -> WaveSpeedProvider:
     return WaveSpeedProvider(ProviderSettings.model_validate(settings))
 
 
-def request(control: dict[str, object] | None = None, **changes: object) -> GenerationRequest:
+def request(control: dict[str, object] | None = None, **changes: object) -> ResolvedRequest:
     """A small request with a linked depth map."""
     unit = Control.model_validate({"modality": "depth", "source_url": LINK, "is_map": True, **(control or {})})
     fields = {"prompt": "a house", "controls": (unit,), "width": 1024, "height": 768, "seed": 7}
-    return GenerationRequest.model_validate(fields | changes)
+    return ResolvedRequest.model_validate(fields | changes)
 
 
-def sent(wish: GenerationRequest) -> dict[str, JsonValue]:
+def sent(wish: ResolvedRequest) -> dict[str, JsonValue]:
     """The body as a dry run shows it."""
     adapter = provider()
-    body = show(adapter.build(adapter.settle(wish).request, "reference", {HASH: LINK}).json)
+    body = show(adapter.build(adapter.fit(wish).request, "reference", {HASH: LINK}).json)
     assert isinstance(body, dict)
     return body
 
 
-def notices(wish: GenerationRequest) -> list[Notice]:
+def notices(wish: ResolvedRequest) -> list[RequestWarning]:
     """What settling has to say."""
-    return list(provider().settle(wish).notices)
+    return list(provider().fit(wish).warnings)
 
 
 def reply(name: str) -> HttpReply:
@@ -143,7 +143,7 @@ def test_what_nobody_asked_for_is_left_to_the_vendor_but_the_size() -> None:
 def test_the_model_is_chosen_by_the_modality(modality: str, model: str) -> None:
     """Depth and canny have models of their own; none of them has a field that names the modality."""
     adapter = provider()
-    settled = adapter.settle(request({"modality": modality})).request
+    settled = adapter.fit(request({"modality": modality})).request
     assert settled.model == model
     assert adapter.build(settled, "reference", {}).url == f"https://api.wavespeed.ai/api/v3/{model}"
     assert CAPABILITIES.modalities[modality].takes == "map"
@@ -152,7 +152,7 @@ def test_the_model_is_chosen_by_the_modality(modality: str, model: str) -> None:
 @pytest.mark.parametrize("modality", CAPABILITIES.modalities)
 def test_union_pro_takes_every_modality_when_it_is_named(modality: str) -> None:
     """With or without the vendor's prefix."""
-    settled = provider().settle(request({"modality": modality}, model="flux-controlnet-union-pro-2.0")).request
+    settled = provider().fit(request({"modality": modality}, model="flux-controlnet-union-pro-2.0")).request
     assert settled.model == UNION
 
 
@@ -225,7 +225,7 @@ def test_lines_that_union_pro_was_not_trained_on_are_told() -> None:
 def test_a_model_that_cannot_do_it_is_refused_before_anything_is_sent(modality: str, model: str, code: str) -> None:
     """The hint names models that can."""
     with pytest.raises(ControlNetError) as caught:
-        provider().settle(request({"modality": modality}, model=model))
+        provider().fit(request({"modality": modality}, model=model))
     assert caught.value.code == code
     assert "wavespeed-ai/flux-control" in caught.value.hint
 

@@ -18,8 +18,8 @@ from controlnet_mcp.images.resize import store_pixels
 from controlnet_mcp.providers.configuration import ProviderSettings
 from controlnet_mcp.providers.errors import ProviderError
 from controlnet_mcp.providers.placeholders import PictureSource
-from controlnet_mcp.providers.sender import ProviderRunner
-from controlnet_mcp.providers.types import Control, GenerationRequest, Output, Report, Submission
+from controlnet_mcp.providers.sender import Sender
+from controlnet_mcp.providers.types import Control, Output, Report, ResolvedRequest, Submission
 from controlnet_mcp.providers.wavespeed.adapter import CAPABILITIES, WaveSpeedProvider
 from tests.support.edge_recall import chance_of, recall_of
 from tests.support.hosted_providers import submit
@@ -56,13 +56,13 @@ def blobs(tmp_path: Path) -> BlobStore:
 
 
 @pytest.fixture
-async def runner(blobs: BlobStore) -> AsyncGenerator[ProviderRunner]:
+async def runner(blobs: BlobStore) -> AsyncGenerator[Sender]:
     """The runner of all providers; what is elsewhere is fetched from nowhere."""
 
     async def fetch(url: str) -> bytes:
         return f"fetched without a key: {url}".encode()
 
-    sender = ProviderRunner(PictureSource(blobs), fetch)
+    sender = Sender(PictureSource(blobs), fetch)
     yield sender
     await sender.aclose()
 
@@ -78,19 +78,19 @@ def edges() -> Rgb:
     return make_map(house(576), "canny").rgb
 
 
-def request(blobs: BlobStore, modality: str = "canny", **changes: object) -> GenerationRequest:
+def request(blobs: BlobStore, modality: str = "canny", **changes: object) -> ResolvedRequest:
     """A small request with a map of ours."""
     unit = Control(modality=modality, picture=store_pixels(edges(), blobs), is_map=True)
     fields = {"prompt": "a house", "controls": (unit,), "width": 576, "height": 576, "seed": 7}
-    return GenerationRequest.model_validate(fields | changes)
+    return ResolvedRequest.model_validate(fields | changes)
 
 
-async def order(runner: ProviderRunner, adapter: WaveSpeedProvider, wish: GenerationRequest) -> Submission:
+async def order(runner: Sender, adapter: WaveSpeedProvider, wish: ResolvedRequest) -> Submission:
     """Settle and submit, as the job layer does."""
-    return await submit(runner, adapter, adapter.settle(wish).request, "reference")
+    return await submit(runner, adapter, adapter.fit(wish).request, "reference")
 
 
-async def ended(runner: ProviderRunner, adapter: WaveSpeedProvider, submission: Submission) -> list[Report]:
+async def ended(runner: Sender, adapter: WaveSpeedProvider, submission: Submission) -> list[Report]:
     """Ask until a task has ended; gives every report."""
     reports = [submission.report]
     while reports[-1].phase in {"queued", "running"}:
@@ -105,7 +105,7 @@ def pixels(content: bytes) -> Rgb:
 
 
 @pytest.mark.parametrize("version", ["v3", "v2"])
-async def test_the_whole_way(studio: WaveSpeedStudio, runner: ProviderRunner, blobs: BlobStore, version: str) -> None:
+async def test_the_whole_way(studio: WaveSpeedStudio, runner: Sender, blobs: BlobStore, version: str) -> None:
     """Ticket, upload, submission, three looks, two pictures that show the drawing; bought once."""
     adapter = provider(studio, version=version)
     submission = await order(runner, adapter, request(blobs, num_images=2))
@@ -120,7 +120,7 @@ async def test_the_whole_way(studio: WaveSpeedStudio, runner: ProviderRunner, bl
 
 
 async def test_the_key_goes_to_the_interface_and_nowhere_else(
-    studio: WaveSpeedStudio, runner: ProviderRunner, blobs: BlobStore
+    studio: WaveSpeedStudio, runner: Sender, blobs: BlobStore
 ) -> None:
     """Neither the storage nor the links of results see it."""
     adapter = provider(studio)
@@ -134,7 +134,7 @@ async def test_the_key_goes_to_the_interface_and_nowhere_else(
 
 @pytest.mark.parametrize("modality", CAPABILITIES.modalities)
 async def test_every_modality_is_accepted(
-    studio: WaveSpeedStudio, runner: ProviderRunner, blobs: BlobStore, modality: str
+    studio: WaveSpeedStudio, runner: Sender, blobs: BlobStore, modality: str
 ) -> None:
     """By the model that is chosen for it, which refuses fields that it does not have."""
     options = {"loras": [{"path": "a/b"}], "enable_safety_checker": False, "output_format": "webp"}
@@ -143,7 +143,7 @@ async def test_every_modality_is_accepted(
     assert submission.report.phase == "queued"
 
 
-async def test_an_upload_is_used_again(studio: WaveSpeedStudio, runner: ProviderRunner, blobs: BlobStore) -> None:
+async def test_an_upload_is_used_again(studio: WaveSpeedStudio, runner: Sender, blobs: BlobStore) -> None:
     """The same picture is handed over once."""
     adapter = provider(studio)
     for seed in (1, 2):
@@ -152,7 +152,7 @@ async def test_an_upload_is_used_again(studio: WaveSpeedStudio, runner: Provider
     assert studio.charges == 2
 
 
-async def test_a_link_is_passed_on(studio: WaveSpeedStudio, runner: ProviderRunner, blobs: BlobStore) -> None:
+async def test_a_link_is_passed_on(studio: WaveSpeedStudio, runner: Sender, blobs: BlobStore) -> None:
     """An unchanged https picture needs no upload."""
     studio.web[ELSEWHERE] = edges()
     unit = Control(modality="depth", source_url=ELSEWHERE, is_map=True)
@@ -163,7 +163,7 @@ async def test_a_link_is_passed_on(studio: WaveSpeedStudio, runner: ProviderRunn
 
 
 async def test_a_picture_that_the_vendor_cannot_read_is_told(
-    studio: WaveSpeedStudio, runner: ProviderRunner, blobs: BlobStore
+    studio: WaveSpeedStudio, runner: Sender, blobs: BlobStore
 ) -> None:
     """The task fails with code 1402."""
     unit = Control(modality="depth", source_url="https://nobody.example/1.png", is_map=True)
@@ -174,7 +174,7 @@ async def test_a_picture_that_the_vendor_cannot_read_is_told(
 
 
 @pytest.mark.parametrize(("waits", "phases"), [(True, ["succeeded"]), (False, ["running", "running", "succeeded"])])
-async def test_sync_mode(runner: ProviderRunner, blobs: BlobStore, *, waits: bool, phases: list[str]) -> None:
+async def test_sync_mode(runner: Sender, blobs: BlobStore, *, waits: bool, phases: list[str]) -> None:
     """The pictures at once, or polling goes on where the vendor stopped to wait."""
     with serving(sync_waits=waits) as studio:
         adapter = provider(studio)
@@ -186,7 +186,7 @@ async def test_sync_mode(runner: ProviderRunner, blobs: BlobStore, *, waits: boo
 
 @pytest.mark.parametrize("sync", [True, False])
 async def test_pictures_inside_replies_are_stored(
-    studio: WaveSpeedStudio, runner: ProviderRunner, blobs: BlobStore, *, sync: bool
+    studio: WaveSpeedStudio, runner: Sender, blobs: BlobStore, *, sync: bool
 ) -> None:
     """With `enable_base64_output` nothing has to be downloaded, and the record gets hashes."""
     options = {"enable_base64_output": True, "enable_sync_mode": sync}
@@ -197,9 +197,7 @@ async def test_pictures_inside_replies_are_stored(
     assert pixels(blobs.get(output.sha256 or "")).shape == (576, 576, 3)
 
 
-async def test_flags_and_the_file_type_arrive(
-    studio: WaveSpeedStudio, runner: ProviderRunner, blobs: BlobStore
-) -> None:
+async def test_flags_and_the_file_type_arrive(studio: WaveSpeedStudio, runner: Sender, blobs: BlobStore) -> None:
     """One flag per picture; Union Pro draws PNG when asked."""
     studio.nsfw = (False, True)
     adapter = provider(studio)
@@ -219,7 +217,7 @@ async def test_flags_and_the_file_type_arrive(
     ],
 )
 async def test_every_other_end(
-    studio: WaveSpeedStudio, runner: ProviderRunner, blobs: BlobStore, status: str, phase: str, code: str
+    studio: WaveSpeedStudio, runner: Sender, blobs: BlobStore, status: str, phase: str, code: str
 ) -> None:
     """Each is told with a code of ours."""
     studio.ends_as, studio.error = status, ("flagged", 1200)
@@ -238,7 +236,7 @@ async def test_every_other_end(
     ],
 )
 async def test_refusals_are_not_charged(
-    runner: ProviderRunner, blobs: BlobStore, changes: dict[str, object], key: str, code: str
+    runner: Sender, blobs: BlobStore, changes: dict[str, object], key: str, code: str
 ) -> None:
     """A wrong key, an empty account, a version that is gone."""
     with serving(**changes) as studio:
@@ -250,7 +248,7 @@ async def test_refusals_are_not_charged(
 
 
 async def test_a_reply_that_was_lost_is_not_taken_for_a_refusal(
-    studio: WaveSpeedStudio, runner: ProviderRunner, blobs: BlobStore
+    studio: WaveSpeedStudio, runner: Sender, blobs: BlobStore
 ) -> None:
     """HTTP 500 on the submission: sent once, and nobody knows."""
     studio.fail_next("/api/v3/wavespeed-ai/", JSONResponse({"code": 500, "message": "oops"}, 500))
@@ -261,11 +259,11 @@ async def test_a_reply_that_was_lost_is_not_taken_for_a_refusal(
 
 
 @pytest.mark.parametrize("sdk_paths", [True, False])
-async def test_price_balance_and_models(runner: ProviderRunner, blobs: BlobStore, *, sdk_paths: bool) -> None:
+async def test_price_balance_and_models(runner: Sender, blobs: BlobStore, *, sdk_paths: bool) -> None:
     """At whichever path they live; nothing is bought."""
     with serving(sdk_paths=sdk_paths) as studio:
         adapter = provider(studio)
-        wish = adapter.settle(request(blobs, num_images=2)).request
+        wish = adapter.fit(request(blobs, num_images=2)).request
         placeholders = {row.sha256: "(link of the upload)" for row in adapter.uploads(wish)}
         cost = await runner.run(adapter, adapter.price(wish, placeholders))
         assert cost is not None

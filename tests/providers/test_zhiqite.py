@@ -19,8 +19,8 @@ from controlnet_mcp.providers.configuration import ProviderSettings
 from controlnet_mcp.providers.errors import ProviderError
 from controlnet_mcp.providers.http import HttpReply
 from controlnet_mcp.providers.placeholders import PictureSource, show
-from controlnet_mcp.providers.sender import ProviderRunner
-from controlnet_mcp.providers.types import Control, GenerationRequest, RemoteTask, Report
+from controlnet_mcp.providers.sender import Sender
+from controlnet_mcp.providers.types import Control, RemoteTask, Report, ResolvedRequest
 from controlnet_mcp.providers.zhiqite.adapter import CAPABILITIES, ZhiqiteProvider, missing
 from controlnet_mcp.providers.zhiqite.units import FAMILIES
 from tests.support.hosted_providers import submit
@@ -113,14 +113,14 @@ def provider(base_url: str = "https://api.zhiqite.com") -> ZhiqiteProvider:
     )
 
 
-def request(control: dict[str, object] | None = None, **changes: object) -> GenerationRequest:
+def request(control: dict[str, object] | None = None, **changes: object) -> ResolvedRequest:
     """A small request with a linked control picture."""
     unit = Control.model_validate({"modality": "canny", "source_url": LINK, **(control or {})})
     fields = {"prompt": "a house", "controls": (unit,), "width": 256, "height": 192, "seed": 7}
-    return GenerationRequest.model_validate(fields | changes)
+    return ResolvedRequest.model_validate(fields | changes)
 
 
-def sent(wish: GenerationRequest) -> dict[str, JsonValue]:
+def sent(wish: ResolvedRequest) -> dict[str, JsonValue]:
     """The body as a dry run shows it."""
     body = show(provider().build(wish, "our-reference", {}).json)
     assert isinstance(body, dict)
@@ -284,7 +284,7 @@ async def test_the_whole_way_against_the_simulator(simulator: ZhiqiteSimulator, 
     picture = store_pixels(house(256), blobs)
     with running(_files(blobs), listening := free_socket()):
         source = PictureSource(blobs, lambda row: f"{origin_of(listening)}/files/{row.sha256}")
-        runner = ProviderRunner(source, _nowhere)
+        runner = Sender(source, _nowhere)
         adapter = provider(simulator.origin)
         wish = request({"source_url": None, "picture": picture}, num_images=2)
         submission = await submit(runner, adapter, wish, "ref-1")

@@ -13,7 +13,7 @@ from pydantic import JsonValue
 from controlnet_mcp.foundation.errors import RequestError
 from controlnet_mcp.jobs.budget import DAY_SECONDS, Admission, Spending
 from controlnet_mcp.jobs.prepare import Prepared
-from controlnet_mcp.jobs.request import Wish
+from controlnet_mcp.jobs.request import GenerateRequest
 from controlnet_mcp.jobs.service import Caller
 from controlnet_mcp.providers.types import Cost
 from controlnet_mcp.server.app import open_application
@@ -167,7 +167,9 @@ async def test_a_thousand_calls_start_no_more_jobs_than_one_caller_may_have(sett
         desk = application.services.desk
 
         async def call(number: int, caller: Caller) -> None:
-            wish = Wish(prompt=f"p {number}", control_image=photo, provider="draft", provider_options=options)
+            wish = GenerateRequest(
+                prompt=f"p {number}", control_image=photo, provider="draft", provider_options=options
+            )
             try:
                 codes.append((await desk.submit(wish, caller)).status)
             except RequestError as error:

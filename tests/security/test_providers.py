@@ -24,7 +24,7 @@ from controlnet_mcp.providers.connections import body_of
 from controlnet_mcp.providers.errors import ProviderError
 from controlnet_mcp.providers.http import HttpCall, HttpReply
 from controlnet_mcp.providers.placeholders import PictureSource
-from controlnet_mcp.providers.sender import ProviderRunner
+from controlnet_mcp.providers.sender import Sender
 from controlnet_mcp.providers.types import Output
 from tests.support.attack_targets import Detour, Victim, always, answering, giving, victim_of
 from tests.support.job_layer import ScriptedProvider
@@ -61,15 +61,15 @@ def victim() -> Generator[Victim]:
 
 
 @pytest.fixture
-async def runner(tmp_path: Path) -> AsyncGenerator[ProviderRunner]:
+async def runner(tmp_path: Path) -> AsyncGenerator[Sender]:
     """Sends as in the real process, with the real guard before untrusted places."""
     untrusted = partial(fetch, limits=Limits(fetch_timeout_seconds=5))
-    opened = ProviderRunner(PictureSource(BlobStore(tmp_path)), untrusted)
+    opened = Sender(PictureSource(BlobStore(tmp_path)), untrusted)
     yield opened
     await opened.aclose()
 
 
-async def sent(runner: ProviderRunner, service: Victim, call: HttpCall) -> HttpReply | ProviderError:
+async def sent(runner: Sender, service: Victim, call: HttpCall) -> HttpReply | ProviderError:
     """The reply to one call of the provider, or how it failed."""
 
     def steps() -> Generator[HttpCall, HttpReply, HttpReply]:
@@ -91,7 +91,7 @@ def failed(outcome: HttpReply | ProviderError, *words: str, delivery: str) -> No
     assert outcome.hint
 
 
-async def test_4_a_redirect_takes_no_key_along(runner: ProviderRunner, service: Victim, victim: Victim) -> None:
+async def test_4_a_redirect_takes_no_key_along(runner: Sender, service: Victim, victim: Victim) -> None:
     """The provider's client follows nothing; one that follows hands `x-api-key` to whoever is next."""
     service.answer = giving(b"", 307, Location=victim.url("/steal"))
     headers = {"x-api-key": KEY}
@@ -112,7 +112,7 @@ async def test_4_a_redirect_takes_no_key_along(runner: ProviderRunner, service: 
     ],
 )
 async def test_4_a_key_goes_to_no_other_origin(
-    call: HttpCall, runner: ProviderRunner, service: Victim, victim: Victim, monkeypatch: pytest.MonkeyPatch
+    call: HttpCall, runner: Sender, service: Victim, victim: Victim, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An adapter that followed a reply's link with its key would be stopped at the connection."""
     foreign = HttpCall(call.method, victim.url("/steal"), headers=call.headers, json=call.json)
@@ -127,7 +127,7 @@ async def test_4_a_key_goes_to_no_other_origin(
 
 @pytest.mark.parametrize("address", INSIDE)
 async def test_5_a_result_inside_is_not_fetched(
-    address: str, runner: ProviderRunner, service: Victim, victim: Victim, monkeypatch: pytest.MonkeyPatch
+    address: str, runner: Sender, service: Victim, victim: Victim, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The link of a finished picture is a stranger's; with the table open the address is dialled."""
     network = Detour(victim.port)
@@ -146,7 +146,7 @@ async def test_5_a_result_inside_is_not_fetched(
 
 @pytest.mark.parametrize("address", INSIDE)
 async def test_5_an_upload_inside_is_not_sent(
-    address: str, runner: ProviderRunner, service: Victim, victim: Victim, monkeypatch: pytest.MonkeyPatch
+    address: str, runner: Sender, service: Victim, victim: Victim, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A ticket names where the picture is to be put: it is dialled through the same ssrf_guard."""
     network = Detour(victim.port)
@@ -161,13 +161,13 @@ async def test_5_an_upload_inside_is_not_sent(
 
 
 async def test_5_only_the_operator_widens_what_is_dialled(
-    tmp_path: Path, service: Victim, victim: Victim, runner: ProviderRunner
+    tmp_path: Path, service: Victim, victim: Victim, runner: Sender
 ) -> None:
     """The configured origin and trusted hosts are asked; the same place, named by a reply alone, is not."""
     ticket = HttpCall("PUT", victim.url("/put"))
     failed(await sent(runner, service, ticket), "not https", delivery="not_sent")
     assert victim.asked == []
-    wider = ProviderRunner(PictureSource(BlobStore(tmp_path)), _nowhere, {}, frozenset({victim.host}))
+    wider = Sender(PictureSource(BlobStore(tmp_path)), _nowhere, {}, frozenset({victim.host}))
     assert isinstance(await sent(wider, service, ticket), HttpReply)
     assert isinstance(await sent(wider, service, HttpCall("GET", service.url("/own"))), HttpReply)
     await wider.aclose()
@@ -178,7 +178,7 @@ async def _nowhere(url: str) -> bytes:
     raise AssertionError(f"nothing may be fetched from {url}")
 
 
-async def test_15_a_reply_is_bounded(runner: ProviderRunner, service: Victim) -> None:
+async def test_15_a_reply_is_bounded(runner: Sender, service: Victim) -> None:
     """JSON by its own cap, pictures by a wider one; whether it was accepted stays open."""
     service.answer = giving(b"[" + b"1," * http.MAX_JSON_BYTES + b"1]")
     call = HttpCall("GET", service.url("/list"))
@@ -187,7 +187,7 @@ async def test_15_a_reply_is_bounded(runner: ProviderRunner, service: Victim) ->
     assert isinstance(await sent(runner, service, wide), HttpReply)
 
 
-async def test_15_a_compressed_reply_is_inflated_within_the_bound(runner: ProviderRunner, service: Victim) -> None:
+async def test_15_a_compressed_reply_is_inflated_within_the_bound(runner: Sender, service: Victim) -> None:
     """A proxy that compresses costs no paid answer, and a bomb does not go off; a usual client inflates all of it."""
     call = HttpCall("GET", service.url("/list"))
     service.answer = giving(gzip.compress(b'{"fine": 1}'), Content_Encoding="gzip")
@@ -231,7 +231,7 @@ async def test_15_a_bomb_does_not_hold_up_the_event_loop() -> None:
     ids=["no gzip", "another encoding", "broken off"],
 )
 async def test_15_what_cannot_be_inflated_is_an_error(
-    content: bytes, encoding: str, runner: ProviderRunner, service: Victim
+    content: bytes, encoding: str, runner: Sender, service: Victim
 ) -> None:
     """Another compression, a false claim, and a stream that breaks off."""
     service.answer = giving(content, Content_Encoding=encoding)
@@ -240,7 +240,7 @@ async def test_15_what_cannot_be_inflated_is_an_error(
 
 @pytest.mark.parametrize("headers", [{"Content_Length": "50"}, {"X": "x" * 200_000}, {"Content_Length": "9" * 5000}])
 async def test_15_a_reply_that_breaks_off_or_floods_is_an_error(
-    headers: dict[str, str], runner: ProviderRunner, service: Victim
+    headers: dict[str, str], runner: Sender, service: Victim
 ) -> None:
     """A truncated body, too many headers, and a length that is no number."""
     service.answer = giving(b"{}", **headers)
@@ -248,7 +248,7 @@ async def test_15_a_reply_that_breaks_off_or_floods_is_an_error(
 
 
 @pytest.mark.parametrize("slow", [b"", b"X: y\r\n"], ids=["silent", "dripping"])
-async def test_16_a_provider_that_drips_is_given_up(slow: bytes, runner: ProviderRunner, service: Victim) -> None:
+async def test_16_a_provider_that_drips_is_given_up(slow: bytes, runner: Sender, service: Victim) -> None:
     """The patience of a call is for all of it; headers that come one by one do not prolong it."""
 
     def answer(request: BaseHTTPRequestHandler) -> None:

@@ -26,8 +26,8 @@ from controlnet_mcp.jobs.results import collect
 from controlnet_mcp.providers.base import Provider
 from controlnet_mcp.providers.http import HttpCall, HttpReply
 from controlnet_mcp.providers.placeholders import PictureSource
-from controlnet_mcp.providers.sender import ProviderRunner
-from controlnet_mcp.providers.types import GenerationRequest, Output
+from controlnet_mcp.providers.sender import Sender
+from controlnet_mcp.providers.types import Output, ResolvedRequest
 from tests.contract.provider_contract import MARK, MOST_CALLS, PICTURE, READY, adapter, conversations, requests
 from tests.support.hosted_providers import HOSTED
 from tests.support.hostile_replies import RAW, Edit, mutated, recorded, samples
@@ -140,10 +140,10 @@ async def lived(provider: Provider, hostile: Hostile, blobs: BlobStore) -> int:
     Raises:
         ControlNetError: It does not succeed.
     """
-    runner = ProviderRunner(PictureSource(blobs), hostile.fetch, {provider.name: httpx2.MockTransport(hostile.answer)})
+    runner = Sender(PictureSource(blobs), hostile.fetch, {provider.name: httpx2.MockTransport(hostile.answer)})
     request = next(row for row in requests(provider) if not provider.uploads(row))
     stored = request.model_dump_json().replace(PICTURE.sha256, blobs.put(PNG, "image/png"))
-    request = GenerationRequest.model_validate_json(stored)
+    request = ResolvedRequest.model_validate_json(stored)
     try:
         call = await runner.prepare(provider, request, "our-reference")
         answer = await runner.submit(provider, call, anyio.lowlevel.checkpoint)
@@ -166,7 +166,7 @@ async def lived(provider: Provider, hostile: Hostile, blobs: BlobStore) -> int:
         await runner.aclose()
 
 
-def record(provider: Provider, request: GenerationRequest, outputs: tuple[Output, ...]) -> JobRecord:
+def record(provider: Provider, request: ResolvedRequest, outputs: tuple[Output, ...]) -> JobRecord:
     """A job whose pictures are to be brought home."""
     return JobRecord(
         job_id="job_1",

@@ -34,8 +34,8 @@ from controlnet_mcp.providers.configuration import ProviderSettings
 from controlnet_mcp.providers.http import Steps
 from controlnet_mcp.providers.placeholders import PictureSource
 from controlnet_mcp.providers.registry import build_table
-from controlnet_mcp.providers.sender import ProviderRunner
-from controlnet_mcp.providers.types import GenerationRequest, Output, RemoteTask, Submission
+from controlnet_mcp.providers.sender import Sender
+from controlnet_mcp.providers.types import Output, RemoteTask, ResolvedRequest, Submission
 from controlnet_mcp.server.logs import RedactingFormatter
 from controlnet_mcp.server.settings import Settings
 from tests.contract.provider_contract import PICTURE, READY, STATUSES, adapter, requests
@@ -211,7 +211,7 @@ def conversations(provider: Provider) -> Iterator[Steps[object]]:
     yield provider.price(request, {picture.sha256: "asset_1" for picture in provider.uploads(request)})
 
 
-def submission(provider: Provider, request: GenerationRequest) -> Steps[Submission]:
+def submission(provider: Provider, request: ResolvedRequest) -> Steps[Submission]:
     """The one call that costs money."""
     uploaded = {picture.sha256: "asset_1" for picture in provider.uploads(request)}
     return provider.read((yield provider.build(request, "reference", uploaded)))
@@ -229,7 +229,7 @@ async def told_in(provider: Provider, blobs: BlobStore, status: int) -> list[str
     async def nowhere(url: str) -> bytes:
         raise AssertionError(f"nothing may be fetched from {url}")
 
-    runner = ProviderRunner(PictureSource(blobs), nowhere, {provider.name: httpx2.MockTransport(echo)})
+    runner = Sender(PictureSource(blobs), nowhere, {provider.name: httpx2.MockTransport(echo)})
     for steps in conversations(provider):
         try:
             told.append(repr(await runner.run(provider, steps)))

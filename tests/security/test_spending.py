@@ -20,8 +20,8 @@ from pydantic import BaseModel, JsonValue
 from controlnet_mcp.foundation.errors import RequestError
 from controlnet_mcp.jobs.database import Database
 from controlnet_mcp.jobs.record import JobRecord
-from controlnet_mcp.jobs.request import Wish
-from controlnet_mcp.jobs.service import Caller, JobDesk
+from controlnet_mcp.jobs.request import GenerateRequest
+from controlnet_mcp.jobs.service import Caller, JobService
 from controlnet_mcp.jobs.store import Admit, JobStore
 from controlnet_mcp.providers.types import Cost
 from controlnet_mcp.server.app import open_application
@@ -144,17 +144,17 @@ async def test_the_cap_holds_because_it_is_checked_where_the_job_is_written(rule
         assert await admitted(desk, wishes, Caller("b", local=True)) == 3
 
 
-def wishes_for(rules: Rules, count: int) -> list[Wish]:
+def wishes_for(rules: Rules, count: int) -> list[GenerateRequest]:
     """Several wishes for the shop."""
     photo = str(rules.pictures / "photo.png")
-    return [Wish(prompt=f"p {number}", control_image=photo, provider=SHOP) for number in range(count)]
+    return [GenerateRequest(prompt=f"p {number}", control_image=photo, provider=SHOP) for number in range(count)]
 
 
-async def admitted(desk: JobDesk, wishes: list[Wish], caller: Caller) -> int:
+async def admitted(desk: JobService, wishes: list[GenerateRequest], caller: Caller) -> int:
     """How many of several wishes at the same time become jobs."""
     jobs: list[JobRecord] = []
 
-    async def submit(wish: Wish) -> None:
+    async def submit(wish: GenerateRequest) -> None:
         with suppress(RequestError):
             jobs.append(await desk.submit(wish, caller))
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from controlnet_mcp.providers.registry import Entry, build_table
+from controlnet_mcp.providers.registry import ProviderEntry, build_table
 from controlnet_mcp.server import __version__
 from controlnet_mcp.server.cli.checks import check_provider
 from controlnet_mcp.server.settings import Settings
@@ -76,7 +76,7 @@ def test_a_missing_folder_is_noted_only_where_it_was_named(tmp_path: Path) -> No
     assert {line.split()[0] for line in lines if "allowed folder" in line} == {"ok"}
 
 
-def draft(base_url: str) -> Entry:
+def draft(base_url: str) -> ProviderEntry:
     """The draft provider as if it were somewhere on the network."""
     (entry,) = (entry for entry in build_table(Settings().keys) if entry.name == "draft")
     assert entry.provider is not None

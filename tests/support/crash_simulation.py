@@ -23,7 +23,7 @@ from controlnet_mcp.jobs.drive import Driver
 from controlnet_mcp.jobs.durations import Durations
 from controlnet_mcp.jobs.leases import Leases
 from controlnet_mcp.jobs.ledger import Ledger
-from controlnet_mcp.jobs.polling import Pacer
+from controlnet_mcp.jobs.polling import PollPacer
 from controlnet_mcp.jobs.record import JobRecord
 from controlnet_mcp.jobs.schema import MIGRATIONS
 from controlnet_mcp.jobs.scoring import Scorer
@@ -32,10 +32,10 @@ from controlnet_mcp.jobs.submission import Submitter
 from controlnet_mcp.jobs.verdict import Judge, verdict
 from controlnet_mcp.jobs.writer import JobWriter, LeaseLostError
 from controlnet_mcp.providers.placeholders import PictureSource
-from controlnet_mcp.providers.registry import Entry
+from controlnet_mcp.providers.registry import ProviderEntry
 from controlnet_mcp.providers.registry import ready as find_ready
 from controlnet_mcp.providers.sender import open_runner
-from controlnet_mcp.providers.types import Control, Deduplication, GenerationRequest
+from controlnet_mcp.providers.types import Control, Deduplication, ResolvedRequest
 from tests.support.job_layer import LEASE_SECONDS, PRINCIPAL, Clock, ScriptedProvider
 
 ResultT = TypeVar("ResultT")
@@ -199,7 +199,7 @@ class World:
         for table in ("jobs", "attempts"):
             self.connection.execute(f"DELETE FROM {table}")  # noqa: S608  # two names
         now = self.clock()
-        request = GenerationRequest(prompt="a", controls=(Control(modality="canny"),), width=64, height=64, seed=1)
+        request = ResolvedRequest(prompt="a", controls=(Control(modality="canny"),), width=64, height=64, seed=1)
         job = JobRecord(
             job_id=JOB_ID,
             principal=PRINCIPAL,
@@ -231,8 +231,8 @@ class World:
         leases = self.rules.leases(database, self.clock, LEASE_SECONDS)
         async with open_runner(PictureSource(self.blobs), _no_fetch, wires) as sender:
             writer = JobWriter(leases, self.rules.ledger(database, self.clock), self.clock)
-            entries = (Entry(provider.name, provider.capabilities, provider, ()),)
-            pacer = Pacer(Durations(SharedDatabase(Process(), self.connection)), lambda: 0.5)
+            entries = (ProviderEntry(provider.name, provider.capabilities, provider, ()),)
+            pacer = PollPacer(Durations(SharedDatabase(Process(), self.connection)), lambda: 0.5)
             submitter = Submitter(writer, sender, pacer, judge=self.rules.judge)
             driver = Driver(
                 writer, submitter, pacer, partial(find_ready, entries), sender, self.blobs, Scorer(self.blobs)

@@ -14,8 +14,8 @@ from starlette.types import ASGIApp
 
 from controlnet_mcp.providers.base import Provider
 from controlnet_mcp.providers.configuration import ProviderSettings
-from controlnet_mcp.providers.sender import ProviderRunner
-from controlnet_mcp.providers.types import GenerationRequest, Submission
+from controlnet_mcp.providers.sender import Sender
+from controlnet_mcp.providers.types import ResolvedRequest, Submission
 from tests.support.simulators import modelslab, scenario, scenario_store, segmind, wavespeed, zhiqite
 from tests.support.simulators.serving import free_socket, origin_of, running
 from tests.support.simulators.studio import Studio
@@ -103,7 +103,7 @@ def serving(name: str, wrap: Callable[[ASGIApp], ASGIApp] | None = None) -> Gene
         yield Hosted(name, studio, {**KEYS[name], **addresses})
 
 
-async def submit(runner: ProviderRunner, provider: Provider, request: GenerationRequest, reference: str) -> Submission:
+async def submit(runner: Sender, provider: Provider, request: ResolvedRequest, reference: str) -> Submission:
     """Submit as a job does, without one."""
 
     async def go_on() -> None:

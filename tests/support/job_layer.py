@@ -21,7 +21,7 @@ from controlnet_mcp.jobs.durations import Durations
 from controlnet_mcp.jobs.facts import FactKind
 from controlnet_mcp.jobs.leases import Lease, Leases
 from controlnet_mcp.jobs.ledger import Ledger
-from controlnet_mcp.jobs.polling import Pacer
+from controlnet_mcp.jobs.polling import PollPacer
 from controlnet_mcp.jobs.record import JobRecord
 from controlnet_mcp.jobs.scoring import Scorer
 from controlnet_mcp.jobs.store import Admit, JobStore
@@ -30,19 +30,19 @@ from controlnet_mcp.jobs.writer import JobWriter
 from controlnet_mcp.providers.base import Provider, Uploaded
 from controlnet_mcp.providers.http import HttpCall, HttpReply, Steps
 from controlnet_mcp.providers.placeholders import PictureSource
-from controlnet_mcp.providers.registry import Entry
+from controlnet_mcp.providers.registry import ProviderEntry
 from controlnet_mcp.providers.registry import ready as find_ready
-from controlnet_mcp.providers.sender import ProviderRunner, open_runner
+from controlnet_mcp.providers.sender import Sender, open_runner
 from controlnet_mcp.providers.types import (
     Capabilities,
     Control,
     Deduplication,
     Frozen,
-    GenerationRequest,
     Output,
     Phase,
     RemoteTask,
     Report,
+    ResolvedRequest,
     Submission,
     Support,
 )
@@ -145,7 +145,7 @@ class ScriptedProvider(Provider):
         modalities = {name: Support(native=name, takes="either") for name in MODALITIES}
         self.capabilities = Capabilities(modalities=modalities, deduplication=deduplication, cancels=cancels)
 
-    def build(self, request: GenerationRequest, reference: str, uploaded: Uploaded) -> HttpCall:  # noqa: ARG002  # none
+    def build(self, request: ResolvedRequest, reference: str, uploaded: Uploaded) -> HttpCall:  # noqa: ARG002  # none
         """Send prompt and reference."""
         body: dict[str, str] = {"prompt": request.prompt, "reference": reference}
         return HttpCall("POST", f"{URL}/jobs", headers={"x-reference": reference}, json={**body}, submits=True)
@@ -200,7 +200,7 @@ class Workshop:
     leases: Leases
     ledger: Ledger
     driver: Driver
-    sender: ProviderRunner
+    sender: Sender
     provider: ScriptedProvider
     blobs: BlobStore
     latest: dict[tuple[str, str], JobRecord] = field(default_factory=dict[tuple[str, str], JobRecord])
@@ -215,7 +215,7 @@ class Workshop:
             principal=PRINCIPAL,
             provider=self.provider.name,
             state="new",
-            request=GenerationRequest(
+            request=ResolvedRequest(
                 prompt="a house", controls=(Control(modality="canny"),), width=64, height=64, seed=1
             ),
             reference="reference-1",
@@ -292,9 +292,9 @@ async def open_workshop(
     transports = {provider.name: httpx2.MockTransport(service.answer)}
     async with open_runner(PictureSource(blobs), _no_fetch, transports) as sender:
         leases = Leases(database, clock, LEASE_SECONDS)
-        entry = Entry(provider.name, provider.capabilities, provider if ready else None, ("SCRIPTED_KEY",))
+        entry = ProviderEntry(provider.name, provider.capabilities, provider if ready else None, ("SCRIPTED_KEY",))
         writer = JobWriter(leases, Ledger(database, clock), clock)
-        pacer = Pacer(Durations(database), lambda: 0.5)
+        pacer = PollPacer(Durations(database), lambda: 0.5)
         driver = Driver(
             writer, Submitter(writer, sender, pacer), pacer, partial(find_ready, (entry,)), sender, blobs, Scorer(blobs)
         )

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import anyio
 
 from controlnet_mcp.jobs.record import JobRecord
-from controlnet_mcp.jobs.request import Wish
+from controlnet_mcp.jobs.request import GenerateRequest
 from controlnet_mcp.jobs.service import Caller
 from controlnet_mcp.server.app import Application, open_application
 from controlnet_mcp.server.auth.principals import LOCAL
@@ -147,7 +147,9 @@ async def _work(picture: str, first: int, last: int, jobs: int) -> None:
         desk = application.services.desk
         await application.table.load()
         for number in range(first, last):
-            wish = Wish(prompt=f"job {number}", control_image=picture, provider="wavespeed", width=256, height=256)
+            wish = GenerateRequest(
+                prompt=f"job {number}", control_image=picture, provider="wavespeed", width=256, height=256
+            )
             await desk.submit(wish, CALLER, request_key=f"key {number}")
         while True:
             records = await _all(application, jobs)

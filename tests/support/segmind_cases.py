@@ -10,7 +10,7 @@ from controlnet_mcp.images.picture import StoredPicture
 from controlnet_mcp.providers.configuration import ProviderSettings
 from controlnet_mcp.providers.http import HttpReply, Steps
 from controlnet_mcp.providers.segmind.adapter import SegmindProvider
-from controlnet_mcp.providers.types import Control, GenerationRequest
+from controlnet_mcp.providers.types import Control, ResolvedRequest
 
 KEY = "SG_0123456789abcdef"
 LINK = "https://pictures.example/control.png"
@@ -33,11 +33,11 @@ def adapter(version: Literal["v1", "v2"] = "v2", base_url: str = "https://api.se
     )
 
 
-def wish(modality: str = "pose", *, control: dict[str, object] | None = None, **changes: object) -> GenerationRequest:
+def wish(modality: str = "pose", *, control: dict[str, object] | None = None, **changes: object) -> ResolvedRequest:
     """A request with one control picture of 1024x1024 pixels; `changes` are fields of it, `control` of the control."""
     one = Control.model_validate({"modality": modality, "picture": PICTURE, **(control or {})})
     base: dict[str, object] = {"prompt": "a dancer", "controls": (one,), "width": 1024, "height": 1024, "seed": 7}
-    return GenerationRequest.model_validate(base | changes)
+    return ResolvedRequest.model_validate(base | changes)
 
 
 def reply(body: bytes | JsonValue, status: int = 200, **headers: str) -> HttpReply:

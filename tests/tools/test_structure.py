@@ -11,9 +11,9 @@ from controlnet_mcp.foundation.errors import ImageError
 from controlnet_mcp.images.checks import Appearance
 from controlnet_mcp.images.picture import StoredPicture
 from controlnet_mcp.images.structure import StructureScore
-from controlnet_mcp.jobs.preprocess import Offer, check
+from controlnet_mcp.jobs.preprocess import ControlInput, check
 from controlnet_mcp.jobs.record import JobRecord, ResultImage
-from controlnet_mcp.providers.types import Control, GenerationRequest, Takes
+from controlnet_mcp.providers.types import Control, ResolvedRequest, Takes
 from controlnet_mcp.tools.advice import next_step
 from tests.support import sample_drawings
 from tests.support.mcp_session import Session
@@ -36,7 +36,7 @@ def offered(
 ) -> tuple[bool, str]:
     """Whether a picture goes out as a map, and everything that is said about it."""
     control = Control(modality=modality, picture=PICTURE, is_map=is_map)
-    checked, notices = check(Offer(control, seen, takes, "somebody"))
+    checked, notices = check(ControlInput(control, seen, takes, "somebody"))
     assert {row.kind for row in notices} <= {"assumed"}
     return checked.is_map, " ".join(row.detail for row in notices)
 
@@ -155,7 +155,7 @@ async def test_a_finished_job_tells_how_much_was_kept(session: Session) -> None:
 
 def finished(score: StructureScore | None, control: Control, control_map: StoredPicture | None = None) -> str:
     """What is said to do next about a finished job."""
-    request = GenerationRequest(prompt="a house", controls=(control,), width=64, height=64, seed=1)
+    request = ResolvedRequest(prompt="a house", controls=(control,), width=64, height=64, seed=1)
     image = ResultImage(picture=PICTURE, structure=score)
     job = JobRecord(
         job_id="job_1",

@@ -1,7 +1,7 @@
 """A data folder that an earlier version left behind opens: its jobs, its pictures, and what was under way.
 
-`tests/data_folders/027f12d.zip` was made by the server of that commit, which was killed at the end; the JSON beside it
-is what the same version said of the folder afterwards (`tests/data_folders/README.md`).
+`data_folders/027f12d.zip` was made by the server of that commit, which was killed at the end; the JSON beside it
+is what the same version said of the folder afterwards (`data_folders/README.md`).
 """
 
 import io
@@ -24,12 +24,12 @@ from pydantic import BaseModel, JsonValue
 
 from controlnet_mcp.providers.configuration import ProviderSettings
 from controlnet_mcp.server.settings import Settings
-from tests.drawings import house
-from tests.gates import open_gate, write_tokens
-from tests.serving import WAIT_SECONDS, open_session, settings_for
-from tests.simulators.serving import free_socket, origin_of, running
-from tests.simulators.wavespeed import KEY, Task, WaveSpeedStudio, wavespeed
-from tests.simulators.wavespeed_forms import ControlLoraForm
+from tests.support.asgi_client import open_gate, write_tokens
+from tests.support.mcp_session import WAIT_SECONDS, open_session, settings_for
+from tests.support.sample_drawings import house
+from tests.support.simulators.serving import free_socket, origin_of, running
+from tests.support.simulators.wavespeed import KEY, Task, WaveSpeedStudio, wavespeed
+from tests.support.simulators.wavespeed_forms import ControlLoraForm
 
 pytestmark = pytest.mark.anyio
 

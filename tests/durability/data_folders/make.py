@@ -1,9 +1,9 @@
 """Make a data folder with jobs in every state that a server leaves behind, and note what that server says of them.
 
-Run it with the environment of the version whose folder is wanted: `python tests/data_folders/make.py VERSION TARGET`
-writes `VERSION.zip` and `VERSION.json` into the folder TARGET. It starts the installed server, speaks the protocol to
-it and uses nothing else of the project, so it runs beside any version. The one provider with a key is WaveSpeed, which
-a few lines below stand for. The last server is killed while jobs run, wait, are being submitted and are downloaded.
+Run it with the environment of the version whose folder is wanted, `python make.py VERSION TARGET`: it writes
+`VERSION.zip` and `VERSION.json` into the folder TARGET. It starts the installed server, speaks the protocol to it and
+uses nothing else of the project, so it runs beside any version. The one provider with a key is WaveSpeed, which a few
+lines below stand for. The last server is killed while jobs run, wait, are being submitted and are downloaded.
 """
 
 import base64

@@ -7,11 +7,11 @@ from anyio import to_thread
 
 from controlnet_mcp.foundation.errors import ControlNetError, ImageError, StorageError
 from controlnet_mcp.images.blob_store import BlobStore
-from controlnet_mcp.images.picture import StoredPicture
+from controlnet_mcp.images.picture import RESULT_LIMITS, StoredPicture
 from controlnet_mcp.jobs.record import JobRecord, ResultImage
 from controlnet_mcp.providers.base import Provider
 from controlnet_mcp.providers.errors import ProviderError, undelivered
-from controlnet_mcp.providers.sender import RESULT_LIMITS, Sender
+from controlnet_mcp.providers.sender import Sender
 from controlnet_mcp.providers.types import Output, RequestWarning
 
 

@@ -25,10 +25,10 @@ from controlnet_mcp.images.modalities import MODALITIES
 from controlnet_mcp.providers.configuration import ProviderSettings
 from controlnet_mcp.providers.draft.adapter import DraftOptions
 from controlnet_mcp.providers.registry import build_table
-from controlnet_mcp.server.cli import WORDS, cli
+from controlnet_mcp.server.cli import COMMANDS, cli
 from controlnet_mcp.server.settings import PREFIX, Settings
-from controlnet_mcp.tools.registry import TOOLS
-from controlnet_mcp.tools.spec import Tool
+from controlnet_mcp.tools import TOOLS
+from controlnet_mcp.tools.tool import Tool
 
 README = Path(__file__).parents[1] / "README.md"
 MEBIBYTE = 1024 * 1024
@@ -133,7 +133,7 @@ def test_every_command_that_is_shown_exists() -> None:
         command = cli.get_command(click.Context(cli), word)
         assert command is not None, word
         command.make_context(word, rest)
-    assert set(WORDS) - {line.split()[0] for line in shown} == set()
+    assert set(COMMANDS) - {line.split()[0] for line in shown} == set()
 
 
 def test_every_picture_and_page_that_is_pointed_to_exists() -> None:

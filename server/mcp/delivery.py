@@ -1,9 +1,10 @@
 """Track which answers reached their client.
 
-The same request means the same job until an answer that names it has left this server whole. A job is marked as delivered when its answer is handed to the transport, and the mark is taken back wherever the answer
-turns out not to have arrived: the call was cancelled meanwhile, or a moment later by a client that had given up before
-it read the answer; the connection closed before the whole answer was written. Taking back too much costs nothing: the
-client is given the job that it has. Taking back too little would buy a picture twice.
+The same request means the same job until an answer that names it has left this server whole. A job is marked as
+delivered when its answer is handed to the transport, and the mark is taken back wherever the answer turns out not to
+have arrived: the call was cancelled meanwhile, or a moment later by a client that had given up before it read the
+answer; the connection closed before the whole answer was written. Taking back too much costs nothing: the client is
+given the job that it has. Taking back too little would buy a picture twice.
 """
 
 import logging

@@ -67,9 +67,7 @@ def default_of(field: FieldInfo) -> str:
 
 def settings_table() -> str:
     """Every variable with our prefix: the usual ones, then those on access and on spending."""
-    names = sorted(Settings.model_fields.keys() - {"keys"}, key=list(Settings.model_fields).index)
-    own = [name for name in names if name in Settings.__annotations__]
-    fields = {name: Settings.model_fields[name] for name in [*own, *(name for name in names if name not in own)]}
+    fields = {name: field for name, field in Settings.model_fields.items() if name != "keys"}
     rows = ((f"`{PREFIX}{name.upper()}`", default_of(field), field.description or "") for name, field in fields.items())
     return table(("variable", "default", "meaning"), rows)
 

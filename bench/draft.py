@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from skimage import data
 
+from bench.support.command import run
 from controlnet_mcp.providers.draft.brief import Brief, Layer
 from controlnet_mcp.providers.draft.canvas import Rgb
 from controlnet_mcp.providers.draft.lexicon import MEDIA
@@ -56,7 +57,12 @@ def recalls() -> None:
         print(f"{medium:<14}" + "  ".join(cells))
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Print recall and times."""
     cv2.setNumThreads(1)
     recalls()
     times()
+
+
+if __name__ == "__main__":
+    run(main)

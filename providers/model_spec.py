@@ -70,7 +70,7 @@ class ModelSpec:
     sized: bool = True
     detects: bool = True
     schedulers: tuple[str, ...] = ()
-    options: frozenset[str] = frozenset()
+    options: frozenset[str] = frozenset[str]()
     known: bool = True
 
     @property
@@ -172,7 +172,7 @@ def fit(
         work.warn("adjusted", "num_images", f"{spec.said} draws one picture at a time.", num_images=1)
     _fit_control(work, spec, can)
     _fit_size(work, spec)
-    foreign = frozenset().union(*(other.options for other in specs)) - spec.options
+    foreign = frozenset[str]().union(*(other.options for other in specs)) - spec.options
     work.drop_options(name for name in sorted(foreign) if work.request.options.get(name) is not None)
     return FittedRequest(request=work.request.model_copy(update={"model": spec.name}), warnings=tuple(work.warnings))
 

@@ -12,7 +12,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from controlnet_mcp.foundation.redaction import Redactor
 from controlnet_mcp.images.maps import MapModels
 from controlnet_mcp.images.picture import Limits
-from controlnet_mcp.providers.configuration import ProviderSettings
+from controlnet_mcp.providers.registry import check_variables, is_provider_variable, is_secret
 
 PREFIX = "CONTROLNET_MCP_"
 _MEBIBYTE = 1024 * 1024
@@ -49,10 +49,16 @@ Amounts = Annotated[dict[str, float], AfterValidator(check_amounts), BeforeValid
 """Provider to an amount in its own unit, written as `scenario=20, wavespeed=1.5`; `jobs` counts paid jobs of all."""
 
 
-def read_keys() -> ProviderSettings:
-    """Read the providers' own variables, which have no prefix: `SCENARIO_API_KEY`, `SEGMIND_BASE_URL` and so on."""
-    values = {name: os.environ.get(name.upper(), "").strip() for name in ProviderSettings.model_fields}
-    return ProviderSettings.model_validate({name: value for name, value in values.items() if value})
+def read_keys() -> dict[str, SecretStr]:
+    """Read the providers' own variables, without a prefix of ours: `SCENARIO_API_KEY`, `SEGMIND_BASE_URL`.
+
+    Raises:
+        ValidationError: A value that makes no sense to its provider.
+    """
+    values = {name: value.strip() for name, value in os.environ.items() if is_provider_variable(name)}
+    keys = {name: SecretStr(value) for name, value in values.items() if value}
+    check_variables(keys)
+    return keys
 
 
 def system_variables() -> dict[str, str]:
@@ -155,7 +161,7 @@ class Settings(BaseSettings):
     )
     max_jobs_in_flight: int = Field(default=100, ge=1, description="Most unfinished jobs of one caller")
 
-    keys: ProviderSettings = Field(default_factory=read_keys, exclude=True)
+    keys: dict[str, SecretStr] = Field(default_factory=read_keys, exclude=True)
 
     @model_validator(mode="after")
     def check_oauth(self) -> Self:
@@ -206,7 +212,7 @@ class Settings(BaseSettings):
     @cached_property
     def redactor(self) -> Redactor:
         """Cuts all secrets out of text, pairs as Basic authentication joins them included; one for the process."""
-        keys = [value for value in dict(self.keys).values() if isinstance(value, SecretStr)]
+        keys = [value for name, value in self.keys.items() if is_secret(name)]
         texts = [key.get_secret_value() for key in keys]
         pairs = [SecretStr(f"{first}:{second}") for first in texts for second in texts if first != second]
         return Redactor([*keys, *pairs])

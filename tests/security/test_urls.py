@@ -230,7 +230,7 @@ async def test_2_a_second_answer_of_the_name_server_is_not_dialled(
     await outcome("https://pictures.example/cat.png")
     assert network.dialled == [(PUBLIC, 443)]
     monkeypatch.setattr(anyio, "getaddrinfo", answering((PUBLIC,), ("127.0.0.1",)))
-    monkeypatch.setattr(fetching, "GuardedBackend", CheckThenDial)
+    monkeypatch.setattr(ssrf_guard, "GuardedBackend", CheckThenDial)
     await outcome("https://pictures.example/cat.png")
     assert network.dialled[1:] == [("127.0.0.1", 443)]
 

@@ -14,7 +14,8 @@ import anyio
 import httpx2
 
 from controlnet_mcp.foundation.errors import ImageError, RequestError
-from controlnet_mcp.images.picture import SIGNATURE_BYTES, Limits, recognise, too_large
+from controlnet_mcp.foundation.limits import Limits
+from controlnet_mcp.images.picture import SIGNATURE_BYTES, recognise, too_large
 from controlnet_mcp.images.ssrf_guard import blocked, guarded_client, is_trusted
 
 MIN_BYTES_PER_SECOND = 1024

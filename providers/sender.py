@@ -13,8 +13,9 @@ import httpx2
 from anyio import CapacityLimiter, to_thread
 
 from controlnet_mcp.foundation.errors import ImageError, RequestError
+from controlnet_mcp.foundation.limits import RESULT_LIMITS
 from controlnet_mcp.images.blob_store import BlobStore
-from controlnet_mcp.images.picture import Limits, StoredPicture
+from controlnet_mcp.images.picture import StoredPicture
 from controlnet_mcp.providers.base import Provider
 from controlnet_mcp.providers.connections import Confirm, Connections, is_configured
 from controlnet_mcp.providers.errors import ProviderError, told_with, undelivered
@@ -46,8 +47,6 @@ _BROUGHT_AT_ONCE = 8
 """Results of one provider that are downloaded at the same time."""
 _DECODED_AT_ONCE = 2
 """Results that are decoded at the same time: every thread that ever did it keeps some megabytes."""
-RESULT_LIMITS = Limits(max_bytes=256 * 1024 * 1024, max_pixels=150_000_000, fetch_timeout_seconds=300.0)
-"""Wider than for what callers hand in: a result was paid for. What the store holds keeps within them."""
 
 
 class Sender:
@@ -190,13 +189,10 @@ async def open_runner(
 
 
 def _stored(provider: str, output: Output, blobs: BlobStore) -> Output:
-    from controlnet_mcp.images.decode import original
-
     if output.content is None:
         return output
     try:
-        content, picture = original(output.content, RESULT_LIMITS)
+        picture = blobs.put_original(output.content, RESULT_LIMITS)
     except ImageError as error:
         raise undelivered(provider, error) from error
-    blobs.put(content, picture.mime_type)
     return output.model_copy(update={"content": None, "sha256": picture.sha256})

@@ -15,9 +15,9 @@ from typing import Annotated, Literal
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from controlnet_mcp.foundation.limits import Limits
 from controlnet_mcp.foundation.redaction import Redactor
 from controlnet_mcp.images.maps import MapModels
-from controlnet_mcp.images.picture import Limits
 from controlnet_mcp.providers.configuration import ProviderSettings
 
 Names = Annotated[tuple[str, ...], NoDecode]

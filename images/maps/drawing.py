@@ -106,15 +106,6 @@ def find_ground(rgb: Rgb, *, tolerant: bool = False) -> Ground | None:
     return "light" if pencilled else None
 
 
-def _paper(plane: Plane) -> Plane:
-    """Brightness of the ground at each pixel, never below half of its median: large blacks are ink, not shade."""
-    small = _sampled(plane)
-    brush = _brush(small)
-    paper = np.maximum(cv2.morphologyEx(small, cv2.MORPH_CLOSE, brush), np.uint8(np.median(small) / 2))
-    smooth = cv2.blur(paper, brush.shape)
-    return np.asarray(cv2.resize(smooth, plane.shape[::-1], interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
-
-
 def _stretch(ink: Plane) -> Plane:
     """Table of 256 levels that makes the grain of the paper black and the stronger strokes white."""
     step = max(1, max(ink.shape) // INK_SIDE_PIXELS)
@@ -134,6 +125,10 @@ def strokes(rgb: Rgb, ground: Ground) -> Plane:
     """
     red, green, blue = cv2.split(rgb if ground == "light" else cv2.bitwise_not(rgb))
     plane = np.asarray(cv2.min(cv2.min(red, green), blue), dtype=np.uint8)
-    paper = _paper(plane)
+    small = _sampled(plane)
+    brush = _brush(small)
+    # never below half of its median: large blacks are ink, not shade
+    closed = np.maximum(cv2.morphologyEx(small, cv2.MORPH_CLOSE, brush), np.uint8(np.median(small) / 2))
+    paper = cv2.resize(cv2.blur(closed, brush.shape), plane.shape[::-1], interpolation=cv2.INTER_LINEAR)
     ink = np.asarray(cv2.divide(cv2.subtract(paper, plane), paper, scale=255.0), dtype=np.uint8)
     return np.asarray(cv2.LUT(ink, _stretch(ink)), dtype=np.uint8)

@@ -1,130 +1,205 @@
-"""How each modality's map is made of a picture: the one table from names to detectors."""
+"""How the map of each modality is made of a picture: the one table from names to detectors.
+
+Imported lazily: it brings NumPy and OpenCV.
+"""
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import cv2
 import numpy as np
 
-from controlnet_mcp.images.maps import contours, drawing, learned, lines, shuffle, tones
+from controlnet_mcp.images.maps import MapParameters
 from controlnet_mcp.images.maps.arrays import HALF, Plane, Rgb, luminance, three_channels
-from controlnet_mcp.images.maps.made import Made, Notes
-from controlnet_mcp.images.maps.models import MapModels
-from controlnet_mcp.images.maps.parameters import MapParameters
-from controlnet_mcp.images.maps.thresholds import automatic_thresholds
-from controlnet_mcp.images.modalities import Modality, Structure
+from controlnet_mcp.images.maps.depth import depth_levels, is_grey, normals
+from controlnet_mcp.images.maps.drawing import Ground, find_ground, strokes
+from controlnet_mcp.images.maps.lines import (
+    automatic_thresholds,
+    canny,
+    lineart,
+    pencil,
+    scribble,
+    softedge,
+    softened,
+    straight_lines,
+)
+from controlnet_mcp.images.maps.models import MapModels, model_missing
+from controlnet_mcp.images.maps.pose import draw_people, find_people, openpose_joints
+from controlnet_mcp.images.maps.tones import blur, color_grid, gray, low_quality, shuffle, tile
+from controlnet_mcp.images.modalities import Modality
 
-INVERTED = "The picture is dark lines on a light ground: its own lines were taken and inverted to white on black."
-KEPT = "The picture is light lines on a dark ground: its own lines were taken as they are."
+Notes: TypeAlias = tuple[str, ...]
+"""Sentences for the user about what was done beyond the knobs."""
+
 TRACED = "The picture does not look like a drawing: pencil lines were traced in it. If it is one, set invert to yes."
 EXCHANGED = "low_threshold is above high_threshold: the two were exchanged."
 CHOSEN = "low_threshold and high_threshold were chosen from the picture's own gradients."
 FAINT = "The standard thresholds find next to nothing in so faint a picture: lower ones were chosen from it."
 LIKE_HED = "It approximates the learned HED annotator."
 LIKE_MLSD = "It approximates the learned M-LSD annotator."
+BY_MODEL = "It was made by the depth model that is set here; how good it is depends on that."
+FROM_DEPTH = "The picture has no colour, so it was taken as a depth map (near is bright); these are its normals."
+NOBODY = "The pose model found nobody in the picture."
 BLANK = "The map is blank: nothing was found in the picture."
-DRAWN: dict[drawing.Ground, Notes] = {"light": (INVERTED,), "dark": (KEPT,)}
+DRAWN: dict[Ground, Notes] = {
+    "light": ("The picture is dark lines on a light ground: its own lines were taken and inverted to white on black.",),
+    "dark": ("The picture is light lines on a dark ground: its own lines were taken as they are.",),
+}
 NEXT_TO_NOTHING = 0.0005
 """Fraction of the pixels: with fewer edges a Canny map keeps no structure."""
 SAMPLED_PIXELS = 1 << 18
 """The coverage of a photo-like map, a rough figure, is read off whole rows with about this many of its pixels."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Drawn:
+    """A map as its maker hands it back.
+
+    Attributes:
+        map: One channel (which stands for three equal ones) or three.
+        notes: What has to be said about it.
+        chosen: Knobs whose values were chosen from the picture, and the values.
+    """
+
+    map: Plane | Rgb
+    notes: Notes = ()
+    chosen: dict[str, int] = field(default_factory=dict[str, int])
+
+
+def draw(rgb: Rgb, modality: Modality, knobs: MapParameters, models: MapModels) -> tuple[Drawn, float]:
+    """The map in three channels, and its coverage (see `ControlMap`)."""
+    weightless = WEIGHTLESS.get(modality.name)
+    drawn = weightless(rgb, knobs) if weightless else LEARNED[modality.name](rgb, knobs, models)
+    if modality.structure == "lines":
+        lit = cv2.threshold(drawn.map, HALF, 255, cv2.THRESH_BINARY)[1]
+    else:
+        step = max(1, drawn.map.shape[0] * drawn.map.shape[1] // SAMPLED_PIXELS) if modality.structure == "photo" else 1
+        sample = drawn.map[::step]
+        lit = sample if sample.ndim < rgb.ndim else luminance(sample)
+    coverage = cv2.countNonZero(lit) / float(lit.size)
+    notes = drawn.notes if coverage or drawn.map.any() else (*drawn.notes, BLANK)
+    full = three_channels(drawn.map) if drawn.map.ndim < rgb.ndim else drawn.map
+    return Drawn(full, notes, drawn.chosen), coverage
+
+
 def _own_lines(rgb: Rgb, invert: str) -> tuple[Plane, Notes] | None:
     """The strokes of a picture that is a drawing (or is said to be one), None for any other."""
-    ground: drawing.Ground | None = "light" if invert == "yes" else None
+    ground: Ground | None = "light" if invert == "yes" else None
     if invert == "auto":
-        ground = drawing.find_ground(rgb)
-    return (drawing.strokes(rgb, ground), DRAWN[ground]) if ground else None
+        ground = find_ground(rgb)
+    return (strokes(rgb, ground), DRAWN[ground]) if ground else None
 
 
-def _canny(rgb: Rgb, knobs: MapParameters) -> Made:
+def canny_map(rgb: Rgb, knobs: MapParameters) -> Drawn:
+    """Edges by the given thresholds, or by chosen ones: on request, and for a picture in which the usual find nothing.
+
+    A faint picture keeps its blank map where lower thresholds find nothing either.
+    """
     if knobs.thresholds == "auto":
         return _automatic_canny(rgb, CHOSEN)
-    made = lines.canny(rgb, knobs.low_threshold, knobs.high_threshold)
+    plane = canny(rgb, knobs.low_threshold, knobs.high_threshold)
     given = knobs.model_fields_set & {"thresholds", "low_threshold", "high_threshold"}
-    if not given and cv2.countNonZero(made) < NEXT_TO_NOTHING * made.size:
+    if not given and cv2.countNonZero(plane) < NEXT_TO_NOTHING * plane.size:
         faint = _automatic_canny(rgb, FAINT)
-        return faint if cv2.countNonZero(faint.map) else Made(made)
-    return Made(made, (EXCHANGED,) if knobs.low_threshold > knobs.high_threshold else ())
+        return faint if cv2.countNonZero(faint.map) else Drawn(plane)
+    return Drawn(plane, (EXCHANGED,) if knobs.low_threshold > knobs.high_threshold else ())
 
 
-def _automatic_canny(rgb: Rgb, note: str) -> Made:
+def _automatic_canny(rgb: Rgb, note: str) -> Drawn:
     low, high = automatic_thresholds(rgb)
-    return Made(lines.canny(rgb, low, high), (note,), {"low_threshold": low, "high_threshold": high})
+    return Drawn(canny(rgb, low, high), (note,), {"low_threshold": low, "high_threshold": high})
 
 
-def _scribble(rgb: Rgb, knobs: MapParameters) -> Made:
+def scribble_map(rgb: Rgb, knobs: MapParameters) -> Drawn:
     """XDoG, or a drawing's own lines where they are darker than the ground by half the threshold (XDoG's measure)."""
     own = _own_lines(rgb, knobs.invert)
     if own is None:
-        return Made(lines.scribble(rgb, knobs.threshold))
-    own_lines, notes = own
-    hard = cv2.threshold(own_lines, knobs.threshold // 2, 255, cv2.THRESH_BINARY)[1]
-    return Made(np.asarray(hard, dtype=np.uint8), notes)
+        return Drawn(scribble(rgb, knobs.threshold))
+    lines, notes = own
+    hard = cv2.threshold(lines, knobs.threshold // 2, 255, cv2.THRESH_BINARY)[1]
+    return Drawn(np.asarray(hard, dtype=np.uint8), notes)
 
 
-def _sketch(rgb: Rgb, knobs: MapParameters) -> Made:
+def sketch_map(rgb: Rgb, knobs: MapParameters) -> Drawn:
     """The strokes of a drawing made clean; pencil lines when it turns out to be a photo."""
-    ground: drawing.Ground | None = "light" if knobs.invert == "yes" else "dark"
+    ground: Ground | None = "light" if knobs.invert == "yes" else "dark"
     if knobs.invert == "auto":
-        ground = drawing.find_ground(rgb, tolerant=True)
-    if ground is None:
-        return Made(lines.pencil(rgb), (TRACED,))
-    return Made(drawing.strokes(rgb, ground), DRAWN[ground])
+        ground = find_ground(rgb, tolerant=True)
+    return Drawn(strokes(rgb, ground), DRAWN[ground]) if ground else Drawn(pencil(rgb), (TRACED,))
 
 
-def _lineart(rgb: Rgb, knobs: MapParameters) -> Made:
+def lineart_map(rgb: Rgb, knobs: MapParameters) -> Drawn:
+    """lineart_standard, or a drawing's own lines."""
     own = _own_lines(rgb, knobs.invert)
-    return Made(*own) if own else Made(lines.lineart(rgb, knobs.gaussian_sigma_pixels, knobs.intensity_threshold))
+    return Drawn(*own) if own else Drawn(lineart(rgb, knobs.gaussian_sigma_pixels, knobs.intensity_threshold))
 
 
-def _softedge(rgb: Rgb, knobs: MapParameters) -> Made:
+def softedge_map(rgb: Rgb, knobs: MapParameters) -> Drawn:
+    """Soft contours, or a drawing's own lines with soft flanks."""
     own = _own_lines(rgb, knobs.invert)
-    if own is None:
-        return Made(contours.softedge(rgb), (LIKE_HED,))
-    return Made(contours.softened(own[0]), (*own[1], LIKE_HED))
+    return Drawn(softened(own[0]), (*own[1], LIKE_HED)) if own else Drawn(softedge(rgb), (LIKE_HED,))
 
 
-WEIGHTLESS: dict[str, Callable[[Rgb, MapParameters], Made]] = {
-    "canny": _canny,
-    "scribble": _scribble,
-    "sketch": _sketch,
-    "lineart": _lineart,
-    "softedge": _softedge,
-    "mlsd": lambda rgb, knobs: Made(contours.straight_lines(rgb, knobs.minimum_length), (LIKE_MLSD,)),
-    "tile": lambda rgb, knobs: Made(tones.tile(rgb, knobs.factor)),
-    "blur": lambda rgb, knobs: Made(tones.blur(rgb, knobs.sigma_pixels)),
-    "gray": lambda rgb, knobs: Made(tones.gray(rgb, knobs.gamma)),
-    "low-quality": lambda rgb, knobs: Made(tones.low_quality(rgb, knobs.factor, knobs.quality)),
-    "shuffle": lambda rgb, knobs: Made(shuffle.shuffle(rgb, knobs.seed)),
-    "color-grid": lambda rgb, knobs: Made(tones.color_grid(rgb, knobs.cell_pixels)),
+def depth_map(rgb: Rgb, _knobs: MapParameters, models: MapModels) -> Drawn:
+    """Near is white.
+
+    Raises:
+        RequestError: `unsupported` when no depth model is set.
+    """
+    if models.depth is None:
+        raise model_missing("depth")
+    plane = cv2.convertScaleAbs(depth_levels(rgb, models.depth))
+    return Drawn(np.asarray(plane, dtype=np.uint8), (BY_MODEL,))
+
+
+def normal_map(rgb: Rgb, knobs: MapParameters, models: MapModels) -> Drawn:
+    """Normals of a depth map that was handed in, or of a photo by way of the depth model.
+
+    Raises:
+        RequestError: `unsupported` for a picture in colour when no depth model is set.
+    """
+    if is_grey(rgb):
+        levels, note = luminance(rgb).astype(np.float32), FROM_DEPTH
+    elif models.depth is not None:
+        levels, note = depth_levels(rgb, models.depth), BY_MODEL
+    else:
+        raise model_missing("normal")
+    return Drawn(normals(levels, knobs.background_threshold, knobs.flatness, knobs.red), (note,))
+
+
+def pose_map(rgb: Rgb, knobs: MapParameters, models: MapModels) -> Drawn:
+    """OpenPose skeletons of everybody.
+
+    Raises:
+        RequestError: `unsupported` when no pose model is set.
+    """
+    if models.pose is None:
+        raise model_missing("pose")
+    people = find_people(rgb, models.pose, knobs.minimum_confidence)
+    joints = [openpose_joints(person, knobs.minimum_confidence) for person in people]
+    return Drawn(draw_people((rgb.shape[0], rgb.shape[1]), joints, knobs.stick_pixels), () if joints else (NOBODY,))
+
+
+WEIGHTLESS: dict[str, Callable[[Rgb, MapParameters], Drawn]] = {
+    "canny": canny_map,
+    "scribble": scribble_map,
+    "sketch": sketch_map,
+    "lineart": lineart_map,
+    "softedge": softedge_map,
+    "mlsd": lambda rgb, knobs: Drawn(straight_lines(rgb, knobs.minimum_length), (LIKE_MLSD,)),
+    "tile": lambda rgb, knobs: Drawn(tile(rgb, knobs.factor)),
+    "blur": lambda rgb, knobs: Drawn(blur(rgb, knobs.sigma_pixels)),
+    "gray": lambda rgb, knobs: Drawn(gray(rgb, knobs.gamma)),
+    "low-quality": lambda rgb, knobs: Drawn(low_quality(rgb, knobs.factor, knobs.quality)),
+    "shuffle": lambda rgb, knobs: Drawn(shuffle(rgb, knobs.seed)),
+    "color-grid": lambda rgb, knobs: Drawn(color_grid(rgb, knobs.cell_pixels)),
 }
 """Canonical modality to its map maker, for those that need no trained weights."""
 
-LEARNED: dict[str, Callable[[Rgb, MapParameters, MapModels], Made]] = {
-    "depth": learned.depth_map,
-    "normal": learned.normal_map,
-    "pose": learned.pose_map,
+LEARNED: dict[str, Callable[[Rgb, MapParameters, MapModels], Drawn]] = {
+    "depth": depth_map,
+    "normal": normal_map,
+    "pose": pose_map,
 }
 """Likewise, for those that are made with a model file of the user's, or (normal) of a given depth map."""
-
-
-def _coverage(made: Plane | Rgb, structure: Structure) -> float:
-    """Fraction of the pixels that are lit, see `ControlMap`."""
-    if structure == "lines":
-        counted = cv2.threshold(made, HALF, 255, cv2.THRESH_BINARY)[1]
-        return cv2.countNonZero(counted) / float(counted.size)
-    step = max(1, made.shape[0] * made.shape[1] // SAMPLED_PIXELS) if structure == "photo" else 1
-    sample = made[::step]
-    seen = sample if sample.ndim < 3 else luminance(sample)  # noqa: PLR2004  # rows, columns, channels
-    return cv2.countNonZero(seen) / float(seen.size)
-
-
-def make(rgb: Rgb, modality: Modality, knobs: MapParameters, models: MapModels) -> tuple[Made, float]:
-    """The map in three channels, and its coverage (see `ControlMap`)."""
-    weightless = WEIGHTLESS.get(modality.name)
-    made = weightless(rgb, knobs) if weightless else LEARNED[modality.name](rgb, knobs, models)
-    coverage = _coverage(made.map, modality.structure)
-    notes = made.notes if coverage or made.map.any() else (*made.notes, BLANK)
-    full = three_channels(made.map) if made.map.ndim < rgb.ndim else made.map
-    return Made(full, notes, made.chosen), coverage

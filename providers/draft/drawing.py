@@ -1,11 +1,10 @@
 """From a ticket to what the renderer draws: reads the pictures that the ticket names."""
 
+from controlnet_mcp.foundation.limits import RESULT_LIMITS
 from controlnet_mcp.images.blob_store import BlobStore
-from controlnet_mcp.images.decode import decode
 from controlnet_mcp.images.maps.arrays import Rgb
 from controlnet_mcp.providers.draft.render import Brief, Layer
 from controlnet_mcp.providers.draft.ticket import Ticket
-from controlnet_mcp.providers.sender import RESULT_LIMITS
 
 
 def brief_of(ticket: Ticket, index: int, blobs: BlobStore) -> Brief:
@@ -27,4 +26,4 @@ def brief_of(ticket: Ticket, index: int, blobs: BlobStore) -> Brief:
 
 
 def _pixels(name: str, blobs: BlobStore) -> Rgb:
-    return decode(blobs.get(name.removeprefix("blob:")), RESULT_LIMITS)
+    return blobs.pixels(name.removeprefix("blob:"), RESULT_LIMITS)

@@ -62,7 +62,7 @@ class DraftTransport(httpx2.AsyncBaseTransport):
 
 def draw_ticket(ticket: Ticket, index: int, blobs: BlobStore) -> bytes:
     """Draw picture `index` of a job as PNG; its text chunks say that no AI made it (CPU work: call it in a thread)."""
-    from controlnet_mcp.images.png import encode_png
+    from controlnet_mcp.images.encode import encode_png
     from controlnet_mcp.providers.draft.drawing import brief_of
     from controlnet_mcp.providers.draft.render import render
 

@@ -10,10 +10,11 @@ from dataclasses import replace
 
 from pydantic import JsonValue, SecretStr
 
+from controlnet_mcp.foundation.text import quote
 from controlnet_mcp.images.picture import StoredPicture
 from controlnet_mcp.providers.base import Provider, Uploaded
 from controlnet_mcp.providers.configuration import ProviderSettings
-from controlnet_mcp.providers.errors import ProviderError, quote
+from controlnet_mcp.providers.errors import ProviderError
 from controlnet_mcp.providers.http import MAX_PICTURES_BYTES, Body, HttpCall, HttpReply, PictureData, Steps
 from controlnet_mcp.providers.modelslab.catalogue import CAPABILITIES, DEFAULT_MODEL, native_name
 from controlnet_mcp.providers.modelslab.errors import fault, refusal

@@ -4,7 +4,8 @@ import re
 
 from pydantic import JsonValue
 
-from controlnet_mcp.providers.errors import ProviderError, quote
+from controlnet_mcp.foundation.text import quote
+from controlnet_mcp.providers.errors import ProviderError
 from controlnet_mcp.providers.scenario.wire import NAME, Job, JobReply, Metadata
 from controlnet_mcp.providers.types import Cost, Fault, Output, Phase, Report
 

@@ -1,7 +1,7 @@
 """What Scenario's model families do not accept: refused, adjusted or left out, and said so, before anything is sent."""
 
 from controlnet_mcp.foundation.errors import RequestError
-from controlnet_mcp.images.sizes import fit_size
+from controlnet_mcp.images.resize import fit_size
 from controlnet_mcp.providers.scenario.controls import settle_controls
 from controlnet_mcp.providers.scenario.families import DEFAULT_MODEL, scheduler_named
 from controlnet_mcp.providers.scenario.options import ScenarioOptions

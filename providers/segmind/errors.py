@@ -11,7 +11,8 @@ from typing import NamedTuple
 from pydantic import ValidationError
 
 from controlnet_mcp.foundation.errors import ErrorCode
-from controlnet_mcp.providers.errors import ProviderError, quote
+from controlnet_mcp.foundation.text import quote
+from controlnet_mcp.providers.errors import ProviderError
 from controlnet_mcp.providers.http import HttpReply
 from controlnet_mcp.providers.segmind.wire import Answer
 from controlnet_mcp.providers.types import Fault

@@ -12,10 +12,11 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
+from controlnet_mcp.foundation.text import quote
 from controlnet_mcp.images.picture import EXTENSIONS, StoredPicture
 from controlnet_mcp.providers.base import Provider, Uploaded
 from controlnet_mcp.providers.configuration import ProviderSettings
-from controlnet_mcp.providers.errors import ProviderError, quote
+from controlnet_mcp.providers.errors import ProviderError
 from controlnet_mcp.providers.http import MAX_PICTURES_BYTES, Body, HttpCall, HttpReply, PictureData, Steps
 from controlnet_mcp.providers.types import (
     Capabilities,

@@ -10,7 +10,8 @@ from typing import NamedTuple
 from pydantic import ValidationError
 
 from controlnet_mcp.foundation.errors import ErrorCode
-from controlnet_mcp.providers.errors import Delivery, ProviderError, quote
+from controlnet_mcp.foundation.text import quote
+from controlnet_mcp.providers.errors import Delivery, ProviderError
 from controlnet_mcp.providers.http import HttpReply
 from controlnet_mcp.providers.types import Fault
 from controlnet_mcp.providers.vendor import failure, retry_after_seconds

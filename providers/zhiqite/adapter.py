@@ -10,9 +10,10 @@ from typing import Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from controlnet_mcp.foundation.errors import ErrorCode
+from controlnet_mcp.foundation.text import quote
 from controlnet_mcp.providers.base import Provider, Uploaded
 from controlnet_mcp.providers.configuration import ProviderSettings
-from controlnet_mcp.providers.errors import Delivery, ProviderError, quote
+from controlnet_mcp.providers.errors import Delivery, ProviderError
 from controlnet_mcp.providers.http import Body, HttpCall, HttpReply, PictureData, Steps
 from controlnet_mcp.providers.types import (
     Capabilities,

@@ -35,8 +35,8 @@ def _sheet(output: Path) -> tuple[bytes, Path]:
     """Play, and lay out what came of it: the file's bytes and where it is wanted."""
     import anyio
 
-    from controlnet_mcp.images.sheets.page import compose, encode
-    from controlnet_mcp.images.sheets.sheet import Sheet
+    from controlnet_mcp.images.contact_sheet import Sheet
+    from controlnet_mcp.images.contact_sheet.page import compose, encode
     from controlnet_mcp.server.cli.demo_play import Play
     from controlnet_mcp.server.cli.saving import place_for
 

@@ -19,7 +19,7 @@ from pydantic import BaseModel, JsonValue
 
 import controlnet_mcp
 from controlnet_mcp.foundation.errors import RequestError
-from controlnet_mcp.images.sheets.sheet import Panel
+from controlnet_mcp.images.contact_sheet import Panel
 from controlnet_mcp.server.cli import demo_sketch
 from controlnet_mcp.server.settings import PREFIX
 from controlnet_mcp.tools.extract_control_map import MapView

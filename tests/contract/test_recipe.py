@@ -10,8 +10,7 @@ from pydantic import SecretStr
 
 from controlnet_mcp import providers
 from controlnet_mcp.images.blob_store import BlobStore
-from controlnet_mcp.images.png import encode_png
-from controlnet_mcp.images.resize import store_pixels
+from controlnet_mcp.images.encode import encode_png
 from controlnet_mcp.providers.base import Provider
 from controlnet_mcp.providers.placeholders import PictureSource
 from controlnet_mcp.providers.sender import Sender
@@ -50,7 +49,7 @@ async def test_the_recipe_submits_polls_and_fetches(tmp_path: Path) -> None:
                 return httpx2.Response(200, content=encode_png(drawing))
 
     provider = recipe()(BASE_URL, SecretStr("canary"))  # type: ignore[call-arg]
-    control = Control(modality="canny", picture=store_pixels(drawing, blobs), is_map=True)
+    control = Control(modality="canny", picture=blobs.put_pixels(drawing), is_map=True)
     request = ResolvedRequest(prompt="a house", controls=(control,), width=256, height=256, seed=1)
     runner = Sender(PictureSource(blobs), _nowhere, {"example": httpx2.MockTransport(answer)})
     submission = await submit(runner, provider, request, "our-reference")

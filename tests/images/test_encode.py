@@ -9,11 +9,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from controlnet_mcp.foundation.errors import ImageError
+from controlnet_mcp.foundation.limits import Limits
 from controlnet_mcp.images.decode import clean
-from controlnet_mcp.images.encode import preview, recompress
+from controlnet_mcp.images.encode import encode_png, preview, recompress
 from controlnet_mcp.images.maps.arrays import Rgb
-from controlnet_mcp.images.picture import Limits
-from controlnet_mcp.images.png import encode_png
 
 
 def noise(height: int, width: int) -> Rgb:

@@ -12,10 +12,10 @@ import pytest
 from blockbuster import BlockBuster
 
 from controlnet_mcp.foundation.errors import ControlNetError
+from controlnet_mcp.foundation.limits import Limits
 from controlnet_mcp.images.blob_store import BlobStore
-from controlnet_mcp.images.encode import recompress
-from controlnet_mcp.images.picture import Limits, StoredPicture
-from controlnet_mcp.images.png import encode_png
+from controlnet_mcp.images.encode import encode_png, recompress
+from controlnet_mcp.images.picture import StoredPicture
 from controlnet_mcp.images.read import PictureReader
 from tests.test_start import imported_by
 
@@ -194,5 +194,5 @@ async def test_many_at_once_agree(reader: PictureReader, folder: Path) -> None:
 
 def test_the_reader_is_light() -> None:
     """Importing the door imports no decoder and no HTTP client: a start needs neither."""
-    imported = imported_by("import controlnet_mcp.images.read, controlnet_mcp.images.sizes")
+    imported = imported_by("import controlnet_mcp.images.read, controlnet_mcp.images.resize")
     assert imported & {"PIL", "numpy", "cv2", "httpx2", "httpcore2"} == set()

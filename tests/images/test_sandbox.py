@@ -16,9 +16,9 @@ import pytest
 from PIL import ExifTags, Image
 
 from controlnet_mcp.foundation.errors import ImageError
+from controlnet_mcp.foundation.limits import Limits
 from controlnet_mcp.images.decode import decode, decoding_by
 from controlnet_mcp.images.maps.arrays import Rgb
-from controlnet_mcp.images.picture import Limits
 from controlnet_mcp.images.pillow_decoder import pixels_of
 from controlnet_mcp.images.sandbox import (
     PICTURES_PER_WORKER,

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from controlnet_mcp.images.resize import to_frame
-from controlnet_mcp.images.structure import LOW_SCORE, MEASURED, StructureScore, score_structure
-from controlnet_mcp.images.structure.measures import MEASURES
+from controlnet_mcp.images.structure_score import LOW_SCORE, MEASURED, StructureScore, score_structure
+from controlnet_mcp.images.structure_score.measures import MEASURES
 from controlnet_mcp.providers.draft.render import Brief, Layer, render
 from tests.support import sample_drawings
 from tests.support.structure_pairs import (

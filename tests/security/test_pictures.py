@@ -12,10 +12,10 @@ import pytest
 from PIL import ExifTags, Image
 
 from controlnet_mcp.foundation.errors import ImageError
+from controlnet_mcp.foundation.limits import Limits
 from controlnet_mcp.images import decode as decoding
 from controlnet_mcp.images.blob_store import BlobStore
 from controlnet_mcp.images.decode import clean, original
-from controlnet_mcp.images.picture import Limits
 from controlnet_mcp.images.pillow_decoder import pixels_of
 from controlnet_mcp.images.read import PictureReader
 from controlnet_mcp.images.sandbox import Allowance, Worker

@@ -16,11 +16,11 @@ from PIL import Image
 from pydantic import BaseModel
 
 from controlnet_mcp.foundation.errors import ControlNetError
+from controlnet_mcp.foundation.limits import Limits
 from controlnet_mcp.images.blob_store import BlobStore
 from controlnet_mcp.images.decode import decoding_by
+from controlnet_mcp.images.encode import encode_png
 from controlnet_mcp.images.maps.arrays import Rgb
-from controlnet_mcp.images.picture import Limits
-from controlnet_mcp.images.png import encode_png
 from controlnet_mcp.jobs.record import JobRecord
 from controlnet_mcp.jobs.results import collect
 from controlnet_mcp.providers.base import Provider

@@ -22,11 +22,11 @@ from pydantic_ai._ssrf import (  # pyright: ignore[reportPrivateUsage]  # the in
 )
 
 from controlnet_mcp.foundation.errors import ControlNetError
+from controlnet_mcp.foundation.limits import Limits
 from controlnet_mcp.images import download as fetching
 from controlnet_mcp.images import ssrf_guard
 from controlnet_mcp.images.download import fetch
-from controlnet_mcp.images.picture import Limits
-from controlnet_mcp.images.png import encode_png
+from controlnet_mcp.images.encode import encode_png
 from controlnet_mcp.images.ssrf_guard import is_public
 from tests.support.attack_targets import Detour, Victim, always, answering, giving, victim_of
 

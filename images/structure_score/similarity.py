@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 
 from controlnet_mcp.images.maps.arrays import Levels, Plane, Rgb
-from controlnet_mcp.images.structure.fitting import best_shift, shifted
-from controlnet_mcp.images.structure.values import Figures
+from controlnet_mcp.images.structure_score import Figures
+from controlnet_mcp.images.structure_score.alignment import best_shift, shifted
 
 LEVEL_RANGE = 255.0
 """The range L of Wang et al. 2004, whose constants are (0.01 L)² and (0.03 L)²."""

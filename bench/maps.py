@@ -18,7 +18,8 @@ from PIL import Image
 from skimage import data
 
 from bench.map_floors import AUTOMATIC, FLOORS
-from controlnet_mcp.images.maps import MapParameters, make_map
+from controlnet_mcp.images.maps import MapParameters
+from controlnet_mcp.images.maps.recipes import make_map
 from controlnet_mcp.images.maps.arrays import Rgb
 from controlnet_mcp.images.maps.recipes import WEIGHTLESS
 

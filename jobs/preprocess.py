@@ -14,7 +14,7 @@ from pydantic import JsonValue
 from controlnet_mcp.foundation.errors import ImageError
 from controlnet_mcp.foundation.limits import RESULT_LIMITS
 from controlnet_mcp.images.blob_store import BlobStore
-from controlnet_mcp.images.maps import NO_MODELS, MapModels, make_map
+from controlnet_mcp.images.maps import NO_MODELS, MapModels
 from controlnet_mcp.images.modalities import MODALITIES, STRUCTURES, Appearance, MapKind, Modality, Structure
 from controlnet_mcp.images.picture import StoredPicture
 from controlnet_mcp.images.resize import to_frame
@@ -225,6 +225,8 @@ class Preprocessor:
         return look(self.blobs.pixels(picture.sha256, RESULT_LIMITS))
 
     def _make(self, picture: StoredPicture, modality: str) -> StoredPicture:
+        from controlnet_mcp.images.maps.recipes import make_map
+
         pixels = to_frame(self.blobs.pixels(picture.sha256, RESULT_LIMITS), self.frame.width, self.frame.height)
         made = make_map(pixels, modality, models=self.models)
         if made.coverage < _BLANK_COVERAGE:

@@ -104,7 +104,7 @@ class Scorer:
         return self.blobs.pixels(picture.sha256 if picture else "", RESULT_LIMITS)
 
     def _score(self, control: Control, asked: "Rgb", result: "Rgb") -> StructureScore | None:
-        from controlnet_mcp.images.structure_score import score_structure
+        from controlnet_mcp.images.structure_score.measures import score_structure
 
         return score_structure(asked, result, control.modality, is_map=control.is_map, depth_of=self.depth_of)
 

@@ -9,7 +9,7 @@ from pydantic import Field, JsonValue
 
 from controlnet_mcp.foundation.limits import RESULT_LIMITS
 from controlnet_mcp.images.blob_store import BlobStore
-from controlnet_mcp.images.maps import MapModels, MapParameters, make_map
+from controlnet_mcp.images.maps import MapModels, MapParameters
 from controlnet_mcp.images.modalities import MODALITIES, resolve
 from controlnet_mcp.images.picture import StoredPicture
 from controlnet_mcp.images.resize import fit_for_detection
@@ -78,6 +78,8 @@ class _Wanted:
 
 
 def _make(source: StoredPicture, wanted: _Wanted, models: MapModels, blobs: BlobStore) -> tuple[StoredPicture, MapView]:
+    from controlnet_mcp.images.maps.recipes import make_map
+
     pixels = blobs.pixels(source.sha256, RESULT_LIMITS)
     if wanted.resolution:
         pixels = fit_for_detection(pixels, wanted.resolution)

@@ -1,4 +1,4 @@
-"""How the map of each modality is made of a picture: the one table from names to detectors.
+"""Making the control map of a picture: the one table from modalities to detectors.
 
 Imported lazily: it brings NumPy and OpenCV.
 """
@@ -10,7 +10,7 @@ from typing import TypeAlias
 import cv2
 import numpy as np
 
-from controlnet_mcp.images.maps import MapParameters
+from controlnet_mcp.images.maps import MapParameters, knobs_of
 from controlnet_mcp.images.maps.arrays import HALF, Plane, Rgb, luminance, three_channels
 from controlnet_mcp.images.maps.depth import depth_levels, is_grey, normals
 from controlnet_mcp.images.maps.drawing import Ground, find_ground, strokes
@@ -24,10 +24,10 @@ from controlnet_mcp.images.maps.lines import (
     softened,
     straight_lines,
 )
-from controlnet_mcp.images.maps.models import MapModels, model_missing
+from controlnet_mcp.images.maps.models import NO_MODELS, MapModels, model_missing
 from controlnet_mcp.images.maps.pose import draw_people, find_people, openpose_joints
 from controlnet_mcp.images.maps.tones import blur, color_grid, gray, low_quality, shuffle, tile
-from controlnet_mcp.images.modalities import Modality
+from controlnet_mcp.images.modalities import resolve
 
 Notes: TypeAlias = tuple[str, ...]
 """Sentences for the user about what was done beyond the knobs."""
@@ -67,20 +67,56 @@ class Drawn:
     chosen: dict[str, int] = field(default_factory=dict[str, int])
 
 
-def draw(rgb: Rgb, modality: Modality, knobs: MapParameters, models: MapModels) -> tuple[Drawn, float]:
-    """The map in three channels, and its coverage (see `ControlMap`)."""
-    weightless = WEIGHTLESS.get(modality.name)
-    drawn = weightless(rgb, knobs) if weightless else LEARNED[modality.name](rgb, knobs, models)
-    if modality.structure == "lines":
+@dataclass(frozen=True, slots=True, eq=False)
+class ControlMap:
+    """A control map and how it came about.
+
+    Attributes:
+        rgb: The map: shape (height, width, 3) of the picture, 8 bits; line maps are white on black in equal channels.
+        coverage: 0 to 1: of a line map the fraction of pixels above half brightness, of a photo-like map the fraction
+            of pixels whose luminance is not 0.
+        parameters: The knobs that were used, defaults included; where one was chosen from the picture, what was chosen.
+        notes: Sentences for the user: what was assumed of the picture, what the map only approximates.
+    """
+
+    rgb: Rgb
+    coverage: float
+    parameters: dict[str, float | int | str]
+    notes: tuple[str, ...]
+
+
+def make_map(
+    rgb: Rgb, modality: str, parameters: MapParameters | None = None, models: MapModels = NO_MODELS
+) -> ControlMap:
+    """Make the control map of a picture at its own resolution (see `controlnet_mcp.images.resize.fit_for_detection`).
+
+    CPU-bound, from a few to some hundred milliseconds (seconds with a model): call it in a thread.
+
+    Args:
+        rgb: The picture: shape (height, width, 3), 8 bits, red first.
+        modality: Name or alias of a modality.
+        parameters: Knobs; those not set have their defaults.
+        models: The user's own model files, for depth and pose and for the normals of a photo.
+
+    Raises:
+        RequestError: `invalid_request` for an unknown modality or a knob that it does not have; `unsupported` for a
+            map that needs trained weights which are not there; `not_configured` when onnxruntime is not installed.
+        ImageError: `not_configured` for a model file that cannot be used.
+    """
+    found, knobs = resolve(modality), parameters or MapParameters()
+    used = knobs_of(found, knobs)
+    weightless = WEIGHTLESS.get(found.name)
+    drawn = weightless(rgb, knobs) if weightless else LEARNED[found.name](rgb, knobs, models)
+    if found.structure == "lines":
         lit = cv2.threshold(drawn.map, HALF, 255, cv2.THRESH_BINARY)[1]
     else:
-        step = max(1, drawn.map.shape[0] * drawn.map.shape[1] // SAMPLED_PIXELS) if modality.structure == "photo" else 1
+        step = max(1, drawn.map.shape[0] * drawn.map.shape[1] // SAMPLED_PIXELS) if found.structure == "photo" else 1
         sample = drawn.map[::step]
         lit = sample if sample.ndim < rgb.ndim else luminance(sample)
     coverage = cv2.countNonZero(lit) / float(lit.size)
     notes = drawn.notes if coverage or drawn.map.any() else (*drawn.notes, BLANK)
     full = three_channels(drawn.map) if drawn.map.ndim < rgb.ndim else drawn.map
-    return Drawn(full, notes, drawn.chosen), coverage
+    return ControlMap(full, coverage, {**used, **drawn.chosen}, notes)
 
 
 def _own_lines(rgb: Rgb, invert: str) -> tuple[Plane, Notes] | None:

@@ -10,7 +10,8 @@ from functools import partial
 import cv2
 import numpy as np
 
-from controlnet_mcp.images.maps import MapParameters, make_map
+from controlnet_mcp.images.maps import MapParameters
+from controlnet_mcp.images.maps.recipes import make_map
 from controlnet_mcp.images.maps.arrays import HALF, Levels, Plane, Rgb, luminance
 from controlnet_mcp.images.resize import crop
 from controlnet_mcp.images.structure_score import DepthOf, Figures, Metric, StructureScore
@@ -73,9 +74,26 @@ class Pair:
         return StructureScore(modality=self.modality, metric=metric, score=score, raw=figures.raw)
 
 
-def measure(pair: Pair) -> StructureScore | None:
-    """Apply the modality's measure, see `score_structure`."""
-    return MEASURES[pair.modality](pair) if min(pair.result.shape[:2]) >= LEAST_SIDE_PIXELS else None
+def score_structure(
+    asked: Rgb, result: Rgb, modality: str, *, is_map: bool, depth_of: DepthOf | None = None
+) -> StructureScore | None:
+    """Measure how much of the asked structure is in a result.
+
+    CPU-bound, some ten milliseconds (seconds with a depth model): call it in a thread.
+
+    Args:
+        asked: The control picture or control map; any size, cropped to the aspect of the result as for a generation.
+        result: The finished picture, at least 16 x 16 pixels.
+        modality: Canonical name.
+        is_map: Whether `asked` is a control map rather than the picture to take the structure of.
+        depth_of: Needed to look for depth.
+
+    Returns:
+        None where there is no measure, no model for it, or no structure in what was asked for.
+    """
+    if modality not in MEASURES or min(result.shape[:2]) < LEAST_SIDE_PIXELS:
+        return None
+    return MEASURES[modality](Pair(asked, result, modality, is_map, depth_of))
 
 
 def _asked_map(pair: Pair, size: Size) -> Rgb:

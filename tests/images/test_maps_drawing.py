@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from controlnet_mcp.images.maps import MapParameters, make_map
+from controlnet_mcp.images.maps import MapParameters
+from controlnet_mcp.images.maps.recipes import make_map
 from controlnet_mcp.images.maps.drawing import find_ground
 
 STROKED = ("sketch", "lineart", "scribble", "softedge")

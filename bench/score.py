@@ -15,8 +15,8 @@ from controlnet_mcp.foundation.limits import Limits
 from controlnet_mcp.images.classify import look
 from controlnet_mcp.images.decode import decode
 from controlnet_mcp.images.encode import encode_png
-from controlnet_mcp.images.maps.recipes import make_map
 from controlnet_mcp.images.maps.arrays import Rgb
+from controlnet_mcp.images.maps.recipes import make_map
 from controlnet_mcp.images.structure_score import MEASURED
 from controlnet_mcp.images.structure_score.measures import score_structure
 from tests.support import sample_drawings

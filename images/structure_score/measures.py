@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 
 from controlnet_mcp.images.maps import MapParameters
-from controlnet_mcp.images.maps.recipes import make_map
 from controlnet_mcp.images.maps.arrays import HALF, Levels, Plane, Rgb, luminance
+from controlnet_mcp.images.maps.recipes import make_map
 from controlnet_mcp.images.resize import crop
 from controlnet_mcp.images.structure_score import DepthOf, Figures, Metric, StructureScore
 from controlnet_mcp.images.structure_score.alignment import WORKING_SIDE_PIXELS, Size, fitted, fitted_lines, size_below

@@ -122,7 +122,8 @@ import sys
 sys.modules["onnxruntime"] = None
 import numpy as np
 from pathlib import Path
-from controlnet_mcp.images.maps import MapModels, make_map
+from controlnet_mcp.images.maps import MapModels
+from controlnet_mcp.images.maps.recipes import make_map
 try:
     make_map(np.zeros((8, 8, 3), np.uint8), "depth", models=MapModels(depth=Path({str(path)!r})))
 except Exception as error:

@@ -10,8 +10,7 @@ import pytest
 
 from controlnet_mcp.images.resize import to_frame
 from controlnet_mcp.images.structure_score import LOW_SCORE, MEASURED, StructureScore
-from controlnet_mcp.images.structure_score.measures import score_structure
-from controlnet_mcp.images.structure_score.measures import MEASURES
+from controlnet_mcp.images.structure_score.measures import MEASURES, score_structure
 from controlnet_mcp.providers.draft.render import Brief, Layer, render
 from tests.support import sample_drawings
 from tests.support.structure_pairs import (

@@ -12,8 +12,8 @@ from pydantic import SecretStr
 from starlette.responses import JSONResponse
 
 from controlnet_mcp.images.blob_store import BlobStore
-from controlnet_mcp.images.maps.recipes import make_map
 from controlnet_mcp.images.maps.arrays import Rgb
+from controlnet_mcp.images.maps.recipes import make_map
 from controlnet_mcp.providers.configuration import ProviderSettings
 from controlnet_mcp.providers.errors import ProviderError
 from controlnet_mcp.providers.placeholders import PictureSource

@@ -73,7 +73,7 @@ async def _bring(output: Output, provider: Provider, runner: Sender, blobs: Blob
         content = None if output.sha256 else await runner.download(provider, output)
         picture = await to_thread.run_sync(partial(_stored, output, content, blobs), limiter=runner.decoding)
     except ImageError as error:
-        raise undelivered(provider.name, error) from error
+        raise undelivered(provider.name, provider.title, error) from error
     return ResultImage(picture=picture, flagged=output.flagged)
 
 

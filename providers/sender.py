@@ -95,7 +95,7 @@ class Sender:
         """
         return provider.read(await self._connections.send(provider, call, confirm))
 
-    async def kept(self, provider: str, answer: Submission) -> Submission:
+    async def kept(self, provider: Provider, answer: Submission) -> Submission:
         """Store the pictures that came inside an answer, so that what is written down names them by hash.
 
         Raises:
@@ -106,7 +106,7 @@ class Sender:
 
     async def poll(self, provider: Provider, task: RemoteTask) -> Report:
         """Ask how a task stands."""
-        return await self._kept(provider.name, await self.run(provider, provider.poll(task)))
+        return await self._kept(provider, await self.run(provider, provider.poll(task)))
 
     async def _uploaded(self, provider: Provider, picture: StoredPicture) -> str:
         known = self._uploads.get(provider.name, picture.sha256)
@@ -115,7 +115,7 @@ class Sender:
             self._uploads.put(provider.name, picture.sha256, known, provider.capabilities.upload_lifetime_seconds)
         return known
 
-    async def _kept(self, provider: str, report: Report) -> Report:
+    async def _kept(self, provider: Provider, report: Report) -> Report:
         """Store pictures that came inside a reply, so that what is written down names them by hash."""
         if not any(output.content for output in report.outputs):
             return report
@@ -144,13 +144,13 @@ class Sender:
         """Fetch a result: from the provider's own origin like any call, from elsewhere as an untrusted picture."""
         url = await self.run(provider, provider.locate(output))
         if not is_configured(provider, url):
-            return await self._fetched(provider.name, url)
+            return await self._fetched(provider, url)
         call = HttpCall("GET", url, timeout_seconds=120.0, max_reply_bytes=RESULT_LIMITS.max_bytes)
         reply = await self._connections.send(provider, call)
         if reply.status != OK:
             raise ProviderError(
                 "provider_failed",
-                f"{provider.name} answered HTTP {reply.status} when a finished picture was fetched.",
+                f"The result could not be downloaded from {provider.title}: HTTP {reply.status}.",
                 provider=provider.name,
                 retryable=True,
                 provider_message=reply.text,
@@ -161,12 +161,12 @@ class Sender:
         """The turns in which one provider's results are brought home: until they are stored they are held in memory."""
         return self._bringing.setdefault(provider.name, CapacityLimiter(_BROUGHT_AT_ONCE))
 
-    async def _fetched(self, provider: str, url: str) -> bytes:
+    async def _fetched(self, provider: Provider, url: str) -> bytes:
         """A picture from a place that a reply named; text that is no link is the provider's fault, not the caller's."""
         try:
             return await self._fetch(url)
         except RequestError as error:
-            raise undelivered(provider, error) from error
+            raise undelivered(provider.name, provider.title, error) from error
 
     async def aclose(self) -> None:
         """Close all connections."""
@@ -188,11 +188,11 @@ async def open_runner(
         await runner.aclose()
 
 
-def _stored(provider: str, output: Output, blobs: BlobStore) -> Output:
+def _stored(provider: Provider, output: Output, blobs: BlobStore) -> Output:
     if output.content is None:
         return output
     try:
         picture = blobs.put_original(output.content, RESULT_LIMITS)
     except ImageError as error:
-        raise undelivered(provider, error) from error
+        raise undelivered(provider.name, provider.title, error) from error
     return output.model_copy(update={"content": None, "sha256": picture.sha256})

@@ -22,13 +22,12 @@ from pydantic.fields import FieldInfo
 
 from controlnet_mcp.images.maps import KNOBS, MapParameters
 from controlnet_mcp.images.modalities import MODALITIES
-from controlnet_mcp.providers.configuration import ProviderSettings
 from controlnet_mcp.providers.draft.adapter import DraftOptions
-from controlnet_mcp.providers.registry import build_table
-from controlnet_mcp.server.cli import WORDS, cli
+from controlnet_mcp.providers.registry import adapter_class, build_table
+from controlnet_mcp.server.cli import COMMANDS, cli
 from controlnet_mcp.server.settings import PREFIX, Settings
-from controlnet_mcp.tools.registry import TOOLS
-from controlnet_mcp.tools.spec import Tool
+from controlnet_mcp.tools import TOOLS
+from controlnet_mcp.tools.tool import Tool
 
 README = Path(__file__).parents[1] / "README.md"
 MEBIBYTE = 1024 * 1024
@@ -67,9 +66,7 @@ def default_of(field: FieldInfo) -> str:
 
 def settings_table() -> str:
     """Every variable with our prefix: the usual ones, then those on access and on spending."""
-    names = sorted(Settings.model_fields.keys() - {"keys"}, key=list(Settings.model_fields).index)
-    own = [name for name in names if name in Settings.__annotations__]
-    fields = {name: Settings.model_fields[name] for name in [*own, *(name for name in names if name not in own)]}
+    fields = {name: field for name, field in Settings.model_fields.items() if name != "keys"}
     rows = ((f"`{PREFIX}{name.upper()}`", default_of(field), field.description or "") for name, field in fields.items())
     return table(("variable", "default", "meaning"), rows)
 
@@ -77,9 +74,9 @@ def settings_table() -> str:
 def providers_table() -> str:
     """Every provider that is built in, with the variables that belong to it."""
     rows: list[tuple[str, str, str]] = []
-    for entry in build_table(ProviderSettings.model_validate({})):
-        others = [f for f in ProviderSettings.model_fields if f.startswith(f"{entry.name}_")]
-        optional = ", ".join(f"`{name.upper()}`" for name in others if name.upper() not in entry.missing)
+    for entry in build_table({}):
+        variables = adapter_class(entry.name).settings.variables()
+        optional = ", ".join(f"`{name}`" for name in variables if name not in entry.missing)
         needs = ", ".join(f"`{name}`" for name in entry.missing)
         kind = "" if entry.capabilities.ai_generated else " (built in, not AI)"
         rows.append((f"`{entry.name}`{kind}", needs or "nothing", optional))
@@ -133,7 +130,7 @@ def test_every_command_that_is_shown_exists() -> None:
         command = cli.get_command(click.Context(cli), word)
         assert command is not None, word
         command.make_context(word, rest)
-    assert set(WORDS) - {line.split()[0] for line in shown} == set()
+    assert set(COMMANDS) - {line.split()[0] for line in shown} == set()
 
 
 def test_every_picture_and_page_that_is_pointed_to_exists() -> None:

@@ -22,7 +22,6 @@ import pytest
 from PIL import Image
 from pydantic import BaseModel, JsonValue
 
-from controlnet_mcp.providers.configuration import ProviderSettings
 from controlnet_mcp.server.settings import Settings
 from tests.support.asgi_client import open_gate, write_tokens
 from tests.support.mcp_session import WAIT_SECONDS, open_session, settings_for
@@ -104,7 +103,7 @@ def unpacked(tmp_path: Path) -> Path:
 @pytest.fixture
 def old(unpacked: Path, pictures: Path) -> Settings:
     """Settings of a server on the folder; nobody answers for the provider."""
-    keys = ProviderSettings.model_validate({"wavespeed_api_key": KEY, "wavespeed_base_url": "http://127.0.0.1:9"})
+    keys = {"WAVESPEED_API_KEY": KEY, "WAVESPEED_BASE_URL": "http://127.0.0.1:9"}
     return settings_for(unpacked, pictures, keys=keys)
 
 
@@ -118,8 +117,7 @@ def sold_by(noted: Noted, folder: Path, pictures: Path, **more: object) -> Gener
         studio.tasks[noted.left[name].task or ""] = Task(MODEL, form, None, house(SIDE))
     with closing(sqlite3.connect(folder / "jobs.sqlite3")) as db, db:
         db.execute("UPDATE jobs SET document = replace(document, ?, ?)", (noted.vendor, studio.origin))
-    values = {"wavespeed_api_key": KEY, "wavespeed_base_url": studio.origin}
-    keys = ProviderSettings.model_validate(values)
+    keys = {"WAVESPEED_API_KEY": KEY, "WAVESPEED_BASE_URL": studio.origin}
     with running(wavespeed(studio), listening):
         yield Vendor(studio, settings_for(folder, pictures, keys=keys, trusted_hosts="127.0.0.1", **more))
 

@@ -9,7 +9,6 @@ from PIL import Image
 from pydantic import JsonValue
 
 from controlnet_mcp.jobs.record import JobRecord
-from controlnet_mcp.providers.configuration import ProviderSettings
 from tests.support.hosted_providers import serving_file
 from tests.support.mcp_session import SIDE, WAIT_SECONDS, Session, open_session, settings_for
 
@@ -21,9 +20,9 @@ FINISHED = {"wait_seconds": WAIT_SECONDS}
 @pytest.fixture
 async def wired(tmp_path: Path, pictures: Path) -> AsyncGenerator[Session]:
     """A server with keys of providers that nobody answers for."""
-    keys = {"segmind_api_key": "k" * 20, "zhiqite_access_key_id": "i" * 20, "zhiqite_access_key_secret": "s" * 20}
-    keys |= {"segmind_base_url": NOBODY, "zhiqite_base_url": NOBODY}
-    more = {"keys": ProviderSettings.model_validate(keys), "trusted_hosts": "127.0.0.1"}
+    keys = {"SEGMIND_API_KEY": "k" * 20, "ZHIQITE_ACCESS_KEY_ID": "i" * 20, "ZHIQITE_ACCESS_KEY_SECRET": "s" * 20}
+    keys |= {"SEGMIND_BASE_URL": NOBODY, "ZHIQITE_BASE_URL": NOBODY}
+    more = {"keys": keys, "trusted_hosts": "127.0.0.1"}
     async with open_session(settings_for(tmp_path / "data", pictures, **more)) as opened:
         yield opened
 
@@ -36,7 +35,7 @@ async def like(session: Session, job_id: str, **changes: JsonValue) -> JobRecord
 
 async def record_of(session: Session, job_id: str) -> JobRecord:
     """All that is known of a job."""
-    return await session.application.services.desk.store.get(job_id, "local")
+    return await session.application.services.jobs.store.get(job_id, "local")
 
 
 async def test_a_job_is_repeated_although_its_file_has_changed(session: Session, tmp_path: Path) -> None:
@@ -132,7 +131,7 @@ async def test_only_a_job_of_the_caller_can_be_repeated(session: Session) -> Non
     first = (await session.generate()).job
     record = await record_of(session, first.job_id)
     foreign = record.model_copy(update={"job_id": f"job_{'f' * 32}", "principal": "somebody else"})
-    await session.application.services.desk.store.add(foreign, request_key=None, fingerprint="x")
+    await session.application.services.jobs.store.add(foreign, request_key=None, fingerprint="x")
     for job_id in (foreign.job_id, f"job_{'0' * 32}", ""):
         assert (await session.call("controlnet_generate", like_job=job_id)).error.code == "not_found"
     source = f"controlnet://jobs/{foreign.job_id}/sources/control_image"
@@ -143,7 +142,7 @@ async def test_a_job_of_an_older_version_says_that_it_cannot_be_repeated(session
     """Its record lacks the wish."""
     record = await record_of(session, (await session.generate()).job.job_id)
     older = record.model_copy(update={"job_id": f"job_{'e' * 32}", "wish": None, "sources": {}})
-    await session.application.services.desk.store.add(older, request_key=None, fingerprint="y")
+    await session.application.services.jobs.store.add(older, request_key=None, fingerprint="y")
     error = (await session.call("controlnet_generate", like_job=older.job_id)).error
     assert error.code == "unsupported"
     assert "control_image" in error.hint

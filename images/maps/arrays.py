@@ -25,6 +25,18 @@ def luminance(rgb: Rgb) -> Plane:
     return np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
 
 
+def strongest_channel(rgb: Rgb) -> Plane:
+    """The largest of red, green and blue at each pixel."""
+    red, green, blue = cv2.split(rgb)
+    return np.asarray(cv2.max(cv2.max(red, green), blue), dtype=np.uint8)
+
+
+def weakest_channel(rgb: Rgb) -> Plane:
+    """The smallest of red, green and blue at each pixel."""
+    red, green, blue = cv2.split(rgb)
+    return np.asarray(cv2.min(cv2.min(red, green), blue), dtype=np.uint8)
+
+
 def three_channels(plane: Plane) -> Rgb:
     """The plane as a picture of three equal channels."""
     return np.asarray(cv2.cvtColor(plane, cv2.COLOR_GRAY2RGB), dtype=np.uint8)

@@ -10,8 +10,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from controlnet_mcp.images.maps.arrays import Levels, Rgb, strip_by_strip
-from controlnet_mcp.images.maps.models import Tensor, model_unusable, open_model
+from controlnet_mcp.images.maps import model_unusable, open_model
+from controlnet_mcp.images.maps.arrays import Levels, Rgb, strip_by_strip, strongest_channel, weakest_channel
 
 SHORT_SIDE_PIXELS = 518
 """Where the model takes any size: Depth-Anything's own, for the shorter side."""
@@ -31,15 +31,6 @@ COLOURED_SHARE = 0.01
 """Fraction of the pixels that may differ more."""
 
 
-def _normalised(rgb: Rgb, size: tuple[int, int]) -> Tensor:
-    """The picture as a batch of one, shape (1, 3, rows, columns), with ImageNet's mean and deviation."""
-    small = np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_CUBIC), dtype=np.float32)
-    small *= np.float32(1 / 255)
-    small -= np.array(MEAN, dtype=np.float32)
-    small /= np.array(DEVIATION, dtype=np.float32)
-    return np.ascontiguousarray(small.transpose(2, 0, 1)[None])
-
-
 def depth_levels(rgb: Rgb, path: Path) -> Levels:
     """Relative depth at the size of the picture: 0 is the farthest point, 255 the nearest; all 0 where it is flat.
 
@@ -54,7 +45,11 @@ def depth_levels(rgb: Rgb, path: Path) -> Levels:
         or max(PATCH_PIXELS, round(SHORT_SIDE_PIXELS * min(side / short, WIDEST_ASPECT) / PATCH_PIXELS) * PATCH_PIXELS)
         for fixed, side in zip((model.rows, model.columns), rgb.shape[:2], strict=True)
     )
-    output = model.run(_normalised(rgb, (columns, rows)))[0]
+    small = np.asarray(cv2.resize(rgb, (columns, rows), interpolation=cv2.INTER_CUBIC), dtype=np.float32)
+    small *= np.float32(1 / 255)
+    small -= np.array(MEAN, dtype=np.float32)
+    small /= np.array(DEVIATION, dtype=np.float32)
+    output = model.run(np.ascontiguousarray(small.transpose(2, 0, 1)[None]))[0]
     *batch, found_rows, found_columns = output.shape if output.ndim > 1 else (0, 0)
     like = 1 / LIKE_ASPECT <= found_rows / max(found_columns, 1) / (rows / columns) <= LIKE_ASPECT
     if not like or set(batch) != {1} or not np.isfinite(output).all():
@@ -70,17 +65,9 @@ def depth_levels(rgb: Rgb, path: Path) -> Levels:
 
 def is_grey(rgb: Rgb) -> bool:
     """Whether a picture has no colour, as a depth map has none and a normal map always has."""
-    red, green, blue = cv2.split(rgb)
-    spread = cv2.subtract(cv2.max(cv2.max(red, green), blue), cv2.min(cv2.min(red, green), blue))
+    spread = cv2.subtract(strongest_channel(rgb), weakest_channel(rgb))
     coloured = cv2.countNonZero(cv2.threshold(spread, COLOURED_LEVELS, 255, cv2.THRESH_BINARY)[1])
     return coloured <= COLOURED_SHARE * spread.size
-
-
-def _colour(part: Levels) -> cv2.typing.MatLike:
-    """From -1..1 to 0..255, rounded down as the reference does."""
-    part *= np.float32(127.5)
-    part += np.float32(127.5)
-    return part.astype(np.uint8)
 
 
 def normals(depth: Levels, background_threshold: float, flatness: float, red: str) -> Rgb:
@@ -102,14 +89,14 @@ def normals(depth: Levels, background_threshold: float, flatness: float, red: st
 
     def normals_in(strip: Levels) -> Rgb:
         far = strip < limit
-        slopes = (np.asarray(cv2.Sobel(strip, cv2.CV_32F, along, 1 - along), dtype=np.float32) for along in (1, 0))
-        across, down = slopes
+        across, down = (np.asarray(cv2.Sobel(strip, cv2.CV_32F, x, 1 - x), dtype=np.float32) for x in (1, 0))
         across[far] = 0
         down[far] = 0
         across *= sign
         ahead = np.full(strip.shape, flatness, dtype=np.float32)
         length = np.sqrt(across * across + down * down + ahead * ahead)
-        parts = [np.divide(part, length, out=part) for part in (across, down, ahead)]
-        return np.asarray(cv2.merge([_colour(part) for part in parts]), dtype=np.uint8)
+        parts = [part / length * np.float32(127.5) + np.float32(127.5) for part in (across, down, ahead)]
+        # rounded down, as the reference does
+        return np.asarray(cv2.merge([part.astype(np.uint8) for part in parts]), dtype=np.uint8)
 
     return strip_by_strip(depth, np.empty((*depth.shape, 3), dtype=np.uint8), normals_in, margin_rows=1)

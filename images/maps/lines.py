@@ -71,14 +71,6 @@ def _blurred(levels: Levels, sigma_pixels: float) -> Levels:
     return np.asarray(cv2.GaussianBlur(levels, (0, 0), sigma_pixels), dtype=np.float32)
 
 
-def _darker_in_channel(rgb: Rgb, index: int, around_sigma_pixels: float, fine_sigma_pixels: float) -> Levels:
-    fine: Levels = np.asarray(cv2.extractChannel(rgb, index), dtype=np.float32)
-    around = _blurred(fine, around_sigma_pixels)
-    if fine_sigma_pixels:
-        fine = _blurred(fine, fine_sigma_pixels)
-    return np.asarray(cv2.subtract(around, fine, dst=around), dtype=np.float32)
-
-
 def darker_than_around(rgb: Rgb, around_sigma_pixels: float, fine_sigma_pixels: float = 0.0) -> Levels:
     """By how many levels each pixel is darker than its surroundings in all three channels (negative: brighter).
 
@@ -89,9 +81,14 @@ def darker_than_around(rgb: Rgb, around_sigma_pixels: float, fine_sigma_pixels: 
         around_sigma_pixels: Width of the Gaussian that stands for the surroundings.
         fine_sigma_pixels: Width of the Gaussian that stands for the pixel; 0 takes the pixel itself.
     """
-    least = _darker_in_channel(rgb, 0, around_sigma_pixels, fine_sigma_pixels)
-    for index in (1, 2):
-        cv2.min(least, _darker_in_channel(rgb, index, around_sigma_pixels, fine_sigma_pixels), dst=least)
+    least: Levels = np.empty(0, dtype=np.float32)
+    for index in range(3):
+        fine: Levels = np.asarray(cv2.extractChannel(rgb, index), dtype=np.float32)
+        around = _blurred(fine, around_sigma_pixels)
+        if fine_sigma_pixels:
+            fine = _blurred(fine, fine_sigma_pixels)
+        darker = np.asarray(cv2.subtract(around, fine, dst=around), dtype=np.float32)
+        least = np.asarray(cv2.min(least, darker, dst=least), dtype=np.float32) if index else darker
     return least
 
 
@@ -151,18 +148,15 @@ def pencil(rgb: Rgb) -> Plane:
     return strip_by_strip(rgb, plane, lines_in, margin_rows=round(4 * PENCIL_SIGMA_PIXELS))
 
 
-def _steepness_of(channel: cv2.typing.MatLike) -> Levels:
-    across = cv2.Scharr(channel, cv2.CV_32F, 1, 0)
-    return np.asarray(cv2.magnitude(across, cv2.Scharr(channel, cv2.CV_32F, 0, 1), magnitude=across), dtype=np.float32)
-
-
 def _steepness(rgb: Rgb) -> Levels:
     """Length of the Scharr gradient (16 times levels per pixel) in the channel where it is longest."""
 
     def steepness_in(strip: Rgb) -> Levels:
-        longest = _steepness_of(cv2.extractChannel(strip, 0))
-        for index in (1, 2):
-            cv2.max(longest, _steepness_of(cv2.extractChannel(strip, index)), dst=longest)
+        longest: Levels = np.zeros(strip.shape[:2], dtype=np.float32)
+        for index in range(3):
+            channel = cv2.extractChannel(strip, index)
+            across, down = cv2.Scharr(channel, cv2.CV_32F, 1, 0), cv2.Scharr(channel, cv2.CV_32F, 0, 1)
+            cv2.max(longest, cv2.magnitude(across, down, magnitude=across), dst=longest)
         return longest
 
     return strip_by_strip(rgb, np.empty(rgb.shape[:2], dtype=np.float32), steepness_in, margin_rows=1)

@@ -24,8 +24,8 @@ from typing import TypeAlias
 import cv2
 import numpy as np
 
+from controlnet_mcp.images.maps import Tensor, model_unusable, open_model
 from controlnet_mcp.images.maps.arrays import Levels, Rgb
-from controlnet_mcp.images.maps.models import Tensor, model_unusable, open_model
 
 SIDE_PIXELS = 640
 """Side of the input where the model takes any: that of both kinds as published."""
@@ -59,40 +59,34 @@ LIMB_BRIGHTNESS = 0.6
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Found:
-    """What a model says, in pixels of its input: boxes (n, 4) as corners, scores (n), joints (n, 17, 3)."""
+class Detections:
+    """Persons that a model found, in pixels of its input: boxes (n, 4) as corners, scores (n), joints (n, 17, 3)."""
 
     boxes: Levels
     scores: Levels
     joints: Levels
 
+    @classmethod
+    def read(cls, outputs: list[Tensor]) -> "Detections":
+        """Read the outputs of a model of either kind.
 
-def _letterboxed(rgb: Rgb, columns: int, rows: int, *, centred: bool) -> tuple[Rgb, float, tuple[int, int]]:
-    """The picture scaled into the input, by how much, and where its left upper corner came to lie."""
-    scale = min(columns / rgb.shape[1], rows / rgb.shape[0])
-    size = (max(1, round(rgb.shape[1] * scale)), max(1, round(rgb.shape[0] * scale)))
-    left, top = ((columns - size[0]) // 2, (rows - size[1]) // 2) if centred else (0, 0)
-    canvas: Rgb = np.full((rows, columns, 3), PADDING, dtype=np.uint8)
-    canvas[top : top + size[1], left : left + size[0]] = cv2.resize(rgb, size, interpolation=cv2.INTER_LINEAR)
-    return canvas, scale, (left, top)
-
-
-def _read(outputs: list[Tensor]) -> _Found | None:
-    """The persons that a model found; None when the outputs have none of the documented shapes."""
-    match [output.shape for output in outputs]:
-        case [(1, persons, 5), (1, also, 17, 3)] if persons == also:
-            boxes, joints = outputs[0][0], outputs[1][0]
-            return _Found(boxes[:, :4], boxes[:, 4], joints)
-        case [(1, int(values), _)] if values == ANCHOR_VALUES:
-            rows = outputs[0][0].T
-            half = rows[:, 2:4] / 2
-            boxes = np.concatenate((rows[:, :2] - half, rows[:, :2] + half), axis=1)
-            return _Found(boxes, rows[:, 4], rows[:, 5:].reshape(-1, JOINTS, 3))
-        case [(1, _, int(values))] if values == PERSON_VALUES:
-            rows = outputs[0][0]
-            return _Found(rows[:, :4], rows[:, 4], rows[:, 6:].reshape(-1, JOINTS, 3))
-        case _:
-            return None
+        Raises:
+            ImageError: `not_configured` when they have none of the documented shapes.
+        """
+        shapes = [output.shape for output in outputs]
+        match shapes:
+            case [(1, persons, 5), (1, also, 17, 3)] if persons == also:
+                return cls(outputs[0][0][:, :4], outputs[0][0][:, 4], outputs[1][0])
+            case [(1, int(values), _)] if values == ANCHOR_VALUES:
+                rows = outputs[0][0].T
+                half = rows[:, 2:4] / 2
+                boxes = np.concatenate((rows[:, :2] - half, rows[:, :2] + half), axis=1)
+                return cls(boxes, rows[:, 4], rows[:, 5:].reshape(-1, JOINTS, 3))
+            case [(1, _, int(values))] if values == PERSON_VALUES:
+                rows = outputs[0][0]
+                return cls(rows[:, :4], rows[:, 4], rows[:, 6:].reshape(-1, JOINTS, 3))
+            case _:
+                raise model_unusable("pose", f"its outputs of shapes {shapes} are of no kind known")
 
 
 def find_people(rgb: Rgb, path: Path, minimum_confidence: float) -> Levels:
@@ -110,19 +104,18 @@ def find_people(rgb: Rgb, path: Path, minimum_confidence: float) -> Levels:
     model = open_model("pose", path)
     columns, rows = model.columns or SIDE_PIXELS, model.rows or SIDE_PIXELS
     is_rtmo = model.outputs > 1
-    picture, scale, corner = _letterboxed(rgb, columns, rows, centred=not is_rtmo)
-    values = (picture[..., ::-1] if is_rtmo else picture).astype(np.float32) / np.float32(1 if is_rtmo else 255)
-    outputs = model.run(np.ascontiguousarray(values.transpose(2, 0, 1)[None]))
-    found = _read(outputs)
-    if found is None:
-        raise model_unusable(
-            "pose", f"its outputs of shapes {[output.shape for output in outputs]} are of no kind known"
-        )
+    scale = min(columns / rgb.shape[1], rows / rgb.shape[0])
+    size = (max(1, round(rgb.shape[1] * scale)), max(1, round(rgb.shape[0] * scale)))
+    left, top = (0, 0) if is_rtmo else ((columns - size[0]) // 2, (rows - size[1]) // 2)
+    canvas: Rgb = np.full((rows, columns, 3), PADDING, dtype=np.uint8)
+    canvas[top : top + size[1], left : left + size[0]] = cv2.resize(rgb, size, interpolation=cv2.INTER_LINEAR)
+    values = (canvas[..., ::-1] if is_rtmo else canvas).astype(np.float32) / np.float32(1 if is_rtmo else 255)
+    found = Detections.read(model.run(np.ascontiguousarray(values.transpose(2, 0, 1)[None])))
     corners = found.boxes.astype(np.float64)
     boxes = np.concatenate((corners[:, :2], corners[:, 2:] - corners[:, :2]), axis=1)
     kept = cv2.dnn.NMSBoxes(boxes.tolist(), found.scores.tolist(), minimum_confidence, OVERLAP)
     joints = found.joints[np.asarray(kept, dtype=np.intp).ravel()].copy()
-    joints[..., :2] = (joints[..., :2] - np.array(corner, dtype=np.float32)) / np.float32(scale)
+    joints[..., :2] = (joints[..., :2] - np.array((left, top), dtype=np.float32)) / np.float32(scale)
     return joints
 
 

@@ -5,7 +5,6 @@ docs/decisions/2026-11-25-structure-score.md.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -28,14 +27,6 @@ models that this program does not have, or keep no place in the picture (shuffle
 
 LOW_SCORE = 0.35
 """Unrelated pictures stay below this."""
-
-
-@dataclass(frozen=True, slots=True)
-class Figures:
-    """What a measure found: its own figure, and the score from 0 to 1 that was made of it."""
-
-    raw: float
-    score: float
 
 
 class StructureScore(BaseModel):

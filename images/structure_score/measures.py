@@ -1,10 +1,11 @@
 """The measure of each modality: lines, contours, greys, colours, regions and depth of a pair of pictures.
 
-Imported lazily: it brings NumPy and OpenCV.
+Contours, greys and colours are compared by SSIM (Wang et al. 2004), as it is and weighted by where the asked structure
+is. Imported lazily: it brings NumPy and OpenCV.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import astuple, dataclass
 from functools import partial
 
 import cv2
@@ -13,27 +14,39 @@ import numpy as np
 from controlnet_mcp.images.maps import MapParameters
 from controlnet_mcp.images.maps.arrays import HALF, Levels, Plane, Rgb, luminance
 from controlnet_mcp.images.maps.recipes import make_map
-from controlnet_mcp.images.resize import crop
-from controlnet_mcp.images.structure_score import DepthOf, Figures, Metric, StructureScore
-from controlnet_mcp.images.structure_score.alignment import WORKING_SIDE_PIXELS, Size, fitted, fitted_lines, size_below
+from controlnet_mcp.images.resize import crop, to_frame
+from controlnet_mcp.images.structure_score import DepthOf, Metric, StructureScore
 from controlnet_mcp.images.structure_score.edges import (
     ONE_THRESHOLD,
     THRESHOLDS,
+    WORKING_SIDE_PIXELS,
+    Figures,
     Lines,
+    Size,
+    best_shift,
     borders,
     compare_edges,
     edges_at_thresholds,
+    fitted_lines,
     middles_of,
-)
-from controlnet_mcp.images.structure_score.similarity import (
-    CURVE,
-    POOR_CURVE,
-    best_of_channels,
-    best_of_planes,
-    blurred,
-    viewed,
+    shifted,
+    size_below,
 )
 
+LEVEL_RANGE = 255.0
+"""The range L of SSIM, whose constants are (0.01 L)² and (0.03 L)²."""
+RANGE_DEVIATIONS = 4.0
+"""For pictures of low contrast L is this many standard deviations of what was asked for."""
+WINDOW_SIGMA_PIXELS = 3.0
+"""Twice the usual window: strokes of a redrawn picture lie a little off."""
+VIEWED_SIDE_PIXELS = 256
+"""Wang's advice: shrink by whole steps until the shorter side is about this long, which is how SSIM meets the eye."""
+FLAT_LEVELS = 1.0
+"""Deviation in levels below which nothing was asked for."""
+CURVE = 0.7
+"""Exponent that brings half of the structure to about half of the scale; the order stays."""
+POOR_CURVE = 0.55
+"""The same for maps of poor quality, which have lost some of what they ask for."""
 DETECTED_SIDE_PIXELS = 2048
 """Lines are detected at the result's own size, as they were in the control picture, up to the area of this square."""
 FAINTEST_LEVELS = 48.0
@@ -66,6 +79,26 @@ class Pair:
     is_map: bool
     depth_of: DepthOf | None
 
+    @property
+    def size(self) -> Size:
+        """Width and height at which the two are compared."""
+        return size_below(self.result, WORKING_SIDE_PIXELS)
+
+    def mapped(self, rgb: Rgb) -> Rgb:
+        """The map of a picture by this modality, at the result's own size."""
+        return make_map(to_frame(rgb, *size_below(self.result, DETECTED_SIDE_PIXELS)), self.modality).rgb
+
+    def asked_lines(self) -> Plane:
+        """The asked line map, white on black, at the size of the comparison."""
+        asked = self.asked if self.is_map else self.mapped(self.asked)
+        if cv2.mean(luminance(asked))[0] > HALF:  # dark lines on light paper, handed in as a map
+            asked = np.asarray(cv2.bitwise_not(asked), dtype=np.uint8)
+        return fitted_lines(asked, self.size)
+
+    def result_lines(self) -> Plane:
+        """The line map of the result, likewise."""
+        return fitted_lines(self.mapped(self.result), self.size)
+
     def scored(self, metric: Metric, figures: Figures | None) -> StructureScore | None:
         """The score of this modality, where there are figures."""
         if figures is None:
@@ -96,24 +129,15 @@ def score_structure(
     return MEASURES[modality](Pair(asked, result, modality, is_map, depth_of))
 
 
-def _asked_map(pair: Pair, size: Size) -> Rgb:
-    """The asked line map, white on black."""
-    asked = pair.asked if pair.is_map else make_map(fitted(pair.asked, size), pair.modality).rgb
-    if cv2.mean(luminance(asked))[0] > HALF:  # dark lines on light paper, handed in as a map
-        return np.asarray(cv2.bitwise_not(asked), dtype=np.uint8)
-    return asked
-
-
 def lines_score(pair: Pair) -> StructureScore | None:
     """F-measure of thin lines, found in the result as in the control picture, and by Canny."""
-    detected, size = size_below(pair.result, DETECTED_SIDE_PIXELS), size_below(pair.result, WORKING_SIDE_PIXELS)
-    asked = middles_of(fitted_lines(_asked_map(pair, detected), size))
+    asked = middles_of(pair.asked_lines())
     if asked.empty:
         return None
 
     def ways() -> Iterator[Lines]:
-        yield middles_of(fitted_lines(make_map(fitted(pair.result, detected), pair.modality).rgb, size))
-        small = fitted(pair.result, size)
+        yield middles_of(pair.result_lines())
+        small = to_frame(pair.result, *pair.size)
         if pair.modality in {"scribble", "sketch"}:
             # the dark side of edges, where such maps have their lines, of a result of any contrast
             low, high = (float(level) for level in np.percentile(small, (1, 99)))
@@ -131,12 +155,11 @@ def contours_score(pair: Pair) -> StructureScore | None:
 
     That is a line of this modality; a stroke, dark or light; or the border of an area.
     """
-    detected, size = size_below(pair.result, DETECTED_SIDE_PIXELS), size_below(pair.result, WORKING_SIDE_PIXELS)
-    asked = viewed(fitted_lines(_asked_map(pair, detected), size))
+    asked = viewed(pair.asked_lines())
 
     def ways() -> Iterator[Levels]:
-        yield viewed(fitted_lines(make_map(fitted(pair.result, detected), pair.modality).rgb, size))
-        small, as_photo = fitted(pair.result, size), MapParameters(invert="no")
+        yield viewed(pair.result_lines())
+        small, as_photo = to_frame(pair.result, *pair.size), MapParameters(invert="no")
         negative = np.asarray(cv2.bitwise_not(small), dtype=np.uint8)
         for picture, modality in ((small, "lineart"), (negative, "lineart"), (small, "softedge")):
             yield viewed(luminance(make_map(picture, modality, as_photo).rgb))
@@ -146,25 +169,25 @@ def contours_score(pair: Pair) -> StructureScore | None:
 
 def greys_score(pair: Pair) -> StructureScore | None:
     """SSIM of brightness."""
-    size = size_below(pair.result, WORKING_SIDE_PIXELS)
-    asked, found = (viewed(luminance(fitted(rgb, size))) for rgb in (pair.asked, pair.result))
+    asked, found = (viewed(luminance(to_frame(rgb, *pair.size))) for rgb in (pair.asked, pair.result))
     return pair.scored("ssim", best_of_planes(asked, [found]))
 
 
 def layout_score(pair: Pair, curve: float = CURVE) -> StructureScore | None:
     """SSIM of colours at low detail; as the map says less than the result, the result may be blurred to match."""
-    size = size_below(pair.result, WORKING_SIDE_PIXELS)
-    asked, found = (viewed(fitted(rgb, size), COARSE_SIDE_PIXELS) for rgb in (pair.asked, pair.result))
+    asked, found = (viewed(to_frame(rgb, *pair.size), COARSE_SIDE_PIXELS) for rgb in (pair.asked, pair.result))
     ways = [found, *(blurred(found, sigma) for sigma in COARSE_SIGMAS_PIXELS)]
     return pair.scored("ssim", best_of_channels(asked, ways, curve))
 
 
 def regions_score(pair: Pair) -> StructureScore | None:
     """MIoU where both have labels, else how well the borders between the asked classes are drawn."""
-    size = size_below(pair.result, WORKING_SIDE_PIXELS)
-    segmentation = _at_size(pair.asked, size)
-    colours = main_colours(segmentation)
-    asked, read = (read_labels(rgb, colours) for rgb in (segmentation, _at_size(pair.result, size)))
+    both: list[Rgb] = []
+    for rgb in (pair.asked, pair.result):  # scaled without blending: a mixture of two classes is another class
+        part = np.ascontiguousarray(crop(rgb, *pair.size))
+        both.append(np.asarray(cv2.resize(part, pair.size, interpolation=cv2.INTER_NEAREST_EXACT), dtype=np.uint8))
+    colours = main_colours(both[0])
+    asked, read = (read_labels(rgb, colours) for rgb in both)
     if asked is None:
         return None
     if read is not None:
@@ -172,7 +195,7 @@ def regions_score(pair: Pair) -> StructureScore | None:
     wanted = middles_of(borders(asked))
     if wanted.empty:
         return None
-    return pair.scored("boundary_f1", compare_edges(wanted, edges_at_thresholds(fitted(pair.result, size))))
+    return pair.scored("boundary_f1", compare_edges(wanted, edges_at_thresholds(to_frame(pair.result, *pair.size))))
 
 
 def depth_score(pair: Pair) -> StructureScore | None:
@@ -180,21 +203,79 @@ def depth_score(pair: Pair) -> StructureScore | None:
     if pair.depth_of is None:
         return None
     found = pair.depth_of(pair.result)
-    picture = fitted(pair.asked, (found.shape[1], found.shape[0]))
+    picture = to_frame(pair.asked, found.shape[1], found.shape[0])
     asked = luminance(picture) if pair.is_map else pair.depth_of(picture)
     return pair.scored("depth_rmse", compare_depth(asked, found))
 
 
-MEASURES: dict[str, Callable[[Pair], StructureScore | None]] = {
-    **dict.fromkeys(("canny", "scribble", "sketch", "mlsd"), lines_score),
-    **dict.fromkeys(("lineart", "softedge"), contours_score),
-    "gray": greys_score,
-    **dict.fromkeys(("tile", "blur"), layout_score),
-    "low-quality": partial(layout_score, curve=POOR_CURVE),
-    "seg": regions_score,
-    "depth": depth_score,
-}
-"""Canonical modality to its measure; the keys are `MEASURED`."""
+def viewed(plane: Plane | Rgb, side_pixels: int = VIEWED_SIDE_PIXELS) -> Levels:
+    """The plane shrunk by a whole factor to a shorter side of about `side_pixels`."""
+    factor = max(1, round(min(plane.shape[:2]) / side_pixels))
+    size = (max(1, plane.shape[1] // factor), max(1, plane.shape[0] // factor))
+    return np.asarray(cv2.resize(plane, size, interpolation=cv2.INTER_AREA), dtype=np.float32)
+
+
+def blurred(levels: Levels, sigma_pixels: float = WINDOW_SIGMA_PIXELS) -> Levels:
+    """The levels under a Gaussian."""
+    return np.asarray(cv2.GaussianBlur(levels, (0, 0), sigma_pixels), dtype=np.float32)
+
+
+def detail_of(levels: Levels) -> Levels:
+    """Where something is drawn, however bright its ground is: what pictures are laid over each other by."""
+    return np.asarray(np.abs(levels - blurred(levels)), dtype=np.float32)
+
+
+def compare_ssim(asked: Levels, found: Levels, level_range: float = LEVEL_RANGE, curve: float = CURVE) -> Figures:
+    """Mean SSIM of two planes; the score is SSIM weighted by the spread of the asked plane in each window, on a curve.
+
+    The empty ground of a line map agrees with anything; by the weights (as in information-weighted SSIM) what is empty
+    counts for nothing.
+    """
+    steady_mean, steady_spread = (0.01 * level_range) ** 2, (0.03 * level_range) ** 2
+    mean_asked, mean_found = blurred(asked), blurred(found)
+    var_asked = np.maximum(blurred(asked * asked) - mean_asked**2, 0)
+    var_found = np.maximum(blurred(found * found) - mean_found**2, 0)
+    shared = blurred(asked * found) - mean_asked * mean_found
+    brightness = (2 * mean_asked * mean_found + steady_mean) / (mean_asked**2 + mean_found**2 + steady_mean)
+    each = (brightness * (2 * shared + steady_spread) / (var_asked + var_found + steady_spread)).astype(np.float32)
+    weight = np.sqrt(var_asked).astype(np.float32)
+    total = float(weight.sum())
+    weighted = float((each * weight).sum()) / total if total else 0.0
+    return Figures(float(each.mean()), min(1.0, max(0.0, weighted)) ** curve)
+
+
+def best_of_planes(asked: Levels, ways: Iterable[Levels]) -> Figures | None:
+    """Compare planes of one shape, the asked one moved a little where that helps; the best of the ways to see a result.
+
+    Returns:
+        None when nothing was asked for: no place has any spread.
+    """
+    if float(asked.std()) < FLAT_LEVELS:
+        return None
+    detail = detail_of(asked)
+    compared = (
+        compare_ssim(shifted(asked, shift), found)
+        for found in ways
+        for shift in {(0, 0), best_shift(detail_of(found), detail)}  # the peak may be a chance one
+    )
+    return max(compared, key=lambda row: row.score)
+
+
+def best_of_channels(asked: Levels, ways: Sequence[Levels], curve: float = CURVE) -> Figures | None:
+    """Compare pictures of shape (height, width, 3) as they lie, and take the best of the ways to see the result.
+
+    Returns:
+        None when nothing was asked for: the asked picture is flat.
+    """
+    if float(asked.std()) < FLAT_LEVELS:
+        return None
+    level_range = min(LEVEL_RANGE, RANGE_DEVIATIONS * float(asked.std()))
+    means: list[Figures] = []
+    for found in ways:
+        pairs = zip(cv2.split(asked), cv2.split(found), strict=True)
+        each = [compare_ssim(np.asarray(one), np.asarray(other), level_range, curve) for one, other in pairs]
+        means.append(Figures(*(sum(column) / len(each) for column in zip(*map(astuple, each), strict=True))))
+    return max(means, key=lambda row: row.score)
 
 
 def compare_depth(asked: Levels | Plane, found: Levels) -> Figures | None:
@@ -212,12 +293,6 @@ def compare_depth(asked: Levels | Plane, found: Levels) -> Figures | None:
     alike = float(np.corrcoef(wanted.ravel(), found.ravel())[0, 1]) if float(found.std()) > 0 else 0.0
     explained = min(1.0, max(0.0, alike) ** 2)
     return Figures(spread * (1 - explained) ** 0.5, explained)
-
-
-def _at_size(rgb: Rgb, size: Size) -> Rgb:
-    """Cropped to the aspect and scaled without blending: a mixture of two classes is another class."""
-    part = np.ascontiguousarray(crop(rgb, *size))
-    return np.asarray(cv2.resize(part, size, interpolation=cv2.INTER_NEAREST_EXACT), dtype=np.uint8)
 
 
 def main_colours(rgb: Rgb) -> Rgb:
@@ -264,3 +339,15 @@ def compare_labels(asked: Plane, found: Plane) -> Figures:
         return Figures(0.0, 0.0)
     miou, chance = float(np.mean(ious)), float(np.mean(chances))
     return Figures(miou, max(0.0, (miou - chance) / (1 - chance)) if chance < 1 else miou)
+
+
+MEASURES: dict[str, Callable[[Pair], StructureScore | None]] = {
+    **dict.fromkeys(("canny", "scribble", "sketch", "mlsd"), lines_score),
+    **dict.fromkeys(("lineart", "softedge"), contours_score),
+    "gray": greys_score,
+    **dict.fromkeys(("tile", "blur"), layout_score),
+    "low-quality": partial(layout_score, curve=POOR_CURVE),
+    "seg": regions_score,
+    "depth": depth_score,
+}
+"""Canonical modality to its measure; the keys are those of `MEASURED`."""

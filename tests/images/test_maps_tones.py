@@ -11,8 +11,7 @@ from skimage import data
 
 from controlnet_mcp.foundation.errors import RequestError
 from controlnet_mcp.images.maps import MapParameters
-from controlnet_mcp.images.maps.recipes import make_map
-from controlnet_mcp.images.maps.tones import shuffle
+from controlnet_mcp.images.maps.recipes import make_map, shuffle
 from controlnet_mcp.images.resize import fit_for_detection
 
 

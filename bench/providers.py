@@ -4,7 +4,7 @@ The simulators of `tests/support/simulators` run in a process of their own and h
 Ours is the whole path from `JobService.submit` to `succeeded`: the picture is read, checked and mapped, the job
 recorded before and after every step, the result proved to be a picture and stored. Bare is the least script: a kept
 connection, the same bodies, the result written to a file. Both upload nothing, because the picture is known
-after the warm-up. They take turns; figures are medians, processor time is of the process that asks, not of the simulators.
+after the warm-up. They take turns; figures are medians, processor time is that of the asker, not of the simulators.
 
 The second floor, "same work", is the bare script that also does to the pictures what cannot be left out: the input is
 decoded and its map made and encoded where the provider wants one, the result is decoded, hashed and forced to disk.

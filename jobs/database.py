@@ -1,4 +1,13 @@
-"""The SQLite file of the record: one connection, one statement block at a time, in a worker thread."""
+"""The tables of the record, as the steps that lead to them: a file of any earlier version is brought up to date.
+
+A step that was released is never changed; what is new is a further step.
+
+Blocks of statements that share a transaction, so that many of them are forced to disk at the price of one.
+
+A block is undone alone when it fails; the others go on and are committed together.
+
+The SQLite file of the record: one connection, one statement block at a time, in a worker thread.
+"""
 
 import sqlite3
 from collections import deque
@@ -6,14 +15,134 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import Generic, TypeVar, cast
 
 from anyio import CancelScope, CapacityLimiter, Lock, to_thread
 from anyio.lowlevel import checkpoint_if_cancelled
 
 from controlnet_mcp.foundation.errors import StorageError
-from controlnet_mcp.jobs.blocks import Block
-from controlnet_mcp.jobs.schema import MIGRATIONS, SCHEMA_VERSION
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (
+        """
+        CREATE TABLE jobs (
+            job_id TEXT PRIMARY KEY,
+            principal TEXT NOT NULL,
+            provider TEXT NOT NULL,
+            status TEXT NOT NULL,
+            ended INTEGER NOT NULL,
+            created_at REAL NOT NULL,
+            request_key TEXT,
+            fingerprint TEXT NOT NULL,
+            delivered INTEGER NOT NULL DEFAULT 0,
+            cancel_requested INTEGER NOT NULL DEFAULT 0,
+            lease_owner TEXT,
+            lease_until REAL NOT NULL DEFAULT 0,
+            fence INTEGER NOT NULL DEFAULT 0,
+            document TEXT NOT NULL
+        ) STRICT
+        """,
+        "CREATE UNIQUE INDEX jobs_request_key ON jobs (principal, request_key) WHERE request_key IS NOT NULL",
+        "CREATE INDEX jobs_fingerprint ON jobs (principal, fingerprint, created_at)",
+        "CREATE INDEX jobs_newest ON jobs (principal, created_at, job_id)",
+        "CREATE INDEX jobs_open ON jobs (lease_until) WHERE ended = 0",
+        """
+        CREATE TABLE attempts (
+            attempt_id INTEGER PRIMARY KEY AUTOINCREMENT,
+            job_id TEXT NOT NULL,
+            kind TEXT NOT NULL,
+            at REAL NOT NULL,
+            fact TEXT NOT NULL
+        ) STRICT
+        """,
+        "CREATE INDEX attempts_job ON attempts (job_id, attempt_id)",
+    ),
+    ("ALTER TABLE jobs ADD COLUMN orphans TEXT NOT NULL DEFAULT '[]'",),
+    (
+        """
+        CREATE TABLE durations (
+            duration_id INTEGER PRIMARY KEY AUTOINCREMENT,
+            provider TEXT NOT NULL,
+            model TEXT NOT NULL,
+            size INTEGER NOT NULL,
+            seconds REAL NOT NULL
+        ) STRICT
+        """,
+        "CREATE INDEX durations_kind ON durations (provider, model, size, duration_id)",
+    ),
+    (
+        """
+        CREATE TABLE spending (
+            job_id TEXT PRIMARY KEY,
+            principal TEXT NOT NULL,
+            run TEXT NOT NULL,
+            provider TEXT NOT NULL,
+            millionths INTEGER,
+            at REAL NOT NULL
+        ) STRICT
+        """,
+        "CREATE INDEX spending_recent ON spending (principal, at)",
+        "CREATE INDEX jobs_in_flight ON jobs (principal) WHERE ended = 0",
+        """
+        CREATE TABLE maps (
+            principal TEXT NOT NULL,
+            sha256 TEXT NOT NULL,
+            PRIMARY KEY (principal, sha256)
+        ) STRICT
+        """,
+    ),
+)
+SCHEMA_VERSION = len(MIGRATIONS)
+
+
+BlockT = TypeVar("BlockT")
+
+
+class Block(Generic[BlockT]):
+    """Statements that belong together, and what became of them."""
+
+    def __init__(self, work: Callable[[sqlite3.Connection], BlockT]) -> None:
+        """Take the statements."""
+        self._work = work
+        self._results: list[BlockT] = []
+        self._error: BaseException | None = None
+
+    @property
+    def settled(self) -> bool:
+        """Whether it was committed or failed."""
+        return bool(self._results) or self._error is not None
+
+    def fail(self, error: BaseException) -> None:
+        """Take note that nothing of it was committed."""
+        self._results.clear()
+        self._error = self._error or error
+
+    def take_part(self, connection: sqlite3.Connection) -> None:
+        """Run inside a transaction; a failure undoes this block only.
+
+        Raises:
+            sqlite3.Error: The whole transaction was lost with it (a full disk, for one).
+        """
+        connection.execute("SAVEPOINT block")
+        try:
+            self._results.append(self._work(connection))
+        except BaseException as error:
+            self._error = error
+            if not connection.in_transaction:
+                raise
+            connection.execute("ROLLBACK TO block")
+        connection.execute("RELEASE block")
+
+    def result(self) -> BlockT:
+        """What the statements gave.
+
+        Raises:
+            BaseException: Why they were not committed.
+        """
+        if self._error is not None:
+            raise self._error
+        return self._results[0]
+
 
 ResultT = TypeVar("ResultT")
 

@@ -13,16 +13,23 @@ says of the time that is left. And bounds: nobody is asked more often than they 
 its deadline comes. The constants were chosen by simulation; `bench/detection.py` measures what came of them.
 
 Joins the policy of `controlnet_mcp.jobs.polling` to a job, to what its provider said, and to earlier durations.
+
+How long finished jobs took, by provider, model and size: what the next ones of their kind are expected to take.
+
+What a provider's report changes in a job: a new value, nothing written.
 """
 
 import math
+import sqlite3
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from controlnet_mcp.jobs.durations import Durations, kind_of
+from controlnet_mcp.jobs.database import Database
 from controlnet_mcp.jobs.record import JobRecord
-from controlnet_mcp.providers.types import Report
+from controlnet_mcp.jobs.submission_log import DEADLINE, UNEXPLAINED
+from controlnet_mcp.providers.types import Report, ResolvedRequest
 
 _BISECTIONS = 16
 """Halvings of the span in question: 15 seconds become a quarter of a millisecond."""
@@ -219,6 +226,77 @@ def _told(history: Sequence[float], look: Look, elapsed: float) -> float | None:
     return None
 
 
+KEPT = 50
+"""How many jobs of a kind are remembered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """Jobs that are expected to take about as long as each other.
+
+    Attributes:
+        provider: Name of the provider.
+        model: The model that was asked for, or nothing for the provider's own choice.
+        size: Binary logarithm of all pixels together, rounded: halves and doubles are told apart.
+    """
+
+    provider: str
+    model: str
+    size: int
+
+
+def kind_of(provider: str, request: ResolvedRequest) -> Kind:
+    """The kind of a request."""
+    pixels = request.width * request.height * request.num_images
+    return Kind(provider, request.model or "", round(math.log2(pixels)))
+
+
+class Durations:
+    """The last durations of each kind: read once, then kept in memory; all processes on a data folder add to them."""
+
+    def __init__(self, database: Database) -> None:
+        """Take the database."""
+        self._database = database
+        self._known: dict[Kind, deque[float]] = {}
+
+    async def load(self, kind: Kind) -> None:
+        """Read a kind's durations, unless that was done before.
+
+        Raises:
+            StorageError: The record cannot be read.
+        """
+        if kind in self._known:
+            return
+        sql = (
+            "SELECT seconds FROM durations WHERE provider = ? AND model = ? AND size = ?"
+            " ORDER BY duration_id DESC LIMIT ?"
+        )
+        rows = await self._database.rows(sql, (kind.provider, kind.model, kind.size, KEPT))
+        read = [float(str(row[0])) for row in reversed(rows)]
+        self._known.setdefault(kind, deque(read, KEPT))
+
+    def known(self, kind: Kind) -> Sequence[float]:
+        """Seconds that the last jobs of a kind took, oldest first, as far as they were loaded."""
+        return tuple(self._known.get(kind, ()))
+
+    def add(self, kind: Kind, seconds: float) -> None:
+        """Remember one more; it is written with the next transaction, which nobody waits for on its account."""
+        if kind in self._known:
+            self._known[kind].append(seconds)
+        key = (kind.provider, kind.model, kind.size)
+
+        def work(db: sqlite3.Connection) -> None:
+            db.execute("INSERT INTO durations (provider, model, size, seconds) VALUES (?, ?, ?, ?)", (*key, seconds))
+            db.execute(
+                "DELETE FROM durations WHERE provider = ?1 AND model = ?2 AND size = ?3 AND duration_id <="
+                " (SELECT duration_id FROM durations WHERE provider = ?1 AND model = ?2 AND size = ?3"
+                " ORDER BY duration_id DESC LIMIT 1 OFFSET ?4)",
+                (*key, KEPT),
+            )
+
+        self._database.also(work)
+
+
 @dataclass(frozen=True, slots=True)
 class PollPacer:
     """Says when to look next, and learns from every job that was seen to finish.
@@ -266,3 +344,40 @@ class PollPacer:
         seconds = (job.looked_at + now) / 2 - job.accepted_at
         if seconds > 0:
             self.durations.add(kind_of(job.provider, job.request), seconds)
+
+
+_TOLD = ("progress", "stage", "eta_seconds", "seed", "cost", "credits_left")
+
+
+def learned(job: JobRecord, report: Report, now: float, pacer: PollPacer) -> JobRecord:
+    """Take over what a report tells; what it leaves out stays as it was.
+
+    Args:
+        job: The job, with its task.
+        report: What the provider says.
+        now: Seconds since the epoch.
+        pacer: Says when to look next.
+    """
+    told = {name: value for name in _TOLD if (value := getattr(report, name)) is not None}
+    job = job.model_copy(update=told)
+    match report.phase:
+        case "queued" | "running":
+            return _waiting(job, report, now, pacer)
+        case "succeeded":
+            return job.model_copy(update={"state": "fetching", "outputs": report.outputs, "wake_at": 0.0})
+        case "failed":
+            return _ended(job, now).model_copy(update={"state": "failed", "fault": report.fault or UNEXPLAINED})
+        case "canceled":
+            return _ended(job, now).model_copy(update={"state": "canceled", "fault": report.fault})
+
+
+def _waiting(job: JobRecord, report: Report, now: float, pacer: PollPacer) -> JobRecord:
+    if now >= job.deadline_at:
+        return _ended(job, now).model_copy(update={"state": "failed", "fault": DEADLINE})
+    wake_at = now + pacer.pause_seconds(job, report, now)
+    queued = report.phase == "queued"
+    return job.model_copy(update={"state": "running", "queued": queued, "looked_at": now, "wake_at": wake_at})
+
+
+def _ended(job: JobRecord, now: float) -> JobRecord:
+    return job.model_copy(update={"finished_at": now, "eta_seconds": None})

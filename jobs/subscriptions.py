@@ -8,8 +8,8 @@ import anyio
 from anyio.abc import TaskGroup
 
 from controlnet_mcp.foundation.errors import ControlNetError, RequestError
+from controlnet_mcp.jobs.driver import JobRunner
 from controlnet_mcp.jobs.record import JobRecord
-from controlnet_mcp.jobs.runner import JobRunner
 from controlnet_mcp.jobs.store import JobStore
 
 OTHER_PROCESS_SECONDS = 0.5

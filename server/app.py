@@ -18,21 +18,15 @@ from controlnet_mcp.images.picture import Limits, StoredPicture
 from controlnet_mcp.images.read import PictureReader
 from controlnet_mcp.jobs.budget import JOBS, Spending
 from controlnet_mcp.jobs.database import Database
-from controlnet_mcp.jobs.drive import Driver
-from controlnet_mcp.jobs.durations import Durations
-from controlnet_mcp.jobs.leases import Leases
-from controlnet_mcp.jobs.ledger import Ledger
-from controlnet_mcp.jobs.polling import PollPacer
+from controlnet_mcp.jobs.driver import Driver, JobRunner
+from controlnet_mcp.jobs.polling import Durations, PollPacer
 from controlnet_mcp.jobs.prepare import Preparer
 from controlnet_mcp.jobs.resource_uris import Addresses
-from controlnet_mcp.jobs.retention import Retention, forgetting
-from controlnet_mcp.jobs.runner import JobRunner
-from controlnet_mcp.jobs.scoring import Scorer, depth_by
-from controlnet_mcp.jobs.service import JobService
-from controlnet_mcp.jobs.store import JobStore
-from controlnet_mcp.jobs.submission import Submitter
+from controlnet_mcp.jobs.results import Scorer, depth_by
+from controlnet_mcp.jobs.service import JobService, Retention, forgetting
+from controlnet_mcp.jobs.store import JobStore, Leases, Ledger
+from controlnet_mcp.jobs.submission import JobWriter, Submitter
 from controlnet_mcp.jobs.subscriptions import JobSubscriptions
-from controlnet_mcp.jobs.writer import JobWriter
 from controlnet_mcp.providers.draft.service import DraftTransport
 from controlnet_mcp.providers.placeholders import PictureSource
 from controlnet_mcp.providers.registry import NAMES, ProviderEntry, ProviderTable, build_table, ready

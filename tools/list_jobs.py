@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from pydantic import Field
 
+from controlnet_mcp.jobs.prepare import entry_named
 from controlnet_mcp.jobs.record import Status
-from controlnet_mcp.jobs.select import entry_named
 from controlnet_mcp.tools.job_answer import views_of
 from controlnet_mcp.tools.spec import Answer, Arguments, Call, Hints, Services, ToolSpec
 from controlnet_mcp.tools.views import Job, View

@@ -53,7 +53,7 @@ class _Errand:
 
     def _draw(self, job: JobRecord, services: Services) -> _Drawn:
         from controlnet_mcp.images.sheets.page import compose, encode
-        from controlnet_mcp.jobs.sheets import sheet_of
+        from controlnet_mcp.jobs.results import sheet_of
 
         page = compose(sheet_of(job, services.blobs), self.width)
         return _Drawn(encode(page, as_jpeg=self.as_jpeg), job.request.prompt, page.size)

@@ -17,11 +17,9 @@ from anyio.abc import TaskGroup
 from PIL import Image
 
 from controlnet_mcp.images.blob_store import BlobStore
-from controlnet_mcp.jobs.facts import SubmissionEvents
-from controlnet_mcp.jobs.leases import Lease, Leases, Saved, written
-from controlnet_mcp.jobs.ledger import Ledger
 from controlnet_mcp.jobs.record import JobRecord
-from controlnet_mcp.jobs.verdict import Adopt, LookUp, Send, Verdict, verdict
+from controlnet_mcp.jobs.store import Lease, Leases, Ledger, Saved, written
+from controlnet_mcp.jobs.submission_log import Adopt, LookUp, Send, SubmissionEvents, Verdict, verdict
 from controlnet_mcp.providers.types import Deduplication, Submission
 from tests.support.crash_simulation import Outcome, Process, Rules, Service, World, memory
 

@@ -6,7 +6,7 @@ import anyio
 import httpx2
 import pytest
 
-from controlnet_mcp.jobs.runner import JobRunner
+from controlnet_mcp.jobs.driver import JobRunner
 from controlnet_mcp.providers.base import Provider
 from controlnet_mcp.providers.errors import ProviderError
 from controlnet_mcp.providers.sender import Sender
@@ -68,7 +68,7 @@ async def test_a_job_whose_uploads_fail_can_be_canceled(tmp_path: Path, monkeypa
 
 async def test_a_wish_told_to_another_process_is_heard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is only written down, and nobody wakes the job, which would not be looked at for a long time."""
-    monkeypatch.setattr("controlnet_mcp.jobs.runner.WISH_SECONDS", 0.01)
+    monkeypatch.setattr("controlnet_mcp.jobs.driver.WISH_SECONDS", 0.01)
     service = Service([says("queued", 201, eta=500)], [RUNNING])
     async with open_workshop(tmp_path, service) as shop, background() as tasks:
         await shop.add()

@@ -6,7 +6,7 @@ import httpx2
 import pytest
 
 from controlnet_mcp.jobs.database import Database
-from controlnet_mcp.jobs.durations import KEPT, Durations, Kind, kind_of
+from controlnet_mcp.jobs.polling import KEPT, Durations, Kind, kind_of
 from tests.support.job_layer import PICTURE_URL, Service, Workshop, broken, open_workshop, says
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("loop_watch")]

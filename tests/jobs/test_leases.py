@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from controlnet_mcp.jobs.facts import SubmissionEvent
-from controlnet_mcp.jobs.writer import LeaseLostError
+from controlnet_mcp.jobs.submission import LeaseLostError
+from controlnet_mcp.jobs.submission_log import SubmissionEvent
 from controlnet_mcp.providers.types import Fault, RemoteTask, Report, Submission
 from tests.support.job_layer import LEASE_SECONDS, PRINCIPAL, Clock, Service, broken, open_workshop, says
 

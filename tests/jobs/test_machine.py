@@ -14,8 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from PIL import Image
 
 from controlnet_mcp.images.blob_store import BlobStore
-from controlnet_mcp.jobs.facts import SubmissionEvents
-from controlnet_mcp.jobs.verdict import Adopt, Send, Verdict, verdict
+from controlnet_mcp.jobs.submission_log import Adopt, Send, SubmissionEvents, Verdict, verdict
 from controlnet_mcp.providers.types import Deduplication
 from tests.durability.test_crash_schedules import aftermath, wrong_with
 from tests.support.crash_simulation import Outcome, Process, Rules, Service, World, memory

@@ -9,7 +9,7 @@ from anyio import to_thread
 from pydantic import JsonValue
 
 from controlnet_mcp.jobs.record import JobRecord
-from controlnet_mcp.jobs.scoring import Provenance, provenance_of
+from controlnet_mcp.jobs.results import Provenance, provenance_of
 from controlnet_mcp.tools.views import Job
 from tests.support.mcp_session import Session
 

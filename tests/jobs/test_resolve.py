@@ -5,9 +5,9 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from controlnet_mcp.jobs.facts import SubmissionEvent
 from controlnet_mcp.jobs.record import JobRecord
 from controlnet_mcp.jobs.service import accepted_as, not_accepted
+from controlnet_mcp.jobs.submission_log import SubmissionEvent
 from controlnet_mcp.providers.types import RemoteTask, Report, Submission
 from controlnet_mcp.tools.views import job_view
 from tests.support.job_layer import LEASE_SECONDS, PICTURE_URL, Service, Workshop, broken, open_workshop, says

@@ -9,7 +9,7 @@ from anyio import to_thread
 from controlnet_mcp.foundation.errors import RequestError
 from controlnet_mcp.images.picture import StoredPicture
 from controlnet_mcp.jobs.record import JobRecord, ResultImage
-from controlnet_mcp.jobs.retention import Retention
+from controlnet_mcp.jobs.service import Retention
 from controlnet_mcp.server.settings import Settings
 from tests.support.job_layer import PRINCIPAL, Service, Workshop, open_workshop
 from tests.support.mcp_session import open_session

@@ -8,7 +8,7 @@ import anyio
 import httpx2
 import pytest
 
-from controlnet_mcp.jobs.runner import JobRunner
+from controlnet_mcp.jobs.driver import JobRunner
 from tests.support.job_layer import Service, Workshop, broken, open_workshop, says
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("loop_watch")]

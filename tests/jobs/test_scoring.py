@@ -17,9 +17,9 @@ from controlnet_mcp.images.png import encode_png
 from controlnet_mcp.images.resize import store_pixels
 from controlnet_mcp.images.structure import StructureScore
 from controlnet_mcp.jobs.budget import IN_FLIGHT
+from controlnet_mcp.jobs.driver import JobRunner
 from controlnet_mcp.jobs.record import JobRecord, ResultImage
-from controlnet_mcp.jobs.runner import JobRunner
-from controlnet_mcp.jobs.scoring import Scorer
+from controlnet_mcp.jobs.results import Scorer
 from controlnet_mcp.jobs.subscriptions import JobSubscriptions
 from controlnet_mcp.providers.types import Control, ResolvedRequest
 from controlnet_mcp.server.transports.shutdown import background
@@ -98,7 +98,7 @@ async def test_a_job_succeeds_when_its_pictures_cannot_be_scored(
         assert path is not None
         await anyio.Path(path).unlink()
         await shop.add(request=request_for(control))
-        with caplog.at_level(logging.ERROR, "controlnet_mcp.jobs.scoring"):
+        with caplog.at_level(logging.ERROR, "controlnet_mcp.jobs.results"):
             job = await shop.steps()
     assert (job.status, [image.structure for image in job.images]) == ("succeeded", [None])
     assert "could not be scored" in caplog.text

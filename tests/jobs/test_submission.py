@@ -7,7 +7,7 @@ import anyio
 import httpx2
 import pytest
 
-from controlnet_mcp.jobs.facts import SubmissionEvent
+from controlnet_mcp.jobs.submission_log import SubmissionEvent
 from controlnet_mcp.providers.types import Deduplication, RemoteTask, Report, Submission
 from tests.support.job_layer import Clock, Service, broken, open_workshop, says
 

@@ -14,9 +14,9 @@ from controlnet_mcp.foundation.errors import StorageError
 from controlnet_mcp.images.picture import Limits
 from controlnet_mcp.images.read import PictureReader
 from controlnet_mcp.jobs.database import Database
+from controlnet_mcp.jobs.driver import JobRunner
 from controlnet_mcp.jobs.prepare import Preparer
 from controlnet_mcp.jobs.record import JobRecord
-from controlnet_mcp.jobs.runner import JobRunner
 from controlnet_mcp.jobs.service import JobService
 from controlnet_mcp.jobs.store import JobStore
 from controlnet_mcp.jobs.subscriptions import JobSubscriptions

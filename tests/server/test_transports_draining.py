@@ -18,10 +18,8 @@ from anyio.abc import Process
 from pydantic import JsonValue
 
 from controlnet_mcp.jobs.database import Database
-from controlnet_mcp.jobs.leases import Leases
-from controlnet_mcp.jobs.ledger import Ledger
 from controlnet_mcp.jobs.record import JobRecord
-from controlnet_mcp.jobs.store import JobStore
+from controlnet_mcp.jobs.store import JobStore, Leases, Ledger
 from tests.support.disconnecting_clients import calling, compact, request
 from tests.support.server_process import STDIO, Pipe, Place, piped, serving_http
 from tests.support.stalled_provider import Holding

@@ -16,7 +16,7 @@ from mcp.client.sse import sse_client
 from controlnet_mcp.foundation.errors import RequestError
 from controlnet_mcp.images.picture import StoredPicture
 from controlnet_mcp.jobs.database import Database
-from controlnet_mcp.jobs.leases import Leases
+from controlnet_mcp.jobs.store import Leases
 from controlnet_mcp.server.auth.access import check_host
 from controlnet_mcp.server.auth.file_links import LIFETIME_SECONDS, FileLinks, load_secret
 from tests.server.test_transports import photo

@@ -18,19 +18,14 @@ import anyio
 import httpx2
 
 from controlnet_mcp.images.blob_store import BlobStore
-from controlnet_mcp.jobs.database import Database
-from controlnet_mcp.jobs.drive import Driver
-from controlnet_mcp.jobs.durations import Durations
-from controlnet_mcp.jobs.leases import Leases
-from controlnet_mcp.jobs.ledger import Ledger
-from controlnet_mcp.jobs.polling import PollPacer
+from controlnet_mcp.jobs.database import MIGRATIONS, Database
+from controlnet_mcp.jobs.driver import Driver
+from controlnet_mcp.jobs.polling import Durations, PollPacer
 from controlnet_mcp.jobs.record import JobRecord
-from controlnet_mcp.jobs.schema import MIGRATIONS
-from controlnet_mcp.jobs.scoring import Scorer
-from controlnet_mcp.jobs.store import JobStore
-from controlnet_mcp.jobs.submission import Submitter
-from controlnet_mcp.jobs.verdict import Judge, verdict
-from controlnet_mcp.jobs.writer import JobWriter, LeaseLostError
+from controlnet_mcp.jobs.results import Scorer
+from controlnet_mcp.jobs.store import JobStore, Leases, Ledger
+from controlnet_mcp.jobs.submission import JobWriter, LeaseLostError, Submitter
+from controlnet_mcp.jobs.submission_log import Judge, verdict
 from controlnet_mcp.providers.placeholders import PictureSource
 from controlnet_mcp.providers.registry import ProviderEntry
 from controlnet_mcp.providers.registry import ready as find_ready

@@ -16,17 +16,13 @@ from pydantic import Base64Bytes, BaseModel
 from controlnet_mcp.images.blob_store import BlobStore
 from controlnet_mcp.images.modalities import MODALITIES
 from controlnet_mcp.jobs.database import Database
-from controlnet_mcp.jobs.drive import Driver
-from controlnet_mcp.jobs.durations import Durations
-from controlnet_mcp.jobs.facts import FactKind
-from controlnet_mcp.jobs.leases import Lease, Leases
-from controlnet_mcp.jobs.ledger import Ledger
-from controlnet_mcp.jobs.polling import PollPacer
+from controlnet_mcp.jobs.driver import Driver
+from controlnet_mcp.jobs.polling import Durations, PollPacer
 from controlnet_mcp.jobs.record import JobRecord
-from controlnet_mcp.jobs.scoring import Scorer
-from controlnet_mcp.jobs.store import Admit, JobStore
-from controlnet_mcp.jobs.submission import Submitter
-from controlnet_mcp.jobs.writer import JobWriter
+from controlnet_mcp.jobs.results import Scorer
+from controlnet_mcp.jobs.store import Admit, JobStore, Lease, Leases, Ledger
+from controlnet_mcp.jobs.submission import JobWriter, Submitter
+from controlnet_mcp.jobs.submission_log import FactKind
 from controlnet_mcp.providers.base import Provider, Uploaded
 from controlnet_mcp.providers.http import HttpCall, HttpReply, Steps
 from controlnet_mcp.providers.placeholders import PictureSource

@@ -31,14 +31,14 @@ from pydantic import JsonValue
 from controlnet_mcp.foundation.errors import ControlNetError, ImageError, RequestError, StorageError
 from controlnet_mcp.images.blob_store import BlobStore
 from controlnet_mcp.images.maps import MapModels
-from controlnet_mcp.images.picture import StoredPicture
+from controlnet_mcp.images.picture import RESULT_LIMITS, StoredPicture
 from controlnet_mcp.images.structure import MEASURED, StructureScore
 from controlnet_mcp.jobs.prepare import CONTROL, MASK, START, extra_name
 from controlnet_mcp.jobs.record import JobRecord, ResultImage
 from controlnet_mcp.jobs.request import parse_modalities
 from controlnet_mcp.providers.base import Provider
 from controlnet_mcp.providers.errors import ProviderError, undelivered
-from controlnet_mcp.providers.sender import RESULT_LIMITS, Sender
+from controlnet_mcp.providers.sender import Sender
 from controlnet_mcp.providers.types import Control, Cost, Frozen, Output, RequestWarning, ResolvedRequest
 
 
@@ -99,7 +99,7 @@ async def _bring(output: Output, provider: Provider, runner: Sender, blobs: Blob
         content = None if output.sha256 else await runner.download(provider, output)
         picture = await to_thread.run_sync(partial(_stored, output, content, blobs), limiter=runner.decoding)
     except ImageError as error:
-        raise undelivered(provider.name, error) from error
+        raise undelivered(provider.name, provider.title, error) from error
     return ResultImage(picture=picture, flagged=output.flagged)
 
 

@@ -123,7 +123,7 @@ class Submitter:
 
         try:
             answer = await self.sender.submit(provider, call, confirm)
-            submission = await _write_until_stored(lambda: self.sender.kept(provider.name, answer), job, answer)
+            submission = await _write_until_stored(lambda: self.sender.kept(provider, answer), job, answer)
         except (LeaseLostError, StorageError):
             await self.store.append(job.job_id, SubmissionEvent.of("withdrawal", WITHDRAWN))
             raise

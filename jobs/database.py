@@ -143,7 +143,6 @@ class Block(Generic[ResultT]):
         return self._results[0]
 
 
-
 class Database:
     """Runs blocks of statements, each wholly or not at all; opened at the first use, so that a start costs nothing.
 
@@ -271,12 +270,7 @@ def _open(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     try:
         version = int(connection.execute("PRAGMA user_version").fetchone()[0])
-        if version > SCHEMA_VERSION:
-            raise StorageError(
-                "not_configured",
-                f"The job database {path} was written by a newer version of controlnet-mcp.",
-                hint="Update controlnet-mcp, or set CONTROLNET_MCP_DATA_DIR to another folder.",
-            )
+        _refuse_newer(version, path)
         _write_ahead(connection)
         connection.execute("PRAGMA synchronous = FULL")
         if version < SCHEMA_VERSION:
@@ -290,6 +284,15 @@ def _open(path: Path) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _refuse_newer(version: int, path: Path) -> None:
+    if version > SCHEMA_VERSION:
+        raise StorageError(
+            "not_configured",
+            f"The job database {path} was written by a newer version of controlnet-mcp.",
+            hint="Update controlnet-mcp, or set CONTROLNET_MCP_DATA_DIR to another folder.",
+        )
 
 
 def _write_ahead(connection: sqlite3.Connection) -> None:

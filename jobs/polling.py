@@ -13,7 +13,7 @@ the result. All but the history of durations is pure; the random number is hande
 
 import math
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Protocol
@@ -243,12 +243,12 @@ class PollPacer:
     Attributes:
         log: Where durations are kept; each kind is read once, then kept in memory.
         chance: Random numbers from 0 to 1.
-        shortest_seconds: The shortest pauses that providers want, by name.
+        shortest_seconds: The shortest pause that a provider of a name wants.
     """
 
     log: DurationLog
     chance: Callable[[], float]
-    shortest_seconds: Mapping[str, float] = field(default_factory=dict[str, float])
+    shortest_seconds: Callable[[str], float] = lambda _name: SHORTEST_SECONDS
     _known: dict[JobKind, deque[float]] = field(default_factory=dict[JobKind, deque[float]], init=False)
 
     async def load(self, kind: JobKind) -> None:
@@ -279,7 +279,7 @@ class PollPacer:
             eta_seconds=report.eta_seconds,
             progress=report.progress,
             queue_position=report.queue_position,
-            shortest_seconds=self.shortest_seconds.get(job.provider, SHORTEST_SECONDS),
+            shortest_seconds=self.shortest_seconds(job.provider),
         )
         return pause_seconds(self.known(job.kind), look, self.chance())
 

@@ -144,7 +144,7 @@ def sources_of(pictures: InputImages) -> dict[str, StoredPicture]:
     return {name: picture for name, picture in named.items() if picture is not None}
 
 
-def kept_wish(wish: GenerateRequest, job_id: str, sources: Mapping[str, StoredPicture]) -> GenerateRequest:
+def kept_request(wish: GenerateRequest, job_id: str, sources: Mapping[str, StoredPicture]) -> GenerateRequest:
     """The wish as it goes into the record: what was read here is named by the job's own addresses."""
     extras = [
         extra.model_copy(update={"image": source_uri(job_id, extra_name(index))})
@@ -294,14 +294,14 @@ def repeated(
     Raises:
         RequestError: `unsupported` when the record of the job is too old to be repeated.
     """
-    if earlier.wish is None:
+    if earlier.asked is None:
         raise RequestError(
             "unsupported",
             f"The job {earlier.job_id} was made by a version that did not keep enough to repeat it.",
             hint="Give prompt and control_image without like_job; job_status shows what it was.",
         )
     seed = earlier.request.seed if earlier.seed is None else earlier.seed
-    before = earlier.wish.model_dump(mode="json") | {"provider": earlier.provider, "seed": seed}
+    before = earlier.asked.model_dump(mode="json") | {"provider": earlier.provider, "seed": seed}
     before |= _links(earlier) if by_link else {}
     provider = changes.get("provider", earlier.provider)
     lost = [name for name in _OF_THE_PROVIDER if provider != earlier.provider and name not in changes and before[name]]
@@ -451,6 +451,13 @@ class Prepared:
     control_map: StoredPicture | None
     sources: dict[str, StoredPicture]
 
+    def planned_uploads(self) -> dict[str, str]:
+        """Placeholders for pictures that would be uploaded first, in a request that is only shown or priced."""
+        pictures = self.provider.uploads(self.request)
+        return {
+            row.sha256: f"(link of the upload of sha256 {row.sha256[:12]}, {row.size_bytes} bytes)" for row in pictures
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Preparer:
@@ -522,12 +529,6 @@ class Preparer:
             raise no_public_url(provider.name)
         unseen = [control for control in request.controls if control.picture is None and control.source_url]
         return [_not_checked(provider.name)] if unseen else []
-
-
-def planned_uploads(prepared: Prepared) -> dict[str, str]:
-    """What stands for pictures that would be uploaded first, in a request that is only shown or priced."""
-    pictures = prepared.provider.uploads(prepared.request)
-    return {row.sha256: f"(link of the upload of sha256 {row.sha256[:12]}, {row.size_bytes} bytes)" for row in pictures}
 
 
 def _request(

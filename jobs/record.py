@@ -126,6 +126,11 @@ class JobRecord(Frozen):
         return self.state in ENDED
 
     @property
+    def cancellation_settled(self) -> bool:
+        """Whether a request to stop it has had its effect, or never will have."""
+        return self.ended or self.cancel_answered
+
+    @property
     def settled(self) -> bool:
         """Whether nothing is left to do, scoring finished pictures included: the column `ended`."""
         return self.ended and (self.measured or self.state != "succeeded")

@@ -1,17 +1,10 @@
-"""Bringing finished pictures home: downloaded, proved to be pictures, stored as the provider sent them.
+"""Finished pictures: downloaded and stored as the provider sent them, scored, and shown with how they were made.
 
-How much of the asked structure is in finished pictures: measured in passing, never at the cost of a job.
-
-How a picture was made, in a file of our own beside it; the provider's bytes stay as they came.
-
-One file for each picture and job, `<sha256>.<job_id>.json`, because two jobs may have drawn the same bytes. It names
-pictures by their hashes. It holds no key, no path and no link but those of the provider's options, without the parts in
-which secrets travel.
-
-The comparison sheet of a finished job: what was handed in, the maps, the results, and how they came about.
-
-Made when somebody asks for it and not kept: everything on it is in the record and the blob store.
-Imported lazily: it brings NumPy, OpenCV and Pillow.
+Scores say how much of the asked structure is in a picture; they are measured in passing, never at the cost of a job.
+Provenance is one file for each picture and job, `<sha256>.<job_id>.json`, because two jobs may have drawn the same
+bytes. It names pictures by their hashes, and holds no key, no path and no link but those of the provider's options,
+without the parts in which secrets travel. The comparison sheet of a job is made when somebody asks for it and not kept:
+everything on it is in the record and the blob store.
 """
 
 import logging
@@ -41,15 +34,33 @@ from controlnet_mcp.providers.errors import ProviderError, undelivered
 from controlnet_mcp.providers.sender import Sender
 from controlnet_mcp.providers.types import Control, Cost, Frozen, Output, RequestWarning, ResolvedRequest
 
+if TYPE_CHECKING:
+    from controlnet_mcp.images.maps.arrays import Levels, Rgb
+    from controlnet_mcp.images.sheets.sheet import Panel, Sheet
+    from controlnet_mcp.images.structure.depth import DepthOf
+
+PATIENCE_SECONDS = 15.0
+"""Longest that a finished job waits for its scores, the wait for other jobs' included."""
+_LINK = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://")
+_MEASURES = {
+    "edge_f1": "edge F1",
+    "boundary_f1": "boundary F1",
+    "ssim": "SSIM",
+    "miou": "mIoU",
+    "depth_rmse": "depth RMSE",
+}
+"""How people write the names of measures."""
+_log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, slots=True)
-class Collected:
-    """What could be brought home.
+class Results:
+    """The pictures of a job, as far as they could be downloaded.
 
     Attributes:
         images: The pictures that are stored, in order.
         outputs: All outputs; those that are stored name their hash, so that they are not fetched again.
-        missing: Why another one is not, worth another try; `None` when all are there.
+        missing: Why another one is not there, worth another try; `None` when all are there.
     """
 
     images: tuple[ResultImage, ...]
@@ -57,19 +68,21 @@ class Collected:
     missing: ControlNetError | None = None
 
     @property
-    def notices(self) -> list[RequestWarning]:
-        """What to say when the rest is given up."""
+    def warnings(self) -> list[RequestWarning]:
+        """The warning for when the rest is given up."""
         if self.missing is None:
             return []
         detail = f"Only {len(self.images)} of the pictures could be brought home: {self.missing.message}"
         return [RequestWarning(kind="adjusted", feature="num_images", detail=detail)]
 
 
-async def collect(job: JobRecord, provider: Provider, runner: Sender, blobs: BlobStore) -> Collected:
-    """Fetch every output of a job; safe to repeat, since pictures are stored under their own hash.
+async def download_results(job: JobRecord, provider: Provider, sender: Sender, blobs: BlobStore) -> Results:
+    """Download every output of a job, prove it to be a picture and store it as the provider sent it.
+
+    Safe to repeat, since pictures are stored under their own hash.
 
     Raises:
-        ProviderError: There is nothing to fetch.
+        ProviderError: There is nothing to download.
         StorageError: There is no room for a picture, or the data folder cannot be written.
     """
     if not job.outputs:
@@ -81,26 +94,20 @@ async def collect(job: JobRecord, provider: Provider, runner: Sender, blobs: Blo
     missing: ControlNetError | None = None
     for output in job.outputs:
         try:
-            async with runner.bringing(provider):
-                image = await _bring(output, provider, runner, blobs)
+            async with sender.bringing(provider):
+                content = None if output.sha256 else await sender.download(provider, output)
+                store = partial(_stored, output, content, blobs)
+                picture = await to_thread.run_sync(store, limiter=sender.decoding)
         except StorageError:
             raise
         except ControlNetError as error:
-            missing = error
+            image_fault = isinstance(error, ImageError)
+            missing = undelivered(provider.name, provider.title, error) if image_fault else error
             outputs.append(output)
         else:
-            images.append(image)
-            outputs.append(output.model_copy(update={"sha256": image.picture.sha256}))
-    return Collected(tuple(images), tuple(outputs), missing)
-
-
-async def _bring(output: Output, provider: Provider, runner: Sender, blobs: BlobStore) -> ResultImage:
-    try:
-        content = None if output.sha256 else await runner.download(provider, output)
-        picture = await to_thread.run_sync(partial(_stored, output, content, blobs), limiter=runner.decoding)
-    except ImageError as error:
-        raise undelivered(provider.name, provider.title, error) from error
-    return ResultImage(picture=picture, flagged=output.flagged)
+            images.append(ResultImage(picture=picture, flagged=output.flagged))
+            outputs.append(output.model_copy(update={"sha256": picture.sha256}))
+    return Results(tuple(images), tuple(outputs), missing)
 
 
 def _stored(output: Output, content: bytes | None, blobs: BlobStore) -> StoredPicture:
@@ -109,16 +116,6 @@ def _stored(output: Output, content: bytes | None, blobs: BlobStore) -> StoredPi
     kept, picture = original(blobs.get(output.sha256 or "") if content is None else content, RESULT_LIMITS)
     blobs.put(kept, picture.mime_type)
     return picture
-
-
-if TYPE_CHECKING:
-    from controlnet_mcp.images.maps.arrays import Levels, Rgb
-    from controlnet_mcp.images.sheets.sheet import Panel, Sheet
-    from controlnet_mcp.images.structure.depth import DepthOf
-
-PATIENCE_SECONDS = 15.0
-"""Longest that a finished job waits for its scores, the wait for other jobs' included."""
-_log = logging.getLogger(__name__)
 
 
 def depth_by(models: MapModels) -> "DepthOf | None":
@@ -193,10 +190,6 @@ class Scorer:
         return score_structure(asked, result, control.modality, is_map=control.is_map, depth_of=self.depth_of)
 
 
-_LINK = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://")
-_log_provenance = logging.getLogger(__name__)
-
-
 class Provenance(Frozen):
     """What is known of how one picture was made.
 
@@ -246,7 +239,7 @@ async def keep_provenance(job: JobRecord, blobs: BlobStore) -> None:
     try:
         await to_thread.run_sync(partial(_write, notes, blobs))
     except ControlNetError as error:
-        _log_provenance.warning("It could not be noted how the pictures of job %s were made: %s", job.job_id, error)
+        _log.warning("It could not be noted how the pictures of job %s were made: %s", job.job_id, error)
 
 
 def _write(notes: Sequence[Provenance], blobs: BlobStore) -> None:
@@ -273,17 +266,6 @@ def _bare(value: JsonValue) -> JsonValue:
             return {name: _bare(inner) for name, inner in value.items()}
         case _:
             return value
-
-
-_MEASURES = {
-    "edge_f1": "edge F1",
-    "boundary_f1": "boundary F1",
-    "ssim": "SSIM",
-    "miou": "mIoU",
-    "depth_rmse": "depth RMSE",
-}
-"""How people write the names of measures."""
-_log_sheets = logging.getLogger(__name__)
 
 
 def sheet_of(job: JobRecord, blobs: BlobStore) -> "Sheet":
@@ -355,7 +337,7 @@ def _handed_in(job: JobRecord, blobs: BlobStore) -> "Iterator[Panel]":
 
 def _named_controls(job: JobRecord) -> Iterator[tuple[str, Control]]:
     """The controls with the name of the picture that each one came from."""
-    shared = len(parse_modalities(job.wish.modality)) if job.wish else len(job.request.controls)
+    shared = len(parse_modalities(job.asked.modality)) if job.asked else len(job.request.controls)
     for index, control in enumerate(job.request.controls):
         yield (CONTROL if index < shared else extra_name(index - shared)), control
 
@@ -390,5 +372,5 @@ def _pixels(sha256: str, blobs: BlobStore) -> "Rgb | None":
     try:
         return decode(blobs.get(sha256), RESULT_LIMITS)
     except ControlNetError as error:
-        _log_sheets.warning("A picture is missing on a sheet: %s", error)
+        _log.warning("A picture is missing on a sheet: %s", error)
         return None

@@ -104,9 +104,7 @@ class JobStore:
         lease_seconds: How long a lease lasts without renewal.
     """
 
-    def __init__(
-        self, database: Database, clock: Callable[[], float] = time.time, lease_seconds: float = 30.0
-    ) -> None:
+    def __init__(self, database: Database, clock: Callable[[], float] = time.time, lease_seconds: float = 30.0) -> None:
         """Take the database, a clock in seconds since the epoch, and the length of a lease."""
         self._database = database
         self._clock = clock
@@ -116,23 +114,40 @@ class JobStore:
     # What callers do with jobs.
 
     async def add(
-        self, record: JobRecord, *, request_key: str | None, fingerprint: str, admit: Admit | None = None
-    ) -> JobRecord:
+        self,
+        record: JobRecord,
+        *,
+        request_key: str | None,
+        fingerprint: str,
+        admit: Admit | None = None,
+        owner: str | None = None,
+    ) -> tuple[JobRecord, Lease | None]:
         """Insert a new job, or return the earlier one that this request must not repeat.
+
+        Args:
+            record: The new job.
+            request_key: The caller's key of the request.
+            fingerprint: Digest of the request.
+            admit: Checks the job.
+            owner: The process that is to drive the new job; without one it is free.
+
+        Returns:
+            The job, and the owner's lease on it if it is new.
 
         Raises:
             RequestError: `admit` refuses the job; nothing was written.
         """
 
-        def work(db: sqlite3.Connection) -> JobRecord:
+        def work(db: sqlite3.Connection) -> tuple[JobRecord, Lease | None]:
             earlier = _earlier(db, record.principal, request_key, fingerprint)
             if earlier is not None:
-                return earlier
+                return earlier, None
             if admit is not None:
                 admit(Account(db, record.principal), record)
+            lease = None if owner is None else Lease(record.job_id, 1)
             db.execute(
                 "INSERT INTO jobs (job_id, principal, provider, status, ended, created_at, request_key, fingerprint,"
-                " document) VALUES (?, ?, ?, ?, 0, ?, ?, ?, ?)",
+                " document, lease_owner, lease_until, fence) VALUES (?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     record.job_id,
                     record.principal,
@@ -142,9 +157,12 @@ class JobStore:
                     request_key,
                     fingerprint,
                     record.model_dump_json(by_alias=True),
+                    owner,
+                    self._clock() + self.lease_seconds if lease else 0.0,
+                    lease.fence if lease else 0,
                 ),
             )
-            return record
+            return record, lease
 
         return await self._database.run(work)
 

@@ -44,7 +44,7 @@ async def wait_for(
     until = started + wait_seconds
     job = await services.desk.wait(job, until, tell)
     patience = min(max(until - services.desk.clock(), _SCORE_SECONDS[0]), _SCORE_SECONDS[1])
-    return await services.desk.measured(job, call.caller, patience)
+    return await services.desk.scored(job, patience)
 
 
 def _above(last: float, job: JobRecord) -> float:

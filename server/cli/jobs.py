@@ -5,7 +5,7 @@ from functools import partial
 import click
 
 from controlnet_mcp.jobs.record import JobRecord
-from controlnet_mcp.jobs.service import Caller, Finding, accepted_as, not_accepted
+from controlnet_mcp.jobs.service import Caller, ManualResolution, accepted_as, not_accepted
 from controlnet_mcp.server.auth.principals import LOCAL
 from controlnet_mcp.server.cli.options import arguments_of, tool_options
 from controlnet_mcp.server.cli.session import ask, run
@@ -56,13 +56,13 @@ def resolve(job_id: str, remote_id: str | None, *, not_accepted: bool, send_agai
         raise click.UsageError("Say one of --accepted ID, --not-accepted and --send-again.")
     found = _finding(remote_id, send_again=send_again)
     job = run(partial(_resolve, job_id=job_id, found=found))
-    again = "" if found.ends else f" `controlnet-mcp status {job_id} --wait 60` waits for it."
+    again = "" if found.fault is not None else f" `controlnet-mcp status {job_id} --wait 60` waits for it."
     click.echo(f"The job is {job.status}.{again}")
 
 
-def _finding(remote_id: str | None, *, send_again: bool) -> Finding:
+def _finding(remote_id: str | None, *, send_again: bool) -> ManualResolution:
     return not_accepted(send_again=send_again) if remote_id is None else accepted_as(remote_id)
 
 
-async def _resolve(services: Services, job_id: str, found: Finding) -> JobRecord:
+async def _resolve(services: Services, job_id: str, found: ManualResolution) -> JobRecord:
     return await services.desk.resolve(job_id, Caller(LOCAL, local=True), found)

@@ -115,7 +115,7 @@ class JobUpdates:
 
         try:
             with scope:
-                await self.desk.watch.announce(job, told, SPACING_SECONDS)
+                await self.desk.subscriptions.announce(job, told, SPACING_SECONDS)
         finally:
             self.following -= 1
 

@@ -22,7 +22,7 @@ from controlnet_mcp.images.maps.arrays import Rgb
 from controlnet_mcp.images.picture import Limits
 from controlnet_mcp.images.png import encode_png
 from controlnet_mcp.jobs.record import JobRecord
-from controlnet_mcp.jobs.results import collect
+from controlnet_mcp.jobs.results import download_results
 from controlnet_mcp.providers.base import Provider
 from controlnet_mcp.providers.http import HttpCall, HttpReply
 from controlnet_mcp.providers.placeholders import PictureSource
@@ -139,7 +139,7 @@ async def lived(provider: Provider, hostile: Hostile, blobs: BlobStore) -> int:
             is_kept(report)
         if report.phase != "succeeded":
             return 0
-        collected = await collect(record(provider, request, report.outputs), provider, runner, blobs)
+        collected = await download_results(record(provider, request, report.outputs), provider, runner, blobs)
         for image in collected.images:
             with Image.open(io.BytesIO(blobs.get(image.picture.sha256))) as picture:
                 picture.load()

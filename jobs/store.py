@@ -522,6 +522,12 @@ class JobStore:
             last = str(rows[-1][0])
         return pictures
 
+    async def examine(self) -> tuple[str, int]:
+        """Check the file, which reads all of it: SQLite's word on it, which should be `ok`, and the number of jobs."""
+        ((sound,),) = await self._database.rows("PRAGMA quick_check(1)")
+        ((count,),) = await self._database.rows("SELECT count(*) FROM jobs")
+        return str(sound), int(str(count))
+
     async def _execute(self, sql: str, *values: object) -> int:
         """Run one statement in a transaction; returns the number of rows that it changed."""
         return await self._database.run(lambda db: db.execute(sql, values).rowcount)

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from controlnet_mcp.images.maps.arrays import HALF, Rgb, luminance
+from controlnet_mcp.images.maps.arrays import HALF, Rgb, luminance, strongest_channel, weakest_channel
 from controlnet_mcp.images.maps.drawing import find_ground
 from controlnet_mcp.images.modalities import Appearance
 
@@ -60,29 +60,6 @@ _CITYSCAPES = """
 VOC_CLASSES = 21
 
 
-def look(rgb: Rgb) -> Appearance:
-    """Tell what a picture looks like.
-
-    CPU-bound, a few milliseconds: call it in a thread. On the labelled set of tests/images/test_classify.py 95 % and
-    more are told right, and no photo is ever blank.
-
-    Args:
-        rgb: Shape (height, width, 3), 8 bits, any size.
-    """
-    if _is_blank(rgb):
-        return "blank"
-    traits = traits_of(rgb)
-    if _is_skeleton(traits):
-        return "skeleton"
-    if traits.colour > COLOURLESS_LEVELS and _is_painted(rgb):
-        return "segmentation"
-    if traits.colour <= COLOURLESS_LEVELS and _is_lines(traits):
-        return "edge" if stroke_survival(rgb) < ONE_PIXEL_WIDE else "sketch"
-    if find_ground(rgb) == "light":
-        return "drawing"
-    return "depth" if traits.colour <= COLOURLESS_LEVELS and _is_depth(traits) else "picture"
-
-
 def palettes() -> tuple[Rgb, ...]:
     """The palettes of ADE20K, Cityscapes and PASCAL VOC, each of shape (classes, 3), without black."""
     listed = [[tuple(bytes.fromhex(code)) for code in table.split()] for table in (_ADE20K, _CITYSCAPES)]
@@ -121,16 +98,35 @@ class Traits:
     vivid: float
     hues: int
 
+    @property
+    def skeleton(self) -> bool:
+        """Whether there are thin limbs of many vivid colours on black."""
+        # [stars on black are thin to 0.62 and pale; skeletons 0.92]
+        return self.black > 0.75 and self.thin > 0.8 and self.vivid > 0.6 and self.hues >= 4  # noqa: PLR2004
+
+    @property
+    def lines(self) -> bool:
+        """Whether there are thin light lines on black, or soft contours: ridges on ground black in a twentieth."""
+        darkest, middle = self.ground
+        # [stars on black: thin 0.64, ground 0.08; drawings 0.71, or 0.55 on 0.00]
+        crisp = (self.thin > 0.68 and middle < 0.3) or (self.thin > 0.45 and middle < 0.02)  # noqa: PLR2004
+        # [stars: ground 0.046, ridged 4.8; contours 0.028, 2.7]
+        return crisp or (self.thin > 0.2 and 0.9 < self.ridged < 4.0 and darkest < 0.035 and middle < 0.2)  # noqa: PLR2004
+
+    @property
+    def depth(self) -> bool:
+        """Whether it is smooth, without thin things, stretched over most of the range."""
+        # [blurred photos: contrast 112; depth: thin 0.006, grain 0, contrast 136]
+        return self.thin < 0.02 and self.grain <= 1 and self.contrast > 120  # noqa: PLR2004
+
 
 def traits_of(rgb: Rgb) -> Traits:
     """Measure a picture at no more than 384 px, by area averaging."""
     scale = min(1.0, LOOKED_AT_PIXELS / max(rgb.shape[:2]))
     size = (max(1, round(rgb.shape[1] * scale)), max(1, round(rgb.shape[0] * scale)))
     small = np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
-    red, green, blue = cv2.split(small)
-    strongest = np.asarray(cv2.max(cv2.max(red, green), blue), dtype=np.uint8)
-    weakest = cv2.min(cv2.min(red, green), blue)
-    range_of_channels = np.asarray(cv2.subtract(strongest, weakest), dtype=np.uint8)
+    strongest = strongest_channel(small)
+    range_of_channels = np.asarray(cv2.subtract(strongest, weakest_channel(small)), dtype=np.uint8)
     grey = luminance(small)
     darkest, twentieth, middle, brightest = (float(level) for level in np.percentile(grey, (1, 5, 50, 99)))
 
@@ -171,35 +167,8 @@ def stroke_survival(rgb: Rgb) -> float:
     return cv2.countNonZero(left) / max(1, cv2.countNonZero(bright))
 
 
-def _is_blank(rgb: Rgb) -> bool:
-    """Next to nothing stands out from the commonest level of each channel."""
-    channels = range(3)
-    middle = np.array([cv2.calcHist([rgb], [channel], None, [256], [0, 256]).argmax() for channel in channels])
-    low, high = np.clip(middle - BLANK_LEVELS, 0, 255), np.clip(middle + BLANK_LEVELS, 0, 255)
-    ground = cv2.countNonZero(cv2.inRange(rgb, low.astype(np.float64), high.astype(np.float64)))
-    return bool(rgb.shape[0] * rgb.shape[1] - ground < BLANK_SHARE * rgb.shape[0] * rgb.shape[1])
-
-
-def _is_skeleton(traits: Traits) -> bool:
-    """Thin limbs of many vivid colours on black."""
-    return traits.black > 0.75 and traits.thin > 0.8 and traits.vivid > 0.6 and traits.hues >= 4  # noqa: PLR2004  # [stars on black are thin to 0.62 and pale; skeletons 0.92]
-
-
-def _is_lines(traits: Traits) -> bool:
-    """Thin light lines on black; or, of soft contours, ridges whose ground is black at least in a twentieth."""
-    darkest, middle = traits.ground
-    crisp = (traits.thin > 0.68 and middle < 0.3) or (traits.thin > 0.45 and middle < 0.02)  # noqa: PLR2004  # [stars on black: thin 0.64, ground 0.08; drawings 0.71, or 0.55 on 0.00]
-    soft = traits.thin > 0.2 and 0.9 < traits.ridged < 4.0 and darkest < 0.035 and middle < 0.2  # noqa: PLR2004  # [stars: ground 0.046, ridged 4.8; contours 0.028, 2.7]
-    return crisp or soft
-
-
-def _is_depth(traits: Traits) -> bool:
-    """Grey, smooth, without thin things, stretched over most of the range."""
-    return traits.thin < 0.02 and traits.grain <= 1 and traits.contrast > 120  # noqa: PLR2004  # [blurred photos: contrast 112; depth: thin 0.006, grain 0, contrast 136]
-
-
-def _is_painted(rgb: Rgb) -> bool:
-    """Nearly all in the flat colours of a known palette, some of them vivid."""
+def is_painted(rgb: Rgb) -> bool:
+    """Whether nearly all is in the flat colours of a known palette, some of them vivid."""
     step = max(1, max(rgb.shape[:2]) // SAMPLED_PIXELS)
     grid = np.asarray(rgb[::step, ::step], dtype=np.int16)
     change: npt.NDArray[np.int16] = np.abs(grid[:, 1:] - grid[:, :-1]).max(axis=2)
@@ -215,3 +184,35 @@ def _is_painted(rgb: Rgb) -> bool:
         if float(counts[away <= PAINTED_LEVELS].sum() / counts.sum()) > PAINTED_SHARE:
             return True
     return False
+
+
+def is_blank(rgb: Rgb) -> bool:
+    """Whether next to nothing stands out from the commonest level of each channel."""
+    channels = range(3)
+    middle = np.array([cv2.calcHist([rgb], [channel], None, [256], [0, 256]).argmax() for channel in channels])
+    low, high = np.clip(middle - BLANK_LEVELS, 0, 255), np.clip(middle + BLANK_LEVELS, 0, 255)
+    ground = cv2.countNonZero(cv2.inRange(rgb, low.astype(np.float64), high.astype(np.float64)))
+    return bool(rgb.shape[0] * rgb.shape[1] - ground < BLANK_SHARE * rgb.shape[0] * rgb.shape[1])
+
+
+def look(rgb: Rgb) -> Appearance:
+    """Tell what a picture looks like.
+
+    CPU-bound, a few milliseconds: call it in a thread. On the labelled set of tests/images/test_classify.py 95 % and
+    more are told right, and no photo is ever blank.
+
+    Args:
+        rgb: Shape (height, width, 3), 8 bits, any size.
+    """
+    if is_blank(rgb):
+        return "blank"
+    traits = traits_of(rgb)
+    if traits.skeleton:
+        return "skeleton"
+    if traits.colour > COLOURLESS_LEVELS and is_painted(rgb):
+        return "segmentation"
+    if traits.colour <= COLOURLESS_LEVELS and traits.lines:
+        return "edge" if stroke_survival(rgb) < ONE_PIXEL_WIDE else "sketch"
+    if find_ground(rgb) == "light":
+        return "drawing"
+    return "depth" if traits.colour <= COLOURLESS_LEVELS and traits.depth else "picture"

@@ -1,4 +1,4 @@
-"""Decoding: where pixels come from bytes of strangers, and the clean copy that is stored and sent to third parties.
+"""Decoding the bytes of strangers to pixels, and the clean copy that is stored and sent to third parties.
 
 Decoding is the only step that runs large native code on such bytes. Whoever decodes is given a `Decoder`: in this
 process, or, in a process that serves others, in workers that may die of a picture (`controlnet_mcp.images.sandbox`).
@@ -66,7 +66,7 @@ def original(content: bytes, limits: Limits, decoder: Decoder = decode) -> tuple
 
 
 def describe(content: bytes, mime_type: StoredType, rgb: "Rgb") -> StoredPicture:
-    """What is written down of a picture file with these pixels."""
+    """The record of a picture file with these pixels."""
     height, width = rgb.shape[:2]
     sha256 = hashlib.sha256(content).hexdigest()
     return StoredPicture(sha256=sha256, mime_type=mime_type, width=width, height=height, size_bytes=len(content))

@@ -1,10 +1,7 @@
-"""Reading what a stranger sends: so many bytes at most, and never slower than a floor that no honest server is below.
+"""Downloading a picture from a link that somebody wrote: without credentials, cookies or proxy, within bytes and time.
 
-A timeout for each read alone lets a peer hold a connection for ever with a byte now and then.
-
-Downloading a picture from a link that somebody wrote: no credential, no cookie, no proxy, no surprise.
-
-Imported lazily.
+A timeout for each read alone lets a peer hold a connection for ever with a byte now and then; so a body must also
+keep to a lowest speed, which no honest server is below. Imported lazily.
 """
 
 from collections.abc import AsyncIterator, Callable
@@ -30,24 +27,20 @@ class TooSlowError(Exception):
     """A window passed with fewer bytes than the floor asks for."""
 
 
-def _nothing(_: bytearray) -> None:
-    """Look at nothing."""
-
-
 async def read_body(
     parts: AsyncIterator[bytes],
     *,
     max_bytes: int,
     window_seconds: float,
-    look: Callable[[bytearray], None] = _nothing,
+    check_start: Callable[[bytes], object] | None = None,
 ) -> bytes:
-    """All that comes.
+    """All bytes that come.
 
     Args:
         parts: The body in pieces, as they came over the wire.
         max_bytes: Most bytes.
         window_seconds: In any stretch of this length, `MIN_BYTES_PER_SECOND` on average have to come.
-        look: Is shown all that came so far after each piece, and may raise.
+        check_start: Is given the first `SIGNATURE_BYTES` as soon as they are there, and may raise.
 
     Raises:
         TooLongError: One byte more came.
@@ -57,10 +50,12 @@ async def read_body(
     goal = MIN_BYTES_PER_SECOND * window_seconds
     with anyio.move_on_after(window_seconds) as window:
         async for part in parts:
+            starts = len(content) < SIGNATURE_BYTES
             content += part
             if len(content) > max_bytes:
                 raise TooLongError
-            look(content)
+            if check_start and starts and len(content) >= SIGNATURE_BYTES:
+                check_start(bytes(content[:SIGNATURE_BYTES]))
             if len(content) >= goal:
                 goal = len(content) + MIN_BYTES_PER_SECOND * window_seconds
                 window.deadline = anyio.current_time() + window_seconds
@@ -91,28 +86,24 @@ async def fetch(url: str, *, limits: Limits, trusted_hosts: frozenset[str] = fro
         ImageError: `image_blocked`: a link that may not be followed; `image_unreadable`: too long, too slow, not a
             picture, or the host did not deliver it (`retryable` where another try can help).
     """
+    target = _checked(_parsed(url), trusted_hosts)
     client = await guarded_client(trusted_hosts, _HEADERS)
     try:
         with anyio.fail_after(limits.fetch_timeout_seconds):
             async with client:
-                return await _follow(client, url, limits, trusted_hosts)
+                for _ in range(limits.max_redirects + 1):
+                    async with client.stream("GET", target) as response:
+                        if response.status_code not in _REDIRECTS or "location" not in response.headers:
+                            return await _picture_in(response, limits)
+                        location = response.headers["location"]
+                    following = _checked(_parsed(location, target), trusted_hosts)
+                    if (target.scheme, following.scheme) == ("https", "http"):
+                        raise blocked(following.host, "it was reached from https, and http would expose the link")
+                    target = following
     except TimeoutError as error:
         raise _failed(f"did not deliver the picture within {limits.fetch_timeout_seconds:g} seconds") from error
     except httpx2.TransportError as error:
         raise _failed(f"broke off or refused the connection ({type(error).__name__})") from error
-
-
-async def _follow(client: httpx2.AsyncClient, url: str, limits: Limits, trusted_hosts: frozenset[str]) -> bytes:
-    """Ask, and ask again where a redirect leads, each time as carefully as the first."""
-    target = _checked(_parsed(url), trusted_hosts)
-    for _ in range(limits.max_redirects + 1):
-        answer = await _ask(client, target, limits)
-        if isinstance(answer, bytes):
-            return answer
-        following = _checked(_parsed(answer, target), trusted_hosts)
-        if (target.scheme, following.scheme) == ("https", "http"):
-            raise blocked(following.host, "it was reached from https, and http would expose the link")
-        target = following
     raise _failed(f"redirects more than {limits.max_redirects} times", retryable=False)
 
 
@@ -137,21 +128,8 @@ def _checked(url: httpx2.URL, trusted_hosts: frozenset[str]) -> httpx2.URL:
     return url
 
 
-async def _ask(client: httpx2.AsyncClient, url: httpx2.URL, limits: Limits) -> bytes | str:
-    """One request.
-
-    Returns:
-        The body, or where a redirect leads.
-    """
-    async with client.stream("GET", url) as response:
-        if response.status_code in _REDIRECTS and "location" in response.headers:
-            return response.headers["location"]
-        _check_answer(response, limits)
-        return await _body(response, limits)
-
-
-def _check_answer(response: httpx2.Response, limits: Limits) -> None:
-    """Refuse what cannot be a picture of legal size, before any of it is read."""
+async def _picture_in(response: httpx2.Response, limits: Limits) -> bytes:
+    """The body; refused before it is read, or by its first bytes, where it cannot be a picture of legal size."""
     status, headers = response.status_code, response.headers
     if status != HTTPStatus.OK:
         raise _failed(f"answered with HTTP status {status}", retryable=status in _RETRYABLE)
@@ -160,21 +138,13 @@ def _check_answer(response: httpx2.Response, limits: Limits) -> None:
     length = headers.get("content-length", "0")
     if length.isdecimal() and int(length) > limits.max_bytes:
         raise too_large(limits.max_bytes)
-
-
-async def _body(response: httpx2.Response, limits: Limits) -> bytes:
-    """The body, counted as it arrives, and given up at once where its first bytes are not a picture's."""
-    recognised = False
-
-    def look(content: bytearray) -> None:
-        nonlocal recognised
-        if not recognised and len(content) >= SIGNATURE_BYTES:
-            recognise(bytes(content[:SIGNATURE_BYTES]))
-            recognised = True
-
-    parts, window_seconds = response.aiter_raw(), limits.stall_seconds
     try:
-        return await read_body(parts, max_bytes=limits.max_bytes, window_seconds=window_seconds, look=look)
+        return await read_body(
+            response.aiter_raw(),
+            max_bytes=limits.max_bytes,
+            window_seconds=limits.stall_seconds,
+            check_start=recognise,
+        )
     except TooLongError as error:
         raise too_large(limits.max_bytes) from error
     except TooSlowError as error:

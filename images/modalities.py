@@ -51,11 +51,7 @@ class Modality:
     approximate: bool = False
 
 
-def _table(*rows: Modality) -> dict[str, Modality]:
-    return {row.name: row for row in rows}
-
-
-MODALITIES: dict[str, Modality] = _table(
+_ROWS = (
     Modality("canny", "lines", computed=True, summary="edges of a photo or drawing", aliases=("edge", "edges")),
     Modality("scribble", "lines", computed=True, summary="loose thick lines", aliases=("xdog", "doodle")),
     Modality("sketch", "lines", computed=True, summary="a hand drawing", aliases=("drawing",)),
@@ -131,6 +127,7 @@ MODALITIES: dict[str, Modality] = _table(
         aliases=("aesthetic-controlnet", "aesthetic_controlnet"),
     ),
 )
+MODALITIES: dict[str, Modality] = {row.name: row for row in _ROWS}
 """Canonical name to modality, in the order in which they are listed."""
 
 ALIASES: dict[str, str] = {alias: row.name for row in MODALITIES.values() for alias in (row.name, *row.aliases)}

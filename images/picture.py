@@ -89,9 +89,13 @@ def recognise(content: bytes) -> SourceType:
             return source_type
     if content.startswith(b"RIFF") and content[8:12] == b"WEBP":
         return "image/webp"
+    start = content[:SIGNATURE_BYTES].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    likeness = next((name for signature, name in _REFUSED if start.startswith(signature)), "something else")
+    if content[4:8] == b"ftyp":
+        likeness = "an AVIF picture" if content[8:12] == b"avif" else "a HEIC picture or a video"
     raise ImageError(
         "image_unreadable",
-        f"This is not a picture that can be read: it looks like {_likeness(content)}.",
+        f"This is not a picture that can be read: it looks like {likeness}.",
         hint=f"{_ACCEPTED}; convert it, or pass a link to the picture itself rather than to the page around it.",
     )
 
@@ -113,12 +117,3 @@ def webp_canvas(content: bytes) -> tuple[int, int]:
             return width & 0x3FFF, height & 0x3FFF
         case _:
             raise ValueError("a WebP file that does not begin with a picture")
-
-
-def _likeness(content: bytes) -> str:
-    """What refused bytes look like, in words."""
-    if content[4:8] == b"ftyp":
-        brand = content[8:12]
-        return "an AVIF picture" if brand == b"avif" else "a HEIC picture or a video"
-    start = content[:SIGNATURE_BYTES].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
-    return next((name for signature, name in _REFUSED if start.startswith(signature)), "something else")

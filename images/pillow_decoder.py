@@ -1,4 +1,4 @@
-"""From untrusted bytes to pixels, by Pillow alone: one named decoder for the format that the first bytes show.
+"""Decoding untrusted bytes by Pillow alone: one named decoder for the format that the first bytes show.
 
 Imported lazily: it brings Pillow and NumPy, and not OpenCV, which never sees a file that somebody else wrote. The size
 in the header is checked before a pixel is allocated: Pillow's own allow-list and bomb check come too late for a warning
@@ -50,18 +50,7 @@ _UPRIGHT: Mapping[int, Image.Transpose] = MappingProxyType(  # Exif 2.32, 4.6.4 
 
 
 def pixels_of(content: bytes, limits: Limits) -> "Rgb":
-    """The pixels of a picture: upright, first frame, alpha flattened on white, 8 bits per channel.
-
-    Args:
-        content: A PNG, JPEG, WebP, GIF or BMP file.
-        limits: Bytes and pixels that are accepted; both are checked before any pixel is allocated.
-
-    Returns:
-        Shape (height, width, 3), RGB, 0 to 255, read-only. Grey pictures have three equal channels.
-
-    Raises:
-        ImageError: `image_unreadable`: not of an accepted format, too large, truncated or broken.
-    """
+    """The pixels of a picture, see `controlnet_mcp.images.decode.decode`."""
     if len(content) > limits.max_bytes:
         raise too_large(limits.max_bytes)
     source_type = recognise(content)

@@ -1,6 +1,6 @@
-"""`data:` URIs (RFC 2397), read tolerantly but never beyond the limit. What type they claim is ignored.
+"""Reading what a caller names as a picture: it becomes a clean picture in the blob store, or an error.
 
-The one door for pictures: whatever a caller names becomes a clean picture in the blob store, or an error.
+`data:` URIs (RFC 2397) are read tolerantly but never beyond the limit; the type that they claim is ignored.
 """
 
 import binascii
@@ -32,6 +32,14 @@ _PICTURE_STARTS = {
 }
 _LONGEST_PATH = 4096
 _URL_SAFE = str.maketrans("-_", "+/")
+CLEANED_AT_ONCE = 4
+"""How many pictures are decoded at the same time; the largest legal one takes about 400 MB meanwhile."""
+
+_REMEMBERED = 256
+"""How many pictures are known by the hash of what was handed in, some hundred bytes each."""
+
+_SCHEME = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.\-]+):(?P<slashes>//)?")
+_ACCEPTED = "Pass an https link, a data: URI, a controlnet:// reference or the path of a local file."
 
 
 def read_data_uri(uri: str, max_bytes: int) -> bytes:
@@ -48,7 +56,14 @@ def read_data_uri(uri: str, max_bytes: int) -> bytes:
     longest = max_bytes * (4 if in_base64 else 3)  # every byte as %XX, or each base64 digit of four so
     if len(body) > longest:
         raise too_large(max_bytes)
-    content = _from_base64(body) if in_base64 else unquote_to_bytes(body)
+    if in_base64:
+        digits = "".join(unquote(body).split()).rstrip("=").translate(_URL_SAFE)
+        try:
+            content = binascii.a2b_base64(digits + "=" * (-len(digits) % 4), strict_mode=True)
+        except ValueError as error:
+            raise _malformed("its base64 is cut off or holds other characters") from error
+    else:
+        content = unquote_to_bytes(body)
     if len(content) > max_bytes:
         raise too_large(max_bytes)
     return content
@@ -64,30 +79,12 @@ def missing_prefix(text: str) -> str | None:
     return f"data:image/{kind or 'png'};base64,"
 
 
-def _from_base64(body: str) -> bytes:
-    digits = "".join(unquote(body).split()).rstrip("=").translate(_URL_SAFE)
-    try:
-        return binascii.a2b_base64(digits + "=" * (-len(digits) % 4), strict_mode=True)
-    except ValueError as error:
-        raise _malformed("its base64 is cut off or holds other characters") from error
-
-
 def _malformed(why: str) -> RequestError:
     return RequestError(
         "invalid_request",
         f"The data: URI cannot be read: {why}.",
         hint="Write it as data:image/png;base64,<all of the base64>; better, pass a link or a file.",
     )
-
-
-CLEANED_AT_ONCE = 4
-"""How many pictures are decoded at the same time; the largest legal one takes about 400 MB meanwhile."""
-
-_REMEMBERED = 256
-"""How many pictures are known by the hash of what was handed in, some hundred bytes each."""
-
-_SCHEME = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.\-]+):(?P<slashes>//)?")
-_ACCEPTED = "Pass an https link, a data: URI, a controlnet:// reference or the path of a local file."
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,28 +122,25 @@ class PictureReader:
                 large or no picture.
             StorageError: `not_configured`: the data folder fails.
         """
-        content = await self._load(reference.strip(), owner, local_paths=local_paths)
-        return await to_thread.run_sync(self._keep, content, limiter=self._cleaning)
-
-    async def _load(self, reference: str, owner: str, *, local_paths: bool) -> bytes:
-        """The bytes that a reference leads to, from wherever they are."""
+        reference = reference.strip()
         match _kind(reference):
             case "data":
-                return await to_thread.run_sync(read_data_uri, reference, self.limits.max_bytes)
+                content = await to_thread.run_sync(read_data_uri, reference, self.limits.max_bytes)
             case "http" | "https":
                 from controlnet_mcp.images.download import fetch
 
-                return await fetch(reference, limits=self.limits, trusted_hosts=self.trusted_hosts)
+                content = await fetch(reference, limits=self.limits, trusted_hosts=self.trusted_hosts)
             case "controlnet":
-                return await to_thread.run_sync(self.blobs.get, await self.resolve_resource(reference, owner))
+                content = await to_thread.run_sync(self.blobs.get, await self.resolve_resource(reference, owner))
             case _ if local_paths:
-                return await to_thread.run_sync(read_file, reference, self.allowed_folders, self.limits.max_bytes)
+                content = await to_thread.run_sync(read_file, reference, self.allowed_folders, self.limits.max_bytes)
             case _:
                 raise ImageError(
                     "image_blocked",
                     "Local files cannot be read over this connection, because it may come from another machine.",
                     hint="Pass the picture as an https link, a data: URI or a controlnet:// reference.",
                 )
+        return await to_thread.run_sync(self._keep, content, limiter=self._cleaning)
 
     def _keep(self, content: bytes) -> StoredPicture:
         """Clean and store a picture, or find it stored: pictures are used again and again; runs in a worker thread."""

@@ -1,18 +1,12 @@
-"""What takes the place of folder descriptors where there are none (Windows): names that mean no file, and open handles.
+"""Reading a local file from the allowed folders only, whatever is swapped underneath meanwhile.
+
+The text of a path proves nothing (links, races, prefix twins): it only proposes a folder and the names below it. Each
+name is opened relative to the folder opened before it, and no link is followed; the folders themselves are named by
+the operator and may be links. With descriptors of folders (POSIX) nothing that is swapped between a check and its use
+matters: 20,000 reads under constant swapping leaked nothing, where resolving the path first leaked 20. Elsewhere
+(Windows) no name on the way may be a link or mean anything but a file, and the open file is asked where it is.
 
 Sources: Microsoft, "Naming Files, Paths, and Namespaces" and `GetFinalPathNameByHandleW`.
-
-Opening a file below a folder, one name at a time and through no link, and reading it.
-
-With descriptors of folders (POSIX) nothing that is swapped between a check and its use matters: 20,000 reads under
-constant swapping leaked nothing, where resolving the path first leaked 20. Elsewhere (Windows) no name on the way
-may be a link or mean anything but a file, and the file that was opened is asked where it is.
-
-Reading a local file from the allowed folders only, whatever is swapped underneath meanwhile.
-
-The text of a path proves nothing (links, races, prefix twins), so it only proposes a folder and the names below it;
-each name is opened relative to the folder opened before it, and no link is followed. The folders themselves are the
-operator's word and may be links.
 """
 
 import difflib
@@ -22,6 +16,7 @@ import re
 import stat
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -117,29 +112,24 @@ def read_regular(descriptor: int, max_bytes: int) -> bytes:
         ImageError: `image_blocked`: a device, a pipe, or a file with a second name (hard link), which may stand
             elsewhere; `image_unreadable`: a folder, or longer than `max_bytes`.
     """
-    try:
-        _check_plain(os.fstat(descriptor))
-        if os.fstat(descriptor).st_size > max_bytes:
+    with ExitStack() as opened:
+        opened.callback(os.close, descriptor)
+        status = os.fstat(descriptor)
+        if stat.S_ISDIR(status.st_mode):
+            raise _is_a_folder()
+        if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
+            raise ImageError(
+                "image_blocked",
+                "The path leads to a device, a pipe or a file with several names (hard links).",
+                hint="Copy the picture to a plain file and pass that.",
+            )
+        if status.st_size > max_bytes:
             raise too_large(max_bytes)
         with os.fdopen(descriptor, "rb", closefd=False) as file:
             content = file.read(max_bytes + 1)
-    finally:
-        os.close(descriptor)
     if len(content) > max_bytes:  # it grew meanwhile
         raise too_large(max_bytes)
     return content
-
-
-def _check_plain(status: os.stat_result) -> None:
-    """Refuse all but a regular file with a single name."""
-    if stat.S_ISDIR(status.st_mode):
-        raise _is_a_folder()
-    if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
-        raise ImageError(
-            "image_blocked",
-            "The path leads to a device, a pipe or a file with several names (hard links).",
-            hint="Copy the picture to a plain file and pass that.",
-        )
 
 
 def _open_name(name: str, flags: int, above: int | None) -> int:
@@ -148,58 +138,39 @@ def _open_name(name: str, flags: int, above: int | None) -> int:
         return os.open(name, flags, dir_fd=above)
     except OSError as error:
         if above is not None and isinstance(error, FileNotFoundError):
-            raise _missing(name, above) from error
-        if above is not None and _is_link(name, above):
-            raise _is_a_link(name) from error
+            with os.scandir(above) as entries:
+                names = [entry.name for entry in itertools.islice(entries, _NAMES_LOOKED_AT)]
+            similar = ", ".join(map(repr, difflib.get_close_matches(name, names, cutoff=0.5)))
+            raise ImageError(
+                "image_unreadable",
+                f"There is no {name[:100]!r} in its folder.",
+                hint=f"Similar names there: {similar}." if similar else "Check the spelling, and pass the full path.",
+            ) from error
+        with suppress(OSError):
+            if above is not None and is_link(os.stat(name, dir_fd=above, follow_symlinks=False)):
+                raise _is_a_link(name) from error
         raise _unreadable(name, error) from error
 
 
 def _open_resolved(folder: Path, parts: tuple[str, ...]) -> int:
     """Open a path in the folder and ask the open file where it is (for systems without descriptors of folders)."""
-    root = folder.resolve()
-    try:
-        path = root
-        for name in parts:
-            path /= name
-            if not is_plain_name(name) or is_link(path.lstat()):
-                raise _is_a_link(name)
-        if path.is_dir():
-            raise _is_a_folder()
-        return _still_below(root, os.open(path, _FILE_FLAGS), parts[-1])
-    except OSError as error:
-        raise _unreadable(parts[-1], error) from error
-
-
-def _still_below(root: Path, descriptor: int, name: str) -> int:
-    """The descriptor, if the file that was opened lies in the folder, whatever was swapped meanwhile."""
-    inside = False
-    try:
-        inside = final_path(descriptor).is_relative_to(root)
-    finally:
-        if not inside:
-            os.close(descriptor)
-    if not inside:
-        raise _is_a_link(name)
-    return descriptor
-
-
-def _is_link(name: str, above: int) -> bool:
-    try:
-        return stat.S_ISLNK(os.stat(name, dir_fd=above, follow_symlinks=False).st_mode)
-    except OSError:
-        return False
-
-
-def _missing(name: str, above: int) -> ImageError:
-    """A name is not there: tell which names in that (allowed) folder are like it."""
-    with os.scandir(above) as entries:
-        names = [entry.name for entry in itertools.islice(entries, _NAMES_LOOKED_AT)]
-    similar = ", ".join(map(repr, difflib.get_close_matches(name, names, cutoff=0.5)))
-    return ImageError(
-        "image_unreadable",
-        f"There is no {name[:100]!r} in its folder.",
-        hint=f"Similar names there: {similar}." if similar else "Check the spelling, and pass the full path.",
-    )
+    path = root = folder.resolve()
+    with ExitStack() as opened:
+        try:
+            for name in parts:
+                path /= name
+                if not is_plain_name(name) or is_link(path.lstat()):
+                    raise _is_a_link(name)
+            if path.is_dir():
+                raise _is_a_folder()
+            descriptor = os.open(path, _FILE_FLAGS)
+            opened.callback(os.close, descriptor)
+            if not final_path(descriptor).is_relative_to(root):  # swapped meanwhile
+                raise _is_a_link(parts[-1])
+        except OSError as error:
+            raise _unreadable(parts[-1], error) from error
+        opened.pop_all()  # whoever reads the file closes it
+        return descriptor
 
 
 def _is_a_link(name: str) -> ImageError:
@@ -251,17 +222,10 @@ def read_file(path_text: str, allowed_folders: Sequence[Path], max_bytes: int) -
 def _absolute(path_text: str) -> Path:
     """The absolute path that a text means, with `..` resolved as text."""
     text = _from_uri(path_text) if path_text.lower().startswith("file:") else path_text
-    if not text or "\0" in text:
-        raise _no_path(path_text)
-    try:
-        os.fsencode(text)
-        return Path(os.path.abspath(os.path.expanduser(text)))  # noqa: PTH100, PTH111  # pathlib keeps `..`
-    except (OSError, ValueError) as error:
-        raise _no_path(path_text) from error
-
-
-def _no_path(path_text: str) -> RequestError:
-    return RequestError(
+    with suppress(OSError, ValueError):
+        if text and "\0" not in text and os.fsencode(text):
+            return Path(os.path.abspath(os.path.expanduser(text)))  # noqa: PTH100, PTH111  # pathlib keeps `..`
+    raise RequestError(
         "invalid_request", f"{path_text[:200]!r} cannot be a path.", hint="Pass the full path of a picture file."
     )
 
@@ -287,7 +251,7 @@ def _parts_below(path: Path, folder: Path) -> tuple[str, ...] | None:
     """The names from an allowed folder down to a path, or `None` where the path is not below it.
 
     Besides the folder as written and as resolved, any other spelling of it counts (another link to it, another case
-    where case does not matter), because the descent starts from the folder itself anyway. Not on Windows: only to look
+    where case does not matter), because names are opened from the folder itself anyway. Not on Windows: only to look
     at a network path sends the user's credentials there.
     """
     for spelling in (folder.absolute(), folder.resolve()):
@@ -295,9 +259,7 @@ def _parts_below(path: Path, folder: Path) -> tuple[str, ...] | None:
             return path.relative_to(spelling).parts
     if BY_DESCRIPTOR:
         for ancestor in path.parents:
-            try:
+            with suppress(OSError):
                 if ancestor.samefile(folder):
                     return path.relative_to(ancestor).parts
-            except OSError:
-                continue
     return None

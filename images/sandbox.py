@@ -76,12 +76,14 @@ class Worker:
         self._answers = cast("BufferedReader", self.process.stdout)
 
     def decode(self, content: bytes, limits: Limits, allowance: Allowance) -> "Rgb":
-        """As `controlnet_mcp.images.pillow_decoder.pixels_of`.
+        """Decode a picture as `controlnet_mcp.images.decode.decode` does; no answer beyond the limits is believed.
 
         Raises:
             ImageError: The refusal of the decoder.
             BrokenWorkerError: The worker is of no more use.
         """
+        import numpy as np
+
         self.decoded += 1
         watch = threading.Timer(allowance.wall_seconds, self.process.kill)
         watch.start()
@@ -89,11 +91,30 @@ class Worker:
             self._asks.write(ASKED.pack(len(content), limits.max_bytes, limits.max_pixels, allowance.cpu_seconds))
             self._asks.write(content)
             self._asks.flush()
-            return _answer(self._answers, limits)
+            kind, first, second = ANSWERED.unpack(self._exactly(ANSWERED.size))
+            if kind == PIXELS and 0 < first * second <= limits.max_pixels:
+                values: Rgb = np.frombuffer(self._exactly(first * second * 3), dtype=np.uint8)
+                values.flags.writeable = False
+                return values.reshape(first, second, 3)
+            if kind != REFUSED or max(first, second) > _LONGEST_SENTENCE_BYTES:
+                raise BrokenWorkerError
+            message, hint = (self._exactly(length).decode("utf-8", "replace") for length in (first, second))
         except OSError as error:
             raise BrokenWorkerError from error
         finally:
             watch.cancel()
+        raise ImageError("image_unreadable", message, hint=hint)
+
+    def _exactly(self, length: int) -> bytearray:
+        """Read so many bytes of the answer, without a second copy of them.
+
+        Raises:
+            BrokenWorkerError: The stream ended before.
+        """
+        content = bytearray(length)
+        if self._answers.readinto(content) != length:
+            raise BrokenWorkerError
+        return content
 
     def end(self) -> None:
         """End the process, whatever it does."""
@@ -102,35 +123,6 @@ class Worker:
             with suppress(OSError):  # what it did not take any more
                 stream.close()
         self.process.wait()
-
-
-def _answer(stream: BufferedReader, limits: Limits) -> "Rgb":
-    """Read an answer, and believe nothing in it that the limits do not allow."""
-    import numpy as np
-
-    kind, first, second = ANSWERED.unpack(_exactly(stream, ANSWERED.size))
-    if kind == PIXELS:
-        if not 0 < first * second <= limits.max_pixels:
-            raise BrokenWorkerError
-        pixels: Rgb = np.frombuffer(_exactly(stream, first * second * 3), dtype=np.uint8).reshape(first, second, 3)
-        pixels.flags.writeable = False
-        return pixels
-    if kind != REFUSED or max(first, second) > _LONGEST_SENTENCE_BYTES:
-        raise BrokenWorkerError
-    message, hint = (_exactly(stream, length).decode("utf-8", "replace") for length in (first, second))
-    raise ImageError("image_unreadable", message, hint=hint)
-
-
-def _exactly(stream: BufferedReader, length: int) -> bytearray:
-    """So many bytes, without a second copy of them.
-
-    Raises:
-        BrokenWorkerError: The stream ended before.
-    """
-    content = bytearray(length)
-    if stream.readinto(content) != length:
-        raise BrokenWorkerError
-    return content
 
 
 @dataclass(slots=True)
@@ -154,10 +146,10 @@ class DecodeWorkers:
             self.idle.put(None)
 
     def decode(self, content: bytes, limits: Limits) -> "Rgb":
-        """As `controlnet_mcp.images.pillow_decoder.pixels_of`, in a worker (blocks: call it in a thread).
+        """Decode a picture in a worker (blocks: call it in a thread).
 
         Raises:
-            ImageError: `image_unreadable`: as there, and for a picture that its worker did not survive.
+            ImageError: `image_unreadable`: the refusal of the decoder, or its worker did not survive the picture.
         """
         if len(content) > limits.max_bytes:
             raise too_large(limits.max_bytes)

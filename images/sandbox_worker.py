@@ -13,7 +13,6 @@ import sys
 import warnings
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO
 
 from controlnet_mcp.foundation.errors import ImageError
 from controlnet_mcp.foundation.limits import Limits
@@ -49,17 +48,13 @@ def main() -> None:
         try:
             pixels = pixels_of(content, limits)
         except ImageError as error:
-            _refuse(answered, error)
+            message, hint = error.message.encode(), error.hint.encode()
+            answered.write(ANSWERED.pack(REFUSED, len(message), len(hint)) + message + hint)
         else:
             answered.write(ANSWERED.pack(PIXELS, *pixels.shape[:2]))
             answered.write(pixels.data)
             del pixels
         answered.flush()
-
-
-def _refuse(answered: BinaryIO, error: ImageError) -> None:
-    message, hint = error.message.encode(), error.hint.encode()
-    answered.write(ANSWERED.pack(REFUSED, len(message), len(hint)) + message + hint)
 
 
 def _address_space_bytes() -> int:
@@ -74,7 +69,7 @@ def _address_space_bytes() -> int:
 
 
 def _lock() -> None:
-    """No new file or socket, no child process, no core dump, as far as the system can be asked for it."""
+    """Forbid new files, sockets, child processes and core dumps, as far as the system can."""
     if sys.platform != "win32":
         import resource
 

@@ -82,10 +82,9 @@ def report_at(ticket: Ticket, age_seconds: float) -> Report:
 
 def draw_ticket(ticket: Ticket, index: int, blobs: BlobStore) -> bytes:
     """Draw picture `index` of a job as PNG; its text chunks say that no AI made it (CPU work: call it in a thread)."""
-    from controlnet_mcp.images.decode import decode
     from controlnet_mcp.images.encode import encode_png
     from controlnet_mcp.providers.draft.render import draw
 
-    pixels = draw(ticket, index, lambda name: decode(blobs.get(name.removeprefix("blob:")), RESULT_LIMITS))
+    pixels = draw(ticket, index, lambda name: blobs.pixels(name.removeprefix("blob:"), RESULT_LIMITS))
     texts = {"Software": "controlnet-mcp draft engine", "ai_generated": "false", "prompt": ticket.prompt}
     return encode_png(pixels, {**texts, "seed": str(ticket.seed + index)})

@@ -15,7 +15,7 @@ from mcp.shared.exceptions import MCPError
 from PIL import Image
 
 from controlnet_mcp.images.modalities import MODALITIES
-from controlnet_mcp.tools.registry import TOOLS
+from controlnet_mcp.tools import TOOLS
 from tests.support.mcp_session import SIDE, WAIT_SECONDS, GiveUp, Reply
 from tests.support.server_process import Era, Transport, Web, connected
 
@@ -134,7 +134,7 @@ async def test_prompts_and_completions_work(connection: Connection) -> None:
     for name, value, expected in (
         ("modality", "dep", "depth"),
         ("provider", "dr", "draft"),
-        ("model", "penc", "pencil"),
+        ("model", "wat", "watercolour"),
         ("name", "mask", "mask_image"),
     ):
         completion = (await client.complete(template, {"name": name, "value": value})).completion

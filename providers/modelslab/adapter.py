@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Literal
 from urllib.parse import urljoin
 
-from pydantic import Field, JsonValue, SecretStr, ValidationError
+from pydantic import Field, JsonValue, SecretStr
 
 from controlnet_mcp.foundation.errors import RequestError
 from controlnet_mcp.images.picture import StoredPicture
@@ -378,7 +378,9 @@ class ModelsLabProvider(QueueProvider):
         """An error may come inside HTTP 200."""
         return reply.status in SUCCESS and not reply.read(Answer).failed
 
-    def refused(self, reply: HttpReply, codes: Sequence[int | None] = ()) -> ProviderError:
+    def refused(
+        self, reply: HttpReply, codes: Sequence[int | None] = (), wait_seconds: float | None = None
+    ) -> ProviderError:
         """The error of a reply, by its HTTP status or, inside HTTP 200, by its words."""
         said, table = self.said(reply), self.refusals
         if reply.status in SUCCESS:
@@ -386,10 +388,7 @@ class ModelsLabProvider(QueueProvider):
         elif reply.status in _ABOUT_THE_REQUEST:
             row = meaning_of(_BY_WORDS, (), said)
             table = (row, *table) if row and row.what in _ABOUT_INPUTS else table
-        try:
-            waits = Answer.model_validate_json(reply.body).retry_after
-        except ValidationError:
-            waits = None
+        waits = (reply.read_if(Answer) or Answer()).retry_after if wait_seconds is None else wait_seconds
         return refusal(reply, title=self.title, table=table, said=said, codes=codes, wait_seconds=waits)
 
     def read(self, reply: HttpReply) -> Submission:

@@ -32,7 +32,7 @@ from controlnet_mcp.providers.types import (
     Submission,
     Support,
 )
-from controlnet_mcp.providers.vendor import SUBMIT_TIMEOUT_SECONDS, HostedSettings, QueueProvider
+from controlnet_mcp.providers.vendor import HostedSettings, QueueProvider
 from controlnet_mcp.providers.wire import Number, Text, Whole, Wire, picture_in, whole
 
 _OK = 200
@@ -272,8 +272,7 @@ class ZhiqiteProvider(QueueProvider):
             "hr_resize_y": options.hr_resize_y,
             **(scripts if options.flat else {"alwayson_scripts": present(scripts)}),
         }
-        path = f"{_ROOT}/controlnet"
-        return self.call("POST", path, present(body), timeout_seconds=SUBMIT_TIMEOUT_SECONDS, submits=True)
+        return self.call("POST", f"{_ROOT}/controlnet", present(body), submits=True)
 
     def read(self, reply: HttpReply) -> Submission:
         """The answer names the task; it is the `id_task` that was sent."""
@@ -316,20 +315,29 @@ class ZhiqiteProvider(QueueProvider):
         """An answer counts only with HTTP 200 and the code string "200"."""
         return reply.status == _OK and reply.read(Envelope).code == "200"
 
-    def refused(self, reply: HttpReply, codes: Sequence[int | None] = ()) -> ProviderError:
+    def refused(
+        self, reply: HttpReply, codes: Sequence[int | None] = (), wait_seconds: float | None = None
+    ) -> ProviderError:
         """The error of an answer that does not count.
 
         No list of codes is published; those that mirror HTTP statuses are read that way (unverified), and any other
         is a refusal.
         """
         if reply.status != _OK:
-            return super().refused(reply, codes)
+            return super().refused(reply, codes, wait_seconds)
         code = reply.read(Envelope).code
         other = Meaning(
             (), "provider_failed", f"the answer was code {quote(code, 20)}", "Change the request, or try again later."
         )
         table = (*self.refusals, *STANDARD, other)
-        return refusal(reply, title=self.title, table=table, said=self.said(reply), codes=codes or (whole(code),))
+        return refusal(
+            reply,
+            title=self.title,
+            table=table,
+            said=self.said(reply),
+            codes=codes or (whole(code),),
+            wait_seconds=wait_seconds,
+        )
 
 
 def _link(picture: StoredPicture | None, url: str | None) -> Body:

@@ -33,7 +33,7 @@ from controlnet_mcp.providers.types import (
     Submission,
     Support,
 )
-from controlnet_mcp.providers.vendor import SUBMIT_TIMEOUT_SECONDS, HostedSettings, QueueProvider
+from controlnet_mcp.providers.vendor import HostedSettings, QueueProvider
 from controlnet_mcp.providers.wire import Number, Text, Whole, Wire, picture_in, whole
 
 _OK = 200
@@ -273,8 +273,7 @@ class ZhiqiteProvider(QueueProvider):
             "hr_resize_y": options.hr_resize_y,
             **(scripts if options.flat else {"alwayson_scripts": present(scripts)}),
         }
-        path = f"{_ROOT}/controlnet"
-        return self.call("POST", path, present(body), timeout_seconds=SUBMIT_TIMEOUT_SECONDS, submits=True)
+        return self.call("POST", f"{_ROOT}/controlnet", present(body), submits=True)
 
     def read(self, reply: HttpReply) -> Submission:
         """The answer names the task; it is the `id_task` that was sent."""
@@ -332,9 +331,14 @@ class ZhiqiteProvider(QueueProvider):
             (), "provider_failed", f"the answer was code {quote(code, 20)}", "Change the request, or try again later."
         )
         table = (*self.refusals, *STANDARD, other)
-        codes = codes or (whole(code),)
-        said = self.said(reply)
-        return refusal(reply, title=self.title, table=table, said=said, codes=codes, wait_seconds=wait_seconds)
+        return refusal(
+            reply,
+            title=self.title,
+            table=table,
+            said=self.said(reply),
+            codes=codes or (whole(code),),
+            wait_seconds=wait_seconds,
+        )
 
 
 def _link(picture: StoredPicture | None, url: str | None) -> Body:

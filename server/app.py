@@ -1,10 +1,10 @@
-"""Putting the process together: stores, providers, runner and services, once, outside any MCP session."""
+"""The parts of a serving process, put together once, outside any MCP session."""
 
 import random
 import secrets
 import socket
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,7 +14,7 @@ from anyio.abc import TaskGroup
 
 from controlnet_mcp.foundation.errors import RequestError
 from controlnet_mcp.images.blob_store import BlobStore
-from controlnet_mcp.images.picture import RESULT_LIMITS, Limits, StoredPicture
+from controlnet_mcp.images.picture import RESULT_LIMITS, StoredPicture
 from controlnet_mcp.images.read import PictureReader
 from controlnet_mcp.jobs.budget import JOBS, Spending
 from controlnet_mcp.jobs.database import Database
@@ -38,7 +38,6 @@ from controlnet_mcp.providers.placeholders import PictureSource
 from controlnet_mcp.providers.registry import (
     ADAPTERS,
     NAMES,
-    ProviderEntry,
     ProviderTable,
     adapter_class,
     build_table,
@@ -74,40 +73,47 @@ class Application:
     drawing: CapacityLimiter = field(default_factory=partial(CapacityLimiter, SHEETS_AT_ONCE))
 
 
-async def _fetch(url: str, *, limits: Limits, trusted_hosts: frozenset[str]) -> bytes:
-    from controlnet_mcp.images.download import fetch
-
-    return await fetch(url, limits=limits, trusted_hosts=trusted_hosts)
-
-
 @asynccontextmanager
 async def open_application(settings: Settings) -> AsyncGenerator[Application]:
-    """Open everything that lives once per process, and drive jobs until the block ends."""
+    """Open everything that lives once per process, and drive jobs until the block ends.
+
+    Raises:
+        RequestError: `invalid_request`: a setting names an unknown provider.
+    """
     to_thread.current_default_thread_limiter().total_tokens = _THREADS
     blobs = BlobStore(settings.data_folder / "pictures")
-    database = Database(settings.data_folder / "jobs.sqlite3")
-    fetch = partial(_fetch, limits=RESULT_LIMITS, trusted_hosts=settings.trusted_hosts)
-    source = PictureSource(blobs, await _public_link(settings))
-    with closing(database):
-        async with (
-            open_runner(source, fetch, {"draft": DraftTransport(blobs, time.time)}, settings.trusted_hosts) as sender,
-            background() as tasks,
-        ):
-            entries = build_table(settings.keys, settings.providers)
+    table = build_table(settings.keys, settings.providers)
+    public_link: Callable[[StoredPicture], str] | None = None
+    if settings.public_url is not None:  # then providers that fetch pictures by themselves reach ours
+        secret = await to_thread.run_sync(load_secret, settings.data_folder)
+        public_link = FileLinks(settings.public_url, secret, time.time).url_of
+
+    async def fetch(url: str) -> bytes:
+        from controlnet_mcp.images.download import fetch
+
+        return await fetch(url, limits=RESULT_LIMITS, trusted_hosts=settings.trusted_hosts)
+
+    engines = {"draft": DraftTransport(blobs, time.time)}
+    source = PictureSource(blobs, public_link)
+    with closing(Database(settings.data_folder / "jobs.sqlite3")) as database:
+        async with open_runner(source, fetch, engines, settings.trusted_hosts) as sender, background() as tasks:
+            store = JobStore(database)
+            owner = f"{socket.gethostname()}-{secrets.token_hex(8)}"
             leases = Leases(database, time.time, settings.lease_seconds)
             writer = JobWriter(leases, Ledger(database, time.time), time.time)
             pacer = PollPacer(Durations(database), random.SystemRandom().random, _shortest_pause_seconds)
             submitter = Submitter(writer, sender, pacer, settings.submissions_in_flight)
-            driver = Driver(writer, submitter, pacer, partial(ready, entries), sender, blobs, _scorer(settings, blobs))
-            owner = f"{socket.gethostname()}-{secrets.token_hex(8)}"
+            scorer = Scorer(blobs, depth_by(settings.map_models), enabled=settings.structure_scores)
+            driver = Driver(writer, submitter, pacer, partial(ready, table), sender, blobs, scorer)
             runner = JobRunner(leases, driver, owner, time.time)
-            store = JobStore(database)
-            addresses = Addresses(store)
-            reader = _reader(settings, blobs, addresses)
             watch = JobSubscriptions(store, runner)
-            desk = JobService(
+            addresses = Addresses(store)
+            reader = PictureReader(
+                blobs, settings.limits, settings.allowed_folders, settings.trusted_hosts, addresses.sha256_of
+            )
+            jobs = JobService(
                 store,
-                Preparer(entries, reader, blobs, settings.map_models, reachable=source.public_link is not None),
+                Preparer(table, reader, blobs, settings.map_models, reachable=public_link is not None),
                 writer.ledger,
                 runner,
                 watch,
@@ -120,34 +126,22 @@ async def open_application(settings: Settings) -> AsyncGenerator[Application]:
             if settings.retention_days is not None:
                 tasks.start_soon(forgetting, Retention(database, blobs, time.time, settings.retention_days))
             watch.start(tasks)
-            yield Application(settings, _services(settings, desk, entries, reader, blobs), addresses, entries, tasks)
-
-
-def _reader(settings: Settings, blobs: BlobStore, addresses: Addresses) -> PictureReader:
-    return PictureReader(
-        blobs=blobs,
-        limits=settings.limits,
-        allowed_folders=settings.allowed_folders,
-        trusted_hosts=settings.trusted_hosts,
-        resolve_resource=addresses.sha256_of,
-    )
-
-
-def _scorer(settings: Settings, blobs: BlobStore) -> Scorer:
-    return Scorer(blobs, depth_by(settings.map_models), enabled=settings.structure_scores)
+            services = Services(
+                jobs,
+                table,
+                reader,
+                blobs,
+                settings.wait_seconds,
+                settings.wait_seconds_without_progress,
+                settings.previews,
+                settings.map_models,
+            )
+            yield Application(settings, services, addresses, table, tasks)
 
 
 def _shortest_pause_seconds(name: str) -> float:
     """The shortest pause that a provider wants between two looks at a job."""
     return adapter_class(name).capabilities.shortest_poll_seconds if name in ADAPTERS else SHORTEST_SECONDS
-
-
-async def _public_link(settings: Settings) -> Callable[[StoredPicture], str] | None:
-    """How providers that fetch pictures by themselves reach ours, when the operator said where we are."""
-    if settings.public_url is None:
-        return None
-    secret = await to_thread.run_sync(load_secret, settings.data_folder)
-    return FileLinks(settings.public_url, secret, time.time).url_of
 
 
 def _spending(settings: Settings, run: str) -> Spending:
@@ -171,18 +165,3 @@ def _spending(settings: Settings, run: str) -> Spending:
             hint=f"Known: {', '.join(NAMES)}, and {JOBS} for all paid jobs.",
         )
     return Spending(**rules, jobs_in_flight=settings.max_jobs_in_flight, run=run)
-
-
-def _services(
-    settings: Settings, desk: JobService, entries: Sequence[ProviderEntry], reader: PictureReader, blobs: BlobStore
-) -> Services:
-    return Services(
-        jobs=desk,
-        entries=entries,
-        reader=reader,
-        blobs=blobs,
-        wait_seconds=settings.wait_seconds,
-        wait_seconds_without_progress=settings.wait_seconds_without_progress,
-        previews=settings.previews,
-        map_models=settings.map_models,
-    )

@@ -13,8 +13,10 @@ from anyio import CapacityLimiter, to_thread
 from anyio.abc import TaskGroup
 
 from controlnet_mcp.foundation.errors import RequestError
+from controlnet_mcp.foundation.limits import RESULT_LIMITS
 from controlnet_mcp.images.blob_store import BlobStore
-from controlnet_mcp.images.picture import RESULT_LIMITS, StoredPicture
+from controlnet_mcp.images.decode import Decoder, decode
+from controlnet_mcp.images.picture import StoredPicture
 from controlnet_mcp.images.read import PictureReader
 from controlnet_mcp.jobs.budget import JOBS, Spending
 from controlnet_mcp.jobs.database import Database
@@ -74,14 +76,18 @@ class Application:
 
 
 @asynccontextmanager
-async def open_application(settings: Settings) -> AsyncGenerator[Application]:
+async def open_application(settings: Settings, decoder: Decoder = decode) -> AsyncGenerator[Application]:
     """Open everything that lives once per process, and drive jobs until the block ends.
+
+    Args:
+        settings: The operator's settings.
+        decoder: Decodes every picture; where pictures come from strangers, in workers.
 
     Raises:
         RequestError: `invalid_request`: a setting names an unknown provider.
     """
     to_thread.current_default_thread_limiter().total_tokens = _THREADS
-    blobs = BlobStore(settings.data_folder / "pictures")
+    blobs = BlobStore(settings.data_folder / "pictures", decoder)
     table = build_table(settings.keys, settings.providers)
     public_link: Callable[[StoredPicture], str] | None = None
     if settings.public_url is not None:  # then providers that fetch pictures by themselves reach ours

@@ -15,7 +15,7 @@ import click
 from anyio import to_thread
 from pydantic import BaseModel
 
-from controlnet_mcp.images.sheets.layout import NARROWEST, WIDEST, WIDTH
+from controlnet_mcp.images.contact_sheet import NARROWEST, WIDEST, WIDTH
 from controlnet_mcp.jobs.record import JobRecord
 from controlnet_mcp.jobs.resource_uris import sheet_uri
 from controlnet_mcp.jobs.service import Caller, Finding, accepted_as, not_accepted
@@ -173,7 +173,7 @@ class _Errand:
         return await to_thread.run_sync(self._draw, job, services)
 
     def _draw(self, job: JobRecord, services: Services) -> _Drawn:
-        from controlnet_mcp.images.sheets.page import compose, encode
+        from controlnet_mcp.images.contact_sheet.page import compose, encode
         from controlnet_mcp.jobs.sheets import sheet_of
 
         page = compose(sheet_of(job, services.blobs), self.width)

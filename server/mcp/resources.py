@@ -10,8 +10,9 @@ from mcp.shared.exceptions import MCPError
 from pydantic import BaseModel
 
 from controlnet_mcp.foundation.errors import ControlNetError
+from controlnet_mcp.foundation.limits import RESULT_LIMITS
 from controlnet_mcp.images.blob_store import BlobStore
-from controlnet_mcp.images.picture import RESULT_LIMITS, StoredPicture
+from controlnet_mcp.images.picture import StoredPicture
 from controlnet_mcp.jobs.record import JobRecord
 from controlnet_mcp.jobs.service import Caller
 from controlnet_mcp.server.app import Application
@@ -137,18 +138,18 @@ def _contents(
     if picture is None:
         from controlnet_mcp.images.decode import original
 
-        _, picture = original(content, RESULT_LIMITS)
+        _, picture = original(content, RESULT_LIMITS, blobs.decoder)
     if len(content) <= MAX_BLOB_BYTES:
         return [_blob(uri, content, picture.mime_type)]
-    from controlnet_mcp.images.encode import recompress
+    from controlnet_mcp.images.encode import jpeg_within
 
-    copy, mime_type = recompress(content, MAX_BLOB_BYTES, RESULT_LIMITS)
+    copy = jpeg_within(blobs.pixels(sha256, RESULT_LIMITS), MAX_BLOB_BYTES)
     place = links.url_of(picture) if links else blobs.path(sha256)
     said = (
         f"The picture was re-encoded to fit a message. The original is {picture.width}x{picture.height} pixels, "
         f"{picture.mime_type}, {picture.size_bytes} bytes: {place}"
     )
-    return [_blob(uri, copy, mime_type), types.TextResourceContents(uri=uri, mime_type="text/plain", text=said)]
+    return [_blob(uri, copy, "image/jpeg"), types.TextResourceContents(uri=uri, mime_type="text/plain", text=said)]
 
 
 def _blob(uri: str, content: bytes, mime_type: str) -> types.BlobResourceContents:

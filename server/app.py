@@ -1,7 +1,7 @@
-"""Putting the process together: stores, providers, runner and services, once, outside any MCP session."""
+"""The parts of a serving process, put together once, outside any MCP session."""
 
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from functools import partial
@@ -10,7 +10,7 @@ from anyio import CapacityLimiter, to_thread
 from anyio.abc import TaskGroup
 
 from controlnet_mcp.foundation.errors import RequestError
-from controlnet_mcp.foundation.limits import RESULT_LIMITS, Limits
+from controlnet_mcp.foundation.limits import RESULT_LIMITS
 from controlnet_mcp.images.blob_store import BlobStore
 from controlnet_mcp.images.decode import Decoder, decode
 from controlnet_mcp.images.picture import StoredPicture
@@ -21,11 +21,11 @@ from controlnet_mcp.jobs.driver import build_driver
 from controlnet_mcp.jobs.prepare import Preparer
 from controlnet_mcp.jobs.resource_uris import PictureLookup
 from controlnet_mcp.jobs.results import Scorer, depth_by
-from controlnet_mcp.jobs.service import JobService, Retention, build_service, process_name
+from controlnet_mcp.jobs.service import Retention, build_service, process_name
 from controlnet_mcp.jobs.store import JobStore
 from controlnet_mcp.providers.draft.service import DraftTransport
 from controlnet_mcp.providers.placeholders import PictureSource
-from controlnet_mcp.providers.registry import NAMES, ProviderEntry, ProviderTable, build_table
+from controlnet_mcp.providers.registry import NAMES, ProviderTable, build_table
 from controlnet_mcp.providers.sender import open_runner
 from controlnet_mcp.server.auth.file_links import FileLinks, load_secret
 from controlnet_mcp.server.settings import Settings
@@ -56,69 +56,68 @@ class Application:
     drawing: CapacityLimiter = field(default_factory=partial(CapacityLimiter, SHEETS_AT_ONCE))
 
 
-async def _fetch(url: str, *, limits: Limits, trusted_hosts: frozenset[str]) -> bytes:
-    from controlnet_mcp.images.download import fetch
-
-    return await fetch(url, limits=limits, trusted_hosts=trusted_hosts)
-
-
 @asynccontextmanager
 async def open_application(settings: Settings, decoder: Decoder = decode) -> AsyncGenerator[Application]:
     """Open everything that lives once per process, and drive jobs until the block ends.
 
     Args:
-        settings: What the operator wants.
+        settings: The operator's settings.
         decoder: Decodes every picture; where pictures come from strangers, in workers.
+
+    Raises:
+        RequestError: `invalid_request`: a setting names an unknown provider.
     """
     to_thread.current_default_thread_limiter().total_tokens = _THREADS
     blobs = BlobStore(settings.data_folder / "pictures", decoder)
-    database = Database(settings.data_folder / "jobs.sqlite3")
-    fetch = partial(_fetch, limits=RESULT_LIMITS, trusted_hosts=settings.trusted_hosts)
-    source = PictureSource(blobs, await _public_link(settings))
-    with closing(database):
-        async with (
-            open_runner(source, fetch, {"draft": DraftTransport(blobs, time.time)}, settings.trusted_hosts) as sender,
-            background() as tasks,
-        ):
-            entries = build_table(settings.keys, settings.providers)
+    table = build_table(settings.keys, settings.providers)
+    public_link: Callable[[StoredPicture], str] | None = None
+    if settings.public_url is not None:  # then providers that fetch pictures by themselves reach ours
+        secret = await to_thread.run_sync(load_secret, settings.data_folder)
+        public_link = FileLinks(settings.public_url, secret, time.time).url_of
+
+    async def fetch(url: str) -> bytes:
+        from controlnet_mcp.images.download import fetch
+
+        return await fetch(url, limits=RESULT_LIMITS, trusted_hosts=settings.trusted_hosts)
+
+    engines = {"draft": DraftTransport(blobs, time.time)}
+    source = PictureSource(blobs, public_link)
+    with closing(Database(settings.data_folder / "jobs.sqlite3")) as database:
+        async with open_runner(source, fetch, engines, settings.trusted_hosts) as sender, background() as tasks:
             store = JobStore(database, lease_seconds=settings.lease_seconds)
             addresses = PictureLookup(store)
-            reader = _reader(settings, blobs, addresses)
-            scorer = Scorer(blobs, depth_by(settings.map_models), enabled=settings.structure_scores)
-            in_flight = settings.submissions_in_flight
-            driver = build_driver(store, sender, entries, blobs, scorer=scorer, submissions_in_flight=in_flight)
-            reachable = source.public_link is not None
-            preparer = Preparer(entries, reader, blobs, settings.map_models, reachable=reachable)
+            reader = PictureReader(
+                blobs, settings.limits, settings.allowed_folders, settings.trusted_hosts, addresses.sha256_of
+            )
             owner = process_name()
-            desk = build_service(
-                driver,
-                preparer,
+            jobs = build_service(
+                build_driver(
+                    store,
+                    sender,
+                    table,
+                    blobs,
+                    scorer=Scorer(blobs, depth_by(settings.map_models), enabled=settings.structure_scores),
+                    submissions_in_flight=settings.submissions_in_flight,
+                ),
+                Preparer(table, reader, blobs, settings.map_models, reachable=public_link is not None),
                 deadline_seconds=settings.job_timeout_seconds,
                 spending=_spending(settings, owner),
                 owner=owner,
             )
-            desk.start(tasks)
+            jobs.start(tasks)
             if settings.retention_days is not None:
                 tasks.start_soon(Retention(store, blobs, settings.retention_days).run)
-            yield Application(settings, _services(settings, desk, entries, reader, blobs), addresses, entries, tasks)
-
-
-def _reader(settings: Settings, blobs: BlobStore, addresses: PictureLookup) -> PictureReader:
-    return PictureReader(
-        blobs=blobs,
-        limits=settings.limits,
-        allowed_folders=settings.allowed_folders,
-        trusted_hosts=settings.trusted_hosts,
-        resolve_resource=addresses.sha256_of,
-    )
-
-
-async def _public_link(settings: Settings) -> Callable[[StoredPicture], str] | None:
-    """How providers that fetch pictures by themselves reach ours, when the operator said where we are."""
-    if settings.public_url is None:
-        return None
-    secret = await to_thread.run_sync(load_secret, settings.data_folder)
-    return FileLinks(settings.public_url, secret, time.time).url_of
+            services = Services(
+                jobs,
+                table,
+                reader,
+                blobs,
+                settings.wait_seconds,
+                settings.wait_seconds_without_progress,
+                settings.previews,
+                settings.map_models,
+            )
+            yield Application(settings, services, addresses, table, tasks)
 
 
 def _spending(settings: Settings, run: str) -> Spending:
@@ -142,18 +141,3 @@ def _spending(settings: Settings, run: str) -> Spending:
             hint=f"Known: {', '.join(NAMES)}, and {JOBS} for all paid jobs.",
         )
     return Spending(**rules, jobs_in_flight=settings.max_jobs_in_flight, run=run)
-
-
-def _services(
-    settings: Settings, desk: JobService, entries: Sequence[ProviderEntry], reader: PictureReader, blobs: BlobStore
-) -> Services:
-    return Services(
-        jobs=desk,
-        entries=entries,
-        reader=reader,
-        blobs=blobs,
-        wait_seconds=settings.wait_seconds,
-        wait_seconds_without_progress=settings.wait_seconds_without_progress,
-        previews=settings.previews,
-        map_models=settings.map_models,
-    )

@@ -272,8 +272,8 @@ def best_of_channels(asked: Levels, ways: Sequence[Levels], curve: float = CURVE
     level_range = min(LEVEL_RANGE, RANGE_DEVIATIONS * float(asked.std()))
     means: list[Figures] = []
     for found in ways:
-        pairs = zip(cv2.split(asked), cv2.split(found), strict=True)
-        each = [compare_ssim(np.asarray(one), np.asarray(other), level_range, curve) for one, other in pairs]
+        channels = range(asked.shape[2])
+        each = [compare_ssim(asked[:, :, row], found[:, :, row], level_range, curve) for row in channels]
         means.append(Figures(*(sum(column) / len(each) for column in zip(*map(astuple, each), strict=True))))
     return max(means, key=lambda row: row.score)
 

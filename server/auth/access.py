@@ -1,7 +1,4 @@
-"""Who may connect over HTTP, under which names this server is reached, and from which pages.
-
-How many requests a caller may make: a bucket of tokens for each, refilled evenly; 429 with Retry-After beyond.
-"""
+"""Access over HTTP: who may connect, from which pages, under which names of this server, and how often."""
 
 import math
 import time
@@ -32,12 +29,12 @@ LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 @dataclass(frozen=True, slots=True)
 class Verifiers:
-    """Several ways to prove who one is; the first that knows a token decides."""
+    """Several verifiers; the first that knows a token decides."""
 
     verifiers: Sequence[TokenVerifier]
 
     async def verify_token(self, token: str) -> AccessToken | None:
-        """Whose token it is."""
+        """Find the bearer."""
         for verifier in self.verifiers:
             if (found := await verifier.verify_token(token)) is not None:
                 return found
@@ -46,12 +43,12 @@ class Verifiers:
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """The gate in front of the protocol's endpoints; files have signed links, and the health page is open.
+    """Access to the protocol's endpoints; files have signed links, and the health page is open.
 
     Attributes:
         requests_per_minute: Most requests of one authenticated caller.
-        security: The names and pages that requests may come with.
-        verifier: Knows tokens; `None` where nobody authenticates.
+        security: Hosts and origins that requests may name.
+        verifier: Verifies tokens; `None` where nobody authenticates.
         oauth: The SDK's settings of an OAuth resource server.
     """
 
@@ -62,11 +59,11 @@ class Access:
 
     @property
     def principal(self) -> Callable[[], str]:
-        """How to tell who asks."""
+        """Names the sender of the request at hand."""
         return local if self.verifier is None else authenticated
 
     def guarded(self, app: ASGIApp) -> ASGIApp:
-        """An endpoint that only opens for those who prove who they are."""
+        """The endpoint for authenticated callers only, and not too often."""
         if self.verifier is None:
             return app
         scopes = (self.oauth.required_scopes or []) if self.oauth else []
@@ -105,7 +102,12 @@ async def open_access(settings: Settings) -> Access:
     if settings.oauth_issuer and settings.oauth_resource and settings.oauth_jwks_url:
         from controlnet_mcp.server.auth.oauth import KeySet, OAuthTokens
 
-        oauth = _auth_settings(settings.oauth_issuer, settings.oauth_resource, settings.oauth_scopes)
+        oauth = AuthSettings(
+            issuer_url=AnyHttpUrl(settings.oauth_issuer),
+            resource_server_url=AnyHttpUrl(settings.oauth_resource),
+            required_scopes=list(settings.oauth_scopes),
+            validate_token_resource=True,
+        )
         keys = KeySet(settings.oauth_jwks_url)
         verifiers.append(OAuthTokens(settings.oauth_issuer, settings.oauth_resource, keys))
     if settings.tokens_file is not None:
@@ -118,17 +120,6 @@ async def open_access(settings: Settings) -> Access:
         _security(settings, (settings.public_url, settings.oauth_resource)),
         Verifiers(verifiers) if verifiers else None,
         oauth,
-    )
-
-
-def _auth_settings(issuer: str, resource: str, scopes: Sequence[str]) -> AuthSettings:
-    return AuthSettings.model_validate(
-        {
-            "issuer_url": issuer,
-            "resource_server_url": resource,
-            "required_scopes": list(scopes),
-            "validate_token_resource": True,
-        }
     )
 
 
@@ -147,7 +138,7 @@ def check_host(host: str, *, authenticates: bool) -> None:
 
 
 def _security(settings: Settings, urls: Sequence[str | None]) -> TransportSecuritySettings:
-    """The names that requests may call this server by, and the pages that may make them; the check is always on."""
+    """The hosts and origins that requests may name; the check is always on."""
     parts = [urlsplit(url) for url in urls if url]
     names = ["127.0.0.1", "localhost", "[::1]"]
     ports = ("", ":*")
@@ -168,7 +159,7 @@ def _security(settings: Settings, urls: Sequence[str | None]) -> TransportSecuri
 
 @dataclass(slots=True)
 class Bucket:
-    """What a caller has left, and when it was counted."""
+    """The requests that a caller has left, and the time when they were counted."""
 
     left: float
     at: float
@@ -176,10 +167,10 @@ class Bucket:
 
 @dataclass(frozen=True, slots=True)
 class RateLimit:
-    """Passes requests on to an application as long as their caller does not exceed the limit.
+    """A token bucket for each caller, refilled evenly; beyond it 429 with Retry-After.
 
     Attributes:
-        app: What is protected.
+        app: The application behind it.
         per_minute: Requests a minute and caller; as many may come at once.
         clock: Seconds, of any epoch.
         buckets: One for each caller; there are as many as the operator lets in.
@@ -191,7 +182,7 @@ class RateLimit:
     buckets: dict[str, Bucket] = field(default_factory=dict[str, Bucket])
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or say when to come back; who did not authenticate is this machine's user."""
+        """Pass a request on, or say when to come back; callers who need no token have no limit."""
         user = scope.get("user")
         wait_seconds = self._wait(principal_of(user.access_token)) if isinstance(user, AuthenticatedUser) else 0.0
         if wait_seconds <= 0:

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Mapping
 from types import NoneType, UnionType
-from typing import Literal, TypeVar, Union, get_args, get_origin
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 import click
 from pydantic import JsonValue, ValidationError
@@ -83,7 +83,7 @@ def _option(name: str, field: FieldInfo, text: str) -> Callable[[CommandT], Comm
     if get_origin(kind) in {Union, UnionType}:
         kind = next(inner for inner in get_args(kind) if inner is not NoneType)
     low, high = (next((getattr(row, end) for row in field.metadata if hasattr(row, end)), None) for end in ("ge", "le"))
-    kinds: dict[object, dict[str, object]] = {
+    kinds: dict[object, dict[str, Any]] = {
         bool: {"is_flag": True},
         int: {"type": click.IntRange(low, high)},
         float: {"type": click.FloatRange(low, high)},

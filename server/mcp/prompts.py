@@ -1,6 +1,6 @@
-"""Prompts: the wishes that people have most, worded so that a model calls the right tool the right way.
+"""Prompts for the most common tasks, and completions for the arguments of prompts and resource templates.
 
-Completions for the arguments of prompts and resource templates.
+A prompt is worded so that a model calls the right tool with the right parameters.
 """
 
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class Template:
     text: str
 
 
-_WISHES = (
+_TEMPLATES = (
     Template(
         "sketch_to_render",
         "Render a sketch",
@@ -63,28 +63,25 @@ _WISHES = (
 )
 
 
-def _arguments() -> list[types.PromptArgument]:
-    return [
-        types.PromptArgument(name="image", description="Path, https URL or resource URI of the picture", required=True),
-        types.PromptArgument(name="look", description="What the result should look like", required=True),
-    ]
-
-
+_ARGUMENTS = [
+    types.PromptArgument(name="image", description="Path, https URL or resource URI of the picture", required=True),
+    types.PromptArgument(name="look", description="What the result should look like", required=True),
+]
 PROMPTS = tuple(
-    types.Prompt(name=wish.name, title=wish.title, description=wish.description, arguments=_arguments())
-    for wish in _WISHES
+    types.Prompt(name=row.name, title=row.title, description=row.description, arguments=_ARGUMENTS)
+    for row in _TEMPLATES
 )
 
 
 def prompt_result(name: str, arguments: dict[str, str]) -> types.GetPromptResult:
-    """Word one wish.
+    """Fill in a prompt.
 
     Raises:
         MCPError: Invalid parameters: no such prompt, or an argument is missing or too long for a message.
     """
-    wish = next((wish for wish in _WISHES if wish.name == name), None)
-    if wish is None:
-        known = ", ".join(wish.name for wish in _WISHES)
+    template = next((row for row in _TEMPLATES if row.name == name), None)
+    if template is None:
+        known = ", ".join(row.name for row in _TEMPLATES)
         raise MCPError(code=types.INVALID_PARAMS, message=f"There is no prompt {name[:60]!r}. Known: {known}.")
     missing = [field for field in ("image", "look") if not arguments.get(field)]
     if missing:
@@ -92,9 +89,9 @@ def prompt_result(name: str, arguments: dict[str, str]) -> types.GetPromptResult
     if max(map(len, arguments.values())) > _LONGEST_ARGUMENT:
         told = f"An argument of the prompt {name} is longer than {_LONGEST_ARGUMENT} characters. Pass a path or a link."
         raise MCPError(code=types.INVALID_PARAMS, message=told)
-    text = wish.text.replace("{image}", arguments["image"]).replace("{look}", arguments["look"])
+    text = template.text.replace("{image}", arguments["image"]).replace("{look}", arguments["look"])
     message = types.PromptMessage(role="user", content=types.TextContent(type="text", text=text))
-    return types.GetPromptResult(description=wish.description, messages=[message])
+    return types.GetPromptResult(description=template.description, messages=[message])
 
 
 _MOST = 100

@@ -1,19 +1,13 @@
-"""What clients of the current protocol are told of this server before they ask for anything else.
+"""The MCP server: tools, resources, prompts and completions over one running application.
 
-Telling a client how far its call is, where it asked to be told.
-
-The MCP server object: tools, resources, prompts and completions over one running application.
-
-Built on the SDK's lowlevel server (docs/decisions/2026-11-21-lowlevel-server.md); serves both protocol eras.
-
-Tools as clients see them.
+Built on the SDK's lowlevel server (docs/decisions/2026-11-21-lowlevel-server.md); serves both eras of the protocol.
 """
 
 import dataclasses
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from typing import Any
 
 import mcp_types as types
@@ -38,30 +32,7 @@ from controlnet_mcp.server.mcp.resources import RESOURCES, TEMPLATES, ResourceRe
 from controlnet_mcp.server.mcp.subscriptions import Context, JobUpdates
 from controlnet_mcp.tools import TOOLS
 from controlnet_mcp.tools.schema import input_schema, output_schema
-from controlnet_mcp.tools.tool import Call, Hints, Progress, Tool
-
-
-async def discover(
-    server: Server[dict[str, Any]], _context: Context, _params: types.RequestParams
-) -> types.DiscoverResult:
-    """What this server can do: jobs can be subscribed to, and no list ever changes (the SDK would promise changes)."""
-    return types.DiscoverResult(
-        supported_versions=list(MODERN_PROTOCOL_VERSIONS),
-        capabilities=server.get_capabilities(),
-        instructions=server.instructions,
-    )
-
-
-def progress_for(context: Context, redactor: Redactor) -> Progress | None:
-    """How to tell progress; `None` when the request did not ask for it."""
-    if context.meta is None or context.meta.get("progress_token") is None:
-        return None
-
-    async def tell(fraction: float, message: str) -> None:
-        await context.session.report_progress(fraction, 1.0, redactor.text(message))
-
-    return tell
-
+from controlnet_mcp.tools.tool import Call, Progress, Tool
 
 INSTRUCTIONS = (
     "ControlNet image generation: redraw a picture (sketch, photo, control map) in a new look, keeping its structure. "
@@ -73,16 +44,27 @@ _LIST_TTL_MS = 300_000
 _log = logging.getLogger(__name__)
 
 
+def progress_for(context: Context, redactor: Redactor) -> Progress | None:
+    """The way to tell a client how far its call is; `None` when the request did not ask for it."""
+    if context.meta is None or context.meta.get("progress_token") is None:
+        return None
+
+    async def tell(fraction: float, message: str) -> None:
+        await context.session.report_progress(fraction, 1.0, redactor.text(message))
+
+    return tell
+
+
 @dataclass(frozen=True, slots=True)
 class Handlers:
-    """The answers to the protocol's requests.
+    """Answers to the protocol's requests.
 
     Attributes:
-        application: What is behind them.
+        application: The running process.
         links: Makes links to originals where others can reach this server.
-        local: Whether client and server share a machine.
+        local: Client and server share a machine.
         updates: Tells of changes of jobs.
-        principal: Tells who sent the request at hand.
+        principal: Names the sender of the request at hand.
     """
 
     application: Application
@@ -100,7 +82,7 @@ class Handlers:
     async def call_tool(
         self, context: Context, params: types.CallToolRequestParams
     ) -> types.CallToolResult | types.InputRequiredResult:
-        """Run a tool; what it refuses becomes a result that the model reads, and no answer holds a secret."""
+        """Run a tool; a refusal becomes a result that the model reads, and no answer holds a secret."""
         try:
             return redacted(await self._called(context, params), self.application.settings.redactor)
         except InputNeededError as needed:
@@ -158,19 +140,19 @@ class Handlers:
     async def list_prompts(
         self, _context: Context, _params: types.PaginatedRequestParams | None
     ) -> types.ListPromptsResult:
-        """The common wishes."""
+        """All prompts."""
         return types.ListPromptsResult(prompts=list(PROMPTS))
 
     async def get_prompt(self, _context: Context, params: types.GetPromptRequestParams) -> types.GetPromptResult:
-        """One wish, worded for a model."""
+        """A prompt with its arguments filled in."""
         return prompt_result(params.name, params.arguments or {})
 
     async def complete(self, _context: Context, params: types.CompleteRequestParams) -> types.CompleteResult:
-        """Names that begin like what was typed."""
+        """Names that begin with what was typed."""
         return await complete(self.application, params, self._caller())
 
     def _caller(self) -> Caller:
-        """Whoever sent the request at hand."""
+        """The sender of the request at hand."""
         return Caller(self.principal(), self.local)
 
 
@@ -185,10 +167,10 @@ def build_server(
     """Make a server for one transport.
 
     Args:
-        application: What is behind it.
+        application: The running process.
         links: Makes links to originals where others can reach this server.
-        local: Whether client and server share a machine.
-        principal: Tells who sent the request at hand.
+        local: Client and server share a machine.
+        principal: Names the sender of the request at hand.
         updates: Tells of changes of jobs; its own unless given.
     """
     updates = updates or JobUpdates(application.services.jobs, application.tasks)
@@ -216,7 +198,16 @@ def build_server(
     if application.settings.confirm_above:  # a question comes back with the call: nobody may write its text but we
         server.middleware.append(RequestStateBoundary(RequestStateSecurity.ephemeral(), default_audience="controlnet"))
     server.middleware.append(Deliveries(application.services.jobs).handle_late_cancel)
-    server.add_request_handler("server/discover", types.RequestParams, partial(discover, server))
+
+    async def discover(_context: Context, _params: types.RequestParams) -> types.DiscoverResult:
+        """Jobs can be subscribed to, and no list ever changes (the SDK would promise changes)."""
+        return types.DiscoverResult(
+            supported_versions=list(MODERN_PROTOCOL_VERSIONS),
+            capabilities=server.get_capabilities(),
+            instructions=server.instructions,
+        )
+
+    server.add_request_handler("server/discover", types.RequestParams, discover)
     return server
 
 
@@ -230,26 +221,20 @@ _OUR_FAULT = ControlNetError(
 
 @cache
 def wire_tool(tool: Tool) -> types.Tool:
-    """A tool as clients see it; made when it is first asked for."""
+    """A tool as clients see it; whether it destroys or repeats means nothing for one that only reads."""
+    hints = tool.hints
     return types.Tool(
         name=tool.name,
         title=tool.title,
         description=tool.description,
         input_schema=input_schema(tool.arguments),
         output_schema=output_schema(tool.output) if tool.output else None,
-        annotations=_annotations(tool.hints),
-    )
-
-
-def _annotations(hints: Hints) -> types.ToolAnnotations:
-    """What hosts may assume; whether it destroys or repeats means nothing for a tool that only reads."""
-    if hints.read_only:
-        return types.ToolAnnotations(read_only_hint=True, open_world_hint=hints.open_world)
-    return types.ToolAnnotations(
-        read_only_hint=False,
-        destructive_hint=hints.destructive,
-        idempotent_hint=hints.idempotent,
-        open_world_hint=hints.open_world,
+        annotations=types.ToolAnnotations(
+            read_only_hint=hints.read_only,
+            destructive_hint=None if hints.read_only else hints.destructive,
+            idempotent_hint=None if hints.read_only else hints.idempotent,
+            open_world_hint=hints.open_world,
+        ),
     )
 
 
@@ -267,5 +252,5 @@ def tool_named(name: str) -> Tool:
 
 
 def input_schema_of(name: str) -> dict[str, Any] | None:
-    """For the SDK's check of HTTP headers, which else asks for the whole list on every call."""
+    """The schema of a tool, for the SDK's check of HTTP headers; else it asks for the whole list on every call."""
     return next((wire_tool(tool).input_schema for tool in TOOLS if tool.name == name), None)

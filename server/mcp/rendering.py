@@ -6,7 +6,6 @@ picture: one common host shows the model only one of the two. No message may rea
 
 import base64
 import logging
-from functools import partial
 
 import mcp_types as types
 from anyio import to_thread
@@ -33,16 +32,19 @@ async def render(answer: Answer, blobs: BlobStore, links: FileLinks | None, *, t
     """Write an answer.
 
     Args:
-        answer: What the tool said.
-        blobs: Where the originals are.
-        links: Makes https links to originals, when this server is reachable by others.
-        typed: Whether the tool promised structured content.
+        answer: The tool's answer.
+        blobs: The originals.
+        links: Makes https links to originals, where others can reach this server.
+        typed: The tool promised structured content.
     """
-    previews = await _previews(answer, blobs) if answer.previews else []
+    share = PREVIEW_BYTES // max(len(answer.pictures), 1)
+    shown = answer.pictures if answer.previews else ()
+    made = [await to_thread.run_sync(_preview, picture, blobs, share) for picture in shown]
+    previews = [block for block in made if block is not None]
     content: list[types.ContentBlock] = [
         types.TextContent(type="text", text=text_of(answer.body)),
         *previews,
-        *(_link(shown, links) for shown in answer.pictures),
+        *(_link(picture, links) for picture in answer.pictures),
     ]
     structured = (
         answer.body.model_dump(mode="json", exclude_none=True, by_alias=True) if typed or not previews else None
@@ -58,14 +60,8 @@ def render_error(error: ControlNetError) -> types.CallToolResult:
     return types.CallToolResult(content=content, structured_content={"error": body}, is_error=True)
 
 
-async def _previews(answer: Answer, blobs: BlobStore) -> list[types.ContentBlock]:
-    share = PREVIEW_BYTES // max(len(answer.pictures), 1)
-    made = [await to_thread.run_sync(partial(_preview, shown, blobs, share)) for shown in answer.pictures]
-    return [block for block in made if block is not None]
-
-
 def _preview(shown: Shown, blobs: BlobStore, max_bytes: int) -> types.ContentBlock | None:
-    """A small copy; none of a picture that is gone, because the rest of the answer is still worth having."""
+    """Make a small copy; none of a picture that is gone: the rest of the answer is still worth having (blocks)."""
     from controlnet_mcp.images.encode import preview
 
     try:
@@ -78,7 +74,7 @@ def _preview(shown: Shown, blobs: BlobStore, max_bytes: int) -> types.ContentBlo
 
 
 def _link(shown: Shown, links: FileLinks | None) -> types.ContentBlock:
-    """Name the MIME type only of https links: one framework hands typed links to the model provider as pictures."""
+    """Link to an original; only https links have a MIME type: one framework hands typed links to models as pictures."""
     url = links.url_of(shown.picture) if links else None
     typed = url is not None and url.startswith("https://")
     return types.ResourceLink(

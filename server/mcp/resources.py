@@ -79,12 +79,16 @@ class ResourceReader:
         """Read one.
 
         Raises:
-            MCPError: Invalid parameters, for a URI that means nothing (here).
+            MCPError: Invalid parameters: a URI of nothing that this caller has.
         """
         await self.application.table.load()
         try:
-            body = await self._body(uri)
-            contents = await self._pictures(uri) if body is None else [_text(uri, body)]
+            body = await self._facts(uri)
+            contents: list[Contents] = (
+                await self._pictures(uri)
+                if body is None
+                else [types.TextResourceContents(uri=uri, mime_type=_JSON, text=text_of(body))]
+            )
         except ControlNetError as error:
             raise MCPError(
                 code=types.INVALID_PARAMS,
@@ -93,7 +97,8 @@ class ResourceReader:
             ) from error
         return types.ReadResourceResult(contents=contents)
 
-    async def _body(self, uri: str) -> BaseModel | None:
+    async def _facts(self, uri: str) -> BaseModel | None:
+        """The resource if it is one of those that are JSON."""
         services, call = self.application.services, Call(self.caller)
         match uri.removeprefix("controlnet://").split("/"):
             case ["modalities"]:
@@ -111,61 +116,49 @@ class ResourceReader:
                 return None
 
     async def _pictures(self, uri: str) -> list[Contents]:
+        """A picture, or a smaller copy with a word on where the original is."""
+        blobs, addresses = self.application.services.blobs, self.application.addresses
         match uri.removeprefix("controlnet://").split("/"):
             case ["jobs", job_id, "sheet"]:
                 job = await self.application.services.jobs.get(job_id, self.caller)
-                sheet = await to_thread.run_sync(
-                    _sheet, job, self.application.services.blobs, limiter=self.application.drawing
-                )
+                sheet = await to_thread.run_sync(_sheet, job, blobs, limiter=self.application.drawing)
                 return [_blob(uri, sheet, "image/jpeg")]
+            case ["maps", _]:
+                sha256 = await addresses.sha256_of(uri, self.caller.principal)
+                return await to_thread.run_sync(_contents, uri, sha256, None, blobs, self.links)
             case _:
-                return await self._picture(uri)
-
-    async def _picture(self, uri: str) -> list[Contents]:
-        blobs = self.application.services.blobs
-        addresses = self.application.addresses
-        if uri.startswith("controlnet://maps/"):
-            sha256 = await addresses.sha256_of(uri, self.caller.principal)
-            picture = await to_thread.run_sync(_described, sha256, blobs)
-        else:
-            picture = await addresses.picture(uri, self.caller.principal)
-        content = await to_thread.run_sync(blobs.get, picture.sha256)
-        if len(content) <= MAX_BLOB_BYTES:
-            return [_blob(uri, content, picture.mime_type)]
-        smaller = await to_thread.run_sync(_smaller, uri, picture.sha256, blobs)
-        return [smaller, await to_thread.run_sync(self._where, uri, picture)]
-
-    def _where(self, uri: str, picture: StoredPicture) -> types.TextResourceContents:
-        blobs = self.application.services.blobs
-        place = self.links.url_of(picture) if self.links else blobs.path(picture.sha256)
-        said = (
-            f"The picture was re-encoded to fit a message. The original is {picture.width}x{picture.height} pixels, "
-            f"{picture.mime_type}, {picture.size_bytes} bytes: {place}"
-        )
-        return types.TextResourceContents(uri=uri, mime_type="text/plain", text=said)
+                picture = await addresses.picture(uri, self.caller.principal)
+                return await to_thread.run_sync(_contents, uri, picture.sha256, picture, blobs, self.links)
 
 
-def _text(uri: str, body: BaseModel) -> Contents:
-    return types.TextResourceContents(uri=uri, mime_type=_JSON, text=text_of(body))
+def _contents(
+    uri: str, sha256: str, picture: StoredPicture | None, blobs: BlobStore, links: FileLinks | None
+) -> list[Contents]:
+    """Read a picture as far as a message holds it; of a map only the hash is known (blocks)."""
+    content = blobs.get(sha256)
+    if picture is None:
+        from controlnet_mcp.images.decode import original
+
+        _, picture = original(content, RESULT_LIMITS, blobs.decoder)
+    if len(content) <= MAX_BLOB_BYTES:
+        return [_blob(uri, content, picture.mime_type)]
+    from controlnet_mcp.images.encode import jpeg_within
+
+    copy = jpeg_within(blobs.pixels(sha256, RESULT_LIMITS), MAX_BLOB_BYTES)
+    place = links.url_of(picture) if links else blobs.path(sha256)
+    said = (
+        f"The picture was re-encoded to fit a message. The original is {picture.width}x{picture.height} pixels, "
+        f"{picture.mime_type}, {picture.size_bytes} bytes: {place}"
+    )
+    return [_blob(uri, copy, "image/jpeg"), types.TextResourceContents(uri=uri, mime_type="text/plain", text=said)]
 
 
 def _blob(uri: str, content: bytes, mime_type: str) -> types.BlobResourceContents:
     return types.BlobResourceContents(uri=uri, mime_type=mime_type, blob=base64.b64encode(content).decode("ascii"))
 
 
-def _smaller(uri: str, sha256: str, blobs: BlobStore) -> types.BlobResourceContents:
-    from controlnet_mcp.images.encode import jpeg_within
-
-    return _blob(uri, jpeg_within(blobs.pixels(sha256, RESULT_LIMITS), MAX_BLOB_BYTES), "image/jpeg")
-
-
 def _sheet(job: JobRecord, blobs: BlobStore) -> bytes:
+    """Draw the sheet of a job (blocks)."""
     from controlnet_mcp.jobs.results import sheet_file
 
     return sheet_file(job, blobs, max_bytes=MAX_BLOB_BYTES)
-
-
-def _described(sha256: str, blobs: BlobStore) -> StoredPicture:
-    from controlnet_mcp.images.decode import original
-
-    return original(blobs.get(sha256), RESULT_LIMITS, blobs.decoder)[1]

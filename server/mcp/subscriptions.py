@@ -38,11 +38,11 @@ _Tell: TypeAlias = Callable[[], Awaitable[None]]
 
 @dataclass(slots=True)
 class JobUpdates:
-    """Who follows which job; lives once per process.
+    """Subscriptions of all clients to jobs; lives once per process.
 
     Attributes:
-        desk: Where jobs are looked up and watched.
-        tasks: Where the following is done, because a subscriber's request is over long before its subscription.
+        jobs: Finds and watches jobs.
+        tasks: Tells of changes, because a subscriber's request is over long before its subscription.
         following: How many subscriptions there are, one for each job of each stream or connection.
     """
 
@@ -104,20 +104,22 @@ class JobUpdates:
             handler.close()
 
     def _follow(self, job: JobRecord, tell: _Tell) -> anyio.CancelScope:
+        """Tell of a job's changes until the scope is cancelled."""
         scope = anyio.CancelScope()
-        self.following += 1
-        self.tasks.start_soon(self._announce, job, tell, scope)
-        return scope
 
-    async def _announce(self, job: JobRecord, tell: _Tell, scope: anyio.CancelScope) -> None:
         async def told(_job: JobRecord) -> None:
             await tell()
 
-        try:
-            with scope:
-                await self.jobs.subscriptions.announce(job, told, SPACING_SECONDS)
-        finally:
-            self.following -= 1
+        async def announce() -> None:
+            try:
+                with scope:
+                    await self.jobs.subscriptions.announce(job, told, SPACING_SECONDS)
+            finally:
+                self.following -= 1
+
+        self.following += 1
+        self.tasks.start_soon(announce)
+        return scope
 
     async def _job(self, uri: str, caller: Caller) -> JobRecord:
         try:

@@ -1,9 +1,4 @@
-"""What is served over HTTP: MCP by Streamable HTTP and by SSE, and originals by signed links.
-
-Serving over HTTP: Streamable HTTP and SSE with the same jobs, the originals under `/files/`, and `/health`.
-
-Imported only when HTTP is served: it brings starlette and uvicorn.
-"""
+"""The HTTP server: MCP by Streamable HTTP and by SSE with the same jobs, originals by signed links, and `/health`."""
 
 import logging
 import signal
@@ -69,8 +64,8 @@ class McpEndpoint:
 
     Attributes:
         app: The SDK's endpoint.
-        deliveries: Takes back what did not arrive.
-        principal: Tells who sent the request at hand.
+        deliveries: Marks jobs whose answer did not arrive.
+        principal: Names the sender of the request at hand.
     """
 
     app: StreamableHTTPASGIApp
@@ -102,11 +97,8 @@ class FileEndpoint:
     blobs: BlobStore
     links: FileLinks
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer with the picture, or 404 for any link that opens nothing."""
-        await (await self._answer(Request(scope)))(scope, receive, send)
-
-    async def _answer(self, request: Request) -> Response:
+    async def answer(self, request: Request) -> Response:
+        """Give the picture, or 404 for any link that opens nothing."""
         query = request.query_params
         name = str(request.path_params["name"])
         opened = self.links.opens(name, query.get("expires", ""), query.get("signature", ""))
@@ -123,10 +115,6 @@ class FileEndpoint:
 _DRAIN_SECONDS = 5
 
 
-async def _health(_request: Request) -> Response:
-    return JSONResponse({"status": "ok", "version": __version__})
-
-
 def build_app(application: Application, links: FileLinks, access: Access, updates: JobUpdates) -> Starlette:
     """The web application: `/mcp`, `/sse` with `/messages/`, `/files/{name}` and `/health`."""
     server = build_server(application, links=links, local=False, principal=access.principal, updates=updates)
@@ -134,7 +122,11 @@ def build_app(application: Application, links: FileLinks, access: Access, update
     limit = application.settings.max_request_bytes
     sessions = StreamableHTTPSessionManager(server, security_settings=access.security, max_request_body_size=limit)
     sse = SseServerTransport("/messages/", security_settings=access.security, max_request_body_size=limit)
+    files = FileEndpoint(application.services.blobs, links)
     mcp = McpEndpoint(StreamableHTTPASGIApp(sessions), deliveries, access.principal)
+
+    async def health(_request: Request) -> Response:
+        return JSONResponse({"status": "ok", "version": __version__})
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncGenerator[None]:
@@ -145,8 +137,8 @@ def build_app(application: Application, links: FileLinks, access: Access, update
         Route("/mcp", endpoint=access.guarded(mcp)),
         Route("/sse", endpoint=access.guarded(SseEndpoint(server, sse, deliveries)), methods=["GET"]),
         Mount("/messages/", app=access.guarded(sse.handle_post_message)),
-        Route("/files/{name}", endpoint=FileEndpoint(application.services.blobs, links), methods=["GET"]),
-        Route("/health", endpoint=_health, methods=["GET"]),
+        Route("/files/{name}", endpoint=files.answer, methods=["GET"]),
+        Route("/health", endpoint=health, methods=["GET"]),
         *access.routes,
     ]
     return Starlette(routes=routes, lifespan=lifespan, middleware=access.middleware)

@@ -1,6 +1,4 @@
-"""Tasks beside a block of code: they end with it, and its errors stay as they are.
-
-How a serving process ends: what is in flight is finished and written down first, and nobody waits for ever.
+"""The end of a serving process: what is in flight is finished and written down first, and nobody waits for ever.
 
 The first signal means what the end of stdin means: take no more calls, finish submissions, close the record. Its
 handlers stay until all of that is done, because hosts send SIGTERM two seconds after they closed stdin. A second signal
@@ -21,7 +19,7 @@ from anyio.abc import TaskGroup, TaskStatus
 
 @asynccontextmanager
 async def background() -> AsyncGenerator[TaskGroup]:
-    """A task group that ends with its block; an error of the block stays itself, not part of a group."""
+    """Open a task group that ends with its block; an error of the block stays itself, not part of a group."""
     failure: Exception | SystemExit | None = None
     async with anyio.create_task_group() as tasks:
         try:
@@ -46,7 +44,7 @@ _LEAVE_SECONDS = 2.0
 
 @dataclass(slots=True)
 class Ending:
-    """Why this process ends.
+    """The end of this process, once it was asked for.
 
     Attributes:
         exit_code: 0 for the end of stdin, SIGTERM and SIGHUP; 130 for Ctrl-C, as shells expect.
@@ -59,32 +57,30 @@ class Ending:
 async def ending_on_signals(begin: Callable[[], None]) -> AsyncGenerator[Ending]:
     """Call `begin` on the first signal that asks this process to end; a second one is no longer caught."""
     ending = Ending()
+
+    async def receive(*, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+        with anyio.open_signal_receiver(*SIGNALS) as signals:
+            task_status.started()
+            async for caught in signals:
+                ending.exit_code = 130 if caught == signal.SIGINT else 0
+                break
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_DFL)
+        begin()
+
     async with background() as tasks:
         if SIGNALS and threading.current_thread() is threading.main_thread():
-            await tasks.start(_receive, ending, begin)
+            await tasks.start(receive)
         yield ending
-
-
-async def _receive(
-    ending: Ending, begin: Callable[[], None], *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED
-) -> None:
-    with anyio.open_signal_receiver(*SIGNALS) as signals:
-        task_status.started()
-        async for caught in signals:
-            ending.exit_code = 130 if caught == signal.SIGINT else 0
-            break
-    for number in SIGNALS:
-        signal.signal(number, signal.SIG_DFL)
-    begin()
 
 
 def leave_soon(ending: Ending) -> None:
     """End the process even if a thread never returns, as when nobody reads what it writes; all is on record by now."""
-    last = threading.Timer(_LEAVE_SECONDS, _leave, (ending.exit_code,))
+
+    def leave() -> None:
+        sys.stderr.flush()
+        os._exit(ending.exit_code)
+
+    last = threading.Timer(_LEAVE_SECONDS, leave)
     last.daemon = True
     last.start()
-
-
-def _leave(exit_code: int) -> None:
-    sys.stderr.flush()
-    os._exit(exit_code)

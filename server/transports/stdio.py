@@ -1,10 +1,8 @@
-"""Stdin and stdout for the SDK's stdio transport, so that neither a silent nor a deaf client can hold up the end.
+"""The server over stdin and stdout, as a host on the same machine starts it.
 
-The SDK reads stdin in a worker thread that no signal can interrupt: a process that is told to end would hang until its
-host wrote another line. Here a daemon thread reads; the event loop waits for a stream, and that can be closed at any
-time. And it raises when nobody reads stdout any more; here that means that the client has left.
-
-Serving over stdin and stdout: the way a host on the same machine starts this server.
+The SDK's transport reads stdin in a worker thread that no signal can interrupt: a process that is told to end would
+hang until its host wrote another line. Here a daemon thread reads; the event loop waits for a stream, and that can be
+closed at any time. The SDK raises when nobody reads stdout any more; here that means that the client has left.
 """
 
 import os
@@ -79,7 +77,7 @@ class StandardOutput:
             return
         self._all_written = anyio.Event()
         try:
-            await to_thread.run_sync(_write, self._descriptor, self._line.encode(), limiter=self._thread)
+            await to_thread.run_sync(_write_whole, self._descriptor, self._line.encode(), limiter=self._thread)
         except OSError:
             self._gone()
         else:
@@ -125,8 +123,8 @@ def _read(source: BinaryIO, sender: _Sender, loop: EventLoopToken) -> None:
         from_thread.run_sync(sender.close, token=loop)
 
 
-def _write(descriptor: int, content: bytes) -> None:
-    """Write all of it, in a worker thread."""
+def _write_whole(descriptor: int, content: bytes) -> None:
+    """Write to the last byte; a write may take a part only (blocks)."""
     left = memoryview(content)
     while left:
         left = left[os.write(descriptor, left) :]

@@ -114,10 +114,12 @@ class JobService:
             ControlNetError: What no attempt could make right; nothing was sent.
         """
         fingerprint = hashlib.sha256(asked.model_dump_json().encode()).hexdigest()
-        earlier = await self.store.earlier(caller.principal, request_key=request_key, fingerprint=fingerprint)
+        earlier, unfinished = await self.store.earlier(
+            caller.principal, request_key=request_key, fingerprint=fingerprint
+        )
         if earlier is not None:
             return earlier
-        async with self.spending.room(self.store, caller.principal):
+        with self.spending.room(caller.principal, unfinished):
             prepared = await self.preparer.prepare(asked, local_paths=caller.local, owner=caller.principal)
             provider, pictures = prepared.provider, prepared.request.num_images
             admit = await self.spending.agree(provider, pictures, lambda: self._price(prepared), caller.ask_user)

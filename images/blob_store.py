@@ -88,10 +88,16 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class BlobStore:
-    """Content-addressed files `<folder>/<first two digits>/<sha256>.<extension>`, readable by their owner only."""
+    """Content-addressed files `<folder>/<first two digits>/<sha256>.<extension>`, readable by their owner only.
+
+    Attributes:
+        seen: Where files were stored or found, by key: known without a look at the disk, as long as nobody deletes
+            them.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self.seen: dict[str, Path] = {}
 
     def put(self, content: bytes, mime_type: StoredType) -> str:
         """Store a picture; storing the same bytes again, even at the same moment, is cheap and changes nothing.
@@ -111,6 +117,7 @@ class BlobStore:
             else:
                 os.utime(path)  # it is wanted again, so it is not old
             force_names(path.parent)  # always: another writer may just have renamed the file
+        self.seen[sha256] = path
         return sha256
 
     def get(self, sha256: str) -> bytes:
@@ -141,7 +148,9 @@ class BlobStore:
             names = (f"{sha256}.{extension}" for extension in EXTENSIONS.values())
             for path in (self._folder / sha256[:2] / name for name in names):
                 if path.is_file():
+                    self.seen[sha256] = path
                     return path
+        self.seen.pop(sha256, None)
         raise RequestError(
             "not_found",
             f"No picture is stored under {sha256[:64]!r}.",

@@ -22,10 +22,11 @@ from anyio import CapacityLimiter, to_thread
 from pydantic import JsonValue
 
 from controlnet_mcp.foundation.errors import ControlNetError, ImageError, RequestError, StorageError
+from controlnet_mcp.foundation.limits import RESULT_LIMITS
 from controlnet_mcp.images.blob_store import BlobStore
 from controlnet_mcp.images.maps import MapModels
-from controlnet_mcp.images.picture import RESULT_LIMITS, StoredPicture
-from controlnet_mcp.images.structure import MEASURED, StructureScore
+from controlnet_mcp.images.picture import StoredPicture
+from controlnet_mcp.images.structure_score import MEASURED, StructureScore
 from controlnet_mcp.jobs.prepare import CONTROL, MASK, START, extra_name
 from controlnet_mcp.jobs.record import JobRecord, ResultImage
 from controlnet_mcp.jobs.request import parse_modalities
@@ -35,9 +36,9 @@ from controlnet_mcp.providers.sender import Sender
 from controlnet_mcp.providers.types import Control, Cost, Frozen, Output, RequestWarning, ResolvedRequest
 
 if TYPE_CHECKING:
+    from controlnet_mcp.images.contact_sheet import Panel, Sheet
     from controlnet_mcp.images.maps.arrays import Levels, Rgb
-    from controlnet_mcp.images.sheets.sheet import Panel, Sheet
-    from controlnet_mcp.images.structure.depth import DepthOf
+    from controlnet_mcp.images.structure_score import DepthOf
 
 PATIENCE_SECONDS = 15.0
 """Longest that a finished job waits for its scores, the wait for other jobs' included."""
@@ -111,11 +112,7 @@ async def download_results(job: JobRecord, provider: Provider, sender: Sender, b
 
 
 def _stored(output: Output, content: bytes | None, blobs: BlobStore) -> StoredPicture:
-    from controlnet_mcp.images.decode import original
-
-    kept, picture = original(blobs.get(output.sha256 or "") if content is None else content, RESULT_LIMITS)
-    blobs.put(kept, picture.mime_type)
-    return picture
+    return blobs.put_original(blobs.get(output.sha256 or "") if content is None else content, RESULT_LIMITS)
 
 
 def depth_by(models: MapModels) -> "DepthOf | None":
@@ -180,12 +177,10 @@ class Scorer:
             return images
 
     def _pixels(self, picture: StoredPicture | None) -> "Rgb":
-        from controlnet_mcp.images.decode import decode
-
-        return decode(self.blobs.get(picture.sha256 if picture else ""), RESULT_LIMITS)
+        return self.blobs.pixels(picture.sha256 if picture else "", RESULT_LIMITS)
 
     def _score(self, control: Control, asked: "Rgb", result: "Rgb") -> StructureScore | None:
-        from controlnet_mcp.images.structure import score_structure
+        from controlnet_mcp.images.structure_score.measures import score_structure
 
         return score_structure(asked, result, control.modality, is_map=control.is_map, depth_of=self.depth_of)
 
@@ -269,12 +264,12 @@ def _bare(value: JsonValue) -> JsonValue:
 
 
 def sheet_of(job: JobRecord, blobs: BlobStore) -> "Sheet":
-    """Lay out a job for `controlnet_mcp.images.sheets.page.compose`; pictures are read when they are drawn.
+    """Lay out a job for `controlnet_mcp.images.contact_sheet.page.compose`; pictures are read when they are drawn.
 
     Raises:
         RequestError: `not_found` when the job has no result to be compared.
     """
-    from controlnet_mcp.images.sheets.sheet import Sheet
+    from controlnet_mcp.images.contact_sheet import Sheet
 
     if job.state != "succeeded":
         raise RequestError(
@@ -295,8 +290,8 @@ def sheet_file(job: JobRecord, blobs: BlobStore, *, max_bytes: int) -> bytes:
     """
     import numpy as np
 
+    from controlnet_mcp.images.contact_sheet.page import compose
     from controlnet_mcp.images.encode import jpeg_within
-    from controlnet_mcp.images.sheets.page import compose
 
     page = compose(sheet_of(job, blobs))
     return jpeg_within(np.asarray(page, dtype=np.uint8), max_bytes)
@@ -360,17 +355,15 @@ def _merits(image: ResultImage) -> str:
 
 
 def _panel(picture: StoredPicture, caption: str, detail: str, blobs: BlobStore) -> "Panel":
-    from controlnet_mcp.images.sheets.sheet import Panel
+    from controlnet_mcp.images.contact_sheet import Panel
 
     return Panel(picture.width, picture.height, partial(_pixels, picture.sha256, blobs), caption, detail)
 
 
 def _pixels(sha256: str, blobs: BlobStore) -> "Rgb | None":
     """A picture from the store; one that is gone leaves its place empty, the rest is worth seeing."""
-    from controlnet_mcp.images.decode import decode
-
     try:
-        return decode(blobs.get(sha256), RESULT_LIMITS)
+        return blobs.pixels(sha256, RESULT_LIMITS)
     except ControlNetError as error:
         _log.warning("A picture is missing on a sheet: %s", error)
         return None

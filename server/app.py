@@ -10,8 +10,10 @@ from anyio import CapacityLimiter, to_thread
 from anyio.abc import TaskGroup
 
 from controlnet_mcp.foundation.errors import RequestError
+from controlnet_mcp.foundation.limits import RESULT_LIMITS, Limits
 from controlnet_mcp.images.blob_store import BlobStore
-from controlnet_mcp.images.picture import RESULT_LIMITS, Limits, StoredPicture
+from controlnet_mcp.images.decode import Decoder, decode
+from controlnet_mcp.images.picture import StoredPicture
 from controlnet_mcp.images.read import PictureReader
 from controlnet_mcp.jobs.budget import JOBS, Spending
 from controlnet_mcp.jobs.database import Database
@@ -61,10 +63,15 @@ async def _fetch(url: str, *, limits: Limits, trusted_hosts: frozenset[str]) -> 
 
 
 @asynccontextmanager
-async def open_application(settings: Settings) -> AsyncGenerator[Application]:
-    """Open everything that lives once per process, and drive jobs until the block ends."""
+async def open_application(settings: Settings, decoder: Decoder = decode) -> AsyncGenerator[Application]:
+    """Open everything that lives once per process, and drive jobs until the block ends.
+
+    Args:
+        settings: What the operator wants.
+        decoder: Decodes every picture; where pictures come from strangers, in workers.
+    """
     to_thread.current_default_thread_limiter().total_tokens = _THREADS
-    blobs = BlobStore(settings.data_folder / "pictures")
+    blobs = BlobStore(settings.data_folder / "pictures", decoder)
     database = Database(settings.data_folder / "jobs.sqlite3")
     fetch = partial(_fetch, limits=RESULT_LIMITS, trusted_hosts=settings.trusted_hosts)
     source = PictureSource(blobs, await _public_link(settings))

@@ -96,12 +96,15 @@ class BlobStore:
 
     Attributes:
         decoder: Decodes every picture that comes in or is looked at.
+        seen: Where files were stored or found, by key: known without a look at the disk, as long as nobody deletes
+            them.
     """
 
     def __init__(self, folder: Path, decoder: Decoder = decode) -> None:
         """Take the folder, and what decodes: this process, unless it is told otherwise."""
         self._folder = folder
         self.decoder = decoder
+        self.seen: dict[str, Path] = {}
 
     def pixels(self, sha256: str, limits: Limits) -> "Rgb":
         """The pixels of a stored picture: shape (height, width, 3), 0 to 255, read-only.
@@ -162,6 +165,7 @@ class BlobStore:
             else:
                 os.utime(path)  # it is wanted again, so it is not old
             force_names(path.parent)  # always: another writer may just have renamed the file
+        self.seen[sha256] = path
         return sha256
 
     def get(self, sha256: str) -> bytes:
@@ -192,7 +196,9 @@ class BlobStore:
             names = (f"{sha256}.{extension}" for extension in EXTENSIONS.values())
             for path in (self._folder / sha256[:2] / name for name in names):
                 if path.is_file():
+                    self.seen[sha256] = path
                     return path
+        self.seen.pop(sha256, None)
         raise RequestError(
             "not_found",
             f"No picture is stored under {sha256[:64]!r}.",

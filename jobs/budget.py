@@ -6,14 +6,14 @@ number of calls at the same time can pass a cap together. Amounts are whole mill
 
 import math
 from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from controlnet_mcp.foundation.errors import RequestError
 from controlnet_mcp.jobs.record import JobRecord
-from controlnet_mcp.jobs.store import Account, JobStore
+from controlnet_mcp.jobs.store import Account
 from controlnet_mcp.providers.base import Provider
 from controlnet_mcp.providers.types import Cost
 
@@ -133,14 +133,17 @@ class Spending:
     run: str = ""
     _prepared_now: Counter[str] = field(default_factory=Counter[str], init=False)
 
-    @asynccontextmanager
-    async def room(self, store: JobStore, principal: str) -> AsyncGenerator[None]:
+    @contextmanager
+    def room(self, principal: str, unfinished: int) -> Generator[None]:
         """Hold a place for one more job of a caller while it is prepared, before any work is done for it.
+
+        Args:
+            principal: The caller.
+            unfinished: The number of the caller's unfinished jobs in the record.
 
         Raises:
             RequestError: `rate_limited`: the caller has as many unfinished jobs as are allowed.
         """
-        unfinished = await store.unfinished(principal)
         check_room(unfinished + self._prepared_now[principal], self.jobs_in_flight)
         self._prepared_now[principal] += 1
         try:

@@ -1,8 +1,7 @@
-"""What a control picture looks like against what it was handed in as, before anything is paid for.
+"""Control pictures made ready: each compared with what it was handed in as, and turned into a map where one is wanted.
 
-A plain photo is never refused. Only what keeps no structure at all is an error; the rest is said, each with its remedy.
-
-Making controls ready: a map where the provider wants one and none was given, at the size of the generation.
+A plain photo is never refused. Only what keeps no structure at all is an error; the rest is said, each with its remedy,
+before anything is paid for.
 """
 
 from dataclasses import dataclass, field
@@ -80,86 +79,56 @@ def check(offer: ControlInput) -> tuple[Control, list[RequestWarning]]:
     Raises:
         ImageError: `image_unreadable` when the picture is blank, and lines, depth, limbs or regions are to be kept.
     """
+    control, name, structure = offer.control, offer.modality.name, offer.modality.structure
+    kind = next((kind for kind in STRUCTURES if kind == offer.appearance), None)
     if offer.appearance == "blank":
-        return offer.control, _blank(offer)
-    kind = _map_kind(offer.appearance)
-    if offer.modality.structure == "photo":
-        return offer.control, []
-    if kind is None:
-        return offer.control, _no_map(offer) if offer.control.is_map else []
-    return _of_a_map(offer, kind)
-
-
-def _of_a_map(offer: ControlInput, kind: MapKind) -> tuple[Control, list[RequestWarning]]:
-    if STRUCTURES[kind] != offer.modality.structure:
-        return offer.control, _other_map(offer, kind)
-    if offer.control.is_map:
-        return offer.control, []
-    if offer.takes == "picture":
-        return offer.control, [_prepared_again(offer, kind)]
-    return offer.control.model_copy(update={"is_map": True}), [_taken_as_map(offer, kind)]
-
-
-def _map_kind(seen: Appearance) -> MapKind | None:
-    """The kind of map that a picture looks like, None for any other picture."""
-    return next((kind for kind in STRUCTURES if kind == seen), None)
-
-
-def _blank(offer: ControlInput) -> list[RequestWarning]:
-    name = offer.modality.name
-    if offer.modality.structure == "photo":
+        if structure != "photo":
+            what = f"The {name} map" if control.is_map else f"The picture whose {name} structure should be kept"
+            raise ImageError(
+                "image_unreadable",
+                f"{what} is blank or nearly so, so there is no structure to keep.",
+                hint="Hand in a picture or map with something on it; extract_control_map shows what would be kept.",
+            )
         detail = f"The picture for {name} is blank or nearly so: it will guide nothing. Use one with something on it."
-        return [_said(offer, detail)]
-    what = f"The {name} map" if offer.control.is_map else f"The picture whose {name} structure should be kept"
-    raise ImageError(
-        "image_unreadable",
-        f"{what} is blank or nearly so, so there is no structure to keep.",
-        hint="Hand in a picture or map with something on it; extract_control_map shows what would be kept.",
-    )
+    elif structure == "photo":
+        return control, []
+    elif kind is not None:
+        return _check_map(offer, kind)
+    elif not control.is_map or structure == "normal" or (structure == "lines" and offer.appearance == "drawing"):
+        return control, []  # drawings may be line maps, and normal maps look like pictures
+    else:
+        detail = (
+            f"control_is_map=true, but the picture looks like a plain picture and not like a {name} map; it was handed "
+            "on as it is. If it is no map, leave control_is_map out."
+        )
+    return control, [RequestWarning(kind="assumed", feature=name, detail=detail)]
 
 
-def _other_map(offer: ControlInput, kind: MapKind) -> list[RequestWarning]:
-    """A map of something else: its own modality would keep more."""
-    if offer.modality.structure in _LEADS_TO.get(kind, ()):
-        return []
-    detail = (
-        f"The picture looks like {_NAMES[kind]}, but was handed in for {offer.modality.name}. If it is one, "
-        f"use modality={_MODALITIES[kind]} with control_is_map=true."
-    )
-    return [_said(offer, detail)]
-
-
-def _no_map(offer: ControlInput) -> list[RequestWarning]:
-    """What was said to be a map looks like none; but drawings may be line maps, and normal maps look like pictures."""
-    structure = offer.modality.structure
-    if structure == "normal" or (structure == "lines" and offer.appearance == "drawing"):
-        return []
-    detail = (
-        f"control_is_map=true, but the picture looks like a plain picture and not like a {offer.modality.name} map; it "
-        "was handed on as it is. If it is no map, leave control_is_map out."
-    )
-    return [_said(offer, detail)]
-
-
-def _prepared_again(offer: ControlInput, kind: MapKind) -> RequestWarning:
-    detail = (
-        f"The picture already is {_NAMES[kind]}, and {offer.provider} makes a map of whatever it gets for "
-        f"{offer.modality.name}: hand in the plain picture, or use a provider that takes control_is_map=true."
-    )
-    return _said(offer, detail)
-
-
-def _taken_as_map(offer: ControlInput, kind: MapKind) -> RequestWarning:
-    detail = (
-        f"The picture already looks like {_NAMES[kind]}, so it was handed on as the {offer.modality.name} map and not "
-        "preprocessed again; say so with control_is_map=true. If it is none, pass the map that extract_control_map "
-        "makes of it."
-    )
-    return _said(offer, detail)
-
-
-def _said(offer: ControlInput, detail: str) -> RequestWarning:
-    return RequestWarning(kind="assumed", feature=offer.modality.name, detail=detail)
+def _check_map(offer: ControlInput, kind: MapKind) -> tuple[Control, list[RequestWarning]]:
+    """Compare a picture that looks like a map with what it was handed in as."""
+    control, name = offer.control, offer.modality.name
+    if STRUCTURES[kind] != offer.modality.structure:
+        if offer.modality.structure in _LEADS_TO.get(kind, ()):
+            return control, []
+        detail = (
+            f"The picture looks like {_NAMES[kind]}, but was handed in for {name}. If it is one, use "
+            f"modality={_MODALITIES[kind]} with control_is_map=true."
+        )
+    elif control.is_map:
+        return control, []
+    elif offer.takes == "picture":
+        detail = (
+            f"The picture already is {_NAMES[kind]}, and {offer.provider} makes a map of whatever it gets for {name}: "
+            "hand in the plain picture, or use a provider that takes control_is_map=true."
+        )
+    else:
+        control = control.model_copy(update={"is_map": True})
+        detail = (
+            f"The picture already looks like {_NAMES[kind]}, so it was handed on as the {name} map and not "
+            "preprocessed again; say so with control_is_map=true. If it is none, pass the map that extract_control_map "
+            "makes of it."
+        )
+    return control, [RequestWarning(kind="assumed", feature=name, detail=detail)]
 
 
 _BLANK_COVERAGE = 0.0005
@@ -170,24 +139,26 @@ _REMEMBERED = 256
 
 @dataclass(slots=True)
 class Preprocessor:
-    """Readies the controls of one generation and gathers what has to be said about them.
+    """Readies the controls of one generation and gathers the warnings about them.
 
     Attributes:
+        size: Of the generation, which maps are made at.
         appearances: What pictures looked like, by hash, for all generations: pictures are used again and again.
+        first_map: The first map that was made.
     """
 
     provider: Provider
     blobs: BlobStore
-    frame: OutputSize
+    size: OutputSize
     model: str | None = None
     options: dict[str, JsonValue] = field(default_factory=dict[str, JsonValue])
     models: MapModels = NO_MODELS
     appearances: dict[str, Appearance] = field(default_factory=dict[str, Appearance])
-    notices: list[RequestWarning] = field(default_factory=list[RequestWarning])
+    warnings: list[RequestWarning] = field(default_factory=list[RequestWarning])
     first_map: StoredPicture | None = None
 
     async def ready(self, control: Control) -> Control:
-        """Give a control back as the provider should get it.
+        """Return a control as the provider should get it, with a map where it wants one and none was given.
 
         Raises:
             ImageError: `image_unreadable` when the picture or its map is blank, `not_configured` when the model that
@@ -200,53 +171,48 @@ class Preprocessor:
             return control
         seen = await self._appearance(control.picture)
         control, said = check(ControlInput(control, seen, takes, self.provider.name))
-        self.notices.extend(said)
+        self.warnings.extend(said)
         if control.picture is None or control.is_map or takes != "map":
             return control
         photo = control.picture if seen == "picture" else None
         if not (modality.computed or self.models.makes(modality.name)):
-            self.notices.append(_assumed(modality.name, self.provider.name))
+            detail = (
+                f"A {modality.name} map cannot be computed here without trained weights, and {self.provider.name} does "
+                "not make one: the picture was taken as a ready map. Set control_is_map=true when it is one."
+            )
+            self.warnings.append(RequestWarning(kind="assumed", feature=modality.name, detail=detail))
             return control.model_copy(update={"is_map": True, "photo": photo})
-        picture = await to_thread.run_sync(partial(self._make, control.picture, modality.name))
+        picture = await to_thread.run_sync(partial(self._make_map, control.picture, modality.name))
         self.first_map = self.first_map or picture
         return control.model_copy(update={"picture": picture, "is_map": True, "source_url": None, "photo": photo})
 
     async def _appearance(self, picture: StoredPicture) -> Appearance:
+        """What a picture looks like, from memory where it was looked at before."""
+
+        def look_at_it() -> Appearance:
+            from controlnet_mcp.images.classify import look
+
+            return look(self.blobs.pixels(picture.sha256, RESULT_LIMITS))
+
         if picture.sha256 not in self.appearances:
-            seen = await to_thread.run_sync(self._look, picture)
+            seen = await to_thread.run_sync(look_at_it)
             if len(self.appearances) >= _REMEMBERED:
                 self.appearances.clear()
             self.appearances[picture.sha256] = seen
             return seen
         return self.appearances[picture.sha256]
 
-    def _look(self, picture: StoredPicture) -> Appearance:
-        from controlnet_mcp.images.classify import look
-
-        return look(self.blobs.pixels(picture.sha256, RESULT_LIMITS))
-
-    def _make(self, picture: StoredPicture, modality: str) -> StoredPicture:
+    def _make_map(self, picture: StoredPicture, modality: str) -> StoredPicture:
+        """Make and store a map at the size of the generation; takes long, so it runs in a worker thread."""
         from controlnet_mcp.images.maps.recipes import make_map
 
-        pixels = to_frame(self.blobs.pixels(picture.sha256, RESULT_LIMITS), self.frame.width, self.frame.height)
+        pixels = to_frame(self.blobs.pixels(picture.sha256, RESULT_LIMITS), self.size.width, self.size.height)
         made = make_map(pixels, modality, models=self.models)
         if made.coverage < _BLANK_COVERAGE:
-            raise _blank_maps(modality)
-        self.notices.extend(RequestWarning(kind="approximate", feature=modality, detail=note) for note in made.notes)
+            raise ImageError(
+                "image_unreadable",
+                f"The {modality} map of this picture is blank, so there is no structure to keep.",
+                hint="Use a picture with more contrast, another modality, or control_is_map=true with a ready map.",
+            )
+        self.warnings.extend(RequestWarning(kind="approximate", feature=modality, detail=note) for note in made.notes)
         return self.blobs.put_pixels(made.rgb)
-
-
-def _assumed(modality: str, provider: str) -> RequestWarning:
-    detail = (
-        f"A {modality} map cannot be computed here without trained weights, and {provider} does not make one: "
-        "the picture was taken as a ready map. Set control_is_map=true when it is one."
-    )
-    return RequestWarning(kind="assumed", feature=modality, detail=detail)
-
-
-def _blank_maps(modality: str) -> ImageError:
-    return ImageError(
-        "image_unreadable",
-        f"The {modality} map of this picture is blank, so there is no structure to keep.",
-        hint="Use a picture with more contrast, another modality, or control_is_map=true with a ready map.",
-    )

@@ -1,7 +1,4 @@
-"""Reading the modality string: names, aliases, weights.
-
-What a caller asks for, typed and bounded, before any of it has been looked at.
-"""
+"""A request as the caller makes it: typed and bounded, its modalities read, its pictures not looked at yet."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -12,6 +9,15 @@ from controlnet_mcp.foundation.errors import RequestError
 from controlnet_mcp.images.modalities import Modality, resolve
 
 MAX_WEIGHT = 2.0
+CONTROL, START, MASK = "control_image", "init_image", "mask_image"
+"""Names of input pictures, which are those of the request's fields."""
+PICTURES = frozenset({CONTROL, START, MASK, "extra_controls"})
+"""The fields of a request that name pictures."""
+
+
+def extra_name(index: int) -> str:
+    """The name of the picture of a further control, counted from 0."""
+    return f"extra_control_{index}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +35,12 @@ def parse_modalities(text: str) -> tuple[RequestedModality, ...]:
         RequestError: `invalid_request` for an unknown name, a weight that is no number from 0 to 2, an empty part or
             a name that is given twice.
     """
-    asks = tuple(_ask(part) for part in text.split(","))
-    names = [ask.modality.name for ask in asks]
+    asked = tuple(_read_part(part) for part in text.split(","))
+    names = [row.modality.name for row in asked]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice:
         raise RequestError("invalid_request", f"The modality {twice!r} is given twice.", hint="Name each one once.")
-    return asks
+    return asked
 
 
 def parse_extra(modality: str, weight: float) -> RequestedModality:
@@ -43,34 +49,31 @@ def parse_extra(modality: str, weight: float) -> RequestedModality:
     Raises:
         RequestError: As `parse_modalities`, and for several modalities.
     """
-    ask, *others = parse_modalities(modality)
+    asked, *others = parse_modalities(modality)
     if others:
         raise RequestError(
             "invalid_request",
             "An entry of extra_controls has one modality, not several.",
             hint="Give each further modality an entry of its own.",
         )
-    return ask if weight == 1 else RequestedModality(ask.modality, weight)
+    return asked if weight == 1 else RequestedModality(asked.modality, weight)
 
 
-def _ask(part: str) -> RequestedModality:
-    name, colon, weight = part.partition(":")
+def _read_part(part: str) -> RequestedModality:
+    """Read one modality with or without a weight."""
+    name, colon, text = part.partition(":")
     modality = resolve(name)
-    return RequestedModality(modality, _weight(weight, modality.name) if colon else 1.0)
-
-
-def _weight(text: str, name: str) -> float:
     try:
-        weight = float(text)
+        weight = float(text) if colon else 1.0
     except ValueError:
         weight = -1.0
     if not 0 <= weight <= MAX_WEIGHT:
         raise RequestError(
             "invalid_request",
-            f"The weight {text.strip()[:20]!r} of {name} is not a number from 0 to {MAX_WEIGHT:g}.",
-            hint=f"Write it like {name}:0.8, or leave it out for 1.",
+            f"The weight {text.strip()[:20]!r} of {modality.name} is not a number from 0 to {MAX_WEIGHT:g}.",
+            hint=f"Write it like {modality.name}:0.8, or leave it out for 1.",
         )
-    return weight
+    return RequestedModality(modality, weight)
 
 
 Prompt = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=8000)]
@@ -90,7 +93,7 @@ class ExtraControl(BaseModel):
 
 
 class Essentials(BaseModel):
-    """What a generation is about; a wish cannot do without it."""
+    """What a generation is about: a request cannot do without it."""
 
     prompt: Prompt = Field(description="what to draw; only with like_job it may be left out")
     control_image: str = Field(
@@ -99,7 +102,7 @@ class Essentials(BaseModel):
 
 
 class Details(BaseModel):
-    """All the rest, which has defaults."""
+    """Everything else, which has defaults."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 

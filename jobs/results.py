@@ -27,9 +27,8 @@ from controlnet_mcp.images.blob_store import BlobStore
 from controlnet_mcp.images.maps import MapModels
 from controlnet_mcp.images.picture import StoredPicture
 from controlnet_mcp.images.structure_score import MEASURED, StructureScore
-from controlnet_mcp.jobs.prepare import CONTROL, MASK, START, extra_name
 from controlnet_mcp.jobs.record import JobRecord, ResultImage
-from controlnet_mcp.jobs.request import parse_modalities
+from controlnet_mcp.jobs.request import CONTROL, MASK, START, extra_name
 from controlnet_mcp.providers.base import Provider
 from controlnet_mcp.providers.errors import ProviderError, undelivered
 from controlnet_mcp.providers.sender import Sender
@@ -332,7 +331,7 @@ def _handed_in(job: JobRecord, blobs: BlobStore) -> "Iterator[Panel]":
 
 def _named_controls(job: JobRecord) -> Iterator[tuple[str, Control]]:
     """The controls with the name of the picture that each one came from."""
-    shared = len(parse_modalities(job.asked.modality)) if job.asked else len(job.request.controls)
+    shared = len(job.request.controls) - (len(job.asked.extra_controls) if job.asked else 0)
     for index, control in enumerate(job.request.controls):
         yield (CONTROL if index < shared else extra_name(index - shared)), control
 

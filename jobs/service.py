@@ -5,26 +5,29 @@ import logging
 import secrets
 import socket
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import anyio
 from anyio import CancelScope, to_thread
 from anyio.abc import TaskGroup
+from pydantic import JsonValue
 
 from controlnet_mcp.foundation.errors import ControlNetError, RequestError, StorageError
 from controlnet_mcp.images.blob_store import BlobStore
 from controlnet_mcp.jobs.budget import AskUser, Spending
 from controlnet_mcp.jobs.driver import Driver, JobRunner
-from controlnet_mcp.jobs.prepare import Prepared, Preparer, kept_request
+from controlnet_mcp.jobs.prepare import Prepared, Preparer, recorded_request, rerun_request
 from controlnet_mcp.jobs.record import JobRecord, Status
-from controlnet_mcp.jobs.request import GenerateRequest
+from controlnet_mcp.jobs.request import PICTURES, GenerateRequest
 from controlnet_mcp.jobs.store import JobStore, Page
 from controlnet_mcp.jobs.submission_log import DENIED, SubmissionEvent
 from controlnet_mcp.jobs.subscriptions import JobSubscriptions
+from controlnet_mcp.providers.base import Provider
+from controlnet_mcp.providers.http import HttpCall
 from controlnet_mcp.providers.sender import Sender
-from controlnet_mcp.providers.types import Cost, Fault, RemoteTask, Report, RequestWarning, Submission
+from controlnet_mcp.providers.types import Cost, Fault, ModelInfo, RemoteTask, Report, RequestWarning, Submission
 
 _DAY_SECONDS = 86400.0
 _RETENTION_PAUSE_SECONDS = 3600.0
@@ -46,6 +49,22 @@ class Caller:
     principal: str
     local: bool
     ask_user: AskUser | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What would be sent for a request, without sending it.
+
+    Attributes:
+        provider: Name of the provider.
+        call: The call, with placeholders for uploads and for our reference.
+        price: What it would cost, where the provider tells.
+    """
+
+    provider: str
+    call: HttpCall
+    price: Cost | None
+    warnings: tuple[RequestWarning, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +133,12 @@ class JobService:
             ControlNetError: What no attempt could make right; nothing was sent.
         """
         fingerprint = hashlib.sha256(asked.model_dump_json().encode()).hexdigest()
-        earlier = await self.store.earlier(caller.principal, request_key=request_key, fingerprint=fingerprint)
+        earlier, unfinished = await self.store.earlier(
+            caller.principal, request_key=request_key, fingerprint=fingerprint
+        )
         if earlier is not None:
-            return earlier
-        async with self.spending.room(self.store, caller.principal):
+            return _with_mismatch(earlier, asked)
+        with self.spending.room(caller.principal, unfinished):
             prepared = await self.preparer.prepare(asked, local_paths=caller.local, owner=caller.principal)
             provider, pictures = prepared.provider, prepared.request.num_images
             admit = await self.spending.agree(provider, pictures, lambda: self._price(prepared), caller.ask_user)
@@ -128,12 +149,39 @@ class JobService:
                     record, request_key=request_key, fingerprint=fingerprint, admit=admit, owner=self.runner.owner
                 )
                 self.runner.wake(kept.job_id, (kept, lease) if lease else None)
-        return kept
+        return kept if lease else _with_mismatch(kept, asked)
 
-    async def plan(self, asked: GenerateRequest, caller: Caller) -> tuple[Prepared, Cost | None]:
+    async def plan(self, asked: GenerateRequest, caller: Caller) -> Plan:
         """Prepare a request and ask for its price, without submitting it."""
         prepared = await self.preparer.prepare(asked, local_paths=caller.local, owner=caller.principal)
-        return prepared, await self._price(prepared)
+        call = prepared.provider.build(prepared.request, "(a fresh reference)", prepared.planned_uploads())
+        return Plan(prepared.provider.name, call, await self._price(prepared), prepared.warnings)
+
+    async def rerun(
+        self, job_id: str, changes: Mapping[str, JsonValue], caller: Caller
+    ) -> tuple[GenerateRequest, tuple[RequestWarning, ...]]:
+        """The request of an earlier job with changes, and warnings about what could not be taken over.
+
+        Args:
+            job_id: The earlier job.
+            changes: Fields of `GenerateRequest`, as far as they were given; checked already.
+            caller: Who asks.
+
+        Raises:
+            RequestError: `not_found`, or `unsupported` when the record of the job is too old to be repeated.
+        """
+        earlier = await self.get(job_id, caller)
+        name = changes.get("provider", earlier.provider)
+        by_link = any(row.capabilities.needs_public_url for row in self.preparer.entries if row.name == name)
+        return rerun_request(earlier, changes, by_link=by_link)
+
+    async def models(self, provider: Provider) -> tuple[ModelInfo, ...]:
+        """Ask a provider for its models.
+
+        Raises:
+            ProviderError: It cannot be asked now.
+        """
+        return await self.sender.run(provider, provider.models())
 
     async def get(self, job_id: str, caller: Caller) -> JobRecord:
         """Read a job.
@@ -236,12 +284,27 @@ class JobService:
             created_at=now,
             updated_at=now,
             deadline_at=now + self.deadline_seconds,
-            asked=kept_request(asked, job_id, prepared.sources),
+            asked=recorded_request(asked, job_id, prepared.sources),
             sources=prepared.sources,
             control_map=prepared.control_map,
             seed=prepared.request.seed,
             warnings=warnings,
         )
+
+
+def _with_mismatch(job: JobRecord, asked: GenerateRequest) -> JobRecord:
+    """The job, with a warning about settings that it was not made with: an earlier job may have had the same key."""
+    made_with = job.asked or asked
+    others = [name for name in GenerateRequest.model_fields if name not in PICTURES]
+    differing = [name for name in others if getattr(made_with, name) != getattr(asked, name)]
+    if not differing:
+        return job
+    detail = (
+        f"The request_key was used for this job before, with another {', '.join(differing)}; what is asked for now was "
+        "not drawn. Use a new request_key for a new job."
+    )
+    warning = RequestWarning(kind="adjusted", feature="request_key", detail=detail)
+    return job.model_copy(update={"warnings": (*job.warnings, warning)})
 
 
 def build_service(

@@ -166,13 +166,15 @@ class JobStore:
 
         return await self._database.run(work)
 
-    async def earlier(self, principal: str, *, request_key: str | None, fingerprint: str) -> JobRecord | None:
-        """Find the job that a repeated request means, if there is one."""
-        return await self._database.read(lambda db: _earlier(db, principal, request_key, fingerprint))
+    async def earlier(
+        self, principal: str, *, request_key: str | None, fingerprint: str
+    ) -> tuple[JobRecord | None, int]:
+        """Find the job that a repeated request means, if there is one, and count the caller's unfinished jobs."""
 
-    async def unfinished(self, principal: str) -> int:
-        """Count the jobs of a caller that have not ended."""
-        return await self._database.read(lambda db: Account(db, principal).unfinished())
+        def read(db: sqlite3.Connection) -> tuple[JobRecord | None, int]:
+            return _earlier(db, principal, request_key, fingerprint), Account(db, principal).unfinished()
+
+        return await self._database.read(read)
 
     async def get(self, job_id: str, principal: str) -> JobRecord:
         """Read one job of a caller; one that succeeded and was delivered never changes, so it is read once.
@@ -258,8 +260,10 @@ class JobStore:
         rows = await self._database.run(lambda db: db.execute(sql, values).fetchall())
         return (_record_of(rows[0]), Lease(job_id, int(rows[0][-1]))) if rows else None
 
-    async def holds(self, lease: Lease) -> bool:
-        """Whether a lease is still in force, by the record and by the clock."""
+    async def holds(self, lease: Lease, renewed_at: float) -> bool:
+        """Whether a lease that was renewed at a time (seconds since the epoch), or later, is still in force."""
+        if renewed_at <= self._clock() < renewed_at + self.lease_seconds:
+            return True
         sql = "SELECT 1 FROM jobs WHERE job_id = ? AND fence = ? AND lease_until >= ?"
         return bool(await self._database.rows(sql, (lease.job_id, lease.fence, self._clock())))
 
@@ -311,7 +315,7 @@ class JobStore:
         return await self._database.run(work)
 
     async def intend(self, job: JobRecord, lease: Lease, *, unless_canceled: bool) -> JobRecord | None:
-        """Write that a job is about to be submitted, as its state and as an event, both or neither.
+        """Write that a job is about to be submitted, as its state and as an event, both or neither; renews the lease.
 
         Args:
             job: The job.
@@ -331,6 +335,8 @@ class JobStore:
                     return None
             saved = self.write_row(db, submitting, lease)
             self._append(db, job.job_id, intent)
+            until = self._clock() + self.lease_seconds
+            db.execute("UPDATE jobs SET lease_until = ? WHERE job_id = ?", (until, job.job_id))
             return saved
 
         return await self._database.run(work)

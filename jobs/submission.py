@@ -107,18 +107,21 @@ class Submitter:
                 if again or (error.retryable and job.failures + 1 < MOST_REFUSALS):
                     return await self.store.save(after_failure(job, error, self.clock()), lease)
                 return await self.store.save(job.ending("failed", self.clock(), fault_of(error)), lease)
+            intended_at = self.clock()
             intended = await self.store.intend(job, lease, unless_canceled=not again)
             if intended is None:
                 return await self.store.save(job.ending("canceled", self.clock()), lease)
             with CancelScope(shield=True):
-                intended = await self._exchange(intended, lease, provider, call)
+                intended = await self._exchange(intended, lease, provider, call, intended_at)
             return intended  # noqa: RET504  # for mypy a scope may swallow what would have returned
 
-    async def _exchange(self, job: JobRecord, lease: Lease, provider: Provider, call: HttpCall) -> JobRecord:
+    async def _exchange(
+        self, job: JobRecord, lease: Lease, provider: Provider, call: HttpCall, intended_at: float
+    ) -> JobRecord:
         """Send, and write the outcome, whatever happens to those who wait."""
 
         async def confirm() -> None:
-            if not await self.store.holds(lease):
+            if not await self.store.holds(lease, intended_at):
                 raise LeaseLostError(job.job_id)
 
         try:

@@ -68,6 +68,7 @@ def _origins(urls: tuple[str, ...]) -> frozenset[tuple[str, str, int | None]]:
     return frozenset(map(_origin, urls))
 
 
+@lru_cache(maxsize=1024)  # a job is looked at under one URL again and again
 def _origin(url: str) -> tuple[str, str, int | None]:
     parsed = httpx2.URL(url)
     return parsed.scheme, parsed.host, parsed.port
@@ -132,7 +133,7 @@ def _inflated(body: bytes, encoding: str, most: int) -> bytes:
     return content
 
 
-_LIMITS = httpx2.Limits(max_connections=64, max_keepalive_connections=16, keepalive_expiry=4.0)
+_LIMITS = httpx2.Limits(max_connections=64, max_keepalive_connections=8, keepalive_expiry=4.0)
 """Enough for hundreds of jobs, whose requests are short. The pool looks at every idle connection for every request, so
 few are kept, and given up before common servers do (5 seconds in Node.js and uvicorn), so that a paid submission is not
 sent into a connection that is just being closed."""

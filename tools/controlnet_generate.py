@@ -2,9 +2,8 @@
 
 from pydantic import BaseModel, Field, JsonValue
 
-from controlnet_mcp.jobs.prepare import PICTURES, repeated
-from controlnet_mcp.jobs.record import JobRecord
 from controlnet_mcp.jobs.request import Details, GenerateRequest, Prompt
+from controlnet_mcp.jobs.service import JobService
 from controlnet_mcp.providers.placeholders import show, shown_headers
 from controlnet_mcp.providers.types import Cost, RequestWarning
 from controlnet_mcp.tools.tool import Answer, Call, Hints, Services, checked, tool
@@ -23,7 +22,7 @@ class LooseEssentials(BaseModel):
 
 
 class GenerateArguments(Details, LooseEssentials):
-    """A wish, and how to answer it."""
+    """A request, and how to answer it."""
 
     like_job: str | None = Field(default=None, description="Repeat it; what is given replaces its own")
     wait_seconds: float | None = Field(default=None, ge=0, le=300, description="Then the job as it stands")
@@ -53,57 +52,37 @@ class DryRun(View):
 
 async def generate(services: Services, arguments: GenerateArguments, call: Call) -> Answer:
     """Submit, wait, answer."""
-    wish, said = await _meant(services, arguments, call)
+    jobs = services.jobs
+    asked, warnings = await _request_of(arguments, jobs, call)
     if arguments.dry_run:
-        return await _dry_run(services, wish, call, said)
-    started = services.jobs.clock()
-    job = await services.jobs.submit(wish, call.caller, arguments.request_key, warnings=said)
+        plan = await jobs.plan(asked, call.caller)
+        sent = plan.call
+        view = HttpView(method=sent.method, url=sent.url, headers=shown_headers(sent), json_body=show(sent.json))
+        said = (*warnings, *plan.warnings)
+        return Answer(DryRun(provider=plan.provider, request=view, price=plan.price, warnings=said))
+    started = jobs.clock()
+    job = await jobs.submit(asked, call.caller, arguments.request_key, warnings=warnings)
     job = await wait_for(services, call, job, arguments.wait_seconds, started)
-    return await job_answer(services, call, _compared(job, wish), previews=arguments.previews)
+    return await job_answer(services, call, job, previews=arguments.previews)
 
 
-def _compared(job: JobRecord, wish: GenerateRequest) -> JobRecord:
-    """The job, and a word on settings that it was not made with: an earlier job may have had the same key."""
-    made_with = job.asked or wish
-    others = [name for name in GenerateRequest.model_fields if name not in PICTURES]
-    differing = [name for name in others if getattr(made_with, name) != getattr(wish, name)]
-    if not differing:
-        return job
-    detail = (
-        f"The request_key was used for this job before, with another {', '.join(differing)}; what is asked for now was "
-        "not drawn. Use a new request_key for a new job."
-    )
-    notice = RequestWarning(kind="adjusted", feature="request_key", detail=detail)
-    return job.model_copy(update={"warnings": (*job.warnings, notice)})
-
-
-async def _meant(
-    services: Services, arguments: GenerateArguments, call: Call
+async def _request_of(
+    arguments: GenerateArguments, jobs: JobService, call: Call
 ) -> tuple[GenerateRequest, tuple[RequestWarning, ...]]:
-    """The whole wish, with what had to be said of it.
+    """The whole request, with the warnings about it.
 
     Raises:
         RequestError: Something is missing that no earlier job says, or there is no such job of this caller.
     """
+    if arguments.like_job is None and arguments.prompt is not None and arguments.control_image is not None:
+        fields = {name: getattr(arguments, name) for name in GenerateRequest.model_fields}
+        return GenerateRequest.model_construct(**fields), ()  # its fields were checked as arguments
     given: dict[str, JsonValue] = arguments.model_dump(
         mode="json", include=set(GenerateRequest.model_fields), exclude_unset=True, exclude_none=True
     )
-    if arguments.like_job is not None:
-        earlier = await services.jobs.get(arguments.like_job, call.caller)
-        name = given.get("provider", earlier.provider)
-        by_link = any(row.capabilities.needs_public_url for row in services.entries if row.name == name)
-        return repeated(earlier, given, by_link=by_link)
-    return checked(GenerateRequest, given), ()
-
-
-async def _dry_run(services: Services, wish: GenerateRequest, call: Call, said: tuple[RequestWarning, ...]) -> Answer:
-    prepared, price = await services.jobs.plan(wish, call.caller)
-    request = prepared.provider.build(prepared.request, "(a fresh reference)", prepared.planned_uploads())
-    view = HttpView(
-        method=request.method, url=request.url, headers=shown_headers(request), json_body=show(request.json)
-    )
-    warnings = (*said, *prepared.warnings)
-    return Answer(DryRun(provider=prepared.provider.name, request=view, price=price, warnings=warnings))
+    if arguments.like_job is None:
+        return checked(GenerateRequest, given), ()  # says what is missing
+    return await jobs.rerun(arguments.like_job, given, call.caller)
 
 
 CONTROLNET_GENERATE = tool(

@@ -77,7 +77,7 @@ async def _models(services: Services, entry: ProviderEntry) -> tuple[tuple[Model
     if entry.provider is None:
         return entry.capabilities.models, f"From the documentation: set {' and '.join(entry.missing)} to ask it."
     try:
-        return await services.jobs.sender.run(entry.provider, entry.provider.models()), None
+        return await services.jobs.models(entry.provider), None
     except ControlNetError as error:
         return entry.capabilities.models, f"From the documentation: it could not be asked now ({error.message})"
 

@@ -7,8 +7,7 @@ import difflib
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Protocol, TypeVar, cast, get_args
 
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
@@ -63,7 +62,6 @@ class Services:
         wait_seconds: Default wait of a call that asks for progress.
         wait_seconds_without_progress: Default wait of any other call.
         previews: Whether answers may hold small inline pictures.
-        seen_paths: Where pictures were found, by hash, so that asking for a job again looks nothing up.
     """
 
     jobs: JobService
@@ -74,7 +72,6 @@ class Services:
     wait_seconds_without_progress: float
     previews: bool
     map_models: MapModels = NO_MODELS
-    seen_paths: dict[str, Path] = field(default_factory=dict[str, Path])
 
 
 @dataclass(frozen=True, slots=True)

@@ -197,9 +197,6 @@ async def views_of(services: Services, call: Call, jobs: Sequence[JobRecord]) ->
     """Show jobs to their caller."""
     pictures = {image.picture.sha256 for job in jobs for image in job.images} if call.caller.local else set[str]()
     paths = await to_thread.run_sync(_paths, pictures, services.blobs) if pictures else {}
-    services.seen_paths.update(paths)
-    for gone in pictures - paths.keys():
-        services.seen_paths.pop(gone, None)
     return _shown(services, jobs, paths)
 
 
@@ -211,9 +208,9 @@ def _shown(services: Services, jobs: Sequence[JobRecord], paths: Mapping[str, Pa
 
 async def _view_of(services: Services, call: Call, job: JobRecord) -> Job:
     """Show one job; where a picture was seen once is not looked up again, so that asking often costs little."""
-    if call.caller.local and not all(image.picture.sha256 in services.seen_paths for image in job.images):
+    if call.caller.local and not all(image.picture.sha256 in services.blobs.seen for image in job.images):
         return (await views_of(services, call, (job,)))[0]
-    return _shown(services, (job,), services.seen_paths if call.caller.local else {})[0]
+    return _shown(services, (job,), services.blobs.seen if call.caller.local else {})[0]
 
 
 def _paths(pictures: Iterable[str], blobs: BlobStore) -> dict[str, Path]:

@@ -9,7 +9,7 @@ import mcp_types as types
 from mcp.shared.exceptions import MCPError
 
 from controlnet_mcp.images.modalities import MODALITIES
-from controlnet_mcp.jobs.prepare import CONTROL, MASK, START, extra_name
+from controlnet_mcp.jobs.request import CONTROL, MASK, START, extra_name
 from controlnet_mcp.jobs.service import Caller
 from controlnet_mcp.server.app import Application
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from controlnet_mcp.foundation.errors import ControlNetError
-from controlnet_mcp.jobs.prepare import honour
+from controlnet_mcp.jobs.prepare import unsupported_settings
 from controlnet_mcp.jobs.request import GenerateRequest
 from controlnet_mcp.providers.base import Provider
 from controlnet_mcp.providers.errors import ProviderError
@@ -133,7 +133,7 @@ def test_no_setting_is_dropped_in_silence(name: str, setting: Setting) -> None:
     wish = GenerateRequest.model_validate(
         {"prompt": "a house", "control_image": LINK, "init_image": LINK, setting: WISHED[setting]}
     )
-    kept, notices = honour(asked, wish, provider)
+    kept, notices = unsupported_settings(asked, wish, provider)
     if setting not in provider.capabilities.settings:
         assert setting in [notice.feature for notice in notices]
         assert setting == "seed" or getattr(kept, setting) is None
@@ -156,7 +156,7 @@ def test_weights_ranges_and_counts_that_cannot_be_kept_are_told(name: str) -> No
     can, (control,) = provider.capabilities, request(provider).controls
     changed = control.model_copy(update={"weight": 0.5, "start": 0.2, "end": 0.7})
     wish = GenerateRequest(prompt="a house", control_image=LINK, num_images=4)
-    _, notices = honour(request(provider, controls=(changed,)), wish, provider)
+    _, notices = unsupported_settings(request(provider, controls=(changed,)), wish, provider)
     features = {notice.feature for notice in notices}
     assert ("weight" in features) == (not can.weights)
     assert any("start and end" in feature for feature in features) == (not can.control_range)

@@ -27,7 +27,7 @@ async def test_the_same_key_is_the_same_job_for_ever(tmp_path: Path) -> None:
         first = await ask(shop, "job_1", key="k")
         await shop.store.mark_delivered("job_1")
         again = await ask(shop, "job_2", key="k", wish="something else")
-        looked_up = await shop.store.earlier(PRINCIPAL, request_key="k", fingerprint="w")
+        looked_up, _ = await shop.store.earlier(PRINCIPAL, request_key="k", fingerprint="w")
     assert first.job_id == again.job_id == "job_1"
     assert looked_up is not None
     assert looked_up.job_id == "job_1"

@@ -12,7 +12,7 @@ from mcp.server.session import ServerSession
 from mcp.shared.exceptions import MCPError
 from starlette.requests import Request
 
-from controlnet_mcp.jobs.prepare import CONTROL
+from controlnet_mcp.jobs.request import CONTROL
 from controlnet_mcp.jobs.resource_uris import job_uri, sheet_uri, source_uri
 from controlnet_mcp.server.mcp.delivery import AnswerDelivery, Deliveries
 from controlnet_mcp.server.settings import Settings

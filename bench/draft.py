@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from skimage import data
 
+from bench.support.command import run
 from controlnet_mcp.images.resize import to_frame
 from controlnet_mcp.providers.draft.adapter import MEDIA
 from tests.support.draft_pictures import Given, drawn
@@ -62,7 +63,12 @@ def recalls() -> None:
         print(f"{medium:<14}" + "  ".join(cells))
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Print recall and times."""
     cv2.setNumThreads(1)
     recalls()
     times()
+
+
+if __name__ == "__main__":
+    run(main)

@@ -12,9 +12,10 @@ from typing import Literal
 
 from pydantic import Field, SecretStr
 
+from controlnet_mcp.foundation.text import quote
 from controlnet_mcp.images.picture import StoredPicture
 from controlnet_mcp.providers.base import Uploaded, prefixed
-from controlnet_mcp.providers.errors import ProviderError, quote
+from controlnet_mcp.providers.errors import ProviderError
 from controlnet_mcp.providers.http import Body, HttpCall, HttpReply, PictureData, Steps
 from controlnet_mcp.providers.model_spec import present
 from controlnet_mcp.providers.refusals import STANDARD, Meaning, refusal
@@ -330,14 +331,9 @@ class ZhiqiteProvider(QueueProvider):
             (), "provider_failed", f"the answer was code {quote(code, 20)}", "Change the request, or try again later."
         )
         table = (*self.refusals, *STANDARD, other)
-        return refusal(
-            reply,
-            title=self.title,
-            table=table,
-            said=self.said(reply),
-            codes=codes or (whole(code),),
-            wait_seconds=wait_seconds,
-        )
+        codes = codes or (whole(code),)
+        said = self.said(reply)
+        return refusal(reply, title=self.title, table=table, said=said, codes=codes, wait_seconds=wait_seconds)
 
 
 def _link(picture: StoredPicture | None, url: str | None) -> Body:

@@ -331,14 +331,9 @@ class ZhiqiteProvider(QueueProvider):
             (), "provider_failed", f"the answer was code {quote(code, 20)}", "Change the request, or try again later."
         )
         table = (*self.refusals, *STANDARD, other)
-        return refusal(
-            reply,
-            title=self.title,
-            table=table,
-            said=self.said(reply),
-            codes=codes or (whole(code),),
-            wait_seconds=wait_seconds,
-        )
+        codes = codes or (whole(code),)
+        said = self.said(reply)
+        return refusal(reply, title=self.title, table=table, said=said, codes=codes, wait_seconds=wait_seconds)
 
 
 def _link(picture: StoredPicture | None, url: str | None) -> Body:

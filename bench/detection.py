@@ -28,7 +28,6 @@ from bench import crowd
 from bench.vendor import KEY, MODEL, vendor
 from controlnet_mcp.jobs.request import GenerateRequest
 from controlnet_mcp.jobs.service import Caller
-from controlnet_mcp.providers.configuration import ProviderSettings
 from controlnet_mcp.server.app import Application, open_application
 from controlnet_mcp.server.settings import Settings
 from tests.support.polling_simulation import SWEEP, WORKLOADS, Found, fixed, mean_lag, mean_requests, seeded, series
@@ -105,7 +104,7 @@ async def real_time(passes: int) -> None:
     with vendor() as origin, tempfile.TemporaryDirectory() as made:
         folder = Path(made)
         Image.fromarray(house(512)).save(folder / "map.png")
-        keys = ProviderSettings.model_validate({"wavespeed_api_key": KEY, "wavespeed_base_url": origin})
+        keys = {"WAVESPEED_API_KEY": KEY, "WAVESPEED_BASE_URL": origin}
         settings = {"data_dir": folder / "data", "allowed_dirs": (folder,), "keys": keys}
         async with open_application(Settings.model_validate(settings)) as application:
             control = folder / "map.png"

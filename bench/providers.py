@@ -36,13 +36,12 @@ from bench.bare import SCRIPTS, Bare, PictureWork
 from controlnet_mcp.jobs.polling import PollPacer
 from controlnet_mcp.jobs.request import GenerateRequest
 from controlnet_mcp.jobs.service import Caller
-from controlnet_mcp.providers.configuration import ProviderSettings
 from controlnet_mcp.providers.connections import Connections
 from controlnet_mcp.providers.http import HttpCall
 from controlnet_mcp.providers.placeholders import PictureSource, content_of
 from controlnet_mcp.server.app import Application, open_application
 from controlnet_mcp.server.settings import Settings
-from tests.support.hosted_providers import HOSTED, serving_all, serving_file
+from tests.support.hosted_providers import LINKS_ONLY, serving_all, serving_file
 from tests.support.sample_drawings import house
 
 ROUNDS, WARM_UPS, PAUSED_ROUNDS = 20, 3, 3
@@ -168,14 +167,13 @@ def serve(folder: Path) -> None:
 
 async def measure(folder: Path, served: Mapping[str, str], link: str, rounds: int) -> None:
     """Measure all five."""
-    keys = ProviderSettings.model_validate({name.lower(): value for name, value in served.items()})
     places = {"data_dir": folder / "data", "allowed_dirs": (folder,), "trusted_hosts": "127.0.0.1"}
-    settings = {**places, "keys": keys, "structure_scores": False}
+    settings = {**places, "keys": served, "structure_scores": False}
     print(f"{'':<10}  wall ms    over       over   CPU ms    bare       same    times      times         with")
     print(f"{'':<10}            bare  same work                       work     bare  same work       pauses")
     async with open_application(Settings.model_validate(settings)) as application:
-        for provider in HOSTED:
-            picture = link if provider == "zhiqite" else str(folder / "house.png")
+        for provider in SCRIPTS:
+            picture = link if provider in LINKS_ONLY else str(folder / "house.png")
             ours = Ours(application, provider, picture, folder / "house.png")
             show(provider, *await compare(ours, rounds, folder / "bare.png"))
 

@@ -62,6 +62,10 @@ class Limits:
     stall_seconds: float = 15.0
 
 
+RESULT_LIMITS = Limits(max_bytes=256 * 1024 * 1024, max_pixels=150_000_000, fetch_timeout_seconds=300.0)
+"""Wider than for what callers hand in: a result was paid for. What the store holds keeps within them."""
+
+
 def too_large(max_bytes: int) -> ImageError:
     """The refusal of a picture that is longer than `max_bytes`."""
     return ImageError(

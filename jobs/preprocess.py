@@ -16,9 +16,8 @@ from controlnet_mcp.images.blob_store import BlobStore
 from controlnet_mcp.images.checks import STRUCTURES, Appearance, MapKind, look
 from controlnet_mcp.images.maps import NO_MODELS, MapModels
 from controlnet_mcp.images.modalities import MODALITIES, Modality, Structure
-from controlnet_mcp.images.picture import StoredPicture
+from controlnet_mcp.images.picture import RESULT_LIMITS, StoredPicture
 from controlnet_mcp.providers.base import Provider
-from controlnet_mcp.providers.sender import RESULT_LIMITS
 from controlnet_mcp.providers.types import Control, RequestWarning, Takes
 
 _NAMES: dict[MapKind, str] = {

@@ -7,11 +7,11 @@ from anyio import to_thread
 
 from controlnet_mcp.foundation.errors import ControlNetError, ImageError, StorageError
 from controlnet_mcp.images.blob_store import BlobStore
-from controlnet_mcp.images.picture import StoredPicture
+from controlnet_mcp.images.picture import RESULT_LIMITS, StoredPicture
 from controlnet_mcp.jobs.record import JobRecord, ResultImage
 from controlnet_mcp.providers.base import Provider
 from controlnet_mcp.providers.errors import ProviderError, undelivered
-from controlnet_mcp.providers.sender import RESULT_LIMITS, Sender
+from controlnet_mcp.providers.sender import Sender
 from controlnet_mcp.providers.types import Output, RequestWarning
 
 
@@ -72,7 +72,7 @@ async def _bring(output: Output, provider: Provider, runner: Sender, blobs: Blob
         content = None if output.sha256 else await runner.download(provider, output)
         picture = await to_thread.run_sync(partial(_stored, output, content, blobs), limiter=runner.decoding)
     except ImageError as error:
-        raise undelivered(provider.name, error) from error
+        raise undelivered(provider.name, provider.title, error) from error
     return ResultImage(picture=picture, flagged=output.flagged)
 
 

@@ -24,10 +24,9 @@ from pydantic import JsonValue
 from controlnet_mcp.foundation.errors import ControlNetError
 from controlnet_mcp.images.blob_store import BlobStore
 from controlnet_mcp.images.maps import MapModels
-from controlnet_mcp.images.picture import StoredPicture
+from controlnet_mcp.images.picture import RESULT_LIMITS, StoredPicture
 from controlnet_mcp.images.structure import MEASURED, StructureScore
 from controlnet_mcp.jobs.record import JobRecord, ResultImage
-from controlnet_mcp.providers.sender import RESULT_LIMITS
 from controlnet_mcp.providers.types import Control, Cost, Frozen, ResolvedRequest
 
 if TYPE_CHECKING:

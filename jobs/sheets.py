@@ -16,13 +16,12 @@ from controlnet_mcp.images.blob_store import BlobStore
 from controlnet_mcp.images.decode import decode
 from controlnet_mcp.images.encode import jpeg_within
 from controlnet_mcp.images.maps.arrays import Rgb
-from controlnet_mcp.images.picture import StoredPicture
+from controlnet_mcp.images.picture import RESULT_LIMITS, StoredPicture
 from controlnet_mcp.images.sheets.page import compose
 from controlnet_mcp.images.sheets.sheet import Panel, Sheet
 from controlnet_mcp.jobs.prepare import CONTROL, MASK, START, extra_name
 from controlnet_mcp.jobs.record import JobRecord, ResultImage
 from controlnet_mcp.jobs.request import parse_modalities
-from controlnet_mcp.providers.sender import RESULT_LIMITS
 from controlnet_mcp.providers.types import Control
 
 _MEASURES = {

@@ -115,7 +115,7 @@ class Submitter:
 
         try:
             answer = await self.runner.submit(provider, call, confirm)
-            submission = await _stubborn(lambda: self.runner.kept(provider.name, answer), job, answer)
+            submission = await _stubborn(lambda: self.runner.kept(provider, answer), job, answer)
         except (LeaseLostError, StorageError):
             await self.writer.ledger.add(job.job_id, SubmissionEvent.of("withdrawal", WITHDRAWN))
             raise

@@ -1,9 +1,10 @@
-"""The interface of a provider."""
+"""The interface of a provider, and of its settings."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Self, TypeAlias
 
-from pydantic import JsonValue, SecretStr
+from pydantic import BaseModel, ConfigDict, JsonValue, SecretStr
 
 from controlnet_mcp.images.picture import StoredPicture
 from controlnet_mcp.providers.errors import ProviderError
@@ -26,7 +27,57 @@ Uploaded = Mapping[str, str]
 """SHA-256 of a picture to what the provider calls it after its upload: a URL or an asset id."""
 
 
-class Provider(Protocol):
+Variables: TypeAlias = Mapping[str, str | SecretStr]
+"""What the operator's environment says of providers: name of a variable to its text, empty ones left out."""
+
+
+class ProviderSettings(BaseModel):
+    """Keys, addresses and choices of one provider; a field without a default has to be set first.
+
+    The alias of a field is its environment variable. A secret has KEY, SECRET or TOKEN in its name (the contract suite
+    holds that), so that secrets can be told apart before an adapter is imported.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True, hide_input_in_errors=True)
+
+    @classmethod
+    def variables(cls) -> tuple[str, ...]:
+        """The environment variables, in order."""
+        return tuple(field.alias or name.upper() for name, field in cls.model_fields.items())
+
+    @classmethod
+    def missing(cls, variables: Variables) -> tuple[str, ...]:
+        """The variables that have to be set first."""
+        required = [field.is_required() for field in cls.model_fields.values()]
+        rows = zip(cls.variables(), required, strict=True)
+        return tuple(name for name, needed in rows if needed and not revealed(variables.get(name, "")))
+
+    @classmethod
+    def read(cls, variables: Variables) -> Self:
+        """Take the values of the variables.
+
+        Raises:
+            ValidationError: A value that makes no sense; it is located by its variable.
+        """
+        return cls.model_validate({name: revealed(variables[name]) for name in cls.variables() if name in variables})
+
+    @property
+    def secrets(self) -> tuple[SecretStr, ...]:
+        """The keys."""
+        return tuple(value for value in dict(self).values() if isinstance(value, SecretStr))
+
+
+def prefixed(prefix: str) -> ConfigDict:
+    """The configuration of settings whose variables are `PREFIX_FIELD`."""
+    return ConfigDict(alias_generator=lambda field: f"{prefix}_{field}".upper())
+
+
+def revealed(value: str | SecretStr) -> str:
+    """The text of a value."""
+    return value.get_secret_value() if isinstance(value, SecretStr) else value
+
+
+class Provider(ABC):
     """An adapter: pure parts without I/O. The shared runner (`controlnet_mcp.providers.sender`) sends.
 
     A submission is: uploads (free and safe to repeat, remembered by content), then exactly one call that can cost
@@ -35,12 +86,18 @@ class Provider(Protocol):
     """
 
     name: str
+    title: str = "The provider"
+    """The name that sentences use."""
+    settings: type[ProviderSettings] = ProviderSettings
     base_url: str
     capabilities: Capabilities
     options: type[Frozen]
     secrets: tuple[SecretStr, ...] = ()
     further_urls: tuple[str, ...] = ()
     """Places beside `base_url` that the operator configured; every other one is known from a reply only."""
+
+    def __init__(self, settings: ProviderSettings) -> None:  # noqa: B027  # for overriding
+        """Take keys and addresses."""
 
     def fit(self, request: ResolvedRequest) -> FittedRequest:
         """Choose what depends on model and modality together, before anything is sent.
@@ -60,24 +117,29 @@ class Provider(Protocol):
 
     def upload(self, picture: StoredPicture) -> Steps[str]:
         """Upload one picture; gives its URL or asset id."""
-        raise self.lacks("uploads")
+        raise ProviderError(
+            "unsupported",
+            f"{self.title} takes no uploads.",
+            provider=self.name,
+            hint="list_modalities shows which providers can do what.",
+        )
         yield HttpCall("PUT", picture.sha256)
 
+    @abstractmethod
     def build(self, request: ResolvedRequest, reference: str, uploaded: Uploaded) -> HttpCall:
         """The exact call that submits; `reference` is ours, unique per job and stored before the call leaves."""
-        ...
 
+    @abstractmethod
     def read(self, reply: HttpReply) -> Submission:
         """Understand the reply to `build`.
 
         Raises:
             ProviderError: The provider refused or failed; `delivery` says whether it may have accepted.
         """
-        ...
 
+    @abstractmethod
     def poll(self, task: RemoteTask) -> Steps[Report]:
         """Ask how a task stands."""
-        ...
 
     def look_up(self, reference: str) -> Steps[Submission | None]:
         """Ask whether a submission with our reference was accepted; `None`, which proves nothing, when it is unknown.
@@ -111,12 +173,3 @@ class Provider(Protocol):
         """The models that can be asked for now; by default the documented ones."""
         return self.capabilities.models
         yield HttpCall("GET", self.base_url)
-
-    def lacks(self, feature: str) -> ProviderError:
-        """The error of a feature that the provider does not have."""
-        return ProviderError(
-            "unsupported",
-            f"{self.name} has no {feature}.",
-            provider=self.name,
-            hint="list_modalities shows which providers can do what.",
-        )

@@ -88,7 +88,7 @@ def _origin(url: str) -> tuple[str, str, int | None]:
 def _refused(provider: Provider, why: str) -> ProviderError:
     return ProviderError(
         "provider_failed",
-        f"{provider.name} named a place outside of its own that {why}; nothing was sent there.",
+        f"{provider.title} named an address outside its own that {why}; nothing was sent there.",
         provider=provider.name,
         hint="Check the provider's base URL. Try again later, or use another provider.",
         delivery="not_sent",
@@ -99,7 +99,7 @@ _GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
 _INFLATED = frozenset({"gzip", "x-gzip", "deflate"})
 
 
-async def body_of(response: httpx2.Response, call: HttpCall, provider: str) -> bytes:
+async def body_of(response: httpx2.Response, call: HttpCall, provider: str, title: str) -> bytes:
     """The whole body.
 
     No compression is asked for, yet some proxies compress all the same, and a paid answer must not be lost to that.
@@ -117,14 +117,18 @@ async def body_of(response: httpx2.Response, call: HttpCall, provider: str) -> b
     try:
         body = await read_body(parts, max_bytes=most, window_seconds=call.timeout_seconds)
         return body if encoding in {"identity", ""} else await to_thread.run_sync(_inflated, body, encoding, most)
-    except TooLongError as error:
-        raise _unusable(provider, f"sent more than {most // 2**20} MiB") from error
-    except TooSlowError as error:
-        raise _unusable(
-            provider, f"sent less than {MIN_BYTES_PER_SECOND:,} bytes per second", retryable=True
+    except (TooLongError, TooSlowError, zlib.error) as error:
+        slow = isinstance(error, TooSlowError)
+        what = f"less than {MIN_BYTES_PER_SECOND:,} bytes per second" if slow else f"more than {most // 2**20} MiB"
+        what = f"a body that is not {encoding[:20]}, as it claims" if isinstance(error, zlib.error) else what
+        raise ProviderError(
+            "provider_failed",
+            f"{title} sent {what}.",
+            provider=provider,
+            hint="Check the provider's base URL and proxies in between.",
+            retryable=slow,
+            delivery="unknown",
         ) from error
-    except zlib.error as error:
-        raise _unusable(provider, f"sent a body that is not {encoding[:20]}, as it claims") from error
 
 
 def _inflated(body: bytes, encoding: str, most: int) -> bytes:
@@ -138,17 +142,6 @@ def _inflated(body: bytes, encoding: str, most: int) -> bytes:
     if not inflating.eof:
         raise zlib.error
     return content
-
-
-def _unusable(provider: str, what: str, *, retryable: bool = False) -> ProviderError:
-    return ProviderError(
-        "provider_failed",
-        f"{provider} {what}.",
-        provider=provider,
-        hint="Check the provider's base URL and proxies in between.",
-        retryable=retryable,
-        delivery="unknown",
-    )
 
 
 _LIMITS = httpx2.Limits(max_connections=64, max_keepalive_connections=16, keepalive_expiry=4.0)
@@ -205,18 +198,18 @@ class Connections:
             request = _request(client, provider, call, content)
         if confirm is not None:
             await confirm()
-        with _told_as_ours(provider.name):
+        with _told_as_ours(provider):
             # A timeout counts for each read and write alone; this one is for all, and leaves a large body its time.
             patience = call.timeout_seconds + len(content or b"") / _SLOWEST_UPLOAD_BYTES_PER_SECOND
             with anyio.fail_after(patience):
                 response = await client.send(request, stream=True)
             try:
-                body = await body_of(response, call, provider.name)
+                body = await body_of(response, call, provider.name, provider.title)
             finally:
                 await response.aclose()
         redactor = self._redactor(provider)
         headers = {name: redactor.text(value) for name, value in response.headers.items()}
-        return HttpReply(provider.name, response.status_code, headers, redactor.body(body))
+        return HttpReply(provider.name, response.status_code, headers, redactor.body(body), provider.title)
 
     async def aclose(self) -> None:
         """Close all connection pools."""
@@ -259,7 +252,7 @@ def _request(client: httpx2.AsyncClient, provider: Provider, call: HttpCall, con
     except (httpx2.InvalidURL, ValueError) as error:
         raise ProviderError(
             "provider_failed",
-            f"{provider.name} cannot be asked: the address or a header of the request is malformed.",
+            f"{provider.title}: the address or a header of the request is malformed.",
             provider=provider.name,
             hint="Check the provider's base URL.",
             delivery="not_sent",
@@ -267,15 +260,15 @@ def _request(client: httpx2.AsyncClient, provider: Provider, call: HttpCall, con
 
 
 @contextmanager
-def _told_as_ours(provider: str) -> Generator[None]:
+def _told_as_ours(provider: Provider) -> Generator[None]:
     """Map the HTTP library's errors to ours; what never left is told apart from what may have been accepted."""
     try:
         yield
     except _NEVER_LEFT as error:
         raise ProviderError(
             "provider_failed",
-            f"{provider} could not be reached ({type(error).__name__}); nothing was sent.",
-            provider=provider,
+            f"{provider.title} could not be reached ({type(error).__name__}); nothing was sent.",
+            provider=provider.name,
             hint="Check the connection and the provider's base URL, then try again.",
             retryable=True,
             delivery="not_sent",
@@ -283,8 +276,8 @@ def _told_as_ours(provider: str) -> Generator[None]:
     except (httpx2.TimeoutException, TimeoutError) as error:
         raise ProviderError(
             "timed_out",
-            f"{provider} did not answer in time.",
-            provider=provider,
+            f"{provider.title} did not answer in time.",
+            provider=provider.name,
             hint="Try again later, or choose another provider.",
             retryable=True,
             delivery="unknown",
@@ -292,16 +285,16 @@ def _told_as_ours(provider: str) -> Generator[None]:
     except ImageError as error:  # the guard before places that a reply named
         raise ProviderError(
             "provider_failed",
-            f"{provider} named a place that is not dialled, and nothing was sent there: {error.message}",
-            provider=provider,
+            f"{provider.title} named an address that may not be connected to; nothing was sent there: {error.message}",
+            provider=provider.name,
             hint=error.hint,
             delivery="not_sent",
         ) from error
     except httpx2.HTTPError as error:
         raise ProviderError(
             "provider_failed",
-            f"The connection to {provider} broke ({type(error).__name__}).",
-            provider=provider,
+            f"The connection to {provider.title} broke ({type(error).__name__}).",
+            provider=provider.name,
             hint="Check the connection and the provider's base URL, then try again.",
             retryable=True,
             delivery="unknown",

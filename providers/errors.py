@@ -91,13 +91,13 @@ def told_with(provider: str, delivery: Delivery) -> Generator[None]:
         ) from error
 
 
-def undelivered(provider: str, error: ControlNetError) -> ProviderError:
-    """The fault of a finished picture that could not be fetched or decoded, told without advice on inputs."""
+def undelivered(provider: str, title: str, error: ControlNetError) -> ProviderError:
+    """The error of a result that could not be downloaded or decoded, told without advice on inputs."""
     return ProviderError(
         "provider_failed",
-        f"A finished picture of {provider} could not be brought home: {error.message}",
+        f"The result could not be downloaded from {title}: {error.message}",
         provider=provider,
-        hint="Look in the provider's own history for the picture, or try again.",
+        hint=f"Try again, or look for the picture in the history on {title}'s own pages.",
         retryable=True,
         delivery="unknown",
     )

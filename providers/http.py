@@ -91,12 +91,14 @@ class HttpReply:
         status: HTTP status.
         headers: Header fields, names in lower case.
         body: Bytes of the body, bounded by the runner.
+        title: The provider's name in sentences; empty stands for its short name.
     """
 
     provider: str
     status: int
     headers: Mapping[str, str]
     body: bytes
+    title: str = ""
 
     def json(self) -> JsonValue:
         """Read the body as JSON.
@@ -123,7 +125,7 @@ class HttpReply:
     def _nonsense(self) -> ProviderError:
         return ProviderError(
             "provider_failed",
-            f"{self.provider} answered HTTP {self.status} with something that was not expected.",
+            f"{self.title or self.provider} answered HTTP {self.status} with something that was not expected.",
             provider=self.provider,
             hint="Check the provider's base URL and proxies in between; otherwise try again later.",
             delivery="unknown",

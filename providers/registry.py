@@ -1,16 +1,64 @@
 """The table of providers: who there is, who is ready, and which variable is missing."""
 
-from collections.abc import Callable, Mapping, Sequence
+import pkgutil
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import overload
 
 from anyio import to_thread
 
 from controlnet_mcp.foundation.errors import RequestError
-from controlnet_mcp.providers.base import Provider
-from controlnet_mcp.providers.configuration import ProviderSettings
+from controlnet_mcp.providers.base import Provider, Variables
 from controlnet_mcp.providers.types import Capabilities
+
+ADAPTERS: dict[str, str] = {
+    "scenario": "controlnet_mcp.providers.scenario.adapter:ScenarioProvider",
+    "segmind": "controlnet_mcp.providers.segmind.adapter:SegmindProvider",
+    "zhiqite": "controlnet_mcp.providers.zhiqite.adapter:ZhiqiteProvider",
+    "modelslab": "controlnet_mcp.providers.modelslab.adapter:ModelsLabProvider",
+    "wavespeed": "controlnet_mcp.providers.wavespeed.adapter:WaveSpeedProvider",
+    "draft": "controlnet_mcp.providers.draft.adapter:DraftProvider",
+}
+"""Every provider, in the default order of `auto`; engines that draw without a model come last."""
+
+NAMES = tuple(ADAPTERS)
+_SECRET = re.compile(r"KEY|SECRET|TOKEN")
+
+
+def is_provider_variable(name: str) -> bool:
+    """Whether an environment variable is one of a provider's, by its beginning."""
+    return name.startswith(tuple(f"{provider.upper()}_" for provider in ADAPTERS))
+
+
+def is_secret(name: str) -> bool:
+    """Whether an environment variable of a provider holds a secret, by its name."""
+    return _SECRET.search(name) is not None
+
+
+def adapter_class(name: str) -> type[Provider]:
+    """The class of a provider, imported when it is first asked for."""
+    found: type[Provider] = pkgutil.resolve_name(ADAPTERS[name])
+    return found
+
+
+def provider_variables() -> frozenset[str]:
+    """The variables of all providers; imports their adapters."""
+    return frozenset(variable for name in ADAPTERS for variable in adapter_class(name).settings.variables())
+
+
+def check_variables(variables: Variables) -> None:
+    """Check what the operator chose beside keys, so that a value without sense is told at the start.
+
+    A provider of which nothing but keys is set is not imported for that.
+
+    Raises:
+        ValidationError: A value that makes no sense.
+    """
+    others = (name for name in variables if is_provider_variable(name) and not is_secret(name))
+    for name in {other.partition("_")[0].lower() for other in others}:
+        settings = adapter_class(name).settings
+        settings.read({**dict.fromkeys(settings.missing(variables), "(missing)"), **variables})
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,111 +78,63 @@ class ProviderEntry:
     missing: tuple[str, ...] = ()
 
 
-def _hosted(
-    name: str,
-    capabilities: Capabilities,
-    make: Callable[[ProviderSettings], Provider],
-    settings: ProviderSettings,
-    missing: tuple[str, ...],
-) -> ProviderEntry:
-    return ProviderEntry(name, capabilities, None if missing else make(settings), missing)
-
-
-def _draft(_settings: ProviderSettings) -> ProviderEntry:
-    from controlnet_mcp.providers.draft.adapter import DraftProvider
-
-    return ProviderEntry("draft", DraftProvider.capabilities, DraftProvider())
-
-
-def _scenario(settings: ProviderSettings) -> ProviderEntry:
-    from controlnet_mcp.providers.scenario.adapter import CAPABILITIES, ScenarioProvider, missing
-
-    return _hosted("scenario", CAPABILITIES, ScenarioProvider, settings, missing(settings))
-
-
-def _segmind(settings: ProviderSettings) -> ProviderEntry:
-    from controlnet_mcp.providers.segmind.adapter import CAPABILITIES, SegmindProvider, missing
-
-    return _hosted("segmind", CAPABILITIES, SegmindProvider, settings, missing(settings))
-
-
-def _zhiqite(settings: ProviderSettings) -> ProviderEntry:
-    from controlnet_mcp.providers.zhiqite.adapter import CAPABILITIES, ZhiqiteProvider, missing
-
-    return _hosted("zhiqite", CAPABILITIES, ZhiqiteProvider, settings, missing(settings))
-
-
-def _modelslab(settings: ProviderSettings) -> ProviderEntry:
-    from controlnet_mcp.providers.modelslab.adapter import CAPABILITIES, ModelsLabProvider, missing
-
-    return _hosted("modelslab", CAPABILITIES, ModelsLabProvider, settings, missing(settings))
-
-
-def _wavespeed(settings: ProviderSettings) -> ProviderEntry:
-    from controlnet_mcp.providers.wavespeed.adapter import CAPABILITIES, WaveSpeedProvider, missing
-
-    return _hosted("wavespeed", CAPABILITIES, WaveSpeedProvider, settings, missing(settings))
-
-
-_FACTORIES: Mapping[str, Callable[[ProviderSettings], ProviderEntry]] = {
-    "scenario": _scenario,
-    "segmind": _segmind,
-    "zhiqite": _zhiqite,
-    "modelslab": _modelslab,
-    "wavespeed": _wavespeed,
-    "draft": _draft,
-}
-"""Every provider, in the default order of `auto`; engines that draw without a model come last."""
-
-NAMES = tuple(_FACTORIES)
+def _entry(name: str, variables: Variables) -> ProviderEntry:
+    adapter = adapter_class(name)
+    missing = adapter.settings.missing(variables)
+    provider = None if missing else adapter(adapter.settings.read(variables))
+    return ProviderEntry(name, adapter.capabilities, provider, missing)
 
 
 class ProviderTable(Sequence[ProviderEntry]):
-    """The rows, made at the first look: a start does not wait for the adapters to be imported."""
+    """The rows, each made at the first look at it: a start does not wait for the adapters to be imported."""
 
-    def __init__(self, settings: ProviderSettings, names: Sequence[str]) -> None:
-        """Take keys and base URLs, and the names of the rows in their order."""
-        self._settings = settings
+    def __init__(self, variables: Variables, names: Sequence[str]) -> None:
+        """Take the operator's variables, and the names of the rows in their order."""
+        self._variables = variables
         self._names = names
+        self._rows: dict[str, ProviderEntry] = {}
 
     @overload
     def __getitem__(self, index: int) -> ProviderEntry: ...
     @overload
     def __getitem__(self, index: slice) -> Sequence[ProviderEntry]: ...
     def __getitem__(self, index: int | slice) -> ProviderEntry | Sequence[ProviderEntry]:
-        return self._rows[index]
+        if isinstance(index, slice):
+            return [self._row(name) for name in self._names[index]]
+        return self._row(self._names[index])
 
     def __len__(self) -> int:
         return len(self._names)
 
     async def load(self) -> None:
         """Import the adapters in a worker thread, so that the first look does not hold up the event loop."""
-        if "_rows" not in self.__dict__:
-            await to_thread.run_sync(lambda: self._rows)
+        if len(self._rows) < len(self._names):
+            await to_thread.run_sync(tuple, self)
 
-    @cached_property
-    def _rows(self) -> tuple[ProviderEntry, ...]:
-        return tuple(_FACTORIES[name](self._settings) for name in self._names)
+    def _row(self, name: str) -> ProviderEntry:
+        if name not in self._rows:
+            self._rows[name] = _entry(name, self._variables)
+        return self._rows[name]
 
 
-def build_table(settings: ProviderSettings, order: Sequence[str] = ()) -> ProviderTable:
+def build_table(variables: Variables, order: Sequence[str] = ()) -> ProviderTable:
     """Make the table of all providers.
 
     Args:
-        settings: Keys and base URLs.
+        variables: The operator's variables, by name.
         order: Names that `auto` tries first, in this order.
 
     Raises:
         RequestError: `invalid_request` when the order names an unknown provider.
     """
-    unknown = [name for name in order if name not in _FACTORIES]
+    unknown = [name for name in order if name not in ADAPTERS]
     if unknown:
         raise RequestError(
             "invalid_request",
             f"CONTROLNET_MCP_PROVIDERS names unknown providers: {', '.join(unknown)}.",
             hint=f"Known: {', '.join(NAMES)}.",
         )
-    return ProviderTable(settings, [*order, *(name for name in NAMES if name not in order)])
+    return ProviderTable(variables, [*order, *(name for name in NAMES if name not in order)])
 
 
 def ready(entries: Sequence[ProviderEntry], name: str) -> Provider:

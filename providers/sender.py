@@ -14,7 +14,7 @@ from anyio import CapacityLimiter, to_thread
 
 from controlnet_mcp.foundation.errors import ImageError, RequestError
 from controlnet_mcp.images.blob_store import BlobStore
-from controlnet_mcp.images.picture import Limits, StoredPicture
+from controlnet_mcp.images.picture import RESULT_LIMITS, StoredPicture
 from controlnet_mcp.providers.base import Provider
 from controlnet_mcp.providers.connections import Confirm, Connections, is_configured
 from controlnet_mcp.providers.errors import ProviderError, told_with, undelivered
@@ -46,8 +46,6 @@ _BROUGHT_AT_ONCE = 8
 """Results of one provider that are downloaded at the same time."""
 _DECODED_AT_ONCE = 2
 """Results that are decoded at the same time: every thread that ever did it keeps some megabytes."""
-RESULT_LIMITS = Limits(max_bytes=256 * 1024 * 1024, max_pixels=150_000_000, fetch_timeout_seconds=300.0)
-"""Wider than for what callers hand in: a result was paid for. What the store holds keeps within them."""
 
 
 class Sender:
@@ -96,7 +94,7 @@ class Sender:
         """
         return provider.read(await self._connections.send(provider, call, confirm))
 
-    async def kept(self, provider: str, answer: Submission) -> Submission:
+    async def kept(self, provider: Provider, answer: Submission) -> Submission:
         """Store the pictures that came inside an answer, so that what is written down names them by hash.
 
         Raises:
@@ -107,7 +105,7 @@ class Sender:
 
     async def poll(self, provider: Provider, task: RemoteTask) -> Report:
         """Ask how a task stands."""
-        return await self._kept(provider.name, await self.run(provider, provider.poll(task)))
+        return await self._kept(provider, await self.run(provider, provider.poll(task)))
 
     async def _uploaded(self, provider: Provider, picture: StoredPicture) -> str:
         known = self._uploads.get(provider.name, picture.sha256)
@@ -116,7 +114,7 @@ class Sender:
             self._uploads.put(provider.name, picture.sha256, known, provider.capabilities.upload_lifetime_seconds)
         return known
 
-    async def _kept(self, provider: str, report: Report) -> Report:
+    async def _kept(self, provider: Provider, report: Report) -> Report:
         """Store pictures that came inside a reply, so that what is written down names them by hash."""
         if not any(output.content for output in report.outputs):
             return report
@@ -145,13 +143,13 @@ class Sender:
         """Fetch a result: from the provider's own origin like any call, from elsewhere as an untrusted picture."""
         url = await self.run(provider, provider.locate(output))
         if not is_configured(provider, url):
-            return await self._fetched(provider.name, url)
+            return await self._fetched(provider, url)
         call = HttpCall("GET", url, timeout_seconds=120.0, max_reply_bytes=RESULT_LIMITS.max_bytes)
         reply = await self._connections.send(provider, call)
         if reply.status != OK:
             raise ProviderError(
                 "provider_failed",
-                f"{provider.name} answered HTTP {reply.status} when a finished picture was fetched.",
+                f"The result could not be downloaded from {provider.title}: HTTP {reply.status}.",
                 provider=provider.name,
                 retryable=True,
                 provider_message=reply.text,
@@ -162,12 +160,12 @@ class Sender:
         """The turns in which one provider's results are brought home: until they are stored they are held in memory."""
         return self._bringing.setdefault(provider.name, CapacityLimiter(_BROUGHT_AT_ONCE))
 
-    async def _fetched(self, provider: str, url: str) -> bytes:
+    async def _fetched(self, provider: Provider, url: str) -> bytes:
         """A picture from a place that a reply named; text that is no link is the provider's fault, not the caller's."""
         try:
             return await self._fetch(url)
         except RequestError as error:
-            raise undelivered(provider, error) from error
+            raise undelivered(provider.name, provider.title, error) from error
 
     async def aclose(self) -> None:
         """Close all connections."""
@@ -189,7 +187,7 @@ async def open_runner(
         await runner.aclose()
 
 
-def _stored(provider: str, output: Output, blobs: BlobStore) -> Output:
+def _stored(provider: Provider, output: Output, blobs: BlobStore) -> Output:
     from controlnet_mcp.images.decode import original
 
     if output.content is None:
@@ -197,6 +195,6 @@ def _stored(provider: str, output: Output, blobs: BlobStore) -> Output:
     try:
         content, picture = original(output.content, RESULT_LIMITS)
     except ImageError as error:
-        raise undelivered(provider, error) from error
+        raise undelivered(provider.name, provider.title, error) from error
     blobs.put(content, picture.mime_type)
     return output.model_copy(update={"content": None, "sha256": picture.sha256})

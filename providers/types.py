@@ -165,6 +165,9 @@ class ResolvedRequest(Frozen):
     options: dict[str, JsonValue] = {}
 
 
+WarningKind: TypeAlias = Literal["unsupported", "adjusted", "assumed", "approximate", "draft", "charge"]
+
+
 class RequestWarning(Frozen):
     """Something that was not done as asked, or that the caller should know.
 
@@ -174,7 +177,7 @@ class RequestWarning(Frozen):
         detail: One sentence.
     """
 
-    kind: Literal["unsupported", "adjusted", "assumed", "approximate", "draft", "charge"]
+    kind: WarningKind
     feature: str
     detail: str
 

@@ -1,71 +1,278 @@
-"""What HTTP statuses mean, for adapters whose provider uses them in the standard way."""
+"""The vendor kit: what adapters of hosted services share, so that a service is its facts and little else.
 
-import re
-from contextlib import suppress
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+Tables and types are in `model_spec` (models and ranges), `refusals` (what errors mean) and `wire` (tolerant replies).
+"""
 
-from controlnet_mcp.foundation.errors import ErrorCode
-from controlnet_mcp.providers.errors import Delivery, ProviderError
-from controlnet_mcp.providers.http import HttpReply
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
+from urllib.parse import quote as percent_encoded
+from urllib.parse import urlsplit
 
-_MEANING: dict[int, tuple[ErrorCode, str, str]] = {
-    400: ("invalid_request", "did not accept the request", "Change the setting it names and try again."),
-    401: ("unauthorized", "refused the key", "Check the provider's key."),
-    402: ("payment_required", "wants to be paid first", "Top up the account or choose another provider."),
-    403: ("unauthorized", "does not allow this", "The plan or the key may not use this model."),
-    404: ("not_found", "does not know this", "Check the model's name with list_models."),
-    422: ("invalid_request", "did not accept the request", "Change the setting it names and try again."),
-    429: ("rate_limited", "is asked too often", "Wait and try again, or choose another provider."),
-}
-_SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?", re.ASCII)
-"""Some services send fractions, though the standard knows whole seconds only."""
-_CLIENT_ERROR = 400
-_SERVER_ERROR = 500
-_TOO_MANY = 429
-_UNAVAILABLE = 503
+from pydantic import BaseModel, JsonValue, SecretStr
+
+from controlnet_mcp.images.picture import StoredPicture
+from controlnet_mcp.providers.base import Provider, ProviderSettings, Uploaded
+from controlnet_mcp.providers.errors import ProviderError
+from controlnet_mcp.providers.http import (
+    MAX_JSON_BYTES,
+    MAX_PICTURES_BYTES,
+    Body,
+    HttpCall,
+    HttpReply,
+    PictureData,
+    PictureForm,
+    Steps,
+)
+from controlnet_mcp.providers.model_spec import ModelSpec, choose_model, fit
+from controlnet_mcp.providers.refusals import Meaning, refusal
+from controlnet_mcp.providers.types import (
+    FittedRequest,
+    Phase,
+    RemoteTask,
+    Report,
+    ResolvedRequest,
+    Takes,
+)
+from controlnet_mcp.providers.wire import text_of
+
+ReplyT = TypeVar("ReplyT", bound=BaseModel)
+SUCCESS = range(200, 300)
+_NOT_FOUND = 404
+_NO_SUCH_PATH = frozenset({_NOT_FOUND, 405})
+"""A path that is not there may be taken for another one that only knows another method."""
+_CANNOT_BE_STOPPED = frozenset({400, 404, 409})
+ASK_TIMEOUT_SECONDS, SUBMIT_TIMEOUT_SECONDS, UPLOAD_TIMEOUT_SECONDS = 30.0, 60.0, 120.0
 
 
-def retry_after_seconds(reply: HttpReply) -> float | None:
-    """Read `Retry-After`, in seconds or as a date (RFC 9110, 10.2.3); a date is seen from the reply's own `Date`."""
-    value = reply.headers.get("retry-after", "")
-    if _SECONDS.fullmatch(value):
-        return float(value)
-    until, now = _date(value), _date(reply.headers.get("date", "")) or datetime.now(UTC)
-    return None if until is None else max((until - now).total_seconds(), 0.0)
+class HostedSettings(ProviderSettings):
+    """Settings of a hosted service."""
+
+    base_url: str
 
 
-def _date(value: str) -> datetime | None:
-    """Read an HTTP date; one without a zone is in UTC."""
-    with suppress(ValueError, OverflowError):
-        read = parsedate_to_datetime(value)
-        return read if read.tzinfo else read.replace(tzinfo=UTC)
-    return None
+class HostedProvider(Provider):
+    """A hosted service: its address, how it is asked, what its refusals mean, and its models as data."""
+
+    specs: tuple[ModelSpec, ...] = ()
+    refusals: tuple[Meaning, ...] = ()
+    sentences: tuple[str, ...] = ("message", "error_description", "error", "detail", "msg", "reason")
+    """Where its sentence stands in the body of a refusal; the first that says something counts."""
+
+    def __init__(self, settings: HostedSettings, headers: Mapping[str, str | SecretStr] | None = None) -> None:
+        """Take the address, and the header fields that every call of ours carries."""
+        self.base_url = settings.base_url.rstrip("/")
+        self.secrets = settings.secrets
+        self.headers: Mapping[str, str | SecretStr] = headers or {}
+
+    # What is asked for
+
+    def model_for(self, model: str | None, modalities: Sequence[str], options: Mapping[str, JsonValue]) -> ModelSpec:  # noqa: ARG002  # for overriding
+        """The model of a request.
+
+        Raises:
+            RequestError: `unsupported` or `invalid_request`, when there is none.
+        """
+        return choose_model(model, modalities, self.specs, self.title, self.unlisted)
+
+    def unlisted(self, name: str, modality: str) -> ModelSpec | None:  # noqa: ARG002  # for overriding
+        """What a name that is in no list stands for."""
+        return None
+
+    def spec_of(self, request: ResolvedRequest) -> ModelSpec:
+        """The model of a request."""
+        return self.model_for(request.model, [control.modality for control in request.controls], request.options)
+
+    def fit(self, request: ResolvedRequest) -> FittedRequest:
+        """Choose the model and keep every setting inside what it takes."""
+        return fit(request, self.spec_of(request), self.specs, self.capabilities, self.title)
+
+    def takes(self, modality: str, model: str | None, options: Mapping[str, JsonValue]) -> Takes:
+        """A ready map, where the service makes none for the model."""
+        declared = self.capabilities.modalities[modality].takes
+        if declared != "either" or not self.specs:
+            return declared
+        return declared if self.model_for(model, [modality], options).detects else "map"
+
+    # How it is asked
+
+    def call(  # noqa: PLR0913  # what calls differ in; keyword-only
+        self,
+        method: str,
+        path: str,
+        json: Body = None,
+        *,
+        query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str | SecretStr] | None = None,
+        timeout_seconds: float = ASK_TIMEOUT_SECONDS,
+        pictures: bool = False,
+        submits: bool = False,
+    ) -> HttpCall:
+        """A call to a path below the address, or to an address of the operator's; `pictures` may be in its reply."""
+        return HttpCall(
+            method,
+            path if "://" in path else f"{self.base_url}{path}",
+            {**self.headers, **(headers or {})},
+            query=query or {},
+            json=json,
+            timeout_seconds=timeout_seconds,
+            submits=submits,
+            max_reply_bytes=MAX_PICTURES_BYTES if pictures else MAX_JSON_BYTES,
+        )
+
+    def ask(self, call: HttpCall, model: type[ReplyT]) -> Steps[ReplyT]:
+        """Hold a conversation of one call."""
+        return self.checked((yield call), model)
+
+    def first_found(self, calls: Sequence[HttpCall], model: type[ReplyT]) -> Steps[ReplyT | None]:
+        """Ask until a path exists; `None` when none does."""
+        for call in calls:
+            reply = yield call
+            if reply.status not in _NO_SUCH_PATH:
+                return self.checked(reply, model)
+        return None
+
+    # What it answers
+
+    def accepts(self, reply: HttpReply) -> bool:
+        """Whether an answer is no refusal."""
+        return reply.status in SUCCESS
+
+    def checked(self, reply: HttpReply, model: type[ReplyT]) -> ReplyT:
+        """The answer, when it is no refusal.
+
+        Raises:
+            ProviderError: It is one, or nonsense.
+        """
+        if not self.accepts(reply):
+            raise self.refused(reply)
+        return reply.read(model)
+
+    def said(self, reply: HttpReply) -> str:
+        """The vendor's sentence in a refusal; a page of HTML says nothing."""
+        try:
+            body = reply.json()
+        except ProviderError:
+            return "" if reply.text.lstrip().startswith("<") else reply.text
+        found = (text_of(body.get(name)) for name in self.sentences) if isinstance(body, dict) else (text_of(body),)
+        return next(filter(None, found), "")
+
+    def refused(self, reply: HttpReply, codes: Sequence[int | None] = ()) -> ProviderError:
+        """The error of a reply that is no success."""
+        return refusal(reply, title=self.title, table=self.refusals, said=self.said(reply), codes=codes)
+
+    def unexpected(self, reply: HttpReply) -> ProviderError:
+        """The error of a success that does not hold what was asked for: a submission may have been accepted."""
+        return ProviderError(
+            "provider_failed",
+            f"{self.title} answered HTTP {reply.status} without what was asked for.",
+            provider=self.name,
+            hint=f"Look in the history on {self.title}'s own pages whether a job was made, then try again.",
+            retryable=True,
+            delivery="unknown",
+            provider_message=self.said(reply) or reply.text,
+        )
+
+    def is_trusted(self, url: str) -> bool:
+        """Whether a link of a reply may be used: it has the configured origin, or is https and carries no password."""
+        parts, configured = urlsplit(url), urlsplit(self.base_url)
+        if (parts.scheme, parts.netloc) == (configured.scheme, configured.netloc):
+            return True
+        return parts.scheme == "https" and bool(parts.hostname) and parts.username is None
 
 
-def failure(reply: HttpReply, said: str | None = None) -> ProviderError:
-    """Turn a reply that is not a success into the error to raise.
+class QueueProvider(HostedProvider):
+    """A service that takes a submission and is then asked how it stands."""
 
-    A 503 counts as refused only when it says when to come back: a proxy that lost its patience sends one, too, while
-    the provider behind it works on.
+    phases: Mapping[str, Phase]
+    """The service's words, in lower case; any other counts as running: only the deadline ends a job that is paid."""
+    keeps_jobs: str = ""
+    """For how long it can be asked about a job, as words in a sentence."""
 
-    Args:
-        reply: The provider's answer.
-        said: The provider's own message when the adapter found one in the body.
-    """
-    status = reply.status
-    default: tuple[ErrorCode, str, str] = ("provider_failed", f"answered HTTP {status}", "Try again later.")
-    code, told, hint = _MEANING.get(status, default)
-    busy = status == _TOO_MANY or (status == _UNAVAILABLE and "retry-after" in reply.headers)
-    unknown = not busy and not _CLIENT_ERROR <= status < _SERVER_ERROR
-    delivery: Delivery = "unknown" if unknown else "refused"
-    return ProviderError(
-        code,
-        f"{reply.provider} {told}.",
-        provider=reply.provider,
-        hint=hint,
-        retryable=busy or unknown,
-        delivery=delivery,
-        retry_after_seconds=retry_after_seconds(reply),
-        provider_message=reply.text if said is None else said,
-    )
+    def status_call(self, task: RemoteTask) -> HttpCall:
+        """The question how a task stands."""
+        raise NotImplementedError
+
+    def result_call(self, task: RemoteTask) -> HttpCall | None:  # noqa: ARG002  # for overriding
+        """The question for the result, where the status does not hold it."""
+        return None
+
+    def cancel_call(self, task: RemoteTask) -> HttpCall | None:  # noqa: ARG002  # for overriding
+        """The wish to stop a task, where there is one."""
+        return None
+
+    def understand(self, reply: HttpReply, task: RemoteTask) -> Report:
+        """What an answer says of a task.
+
+        Raises:
+            ProviderError: It says nothing of the task.
+        """
+        raise NotImplementedError
+
+    def poll(self, task: RemoteTask) -> Steps[Report]:
+        """Ask how a task stands, and for its result once it is done."""
+        report = self._heard((yield self.status_call(task)), task)
+        asked = self.result_call(task) if report.phase == "succeeded" and not report.outputs else None
+        if asked is not None:
+            report = self._heard((yield asked), task)
+        return believed(report)
+
+    def _heard(self, reply: HttpReply, task: RemoteTask) -> Report:
+        if reply.status == _NOT_FOUND and self.keeps_jobs:
+            raise self.gone(reply)
+        return self.understand(reply, task)
+
+    def cancel(self, task: RemoteTask) -> Steps[bool]:
+        """Ask to stop a task; `False` when it cannot be stopped any more, or never could."""
+        call = self.cancel_call(task)
+        if call is None:
+            return False
+        reply = yield call
+        if reply.status in _CANNOT_BE_STOPPED:
+            return False
+        if not self.accepts(reply):
+            raise self.refused(reply)
+        return True
+
+    def phase_of(self, word: str) -> Phase:
+        """Where a task stands, by the service's own word."""
+        return self.phases.get(word.lower(), "running")
+
+    def gone(self, reply: HttpReply) -> ProviderError:
+        """The error of a question about a task that the service does not know, or no longer."""
+        return ProviderError(
+            "not_found",
+            f"{self.title} does not know this job; it keeps jobs for {self.keeps_jobs}.",
+            provider=self.name,
+            hint=f"It is asked again until the deadline; the history on {self.title}'s own pages may still show it.",
+            retryable=True,
+            provider_message=self.said(reply),
+        )
+
+
+def believed(report: Report) -> Report:
+    """A report in which an end without pictures is not believed yet, because they were paid for."""
+    if report.outputs or report.phase != "succeeded":
+        return report
+    return report.model_copy(update={"phase": "running"})
+
+
+def https_link(url: str | None) -> str | None:
+    """A link that may be handed on to a service that fetches it itself; plain http is read by us only."""
+    return url if url and url.startswith("https://") else None
+
+
+def handed(picture: StoredPicture | None, url: str | None, uploaded: Uploaded, form: PictureForm = "data_url") -> Body:
+    """A picture as it goes into a request: its own link, what its upload is called, or its data."""
+    if https_link(url) or picture is None:
+        return url
+    return uploaded.get(picture.sha256) or PictureData(picture, form)
+
+
+def part(text: str) -> str:
+    """A text of a reply as one part of a path, whatever is in it."""
+    return percent_encoded(text, safe="")
+
+
+def bearer(key: SecretStr, scheme: str = "Bearer") -> SecretStr:
+    """The value of an `Authorization` header."""
+    return SecretStr(f"{scheme} {key.get_secret_value()}")

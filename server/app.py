@@ -14,7 +14,7 @@ from anyio.abc import TaskGroup
 
 from controlnet_mcp.foundation.errors import RequestError
 from controlnet_mcp.images.blob_store import BlobStore
-from controlnet_mcp.images.picture import Limits, StoredPicture
+from controlnet_mcp.images.picture import RESULT_LIMITS, Limits, StoredPicture
 from controlnet_mcp.images.read import PictureReader
 from controlnet_mcp.jobs.budget import JOBS, Spending
 from controlnet_mcp.jobs.database import Database
@@ -36,7 +36,7 @@ from controlnet_mcp.jobs.writer import JobWriter
 from controlnet_mcp.providers.draft.service import DraftTransport
 from controlnet_mcp.providers.placeholders import PictureSource
 from controlnet_mcp.providers.registry import NAMES, ProviderEntry, ProviderTable, build_table, ready
-from controlnet_mcp.providers.sender import RESULT_LIMITS, open_runner
+from controlnet_mcp.providers.sender import open_runner
 from controlnet_mcp.server.auth.file_links import FileLinks, load_secret
 from controlnet_mcp.server.settings import Settings
 from controlnet_mcp.server.transports.shutdown import background

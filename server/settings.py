@@ -18,7 +18,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from controlnet_mcp.foundation.redaction import Redactor
 from controlnet_mcp.images.maps import MapModels
 from controlnet_mcp.images.picture import Limits
-from controlnet_mcp.providers.configuration import ProviderSettings
+from controlnet_mcp.providers.registry import check_variables, is_provider_variable, is_secret
 
 Names = Annotated[tuple[str, ...], NoDecode]
 
@@ -115,10 +115,16 @@ def _split(text: object) -> object:
     return [part.strip() for part in text.split(",") if part.strip()] if isinstance(text, str) else text
 
 
-def read_keys() -> ProviderSettings:
-    """Read the providers' own variables, which have no prefix: `SCENARIO_API_KEY`, `SEGMIND_BASE_URL` and so on."""
-    values = {name: os.environ.get(name.upper(), "").strip() for name in ProviderSettings.model_fields}
-    return ProviderSettings.model_validate({name: value for name, value in values.items() if value})
+def read_keys() -> dict[str, SecretStr]:
+    """Read the providers' own variables, without a prefix of ours: `SCENARIO_API_KEY`, `SEGMIND_BASE_URL`.
+
+    Raises:
+        ValidationError: A value that makes no sense to its provider.
+    """
+    values = {name: value.strip() for name, value in os.environ.items() if is_provider_variable(name)}
+    keys = {name: SecretStr(value) for name, value in values.items() if value}
+    check_variables(keys)
+    return keys
 
 
 def system_variables() -> dict[str, str]:
@@ -168,7 +174,7 @@ class Settings(SpendingSettings, AccessSettings):
     fetch_timeout_seconds: float = Field(
         default=20, gt=0, le=300, description="Longest time to fetch a picture from a URL"
     )
-    keys: ProviderSettings = Field(default_factory=read_keys, exclude=True)
+    keys: dict[str, SecretStr] = Field(default_factory=read_keys, exclude=True)
     job_timeout_seconds: float = Field(
         default=1800, gt=0, le=86400, description="A job that is not done by then has failed"
     )
@@ -229,7 +235,7 @@ class Settings(SpendingSettings, AccessSettings):
     @cached_property
     def redactor(self) -> Redactor:
         """Cuts all secrets out of text, pairs as Basic authentication joins them included; one for the process."""
-        keys = [value for value in dict(self.keys).values() if isinstance(value, SecretStr)]
+        keys = [value for name, value in self.keys.items() if is_secret(name)]
         texts = [key.get_secret_value() for key in keys]
         pairs = [SecretStr(f"{first}:{second}") for first in texts for second in texts if first != second]
         return Redactor([*keys, *pairs])

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from controlnet_mcp.providers.configuration import ProviderSettings
 from controlnet_mcp.providers.registry import ProviderEntry, build_table
 from controlnet_mcp.providers.types import Capabilities
 from tests.test_readme import table
@@ -25,7 +24,7 @@ AFTER_A_LOST_REPLY = {
     "none": "not asked again",
 }
 """What is done when nobody knows whether a submission was accepted."""
-HOSTED = [entry for entry in build_table(ProviderSettings()) if entry.missing]
+HOSTED = [entry for entry in build_table({}) if entry.missing]
 
 
 def uploads(can: Capabilities) -> str:
@@ -60,7 +59,7 @@ def row(entry: ProviderEntry) -> tuple[str, ...]:
 
 def written(page: str) -> str:
     """The page with its table written anew."""
-    made = table(HEADINGS, [row(entry) for entry in build_table(ProviderSettings())])
+    made = table(HEADINGS, [row(entry) for entry in build_table({})])
     return MARKED.sub(lambda match: f"{match[1]}{made}\n{match[2]}", page)
 
 

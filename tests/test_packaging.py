@@ -141,6 +141,9 @@ def test_every_list_of_the_folders_agrees() -> None:
     assert set(setting(list[str], *hatch, "sdist", "only-include")) >= {*LAYERS, "tests", "README.md", "LICENSE"}
     assert set(setting(list[str], "tool", "mypy", "files")) == {*LAYERS, "tests", "bench"}
     assert set(setting(list[str], "tool", "pyright", "include")) == {*LAYERS, "tests", "bench"}
+    assert set(setting(list[str], "tool", "coverage", "run", "source_pkgs")) == {
+        f"controlnet_mcp.{name}" for name in LAYERS
+    }
     banned = setting(dict[str, JsonValue], "tool", "ruff", "lint", "flake8-tidy-imports", "banned-api")
     assert set(LAYERS) <= set(banned)
 

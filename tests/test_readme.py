@@ -22,9 +22,8 @@ from pydantic.fields import FieldInfo
 
 from controlnet_mcp.images.maps import KNOBS, MapParameters
 from controlnet_mcp.images.modalities import MODALITIES
-from controlnet_mcp.providers.configuration import ProviderSettings
 from controlnet_mcp.providers.draft.adapter import DraftOptions
-from controlnet_mcp.providers.registry import build_table
+from controlnet_mcp.providers.registry import adapter_class, build_table
 from controlnet_mcp.server.cli import WORDS, cli
 from controlnet_mcp.server.settings import PREFIX, Settings
 from controlnet_mcp.tools.registry import TOOLS
@@ -77,9 +76,9 @@ def settings_table() -> str:
 def providers_table() -> str:
     """Every provider that is built in, with the variables that belong to it."""
     rows: list[tuple[str, str, str]] = []
-    for entry in build_table(ProviderSettings.model_validate({})):
-        others = [f for f in ProviderSettings.model_fields if f.startswith(f"{entry.name}_")]
-        optional = ", ".join(f"`{name.upper()}`" for name in others if name.upper() not in entry.missing)
+    for entry in build_table({}):
+        variables = adapter_class(entry.name).settings.variables()
+        optional = ", ".join(f"`{name}`" for name in variables if name not in entry.missing)
         needs = ", ".join(f"`{name}`" for name in entry.missing)
         kind = "" if entry.capabilities.ai_generated else " (built in, not AI)"
         rows.append((f"`{entry.name}`{kind}", needs or "nothing", optional))

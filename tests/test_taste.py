@@ -49,14 +49,8 @@ class Module:
 
     @property
     def is_adapter(self) -> bool:
-        """Whether it holds a provider: a module in `providers/` with a class that has `build` and `poll`."""
-        wanted = {"build", "poll"}
-        return self.folder == "providers" and any(
-            wanted <= {item.name for item in node.body if isinstance(item, AnyFunction)}
-            and not any("Protocol" in ast.unparse(base) for base in node.bases)
-            for node in self.tree.body
-            if isinstance(node, ast.ClassDef)
-        )
+        """Whether it holds a provider: an `adapter.py` in a folder of its own."""
+        return self.folder == "providers" and self.path.count("/") == 2 and self.path.endswith("/adapter.py")
 
 
 Rule: TypeAlias = Callable[[Module], Iterator[str]]

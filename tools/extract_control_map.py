@@ -10,9 +10,8 @@ from pydantic import Field, JsonValue
 from controlnet_mcp.images.blob_store import BlobStore
 from controlnet_mcp.images.maps import MapModels, MapParameters
 from controlnet_mcp.images.modalities import MODALITIES, resolve
-from controlnet_mcp.images.picture import StoredPicture
+from controlnet_mcp.images.picture import RESULT_LIMITS, StoredPicture
 from controlnet_mcp.jobs.resource_uris import map_uri
-from controlnet_mcp.providers.sender import RESULT_LIMITS
 from controlnet_mcp.tools.arguments import checked
 from controlnet_mcp.tools.spec import Answer, Arguments, Call, Hints, Services, Shown, ToolSpec
 from controlnet_mcp.tools.views import View

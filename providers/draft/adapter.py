@@ -14,6 +14,7 @@ from controlnet_mcp.providers.base import Provider, Uploaded
 from controlnet_mcp.providers.draft.lexicon import MEDIA
 from controlnet_mcp.providers.draft.ticket import ORIGIN
 from controlnet_mcp.providers.http import Body, HttpCall, HttpReply, Steps
+from controlnet_mcp.providers.refusals import refusal
 from controlnet_mcp.providers.types import (
     Capabilities,
     Control,
@@ -29,7 +30,6 @@ from controlnet_mcp.providers.types import (
     Submission,
     Support,
 )
-from controlnet_mcp.providers.vendor import failure
 
 BASE_URL = ORIGIN
 _OK = 200
@@ -76,6 +76,7 @@ class DraftProvider(Provider):
     """Speaks to the embedded engine; needs no key."""
 
     name: str = "draft"
+    title: str = "draft"
     base_url: str = BASE_URL
     capabilities: Capabilities = _capabilities()
     options: type[Frozen] = DraftOptions
@@ -112,14 +113,14 @@ class DraftProvider(Provider):
     def read(self, reply: HttpReply) -> Submission:
         """The ticket that comes back holds the whole job, so nothing is lost with the process."""
         if reply.status != _OK:
-            raise failure(reply, said="")
+            raise refusal(reply, said="")
         return reply.read(Submission)
 
     def poll(self, task: RemoteTask) -> Steps[Report]:
         """Ask for a report."""
         reply = yield HttpCall("GET", f"{BASE_URL}/v1/report", query=task.state)
         if reply.status != _OK:
-            raise failure(reply)
+            raise refusal(reply)
         return reply.read(Report)
 
     def cancel(self, task: RemoteTask) -> Steps[bool]:  # noqa: ARG002  # the interface has it

@@ -3,9 +3,9 @@
 from controlnet_mcp.images.blob_store import BlobStore
 from controlnet_mcp.images.decode import decode
 from controlnet_mcp.images.maps.arrays import Rgb
+from controlnet_mcp.images.picture import RESULT_LIMITS
 from controlnet_mcp.providers.draft.render import Brief, Layer
 from controlnet_mcp.providers.draft.ticket import Ticket
-from controlnet_mcp.providers.sender import RESULT_LIMITS
 
 
 def brief_of(ticket: Ticket, index: int, blobs: BlobStore) -> Brief:

@@ -8,11 +8,10 @@ import urllib.parse
 from collections.abc import Mapping
 from dataclasses import replace
 
-from pydantic import JsonValue, SecretStr
+from pydantic import Field, JsonValue, SecretStr
 
 from controlnet_mcp.images.picture import StoredPicture
-from controlnet_mcp.providers.base import Provider, Uploaded
-from controlnet_mcp.providers.configuration import ProviderSettings
+from controlnet_mcp.providers.base import Provider, Uploaded, prefixed
 from controlnet_mcp.providers.errors import ProviderError, quote
 from controlnet_mcp.providers.http import MAX_PICTURES_BYTES, Body, HttpCall, HttpReply, PictureData, Steps
 from controlnet_mcp.providers.modelslab.catalogue import CAPABILITIES, DEFAULT_MODEL, native_name
@@ -22,8 +21,9 @@ from controlnet_mcp.providers.modelslab.options import DEFAULT_SCHEDULER, Models
 from controlnet_mcp.providers.modelslab.replies import Answer, Wallet, accepted
 from controlnet_mcp.providers.modelslab.settling import settle
 from controlnet_mcp.providers.types import FittedRequest, ModelInfo, RemoteTask, Report, ResolvedRequest, Submission
+from controlnet_mcp.providers.vendor import HostedSettings
 
-__all__ = ("CAPABILITIES", "ModelsLabProvider", "missing")
+__all__ = ("CAPABILITIES", "ModelsLabProvider")
 
 _SUBMIT_TIMEOUT_SECONDS = 300.0
 """The submission may answer with the finished picture."""
@@ -38,25 +38,33 @@ _STILL_ASKED = frozenset({"rate_limited", "unauthorized", "payment_required"})
 """Errors of a fetch that are about the question, not about the job."""
 
 
-def missing(settings: ProviderSettings) -> tuple[str, ...]:
-    """The environment variables that have to be set first."""
-    return () if settings.modelslab_api_key else ("MODELSLAB_API_KEY",)
+class ModelsLabSettings(HostedSettings):
+    """Variables of ModelsLab."""
+
+    model_config = prefixed("modelslab")
+
+    api_key: SecretStr = Field(description="ModelsLab: API key")
+    base_url: str = Field(default="https://modelslab.com/api", description="ModelsLab: base URL")
+    plan: Plan = Field(default="enterprise", description="ModelsLab: plan")
+    enterprise_prefix: str = Field(default="/v1/enterprise", description="ModelsLab: path of the enterprise calls")
 
 
 class ModelsLabProvider(Provider):
     """Speaks to ModelsLab, on either plan; the key travels inside the JSON body."""
 
     name = "modelslab"
+    title = "ModelsLab"
+    settings = ModelsLabSettings
     capabilities = CAPABILITIES
     options = ModelsLabOptions
 
-    def __init__(self, settings: ProviderSettings) -> None:
+    def __init__(self, settings: ModelsLabSettings) -> None:
         """Take the key, the plan and the layout of the enterprise paths."""
-        self.base_url = settings.modelslab_base_url.rstrip("/")
-        self._key = settings.modelslab_api_key or SecretStr("")
-        self.secrets = (self._key,)
-        self._plan: Plan = settings.modelslab_plan
-        self._prefix = f"/{settings.modelslab_enterprise_prefix.strip('/')}"
+        self.base_url = settings.base_url.rstrip("/")
+        self._key = settings.api_key
+        self.secrets = settings.secrets
+        self._plan: Plan = settings.plan
+        self._prefix = f"/{settings.enterprise_prefix.strip('/')}"
 
     def fit(self, request: ResolvedRequest) -> FittedRequest:
         """Choose model and scheduler, and fit numbers into the vendor's ranges."""

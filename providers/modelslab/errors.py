@@ -13,8 +13,8 @@ from controlnet_mcp.foundation.errors import ErrorCode
 from controlnet_mcp.providers.errors import Delivery, ProviderError
 from controlnet_mcp.providers.http import HttpReply
 from controlnet_mcp.providers.modelslab.replies import Number, accepted, words_of
+from controlnet_mcp.providers.refusals import refusal as standard_refusal
 from controlnet_mcp.providers.types import Fault
-from controlnet_mcp.providers.vendor import failure
 
 
 class _Explained(BaseModel):
@@ -102,7 +102,7 @@ def refusal(reply: HttpReply) -> ProviderError:
         body = _Explained()
     said = words_of(body.message, body.messege) or reply.text
     meaning = _meaning(reply, said)
-    standard = failure(reply, said=said)
+    standard = standard_refusal(reply, said=said)
     if meaning is None:
         return standard
     bare = reply.status == _UNAVAILABLE and body.retry_after is None  # a proxy may have lost its patience

@@ -9,12 +9,10 @@ import base64
 from collections.abc import Mapping
 from urllib.parse import quote, urlsplit
 
-from pydantic import JsonValue, SecretStr
+from pydantic import Field, JsonValue, SecretStr
 
-from controlnet_mcp.foundation.errors import RequestError
 from controlnet_mcp.images.picture import EXTENSIONS, StoredPicture
-from controlnet_mcp.providers.base import Provider, Uploaded
-from controlnet_mcp.providers.configuration import ProviderSettings
+from controlnet_mcp.providers.base import Provider, Uploaded, prefixed
 from controlnet_mcp.providers.errors import ProviderError
 from controlnet_mcp.providers.http import Body, HttpCall, HttpReply, PictureData, Steps
 from controlnet_mcp.providers.scenario.body import body_of, endpoint, query, too_large
@@ -50,6 +48,7 @@ from controlnet_mcp.providers.types import (
     Submission,
     Takes,
 )
+from controlnet_mcp.providers.vendor import HostedSettings
 
 _SUCCESS = range(200, 300)
 _BAD_REQUEST, _UNAUTHORIZED = 400, 401
@@ -95,31 +94,30 @@ CAPABILITIES = Capabilities(
 )
 
 
-def missing(settings: ProviderSettings) -> tuple[str, ...]:
-    """The environment variables that still have to be set."""
-    secrets = {"SCENARIO_API_KEY": settings.scenario_api_key, "SCENARIO_API_SECRET": settings.scenario_api_secret}
-    return tuple(name for name, secret in secrets.items() if secret is None or not secret.get_secret_value())
+class ScenarioSettings(HostedSettings):
+    """Variables of Scenario."""
+
+    model_config = prefixed("scenario")
+
+    api_key: SecretStr = Field(description="Scenario: API key")
+    api_secret: SecretStr = Field(description="Scenario: API secret")
+    base_url: str = Field(default="https://api.cloud.scenario.com/v1", description="Scenario: base URL")
 
 
 class ScenarioProvider(Provider):
     """Speaks to Scenario."""
 
     name: str = NAME
+    title = "Scenario"
+    settings = ScenarioSettings
     capabilities: Capabilities = CAPABILITIES
     options: type[Frozen] = ScenarioOptions
 
-    def __init__(self, settings: ProviderSettings) -> None:
-        """Take the key and where the service is.
-
-        Raises:
-            RequestError: `not_configured` without a key and its secret.
-        """
-        key, secret = settings.scenario_api_key, settings.scenario_api_secret
-        if key is None or secret is None:
-            lacking = " and ".join(missing(settings))
-            raise RequestError("not_configured", "Scenario is not ready.", hint=f"Set {lacking} for the server.")
+    def __init__(self, settings: ScenarioSettings) -> None:
+        """Take the key and where the service is."""
+        key, secret = settings.api_key, settings.api_secret
         pair = f"{key.get_secret_value()}:{secret.get_secret_value()}".encode()
-        self.base_url: str = settings.scenario_base_url.rstrip("/")
+        self.base_url: str = settings.base_url.rstrip("/")
         basic = base64.b64encode(pair).decode("ascii")
         self._headers = {"authorization": SecretStr(f"Basic {basic}")}
         self.secrets = (secret, key, SecretStr(basic))

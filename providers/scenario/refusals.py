@@ -10,9 +10,9 @@ from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 from controlnet_mcp.foundation.errors import ErrorCode
 from controlnet_mcp.providers.errors import ProviderError
 from controlnet_mcp.providers.http import HttpReply
+from controlnet_mcp.providers.refusals import retry_after_seconds
 from controlnet_mcp.providers.scenario.jobs import MODERATION, text_of
 from controlnet_mcp.providers.scenario.wire import NAME
-from controlnet_mcp.providers.vendor import retry_after_seconds
 
 _UNITS = re.compile(r"(creative|compute) units?|credits?\b|insufficient|quota", re.IGNORECASE)
 _RATE_LIMITED, _SERVER_ERROR = 429, 500

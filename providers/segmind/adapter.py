@@ -6,15 +6,16 @@ decided.
 """
 
 from collections.abc import Mapping
+from typing import Literal
 from urllib.parse import quote as percent_encoded
 
-from pydantic import SecretStr
+from pydantic import Field, SecretStr
 
 from controlnet_mcp.images.picture import StoredPicture
-from controlnet_mcp.providers.base import Provider, Uploaded
-from controlnet_mcp.providers.configuration import ProviderSettings
+from controlnet_mcp.providers.base import Provider, Uploaded, prefixed
 from controlnet_mcp.providers.errors import ProviderError, quote
 from controlnet_mcp.providers.http import MAX_PICTURES_BYTES, Body, HttpCall, HttpReply, PictureData, Steps
+from controlnet_mcp.providers.refusals import refusal as standard_refusal
 from controlnet_mcp.providers.segmind.errors import expired, failed, fault, raw, said
 from controlnet_mcp.providers.segmind.fit import fit, strength
 from controlnet_mcp.providers.segmind.models import MODALITIES, MODELS, SCHEDULERS, Model, find, keepers
@@ -37,7 +38,7 @@ from controlnet_mcp.providers.types import (
     Submission,
     Support,
 )
-from controlnet_mcp.providers.vendor import failure
+from controlnet_mcp.providers.vendor import HostedSettings
 
 INLINE_LIMIT_BYTES = 4_000_000
 """A larger picture is uploaded first instead of being written into the request."""
@@ -74,27 +75,37 @@ CAPABILITIES = Capabilities(
 is not published, so it is used again for one hour only. No model takes a ready map apart from a plain picture."""
 
 
-def missing(settings: ProviderSettings) -> tuple[str, ...]:
-    """The environment variables that have to be set first."""
-    key = settings.segmind_api_key
-    return () if key and key.get_secret_value() else ("SEGMIND_API_KEY",)
+class SegmindSettings(HostedSettings):
+    """Variables of Segmind."""
+
+    model_config = prefixed("segmind")
+
+    api_key: SecretStr = Field(description="Segmind: API key")
+    base_url: str = Field(default="https://api.segmind.com", description="Segmind: base URL")
+    upload_url: str = Field(
+        default="https://workflows-api.segmind.com/upload-asset",
+        description="Segmind: where large pictures are uploaded",
+    )
+    api_version: Literal["v1", "v2"] = Field(default="v2", description="Segmind: v2 is a job, v1 one blocking call")
 
 
 class SegmindProvider(Provider):
     """Speaks to Segmind."""
 
     name: str = "segmind"
+    title = "Segmind"
+    settings = SegmindSettings
     capabilities: Capabilities = CAPABILITIES
     options: type[Frozen] = SegmindOptions
 
-    def __init__(self, settings: ProviderSettings) -> None:
+    def __init__(self, settings: SegmindSettings) -> None:
         """Take the key, the version and the addresses; a base URL may end in /v1, as in the vendor's own client."""
-        self.base_url = settings.segmind_base_url.rstrip("/").removesuffix("/v1").removesuffix("/v2")
-        self._upload_url = settings.segmind_upload_url
+        self.base_url = settings.base_url.rstrip("/").removesuffix("/v1").removesuffix("/v2")
+        self._upload_url = settings.upload_url
         self.further_urls = (self._upload_url,)
-        self._version = settings.segmind_api_version
-        self._headers: dict[str, str | SecretStr] = {"x-api-key": settings.segmind_api_key or ""}
-        self.secrets = (settings.segmind_api_key,) if settings.segmind_api_key else ()
+        self._version = settings.api_version
+        self._headers: dict[str, str | SecretStr] = {"x-api-key": settings.api_key}
+        self.secrets = settings.secrets
 
     def fit(self, request: ResolvedRequest) -> FittedRequest:
         """Choose the model and keep every setting inside what it takes."""
@@ -119,7 +130,7 @@ class SegmindProvider(Provider):
             "POST", self._upload_url, self._headers, json=body, timeout_seconds=_UPLOAD_TIMEOUT_SECONDS
         )
         if reply.status != _OK:
-            raise failure(reply, said(reply))
+            raise standard_refusal(reply, said=said(reply))
         return reply.read(UploadReply).file_urls[0]
 
     def build(self, request: ResolvedRequest, reference: str, uploaded: Uploaded) -> HttpCall:  # noqa: ARG002  # none

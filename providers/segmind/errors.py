@@ -13,9 +13,9 @@ from pydantic import ValidationError
 from controlnet_mcp.foundation.errors import ErrorCode
 from controlnet_mcp.providers.errors import ProviderError, quote
 from controlnet_mcp.providers.http import HttpReply
+from controlnet_mcp.providers.refusals import refusal as standard_refusal
 from controlnet_mcp.providers.segmind.wire import Answer
 from controlnet_mcp.providers.types import Fault
-from controlnet_mcp.providers.vendor import failure
 
 _CHOOSE_OTHER = "list_models names the models; another provider may do it too (list_modalities)."
 _KEY = re.compile(r"SG_\w+")
@@ -113,7 +113,7 @@ def failed(reply: HttpReply) -> ProviderError:
         return ProviderError(why.code, why.message, provider=reply.provider, hint=why.hint, retryable=why.retryable)
     meaning = _meaning(reply.status, message)
     if meaning is None:
-        return failure(reply, message)
+        return standard_refusal(reply, said=message)
     busy, broken = reply.status == _TOO_MANY, reply.status >= _SERVER_ERROR
     return ProviderError(
         meaning.code,

@@ -2,121 +2,282 @@
 
 A submission gives a prediction, which is asked for until it is completed. Facts: the vendor's page of
 `flux-control-lora-depth`, wavespeed.ai/docs, the published client wavespeed 2.0.5 and the vendor's ComfyUI nodes;
-conflicts are named where they are decided.
+conflicts are named where they are decided. What an empty balance is answered with is not documented: HTTP 402, or a
+sentence about it.
 """
 
-from dataclasses import replace
-from typing import TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Literal
 from urllib.parse import quote as percent_encoded
-from urllib.parse import urlsplit
 
-from pydantic import SecretStr
+from pydantic import Field, JsonValue, SecretStr, ValidationError
 
 from controlnet_mcp.images.picture import EXTENSIONS, StoredPicture
-from controlnet_mcp.providers.base import Provider, Uploaded
-from controlnet_mcp.providers.configuration import ProviderSettings
+from controlnet_mcp.providers.base import Uploaded, prefixed
 from controlnet_mcp.providers.errors import ProviderError, quote
-from controlnet_mcp.providers.http import MAX_PICTURES_BYTES, Body, HttpCall, HttpReply, PictureData, Steps
+from controlnet_mcp.providers.http import Body, HttpCall, HttpReply, PictureData, Steps
+from controlnet_mcp.providers.model_spec import ModelSpec, find_model, model_infos, named_fields, present, supports
+from controlnet_mcp.providers.refusals import CHANGE, LATER, MODERATION, Meaning, fault, meaning_of
 from controlnet_mcp.providers.types import (
     Capabilities,
-    Control,
     Cost,
     FittedRequest,
-    Frozen,
     ModelInfo,
+    Output,
     Phase,
     RemoteTask,
     Report,
+    RequestWarning,
     ResolvedRequest,
     SizeLimits,
     Submission,
-    Support,
 )
-from controlnet_mcp.providers.wavespeed.errors import failed, fault, gone
-from controlnet_mcp.providers.wavespeed.fit import choose, control_fields, fit
-from controlnet_mcp.providers.wavespeed.models import ADVICE, MODELS, SIDES, find, keepers
-from controlnet_mcp.providers.wavespeed.options import WaveSpeedOptions
-from controlnet_mcp.providers.wavespeed.wire import (
-    BalanceReply,
-    Envelope,
-    ModelRow,
-    ModelsReply,
-    Prediction,
-    PredictionReply,
-    PriceReply,
-    TicketReply,
-    prediction_in,
+from controlnet_mcp.providers.vendor import (
+    SUBMIT_TIMEOUT_SECONDS,
+    SUCCESS,
+    UPLOAD_TIMEOUT_SECONDS,
+    HostedSettings,
+    QueueProvider,
+    bearer,
+    believed,
+    handed,
+    https_link,
+    part,
 )
+from controlnet_mcp.providers.wavespeed.models import ADVICE, LARGEST_SEED, MODELS, WaveSpeedOptions, newer
+from controlnet_mcp.providers.wire import Id, Number, Text, Whole, Wire, picture_in
 
-_OK, _NOT_FOUND = 200, 404
-_NO_SUCH_PATH = frozenset({_NOT_FOUND, 405})
-"""A path that is not there may be taken for the name of a model, which only takes POST."""
-_SUBMIT_TIMEOUT_SECONDS, _SYNC_TIMEOUT_SECONDS = 60.0, 300.0
-_ASK_TIMEOUT_SECONDS, _UPLOAD_TIMEOUT_SECONDS = 30.0, 120.0
+_OK = 200
+_SYNC_TIMEOUT_SECONDS = 300.0
+_SYNC_WAIT_ENDED = 5004
+"""`data.code` of a submission that was held open too long: the task goes on (wavespeed 2.0.5, api/client.py)."""
+_BY_THE_CONNECTION = frozenset({"host", "content-length", "transfer-encoding", "connection"})
+_NO_CREDIT = Meaning(
+    {402}, "payment_required", "not enough credit", "Top up the WaveSpeed account, or choose another provider."
+)
+_UNSAFE = Meaning({1200}, "moderated", "refused by its safety filter", "Change the prompt or the picture.")
+_FAILED = Meaning({1403, 1405}, "provider_failed", "the task failed", LATER, retryable=True)
+_REFUSALS = (
+    Meaning(
+        {401}, "unauthorized", "the key was refused", "Check WAVESPEED_API_KEY; it works only after a first top-up."
+    ),
+    _NO_CREDIT,
+    Meaning(
+        {404},
+        "not_found",
+        "not found",
+        "Use a model of list_models; with WAVESPEED_API_VERSION=v2, try v3: the older version may be gone.",
+    ),
+    Meaning(
+        {429},
+        "rate_limited",
+        "rate limit reached",
+        "The limits are per minute and depend on the account's tier (Bronze: 2 pictures a minute); wait a minute, or "
+        "choose another provider.",
+        retryable=True,
+    ),
+    Meaning({503}, "provider_failed", "not available now", LATER, retryable=True),
+    _UNSAFE,
+    Meaning(
+        {1402},
+        "image_unreadable",
+        "the control picture could not be read",
+        "Pass the picture as a file, or as an https link that opens without a login.",
+    ),
+    _FAILED,
+    Meaning({5000}, "provider_failed", "internal error", LATER, retryable=True, delivery="unknown"),
+    Meaning({5003}, "provider_failed", "not available now", LATER, retryable=True, delivery="unknown"),
+    Meaning({5004}, "timed_out", "the time ran out", LATER, retryable=True, delivery="unknown"),
+    Meaning(
+        (),
+        "payment_required",
+        _NO_CREDIT.what,
+        _NO_CREDIT.hint,
+        words=r"(insufficient|not enough|too few|low) (credit|balance|fund)|top.?up|recharge",
+    ),
+    Meaning((), "moderated", _UNSAFE.what, _UNSAFE.hint, words=MODERATION),
+    Meaning({403}, "unauthorized", "this account may not use the model", "list_models names the others."),
+    Meaning({1400}, "invalid_request", "a setting is missing", CHANGE),
+    Meaning({1401}, "invalid_request", "a setting was not accepted", CHANGE),
+)
+"""HTTP statuses, the same inside HTTP 200, and codes of failed tasks (wavespeed.ai/docs: error codes, troubleshooting).
+"""
+_AGAIN = "Submit it again if it is still wanted."
+_ENDINGS = {
+    "timeout": Meaning((), "timed_out", "the time ran out", LATER, retryable=True),
+    "deleted": Meaning((), "not_found", "the task was deleted", _AGAIN),
+    "cancelled": Meaning((), "canceled", "the task was cancelled", _AGAIN),
+}
+
 _PHASES: dict[str, Phase] = {
     "created": "queued",
+    "completed": "succeeded",
     "failed": "failed",
     "timeout": "failed",
     "deleted": "failed",
     "cancelled": "canceled",
 }
-"""The statuses that the published clients know. Any other counts as running: only the deadline ends a job that was
-paid for."""
-_BY_THE_CONNECTION = frozenset({"host", "content-length", "transfer-encoding", "connection"})
 
 
-def _support(modality: str) -> Support:
-    families = tuple(dict.fromkeys(model.form.family for model in keepers(modality)))
-    return Support(native=keepers(modality)[0].name, takes="map", families=families)
+class WaveSpeedSettings(HostedSettings):
+    """Variables of WaveSpeed."""
+
+    model_config = prefixed("wavespeed")
+
+    api_key: SecretStr = Field(description="WaveSpeed: API key")
+    base_url: str = Field(default="https://api.wavespeed.ai", description="WaveSpeed: base URL")
+    api_version: Literal["v3", "v2"] = Field(default="v3", description="WaveSpeed: version of the API")
 
 
-CAPABILITIES = Capabilities(
-    modalities={name: _support(name) for name in ADVICE},
-    settings=frozenset({"model", "steps", "guidance", "seed"}),
-    sizes=SizeLimits(minimum=SIDES[0], maximum=SIDES[1], multiple=8, preferred=1024),
-    max_controls=1,
-    max_images=4,
-    control_range=True,
-    upload_lifetime_seconds=3600.0,
-    prices=True,
-    models=tuple(ModelInfo(model.name, model.form.family, f"keeps {', '.join(model.keeps)}") for model in MODELS),
-)
-"""No page says that a model makes the map of a plain photo itself, and the page of the depth model says that its
-results depend on "the quality and precision of the input depth maps": all take ready maps. No field chooses a modality,
-so `native` is the model. How long an upload is kept is not published, so it is used again for one hour only."""
+class Envelope(Wire):
+    """What is around every answer; `code` repeats the HTTP status, or contradicts it."""
 
-_ReplyT = TypeVar("_ReplyT", bound=Envelope)
+    code: Whole = None
+    error_code: Whole = None
 
 
-def missing(settings: ProviderSettings) -> tuple[str, ...]:
-    """The environment variables that have to be set first."""
-    key = settings.wavespeed_api_key
-    return () if key and key.get_secret_value() else ("WAVESPEED_API_KEY",)
+class Prediction(Wire):
+    """A task: `code` and `error` say why it failed."""
+
+    id: Id
+    status: Text = ""
+    outputs: JsonValue = None
+    has_nsfw_contents: JsonValue = None
+    error: Text = ""
+    code: Whole = None
+
+    @property
+    def pictures(self) -> tuple[Output, ...]:
+        """The finished pictures in order, each with what the safety filter says of it."""
+        outputs = self.outputs if isinstance(self.outputs, list) else []
+        flags = self.has_nsfw_contents if isinstance(self.has_nsfw_contents, list) else []
+        marked = (index < len(flags) and flags[index] is True for index in range(len(outputs)))
+        pairs = zip(outputs, marked, strict=True)
+        return tuple(picture for output, flagged in pairs if (picture := picture_in(output, flagged=flagged)))
 
 
-class WaveSpeedProvider(Provider):
-    """Speaks to WaveSpeed."""
+class PredictionReply(Envelope):
+    """A submission's receipt, or how a task stands."""
 
-    name: str = "wavespeed"
-    capabilities: Capabilities = CAPABILITIES
-    options: type[Frozen] = WaveSpeedOptions
+    data: Prediction
 
-    def __init__(self, settings: ProviderSettings) -> None:
+
+class UploadInstruction(Wire):
+    """Where the bytes of an upload go, and with which header fields."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str] = {}
+
+
+class Ticket(Wire):
+    """Leave to upload one file, and the link under which it can then be used."""
+
+    upload: UploadInstruction
+    download_url: str
+
+
+class TicketReply(Envelope):
+    """The answer to the wish to upload."""
+
+    data: Ticket
+
+
+class Price(Wire):
+    """What a request would cost: after discounts, before them, or per run; in US dollars unless said (unverified)."""
+
+    discounted_price: Number = None
+    price: Number = None
+    unit_price: Number = None
+    currency: Text = ""
+
+
+class PriceReply(Envelope):
+    """The answer to the question for a price."""
+
+    data: Price
+
+
+class Balance(Wire):
+    """What the account has, in US dollars."""
+
+    balance: Number = None
+
+
+class BalanceReply(Envelope):
+    """The answer to the question for the balance."""
+
+    data: Balance
+
+
+class ModelRow(Wire):
+    """One model of the list."""
+
+    model_id: Text = ""
+    name: Text = ""
+    base_price: Number = None
+
+
+class ModelsReply(Envelope):
+    """The list of models."""
+
+    data: tuple[ModelRow, ...] = ()
+
+
+class WaveSpeedProvider(QueueProvider):
+    """Speaks to WaveSpeed.
+
+    No page says that a model makes the map of a plain photo itself, and the page of the depth model says that its
+    results depend on "the quality and precision of the input depth maps": all take ready maps. The depth page's own
+    default size, 864*1636, is outside its range of 512 to 1536: the size is always sent. Union Pro's page begins at
+    256, the vendor's own nodes at 512 for all models. How long an upload is kept is not published: one hour here.
+    """
+
+    name = "wavespeed"
+    title = "WaveSpeed"
+    settings = WaveSpeedSettings
+    options = WaveSpeedOptions
+    specs = MODELS
+    refusals = _REFUSALS
+    phases = _PHASES
+    keeps_jobs = "seven days, with their pictures"
+    capabilities = Capabilities(
+        modalities=supports(MODELS, "map", ADVICE),
+        settings=frozenset({"model", "steps", "guidance", "seed"}),
+        sizes=SizeLimits(minimum=512, maximum=1536, multiple=8, preferred=1024),
+        control_range=True,
+        upload_lifetime_seconds=3600.0,
+        prices=True,
+        models=model_infos(MODELS),
+    )
+
+    def __init__(self, settings: WaveSpeedSettings) -> None:
         """Take the key, the address and the version, which only submissions and results have in two forms."""
-        self.base_url = settings.wavespeed_base_url.rstrip("/").removesuffix("/api/v3").removesuffix("/api/v2")
-        self._version: str = settings.wavespeed_api_version
-        key = settings.wavespeed_api_key.get_secret_value() if settings.wavespeed_api_key else ""
-        self._headers: dict[str, str | SecretStr] = {"Authorization": SecretStr(f"Bearer {key}")}
-        self.secrets = (SecretStr(key),)
+        super().__init__(settings, {"Authorization": bearer(settings.api_key)})
+        self.base_url = self.base_url.removesuffix("/api/v3").removesuffix("/api/v2")
+        self._version: str = settings.api_version
+
+    def unlisted(self, name: str, modality: str) -> ModelSpec | None:
+        """A newer model of a family that is known."""
+        return newer(name, modality)
 
     def fit(self, request: ResolvedRequest) -> FittedRequest:
         """Choose the model and keep every setting inside what it takes."""
-        return fit(request)
+        fitted, spec, modality = super().fit(request), self.spec_of(request), request.controls[0].modality
+        settled, warnings = fitted.request, list(fitted.warnings)
+        if "start" in spec.fields and not ADVICE[modality].trained:
+            detail = f"{spec.name} was not trained on {modality}; its lines are taken for edges."
+            warnings.append(RequestWarning(kind="approximate", feature=modality, detail=detail))
+        if not -1 <= request.seed <= LARGEST_SEED:
+            settled = settled.model_copy(update={"seed": request.seed % LARGEST_SEED})
+            detail = f"WaveSpeed's seeds end at {LARGEST_SEED}; {settled.seed} is sent."
+            warnings.append(RequestWarning(kind="adjusted", feature="seed", detail=detail))
+        return FittedRequest(request=settled, warnings=tuple(warnings))
 
     def uploads(self, request: ResolvedRequest) -> tuple[StoredPicture, ...]:
         """The control picture, unless it has a link: pictures inside the request are not documented."""
         control = request.controls[0]
-        return () if control.picture is None or _link(control) else (control.picture,)
+        return () if control.picture is None or https_link(control.source_url) else (control.picture,)
 
     def upload(self, picture: StoredPicture) -> Steps[str]:
         """Ask for a ticket, put the bytes where it says, with its header fields and without our key; gives the link."""
@@ -126,160 +287,146 @@ class WaveSpeedProvider(Provider):
             "size": picture.size_bytes,
             "content_type": kind,
         }
-        ticket = _checked((yield self._call("POST", "/api/v3/media/uploads", wish)), TicketReply).data
+        ticket = (yield from self.ask(self.call("POST", "/api/v3/media/uploads", wish), TicketReply)).data
         put = ticket.upload
-        if put.method.upper() != "PUT" or not all(map(self._is_trusted, (put.url, ticket.download_url))):
-            raise self._strange_ticket()
+        if put.method.upper() != "PUT" or not all(map(self.is_trusted, (put.url, ticket.download_url))):
+            raise ProviderError(
+                "provider_failed",
+                "WaveSpeed wants the upload at a place or in a way that is not trusted; nothing was uploaded.",
+                provider=self.name,
+                hint="Check WAVESPEED_BASE_URL, or pass the picture as an https link.",
+            )
         headers = {name: value for name, value in put.headers.items() if name.lower() not in _BY_THE_CONNECTION}
         content = PictureData(picture, "bytes")
-        stored = yield HttpCall("PUT", put.url, headers, content=content, timeout_seconds=_UPLOAD_TIMEOUT_SECONDS)
-        if not _OK <= stored.status < _OK + 100:
-            raise failed(stored)
+        stored = yield HttpCall("PUT", put.url, headers, content=content, timeout_seconds=UPLOAD_TIMEOUT_SECONDS)
+        if stored.status not in SUCCESS:
+            raise self.refused(stored)
         return ticket.download_url
 
     def build(self, request: ResolvedRequest, reference: str, uploaded: Uploaded) -> HttpCall:  # noqa: ARG002  # none
         """The model is part of the path, and the webhook a query parameter."""
         options = WaveSpeedOptions.model_validate(request.options)
-        seconds = _SYNC_TIMEOUT_SECONDS if options.enable_sync_mode else _SUBMIT_TIMEOUT_SECONDS
-        return HttpCall(
+        return self.call(
             "POST",
-            f"{self.base_url}/api/{self._version}/{percent_encoded(choose(request).name)}",
-            self._headers,
+            f"/api/{self._version}/{percent_encoded(self.spec_of(request).name)}",
+            self._fields(request, uploaded),
             query={"webhook": options.webhook} if options.webhook else {},
-            json=_fields(request, options, uploaded),
-            timeout_seconds=seconds,
+            timeout_seconds=_SYNC_TIMEOUT_SECONDS if options.enable_sync_mode else SUBMIT_TIMEOUT_SECONDS,
             submits=True,
-            max_reply_bytes=MAX_PICTURES_BYTES,
+            pictures=True,
+        )
+
+    def _fields(self, request: ResolvedRequest, uploaded: Uploaded) -> dict[str, Body]:
+        """Everything under the vendor's names.
+
+        Union Pro: a weight of 1 and an end of 1, which nobody has to ask for, mean what the vendor advises; options are
+        exact.
+        """
+        control, options = request.controls[0], WaveSpeedOptions.model_validate(request.options)
+        fields = named_fields(request, self.spec_of(request))
+        if "control_guidance_end" in fields:
+            advice = ADVICE[control.modality]
+            usual = {"controlnet_conditioning_scale": advice.scale} if control.weight == 1 else {}
+            usual |= {"control_guidance_end": advice.end} if control.end == 1 else {}
+            exact = options.model_dump(include=set(fields), exclude_none=True)
+            fields |= {**usual, **exact}
+        return present(
+            {
+                **fields,
+                "control_image": handed(control.picture, control.source_url, uploaded),
+                "size": f"{request.width}*{request.height}",
+                "loras": [{"path": lora.path, "scale": lora.scale} for lora in options.loras] or None,
+                "enable_safety_checker": options.enable_safety_checker,
+                "output_format": options.output_format,
+                "enable_sync_mode": options.enable_sync_mode or None,
+                "enable_base64_output": options.enable_base64_output or None,
+            }
         )
 
     def read(self, reply: HttpReply) -> Submission:
         """A task with an id exists whatever stands around it; in sync mode it may already be finished, or go on."""
-        task = prediction_in(reply) or _checked(reply, PredictionReply).data
-        goes_on = task.sync_wait_ended or reply.status != _OK
-        report = Report(phase="running") if goes_on else _report(task)
-        return Submission(task=RemoteTask(remote_id=task.id, state={"version": self._version}), report=report)
+        task = self._prediction(reply)
+        goes_on = task.code == _SYNC_WAIT_ENDED or "sync mode timed out" in task.error.lower() or reply.status != _OK
+        report = Report(phase="running") if goes_on else self._report(task)
+        return Submission(task=RemoteTask(remote_id=task.id, state={"version": self._version}), report=believed(report))
 
-    def poll(self, task: RemoteTask) -> Steps[Report]:
-        """Ask for the result in the version that took the task; the link in the receipt may lack the /result."""
+    def status_call(self, task: RemoteTask) -> HttpCall:
+        """The result, in the version that took the task; the link in the receipt may lack the /result."""
         version = task.state.get("version", self._version)
-        asked = self._call("GET", f"/api/{version}/predictions/{percent_encoded(task.remote_id, safe='')}/result")
-        reply = yield replace(asked, max_reply_bytes=MAX_PICTURES_BYTES)
-        if reply.status == _NOT_FOUND:
-            raise gone(reply)
+        return self.call("GET", f"/api/{version}/predictions/{part(task.remote_id)}/result", pictures=True)
+
+    def understand(self, reply: HttpReply, task: RemoteTask) -> Report:  # noqa: ARG002  # the reply says all
+        """A prediction, whatever its end."""
         if reply.status != _OK:
-            raise failed(reply)
-        return _report(prediction_in(reply) or _checked(reply, PredictionReply).data)
+            raise self.refused(reply)
+        return self._report(self._prediction(reply))
 
     def price(self, request: ResolvedRequest, uploaded: Uploaded) -> Steps[Cost | None]:
         """Ask for the price of these inputs; the path differs between the published clients (SDK first)."""
-        options = WaveSpeedOptions.model_validate(request.options)
-        inputs = _fields(request, options, uploaded)
+        inputs = self._fields(request, uploaded)
         if not str(inputs["control_image"]).startswith("https://"):
             del inputs["control_image"]
-        wish: dict[str, Body] = {"model_id": choose(request).name, "inputs": inputs}
+        wish: dict[str, Body] = {"model_id": self.spec_of(request).name, "inputs": inputs}
         paths = ("/api/v3/model/price", "/api/v3/model/pricing")
-        told = yield from self._first_found(tuple(self._call("POST", path, wish) for path in paths), PriceReply)
-        if told is None or told.data.amount is None:
+        told = yield from self.first_found([self.call("POST", path, wish) for path in paths], PriceReply)
+        prices = (told.data.discounted_price, told.data.price, told.data.unit_price) if told else ()
+        amount = next((price for price in prices if price is not None), None)
+        if told is None or amount is None:
             return None
-        return Cost(amount=told.data.amount, unit=quote(told.data.currency, 10) or "USD", estimated=True)
+        return Cost(amount=amount, unit=quote(told.data.currency, 10) or "USD", estimated=True)
 
     def balance(self) -> Steps[float | None]:
         """US dollars that are left; the path differs between the published clients and the page (SDK first)."""
         paths = ("/api/v3/balance", "/api/v3/account/balance")
-        told = yield from self._first_found(tuple(self._call("GET", path) for path in paths), BalanceReply)
+        told = yield from self.first_found([self.call("GET", path) for path in paths], BalanceReply)
         return told.data.balance if told else None
 
     def models(self) -> Steps[tuple[ModelInfo, ...]]:
         """The ControlNet models of the vendor's list; the documented ones when it has none of them."""
-        told = yield from self._first_found((self._call("GET", "/api/v3/models"),), ModelsReply)
-        found = tuple(info for row in (told.data if told else ()) if (info := _info(row)))
-        return found or self.capabilities.models
+        told = yield from self.first_found([self.call("GET", "/api/v3/models")], ModelsReply)
+        found: list[ModelInfo] = []
+        for row in told.data if told else ():
+            spec = find_model(row.model_id, MODELS) or newer(row.model_id.strip().lower(), "")
+            if spec is None:
+                continue
+            keeps = f"keeps {', '.join(spec.keeps)}" if spec.known else quote(row.name, 80)
+            price = "" if row.base_price is None else f"; from {row.base_price:g} USD"
+            found.append(ModelInfo(spec.name, spec.family, f"{keeps}{price}"))
+        return tuple(found) or self.capabilities.models
 
-    def _call(self, method: str, path: str, body: Body = None) -> HttpCall:
-        return HttpCall(
-            method, f"{self.base_url}{path}", self._headers, json=body, timeout_seconds=_ASK_TIMEOUT_SECONDS
-        )
+    def accepts(self, reply: HttpReply) -> bool:
+        """An answer counts only with HTTP 200 and, where it has a code, the code 200."""
+        return reply.status == _OK and reply.read(Envelope).code in {None, _OK}
 
-    def _first_found(self, calls: tuple[HttpCall, ...], model: type[_ReplyT]) -> Steps[_ReplyT | None]:
-        """Ask until a path exists; `None` when none does."""
-        for call in calls:
-            reply = yield call
-            if reply.status not in _NO_SUCH_PATH:
-                return _checked(reply, model)
-        return None
+    def refused(self, reply: HttpReply, codes: Sequence[int | None] = ()) -> ProviderError:
+        """The error of a reply whose status, or whose code inside HTTP 200, is no success."""
+        try:
+            answer = Envelope.model_validate_json(reply.body)
+        except ValidationError:
+            answer = Envelope()
+        inner = answer.code if reply.status == _OK else reply.status
+        return super().refused(reply, codes or (answer.error_code, inner, answer.code))
 
-    def _is_trusted(self, url: str) -> bool:
-        """Whether a link of a reply may be used: it has the configured origin, or is https and carries no password."""
-        parts = urlsplit(url)
-        configured = urlsplit(self.base_url)
-        if (parts.scheme, parts.netloc) == (configured.scheme, configured.netloc):
-            return True
-        return parts.scheme == "https" and bool(parts.hostname) and parts.username is None
+    def said(self, reply: HttpReply) -> str:
+        """The vendor's sentence; that of a task goes before that of the envelope."""
+        try:
+            return PredictionReply.model_validate_json(reply.body).data.error or super().said(reply)
+        except ValidationError:
+            return super().said(reply)
 
-    def _strange_ticket(self) -> ProviderError:
-        return ProviderError(
-            "provider_failed",
-            f"{self.name} wants the upload at a place or in a way that is not trusted; nothing was uploaded.",
-            provider=self.name,
-            hint="Check WAVESPEED_BASE_URL, or pass the picture as an https link.",
-        )
+    def _prediction(self, reply: HttpReply) -> Prediction:
+        """The task that a reply tells of, whatever its status."""
+        try:
+            return PredictionReply.model_validate_json(reply.body).data
+        except ValidationError:
+            return self.checked(reply, PredictionReply).data
 
-
-def _checked(reply: HttpReply, model: type[_ReplyT]) -> _ReplyT:
-    """An answer counts only with HTTP 200 and, where it has a code, the code 200.
-
-    Raises:
-        ProviderError: It is a refusal or nonsense.
-    """
-    if reply.status != _OK or reply.read(Envelope).code not in {None, _OK}:
-        raise failed(reply)
-    return reply.read(model)
-
-
-def _link(control: Control) -> str | None:
-    """The link of an unchanged picture, which WaveSpeed fetches by itself."""
-    url = control.source_url or ""
-    return url if url.startswith("https://") else None
-
-
-def _fields(request: ResolvedRequest, options: WaveSpeedOptions, uploaded: Uploaded) -> dict[str, Body]:
-    """Everything under the vendor's names; what was not asked for is left to the vendor's defaults, but the size."""
-    control = request.controls[0]
-    loras: list[Body] = [{"path": lora.path, "scale": lora.scale} for lora in options.loras]
-    fields: dict[str, Body] = {
-        "prompt": request.prompt,
-        "control_image": _link(control) or uploaded[control.picture.sha256 if control.picture else ""],
-        **control_fields(control, choose(request), options),
-        "seed": request.seed,
-        "num_images": request.num_images,
-        "size": f"{request.width}*{request.height}",
-        "num_inference_steps": request.steps,
-        "guidance_scale": request.guidance,
-        "loras": loras or None,
-        "enable_safety_checker": options.enable_safety_checker,
-        "output_format": options.output_format,
-        "enable_sync_mode": options.enable_sync_mode or None,
-        "enable_base64_output": options.enable_base64_output or None,
-    }
-    return {name: value for name, value in fields.items() if value is not None}
-
-
-def _report(task: Prediction) -> Report:
-    """Completed means pictures; without one it is asked again, because the task was paid for."""
-    state = task.status.lower()
-    pictures = task.pictures if state == "completed" else ()
-    if pictures:
-        return Report(phase="succeeded", outputs=pictures)
-    phase = _PHASES.get(state, "running")
-    ended = phase in {"failed", "canceled"}
-    return Report(phase=phase, stage=quote(task.status, 40) or None, fault=fault(task) if ended else None)
-
-
-def _info(row: ModelRow) -> ModelInfo | None:
-    """A row of the list, when it is one of the models that requests can be built for."""
-    model = find(row.model_id, "")
-    if model is None:
-        return None
-    keeps = f"keeps {', '.join(model.keeps)}" if model.known else quote(row.name, 80)
-    price = "" if row.base_price is None else f"; from {row.base_price:g} USD"
-    return ModelInfo(model.name, model.form.family, f"{keeps}{price}")
+    def _report(self, task: Prediction) -> Report:
+        word = task.status.lower()
+        phase = self.phase_of(word)
+        why = None
+        if phase in {"failed", "canceled"}:
+            row = _ENDINGS.get(word) or meaning_of(_REFUSALS, (task.code,), task.error) or _FAILED
+            why = fault(row, self.title, task.error, "Failed tasks are refunded." if word == "failed" else "")
+        outputs = task.pictures if phase == "succeeded" else ()
+        return Report(phase=phase, outputs=outputs, stage=quote(task.status, 40) or None, fault=why)

@@ -1,4 +1,4 @@
-"""The ControlNet models of WaveSpeed as data: which structure each one keeps, its fields and their ranges.
+"""The ControlNet models of WaveSpeed: which structure each one keeps, its fields, their ranges, its own options.
 
 Sources: the vendor's page of `flux-control-lora-depth` (the canny model has the same fields in the vendor's ComfyUI
 nodes), and its page of `flux-controlnet-union-pro-2.0` (wavespeed.ai/docs-api), which also advises a scale and an end
@@ -8,43 +8,16 @@ for each kind of control. All take one control picture, and none has a field tha
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Literal
+
+from pydantic import Field
+
+from controlnet_mcp.providers.model_spec import ModelSpec, Range
+from controlnet_mcp.providers.types import Frozen
 
 OWNER = "wavespeed-ai/"
-STEPS = (1, 50)
-SIDES = (512, 1536)
-"""Pixels per side. The depth page's own default, 864*1636, is outside it: the size is always sent. Union Pro's page
-begins at 256, the vendor's own nodes at 512 for all three models."""
-
-
-@dataclass(frozen=True, slots=True)
-class Form:
-    """The fields of a family of models.
-
-    Attributes:
-        family: Name of the family, and how its models' names begin.
-        scale: Name of the field with the conditioning scale, 0 to 2.
-        guidance: Least and most classifier-free guidance scale.
-        ranged: Whether the control can set in late and end early.
-        options: `provider_options` that only this family takes.
-    """
-
-    family: str
-    scale: str
-    guidance: tuple[float, float]
-    ranged: bool = False
-    options: frozenset[str] = frozenset()
-
-
-LORA = Form("flux-control-lora", "control_scale", (1.0, 30.0))
-UNION = Form(
-    "flux-controlnet",
-    "controlnet_conditioning_scale",
-    (0.0, 20.0),
-    ranged=True,
-    options=frozenset(
-        {"output_format", "controlnet_conditioning_scale", "control_guidance_start", "control_guidance_end"}
-    ),
-)
+LARGEST_SEED = 9_999_999_999
+"""The vendor's own nodes reduce larger ones modulo this number. -1 is random."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,46 +40,101 @@ ADVICE: Mapping[str, Advice] = {
 """Union Pro was trained on the first five; other white lines on black look enough like canny and soft edges to it
 (inferred, and said in a warning). Support for tiles was removed with version 2.0."""
 
-
-@dataclass(frozen=True, slots=True)
-class Model:
-    """A model: its full name, its fields, and the modalities that it keeps."""
-
-    name: str
-    form: Form
-    keeps: tuple[str, ...]
-    known: bool = True
-
-
-MODELS: tuple[Model, ...] = (
-    Model(f"{OWNER}flux-control-lora-depth", LORA, ("depth",)),
-    Model(f"{OWNER}flux-control-lora-canny", LORA, ("canny",)),
-    Model(f"{OWNER}flux-controlnet-union-pro-2.0", UNION, tuple(ADVICE)),
+_FIELDS = {
+    "prompt": "prompt",
+    "seed": "seed",
+    "num_images": "num_images",
+    "steps": "num_inference_steps",
+    "guidance": "guidance_scale",
+}
+_STEPS = Range(1, 50)
+_DEPTH = ModelSpec(
+    name=f"{OWNER}flux-control-lora-depth",
+    family="flux-control-lora",
+    keeps={"depth": f"{OWNER}flux-control-lora-depth"},
+    fields={**_FIELDS, "weight": "control_scale"},
+    ranges={"steps": _STEPS, "guidance": Range(1, 30), "weight": Range(0, 2)},
+)
+_UNION = ModelSpec(
+    name=f"{OWNER}flux-controlnet-union-pro-2.0",
+    family="flux-controlnet",
+    keeps=dict.fromkeys(ADVICE, f"{OWNER}flux-controlnet-union-pro-2.0"),
+    fields={
+        **_FIELDS,
+        "weight": "controlnet_conditioning_scale",
+        "start": "control_guidance_start",
+        "end": "control_guidance_end",
+    },
+    ranges={"steps": _STEPS, "guidance": Range(0, 20), "weight": Range(0, 2)},
+    options=frozenset(
+        {"output_format", "controlnet_conditioning_scale", "control_guidance_start", "control_guidance_end"}
+    ),
+)
+MODELS = (
+    _DEPTH,
+    replace(
+        _DEPTH,
+        name=f"{OWNER}flux-control-lora-canny",
+        keeps={"canny": f"{OWNER}flux-control-lora-canny"},
+    ),
+    _UNION,
 )
 """The first that keeps a modality is its default."""
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,79}/[a-z0-9][a-z0-9._-]{0,79}")
 
 
-def keepers(modality: str) -> tuple[Model, ...]:
-    """The documented models that keep a modality, the default first."""
-    return tuple(model for model in MODELS if modality in model.keeps)
+def newer(name: str, modality: str) -> ModelSpec | None:
+    """A model that is not in the table, taken for a newer one of the family that its name begins with."""
+    full = name if "/" in name else f"{OWNER}{name}"
+    family = next((row for row in (_DEPTH, _UNION) if full.removeprefix(OWNER).startswith(f"{row.family}-")), None)
+    if family is None or not _NAME.fullmatch(full):
+        return None
+    return replace(family, name=full, keeps={modality: full}, known=False)
 
 
-def find(name: str | None, modality: str) -> Model | None:
-    """The model of a name, with or without the vendor's own prefix; without a name the default of the modality.
+class Lora(Frozen):
+    """One LoRA that is applied on top of the model."""
 
-    A model that is not in the table is taken for a newer one of the family that its name begins with. `None` when it
-    belongs to no family.
-    """
-    if name is None:
-        return keepers(modality)[0]
-    full = name.strip().lower()
-    full = full if "/" in full else f"{OWNER}{full}"
-    known = next((model for model in MODELS if model.name == full), None)
-    if known is not None or not _NAME.fullmatch(full):
-        return known
-    newer = Model(full, LORA, (modality,), known=False)
-    tail = full.removeprefix(OWNER)
-    fitting = (form for form in (LORA, UNION) if tail.startswith(f"{form.family}-"))
-    return next((replace(newer, form=form) for form in fitting), None)
+    path: str = Field(min_length=1, max_length=500, description="owner/name on Hugging Face, or a link to the file")
+    scale: float = Field(default=1.0, ge=0, le=4, description="How much of it, 0 to 4")
+
+
+class WaveSpeedOptions(Frozen):
+    """`provider_options`: the fields of the vendor's pages that have no common name."""
+
+    loras: tuple[Lora, ...] = Field(default=(), max_length=3, description="Up to 3 LoRAs: path, scale 0 to 4 (1)")
+    enable_safety_checker: bool = Field(default=True, description="Run the safety filter (true)")
+    enable_sync_mode: bool = Field(
+        default=False,
+        description="Wait for the result inside the submission (false); a broken connection then leaves the outcome "
+        "unknown",
+    )
+    enable_base64_output: bool = Field(
+        default=False, description="Answer with the pictures themselves, not with links (false)"
+    )
+    webhook: str | None = Field(
+        default=None,
+        pattern=r"^https://[^\s/]+\S*$",
+        max_length=2000,
+        description="https link that WaveSpeed calls when it is done",
+    )
+    output_format: Literal["jpeg", "png", "webp"] | None = Field(
+        default=None, description="Union Pro: file type of the result (jpeg)"
+    )
+    controlnet_conditioning_scale: float | None = Field(
+        default=None,
+        ge=0,
+        le=2,
+        description="Union Pro: exact scale, 0 to 2; default: the weight of the modality, where 1 means the vendor's "
+        "advice (lines 0.7, depth 0.8, pose and gray 0.9)",
+    )
+    control_guidance_start: float | None = Field(
+        default=None, ge=0, le=1, description="Union Pro: fraction of the steps at which the control sets in (0)"
+    )
+    control_guidance_end: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="Union Pro: fraction of the steps at which the control ends (0.8, pose 0.65)",
+    )

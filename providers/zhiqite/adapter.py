@@ -10,10 +10,10 @@ from typing import Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from controlnet_mcp.foundation.errors import ErrorCode
-from controlnet_mcp.providers.base import Provider, Uploaded
-from controlnet_mcp.providers.configuration import ProviderSettings
+from controlnet_mcp.providers.base import Provider, Uploaded, prefixed
 from controlnet_mcp.providers.errors import Delivery, ProviderError, quote
 from controlnet_mcp.providers.http import Body, HttpCall, HttpReply, PictureData, Steps
+from controlnet_mcp.providers.refusals import refusal as standard_refusal
 from controlnet_mcp.providers.types import (
     Capabilities,
     Fault,
@@ -26,7 +26,7 @@ from controlnet_mcp.providers.types import (
     Submission,
     Support,
 )
-from controlnet_mcp.providers.vendor import failure
+from controlnet_mcp.providers.vendor import HostedSettings
 from controlnet_mcp.providers.zhiqite.units import FAMILIES, UnitOptions, unit
 
 _OK = 200
@@ -130,30 +130,33 @@ class _Models(_Wire):
 _ReplyT = TypeVar("_ReplyT", _Submitted, _Polled, _Models)
 
 
-def missing(settings: ProviderSettings) -> tuple[str, ...]:
-    """The environment variables that have to be set first."""
-    needed = {
-        "ZHIQITE_ACCESS_KEY_ID": settings.zhiqite_access_key_id,
-        "ZHIQITE_ACCESS_KEY_SECRET": settings.zhiqite_access_key_secret,
-    }
-    return tuple(name for name, value in needed.items() if value is None)
+class ZhiqiteSettings(HostedSettings):
+    """Variables of zhiqite."""
+
+    model_config = prefixed("zhiqite")
+
+    access_key_id: SecretStr = Field(description="zhiqite: access key id")
+    access_key_secret: SecretStr = Field(description="zhiqite: access key secret")
+    base_url: str = Field(default="https://api.zhiqite.com", description="zhiqite: base URL")
 
 
 class ZhiqiteProvider(Provider):
     """Speaks to zhiqite."""
 
     name = "zhiqite"
+    title = "zhiqite"
+    settings = ZhiqiteSettings
     capabilities = CAPABILITIES
     options = ZhiqiteOptions
 
-    def __init__(self, settings: ProviderSettings) -> None:
+    def __init__(self, settings: ZhiqiteSettings) -> None:
         """Take the keys and the base URL."""
-        self.base_url = settings.zhiqite_base_url.rstrip("/")
+        self.base_url = settings.base_url.rstrip("/")
         self._headers: dict[str, str | SecretStr] = {
-            "X-Request-req-accessKeyId": settings.zhiqite_access_key_id or "",
-            "X-Request-req-accessKeySecret": settings.zhiqite_access_key_secret or "",
+            "X-Request-req-accessKeyId": settings.access_key_id,
+            "X-Request-req-accessKeySecret": settings.access_key_secret,
         }
-        self.secrets = tuple(value for value in self._headers.values() if isinstance(value, SecretStr))
+        self.secrets = settings.secrets
 
     def build(self, request: ResolvedRequest, reference: str, uploaded: Uploaded) -> HttpCall:  # noqa: ARG002  # none
         """The page's example nests task, model and units in `alwayson_scripts`; its table lists them flat."""
@@ -211,7 +214,7 @@ class ZhiqiteProvider(Provider):
     def _checked(self, reply: HttpReply, model: type[_ReplyT]) -> _ReplyT:
         """An answer counts only with HTTP 200 and the code string "200"."""
         if reply.status != _OK:
-            raise failure(reply)
+            raise standard_refusal(reply)
         answer = reply.read(model)
         if answer.code != "200":
             raise self._refused(answer.code, answer.msg)

@@ -16,7 +16,7 @@ from anyio import to_thread
 
 from controlnet_mcp.foundation.errors import ControlNetError
 from controlnet_mcp.jobs.database import Database
-from controlnet_mcp.providers.registry import ProviderEntry, build_table
+from controlnet_mcp.providers.registry import ProviderEntry, build_table, provider_variables
 from controlnet_mcp.server import __version__
 from controlnet_mcp.server.settings import PREFIX, Settings
 
@@ -61,7 +61,7 @@ def _command() -> Finding:
 def _variables(settings: Settings) -> Finding:
     """Names only: some values are keys."""
     ours = {f"{PREFIX}{name.upper()}" for name in settings.model_fields_set - {"keys"}}
-    names = sorted(ours | {name.upper() for name in settings.keys.model_fields_set})
+    names = sorted(ours | (settings.keys.keys() & provider_variables()))
     return Finding("ok", "variables", f"set: {', '.join(names)}" if names else "none set, all defaults")
 
 

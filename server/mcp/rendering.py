@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from controlnet_mcp.foundation.errors import ControlNetError
 from controlnet_mcp.images.blob_store import BlobStore
-from controlnet_mcp.providers.sender import RESULT_LIMITS
+from controlnet_mcp.images.picture import RESULT_LIMITS
 from controlnet_mcp.server.auth.file_links import FileLinks
 from controlnet_mcp.tools.spec import Answer, Shown
 

@@ -11,10 +11,9 @@ from pydantic import BaseModel
 
 from controlnet_mcp.foundation.errors import ControlNetError
 from controlnet_mcp.images.blob_store import BlobStore
-from controlnet_mcp.images.picture import StoredPicture
+from controlnet_mcp.images.picture import RESULT_LIMITS, StoredPicture
 from controlnet_mcp.jobs.record import JobRecord
 from controlnet_mcp.jobs.service import Caller
-from controlnet_mcp.providers.sender import RESULT_LIMITS
 from controlnet_mcp.server.app import Application
 from controlnet_mcp.server.auth.file_links import FileLinks
 from controlnet_mcp.server.mcp.rendering import text_of

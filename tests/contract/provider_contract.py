@@ -14,11 +14,17 @@ from controlnet_mcp.images.modalities import MODALITIES
 from controlnet_mcp.images.picture import StoredPicture
 from controlnet_mcp.images.sizes import fit_size
 from controlnet_mcp.providers.base import Provider
-from controlnet_mcp.providers.configuration import ProviderSettings
 from controlnet_mcp.providers.errors import ProviderError
 from controlnet_mcp.providers.http import HttpCall, HttpReply
 from controlnet_mcp.providers.placeholders import show, shown_headers
-from controlnet_mcp.providers.registry import ProviderEntry, build_table
+from controlnet_mcp.providers.registry import (
+    ProviderEntry,
+    adapter_class,
+    build_table,
+    is_provider_variable,
+    is_secret,
+    provider_variables,
+)
 from controlnet_mcp.providers.types import Control, Output, RemoteTask, ResolvedRequest, Setting
 
 MARK = "do-not-show"
@@ -42,17 +48,13 @@ Check: TypeAlias = Callable[[ProviderEntry, ProviderEntry], None]
 """Takes the row with every key set, and the row with none."""
 
 
-def configured() -> ProviderSettings:
-    """Settings with every key and address set; keys are recognisable."""
-    fields = ProviderSettings.model_fields
-    secret = {name for name, field in fields.items() if SecretStr in (field.annotation, *get_args(field.annotation))}
-    urls = {name for name, field in fields.items() if name.endswith("_url") and field.default is None}
-    values = {name: f"{MARK}-{name}" for name in secret} | dict.fromkeys(urls, "http://127.0.0.1:9")
-    return ProviderSettings.model_validate(values)
+def configured() -> dict[str, str]:
+    """Every variable that has to be set; keys are recognisable."""
+    return {name: f"{MARK}-{name}" for name in provider_variables() if is_secret(name)}
 
 
 READY = {entry.name: entry for entry in build_table(configured())}
-BARE = {entry.name: entry for entry in build_table(ProviderSettings.model_validate({}))}
+BARE = {entry.name: entry for entry in build_table({})}
 
 
 def adapter(entry: ProviderEntry) -> Provider:
@@ -129,8 +131,21 @@ def names_what_is_missing(ready: ProviderEntry, bare: ProviderEntry) -> None:
     assert ready.name == bare.name == adapter(ready).name
     assert ready.missing == ()
     assert (bare.provider is None) == bool(bare.missing)
-    assert {name.lower() for name in bare.missing} <= set(ProviderSettings.model_fields)
-    assert all(name.isupper() for name in bare.missing)
+    settings = adapter_class(ready.name).settings
+    assert settings.missing(dict.fromkeys(bare.missing, "")) == bare.missing, "an empty key counts as one"
+    assert set(bare.missing) <= set(settings.variables())
+
+
+def declares_its_variables(ready: ProviderEntry, _bare: ProviderEntry) -> None:
+    """Each begins with the provider's name, is explained, and is called a key or a secret exactly when it is one."""
+    settings = adapter_class(ready.name).settings
+    for variable, field in zip(settings.variables(), settings.model_fields.values(), strict=True):
+        assert variable.isupper()
+        assert variable.startswith(f"{ready.name.upper()}_")
+        assert is_provider_variable(variable)
+        assert is_secret(variable) == (SecretStr in (field.annotation, *get_args(field.annotation)))
+        assert field.description
+    assert set(adapter(ready).secrets) >= set(settings.read(configured()).secrets)
 
 
 def explains_its_options(ready: ProviderEntry, _bare: ProviderEntry) -> None:
@@ -247,6 +262,7 @@ def takes_no_nonsense_for_an_acceptance(ready: ProviderEntry, _bare: ProviderEnt
 CONTRACT: tuple[Check, ...] = (
     has_sane_capabilities,
     names_what_is_missing,
+    declares_its_variables,
     explains_its_options,
     builds_the_same_request_every_time,
     shows_no_secret,

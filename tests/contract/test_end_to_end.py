@@ -1,4 +1,4 @@
-"""The five hosted providers through the real command line: a drawing goes in, a picture with its structure comes out.
+"""The hosted providers through the real command line: a drawing goes in, a picture with its structure comes out.
 
 Each runs against its simulator on loopback, in a process of its own, with nothing but environment variables.
 """
@@ -14,23 +14,15 @@ from PIL import Image
 from controlnet_mcp.tools.views import Job
 from tests.server.test_cli import TIMEOUT_SECONDS, Terminal
 from tests.support.edge_recall import chance_of, recall_of
-from tests.support.hosted_providers import HOSTED, Hosted, serving_all, serving_file
+from tests.support.hosted_providers import HOSTED, LINKS_ONLY, SIMULATIONS, Hosted, serving_all, serving_file
 from tests.support.sample_drawings import Rgb, house
 
 SIDE = 512
-MODALITIES: Mapping[str, str] = {
-    "scenario": "canny",
-    "segmind": "scribble",
-    "zhiqite": "lineart",
-    "modelslab": "softedge",
-    "wavespeed": "canny",
-}
-"""One modality each; that every one of them is taken is shown by the contract suite."""
 
 
 @pytest.fixture(scope="module")
 def services() -> Generator[Mapping[str, Hosted]]:
-    """All five simulators, running."""
+    """All simulators, running."""
     with serving_all() as opened:
         yield opened
 
@@ -45,7 +37,15 @@ def drawing(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def generate(terminal: Terminal, provider: str, picture: str, *more: str) -> tuple[int, str, str]:
     """Run `controlnet-mcp generate` as another process; gives its exit code, stdout and stderr."""
-    words = ("generate", "a house at dawn", picture, "--provider", provider, "--modality", MODALITIES[provider])
+    words = (
+        "generate",
+        "a house at dawn",
+        picture,
+        "--provider",
+        provider,
+        "--modality",
+        SIMULATIONS[provider].modality,
+    )
     size = ("--width", str(SIDE), "--height", str(SIDE))
     with terminal.start(*words, *size, "--seed", "7", *more) as program:
         stdout, stderr = program.communicate(timeout=TIMEOUT_SECONDS)
@@ -75,7 +75,7 @@ def test_a_picture_with_the_drawing_s_structure_comes_home(
     charges = service.studio.charges
     with ExitStack() as stack:
         picture, variables = str(drawing), dict(service.variables)
-        if provider == "zhiqite":
+        if provider in LINKS_ONLY:
             origin = stack.enter_context(serving_file(drawing))
             picture = f"{origin}/house.png"
             variables["CONTROLNET_MCP_TRUSTED_HOSTS"] = "127.0.0.1"

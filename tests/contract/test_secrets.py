@@ -8,26 +8,25 @@ import pytest
 from pydantic import JsonValue
 
 from controlnet_mcp.images.blob_store import BlobStore
-from controlnet_mcp.providers.configuration import ProviderSettings
 from controlnet_mcp.providers.errors import ProviderError
 from controlnet_mcp.providers.http import HttpReply
 from controlnet_mcp.providers.placeholders import PictureSource
-from controlnet_mcp.providers.registry import build_table
+from controlnet_mcp.providers.registry import build_table, is_secret, provider_variables
 from controlnet_mcp.providers.sender import Sender
-from controlnet_mcp.providers.zhiqite.adapter import ZhiqiteProvider
+from controlnet_mcp.providers.types import RemoteTask
+from controlnet_mcp.providers.zhiqite.adapter import ZhiqiteProvider, ZhiqiteSettings
 from tests.contract.provider_contract import BARE
 from tests.support.hosted_providers import HOSTED
 
 pytestmark = pytest.mark.anyio
 
-SECRETS = [name for name in ProviderSettings.model_fields if "key" in name or "secret" in name]
-SETTINGS = ProviderSettings.model_validate({name: f"canary-{name}" for name in SECRETS})
+VARIABLES = {name: f"canary-{name}" for name in provider_variables() if is_secret(name)}
 
 
 @pytest.mark.parametrize("name", HOSTED)
 async def test_an_echoed_key_reaches_nobody(name: str, tmp_path: Path) -> None:
     """Whatever was sent as a header or inside the body comes back in an error, and is cut out of it."""
-    provider = next(entry.provider for entry in build_table(SETTINGS) if entry.name == name)
+    provider = next(entry.provider for entry in build_table(VARIABLES) if entry.name == name)
     assert provider is not None
     echoed: list[str] = []
 
@@ -37,8 +36,9 @@ async def test_an_echoed_key_reaches_nobody(name: str, tmp_path: Path) -> None:
         return httpx2.Response(401, json={"message": said, "error": said, "code": "401", "msg": said})
 
     runner = Sender(PictureSource(BlobStore(tmp_path)), _nowhere, {name: httpx2.MockTransport(echo)})
+    asked = provider.poll(RemoteTask(remote_id="1"))
     with pytest.raises(ProviderError) as caught:
-        await runner.run(provider, provider.balance() if name != "zhiqite" else provider.models())
+        await runner.run(provider, asked)
     await runner.aclose()
     assert "canary" in echoed[0] or "Basic" in echoed[0]
     assert "canary" not in str(caught.value)
@@ -53,7 +53,7 @@ async def test_an_echoed_key_reaches_nobody(name: str, tmp_path: Path) -> None:
 )
 def test_an_answer_of_zhiqite_that_proves_nothing_is_no_refusal(body: JsonValue) -> None:
     """Inside HTTP 200, a code of 5xx or a missing task id may still mean that the task was accepted."""
-    provider = ZhiqiteProvider(SETTINGS)
+    provider = ZhiqiteProvider(ZhiqiteSettings.read(VARIABLES))
     with pytest.raises(ProviderError) as caught:
         provider.read(HttpReply("zhiqite", 200, {}, json.dumps(body).encode()))
     assert caught.value.delivery == "unknown"
@@ -62,7 +62,7 @@ def test_an_answer_of_zhiqite_that_proves_nothing_is_no_refusal(body: JsonValue)
 
 def test_every_hosted_provider_names_its_secrets() -> None:
     """Without them nothing could be cut out; the embedded engine has none."""
-    ready = {entry.name: entry.provider for entry in build_table(SETTINGS)}
+    ready = {entry.name: entry.provider for entry in build_table(VARIABLES)}
     assert [name for name, provider in ready.items() if provider is not None and not provider.secrets] == ["draft"]
     assert set(BARE) == set(ready)
 

@@ -8,7 +8,6 @@ import anyio
 import pytest
 from pydantic import JsonValue
 
-from controlnet_mcp.providers.configuration import ProviderSettings
 from controlnet_mcp.server.settings import Settings
 from controlnet_mcp.tools.views import Job
 from tests.support.fault_server import CALLS, FAULTS, SIDE, Call, Faulty, faulty, hurry
@@ -54,7 +53,7 @@ and then nothing is sent again."""
 
 def settings_of(vendor: Faulty, folder: Path, pictures: Path) -> Settings:
     """A server that has room for all cases at once."""
-    keys = ProviderSettings.model_validate({"wavespeed_api_key": KEY, "wavespeed_base_url": vendor.studio.origin})
+    keys = {"WAVESPEED_API_KEY": KEY, "WAVESPEED_BASE_URL": vendor.studio.origin}
     room = {"submissions_in_flight": 64, "max_jobs_in_flight": 1000}
     return settings_for(folder, pictures, keys=keys, structure_scores=False, previews=False, **room)
 

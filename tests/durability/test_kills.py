@@ -19,7 +19,7 @@ from pydantic import JsonValue
 from starlette.types import ASGIApp
 
 from controlnet_mcp.tools.views import Job
-from tests.support.hosted_providers import KEYS, serving_file
+from tests.support.hosted_providers import SIMULATIONS, serving_file
 from tests.support.request_interrupter import Ambush, Moment
 from tests.support.server_process import Pipe, Place, piped
 from tests.support.simulators.serving import free_socket, origin_of, running
@@ -107,7 +107,7 @@ class Simulated:
 def simulated(vendor: Vendor, origin: str) -> Simulated:
     """Make a vendor whose jobs take a few looks."""
     address = {f"{vendor.upper()}_BASE_URL": origin, "CONTROLNET_MCP_LEASE_SECONDS": LEASE_SECONDS}
-    variables = {**KEYS[vendor], **address, "CONTROLNET_MCP_TRUSTED_HOSTS": "127.0.0.1"}
+    variables = {**SIMULATIONS[vendor].keys, **address, "CONTROLNET_MCP_TRUSTED_HOSTS": "127.0.0.1"}
     if vendor == "zhiqite":
         service = ZhiqiteSimulator(origin)
         return Simulated(service.app(), service.studio, variables)

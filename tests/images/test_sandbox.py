@@ -147,7 +147,7 @@ def test_a_worker_that_never_answers_is_ended() -> None:
 
 
 BUSY = """
-from {pixels_of.__module__.rpartition(".")[0]} import pillow_decoder, sandbox_worker
+from controlnet_mcp.images import pillow_decoder, sandbox_worker
 def spin(*_):
     while True: pass
 pillow_decoder.pixels_of = spin
@@ -157,10 +157,12 @@ sandbox_worker.main()
 
 @pytest.mark.skipif(os.name == "nt", reason="the system does not bound CPU time")
 def test_a_picture_that_costs_too_much_time_ends_its_worker() -> None:
-    """The bound on CPU time is the system's, and counts from the start of the picture."""
+    """The bound on CPU time is the system's, and counts from the start of the picture; else the clock ends it."""
     message, seconds = broken(BUSY, cpu_seconds=0, wall_seconds=50)
     assert "memory and time" in message
     assert seconds < 30
+    _, seconds = broken(BUSY, cpu_seconds=50, wall_seconds=2)
+    assert seconds >= 2, "it is busy until it is ended"
 
 
 @needs_linux
@@ -189,6 +191,34 @@ def test_a_worker_has_no_secret_and_no_way_out(monkeypatch: pytest.MonkeyPatch) 
     assert all(rows[name][:2] == ["3", "3"] for name in ("Max open files",))
     assert all(rows[name][:2] == ["0", "0"] for name in ("Max processes", "Max core file size"))
     assert all(rows[name][0].isdecimal() for name in ("Max address space", "Max cpu time"))
+
+
+OPENING = """
+import sys
+from controlnet_mcp.images import sandbox_worker
+if "unlocked" in sys.argv:
+    sandbox_worker._lock = lambda: None
+sandbox_worker.main()
+try:
+    open(sys.argv[1], "x")
+except OSError:
+    sys.exit(5)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the system does not lock")
+@pytest.mark.parametrize(("lock", "exit_code"), [("locked", 5), ("unlocked", 0)])
+def test_a_worker_that_is_asked_no_more_ends_as_locked_as_it_was(tmp_path: Path, lock: str, exit_code: int) -> None:
+    """It answers what it was asked, and ends with its stdin; without the lock it could open a file by then."""
+    worker = Worker(system_variables(), ("-c", OPENING, str(tmp_path / "made"), lock))
+    assert worker.decode(PICTURES[0], LIMITS, Allowance()).shape == (60, 40, 3)
+    with pytest.raises(ImageError):
+        worker.decode(b"<svg/>", LIMITS, Allowance())
+    assert worker.process.stdin is not None
+    worker.process.stdin.close()
+    assert worker.process.wait(20) == exit_code
+    worker.end()
+    assert (tmp_path / "made").exists() == (lock == "unlocked")
 
 
 @pytest.mark.parametrize(

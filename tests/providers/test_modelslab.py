@@ -9,9 +9,8 @@ from pydantic import JsonValue, SecretStr
 from controlnet_mcp.foundation.errors import RequestError
 from controlnet_mcp.images.modalities import resolve
 from controlnet_mcp.images.picture import StoredPicture
-from controlnet_mcp.providers.configuration import ProviderSettings
 from controlnet_mcp.providers.http import HttpCall
-from controlnet_mcp.providers.modelslab.adapter import CAPABILITIES, ModelsLabProvider, missing
+from controlnet_mcp.providers.modelslab.adapter import CAPABILITIES, ModelsLabProvider, ModelsLabSettings
 from controlnet_mcp.providers.placeholders import show
 from controlnet_mcp.providers.types import Control, RequestWarning, ResolvedRequest
 
@@ -84,8 +83,8 @@ CASES = [(name, *case) for name, cases in (FIELDS_OF_PAGE | FIELDS_OF_LATER_PAGE
 
 def provider(plan: str = "enterprise", **more: str) -> ModelsLabProvider:
     """The adapter with a key that must never be seen."""
-    values = {"modelslab_api_key": SecretStr(KEY), "modelslab_plan": plan, **more}
-    return ModelsLabProvider(ProviderSettings.model_validate(values))
+    values = {"api_key": SecretStr(KEY), "plan": plan, **more}
+    return ModelsLabProvider(ModelsLabSettings.model_validate(values))
 
 
 def request(control: Mapping[str, object] | None = None, **more: object) -> ResolvedRequest:
@@ -192,7 +191,7 @@ def test_an_unknown_scheduler_names_the_nearest() -> None:
 )
 def test_each_plan_has_its_path(plan: str, prefix: str, url: str) -> None:
     """The page's layout by default; the prefix is the operator's; the key is never in the address or a header."""
-    call = called(request(), plan, modelslab_enterprise_prefix=prefix)
+    call = called(request(), plan, enterprise_prefix=prefix)
     assert (call.method, call.url, dict(call.headers), call.submits) == ("POST", url, {}, True)
 
 
@@ -324,9 +323,3 @@ def test_a_picture_beyond_the_upload_limit_goes_inside() -> None:
         provider().fit(request({"picture": CONTROL.model_copy(update={"size_bytes": 20_000_000})}))
     linked = request({"picture": large, "source_url": "https://example.com/a.png"})
     assert sent(linked)["base64"] == "no"
-
-
-def test_what_is_missing_is_named_by_its_variable() -> None:
-    """Nothing with a key."""
-    assert missing(ProviderSettings()) == ("MODELSLAB_API_KEY",)
-    assert missing(ProviderSettings(modelslab_api_key=SecretStr(KEY))) == ()

@@ -17,9 +17,8 @@ from pydantic import JsonValue, SecretStr, TypeAdapter
 
 from controlnet_mcp.images.decode import decode
 from controlnet_mcp.images.picture import Limits
-from controlnet_mcp.providers.configuration import ProviderSettings
 from controlnet_mcp.providers.http import HttpReply
-from controlnet_mcp.providers.modelslab.adapter import ModelsLabProvider
+from controlnet_mcp.providers.modelslab.adapter import ModelsLabProvider, ModelsLabSettings
 from tests.support.sample_drawings import house
 from tests.support.simulators.modelslab import COMMUNITY_KEY, ENTERPRISE_KEY, ModelsLabSimulator
 from tests.support.simulators.serving import free_socket, origin_of, running
@@ -101,7 +100,7 @@ def shape_of(link: JsonValue) -> tuple[int, ...]:
 
 def seen_by_us(answer: dict[str, JsonValue]) -> str:
     """What our adapter reads in the reply that the vendor's client got."""
-    settings = ProviderSettings(modelslab_api_key=SecretStr(ENTERPRISE_KEY))
+    settings = ModelsLabSettings(api_key=SecretStr(ENTERPRISE_KEY))
     reply = HttpReply("modelslab", 200, {}, json.dumps(answer).encode())
     return ModelsLabProvider(settings).read(reply).report.phase
 

@@ -8,10 +8,9 @@ import pytest
 from pydantic import BaseModel, ConfigDict, JsonValue, SecretStr
 
 from controlnet_mcp.images.picture import StoredPicture
-from controlnet_mcp.providers.configuration import ProviderSettings
 from controlnet_mcp.providers.errors import ProviderError
 from controlnet_mcp.providers.http import HttpCall, HttpReply, ResultT, Steps
-from controlnet_mcp.providers.modelslab.adapter import ModelsLabProvider
+from controlnet_mcp.providers.modelslab.adapter import ModelsLabProvider, ModelsLabSettings
 from controlnet_mcp.providers.placeholders import show
 from controlnet_mcp.providers.types import RemoteTask, Report
 
@@ -45,8 +44,8 @@ def answer(body: object, status: int = 200) -> HttpReply:
 
 def provider(plan: str = "enterprise", **more: str) -> ModelsLabProvider:
     """The adapter with a key that must never be seen."""
-    values = {"modelslab_api_key": SecretStr(KEY), "modelslab_plan": plan, **more}
-    return ModelsLabProvider(ProviderSettings.model_validate(values))
+    values = {"api_key": SecretStr(KEY), "plan": plan, **more}
+    return ModelsLabProvider(ModelsLabSettings.model_validate(values))
 
 
 def held(steps: Steps[ResultT], *replies: HttpReply) -> tuple[list[HttpCall], ResultT]:
@@ -69,7 +68,7 @@ def polled(reply: HttpReply, state: Mapping[str, str] | None = None) -> Report:
 
 def asked(task: RemoteTask, plan: str = "enterprise", prefix: str = "/v1/enterprise") -> HttpCall:
     """The call of a fetch."""
-    return next(provider(plan, modelslab_enterprise_prefix=prefix).poll(task))
+    return next(provider(plan, enterprise_prefix=prefix).poll(task))
 
 
 def test_every_sample_names_its_source() -> None:

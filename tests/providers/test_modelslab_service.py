@@ -16,9 +16,8 @@ from controlnet_mcp.images.decode import decode
 from controlnet_mcp.images.maps.arrays import Rgb
 from controlnet_mcp.images.picture import Limits
 from controlnet_mcp.images.resize import store_pixels
-from controlnet_mcp.providers.configuration import ProviderSettings
 from controlnet_mcp.providers.errors import ProviderError
-from controlnet_mcp.providers.modelslab.adapter import ModelsLabProvider
+from controlnet_mcp.providers.modelslab.adapter import ModelsLabProvider, ModelsLabSettings
 from controlnet_mcp.providers.placeholders import PictureSource
 from controlnet_mcp.providers.sender import Sender
 from controlnet_mcp.providers.types import Control, Report, ResolvedRequest, Submission
@@ -69,8 +68,8 @@ def drawing() -> Rgb:
 def adapter(simulator: ModelsLabSimulator, plan: str = "enterprise", **more: object) -> ModelsLabProvider:
     """The adapter, with the key that its plan has."""
     key = SecretStr(ENTERPRISE_KEY if plan == "enterprise" else COMMUNITY_KEY)
-    base = {"modelslab_api_key": key, "modelslab_plan": plan, "modelslab_base_url": f"{simulator.origin}/api/"}
-    return ModelsLabProvider(ProviderSettings.model_validate({**base, **more}))
+    base = {"api_key": key, "plan": plan, "base_url": f"{simulator.origin}/api/"}
+    return ModelsLabProvider(ModelsLabSettings.model_validate({**base, **more}))
 
 
 def request(blobs: BlobStore, **more: object) -> ResolvedRequest:
@@ -114,7 +113,7 @@ async def test_a_picture_is_drawn_on_the_structure(
 ) -> None:
     """Upload, submit once, poll, fetch; where `fetch_result` leads elsewhere, the plan's own path is asked."""
     simulator.fetch_origin = None if trusted else "https://elsewhere.example"
-    provider = adapter(simulator, plan, modelslab_enterprise_prefix=prefix)
+    provider = adapter(simulator, plan, enterprise_prefix=prefix)
     wish = provider.fit(request(blobs, num_images=2)).request
     submission = await submit(runner, provider, wish, "our-reference")
     assert submission.report.phase == "running"
@@ -196,7 +195,7 @@ async def test_a_wrong_key_and_a_full_queue_are_told(
     """By HTTP status, and inside HTTP 200 as `messege`; nothing was bought."""
     simulator.legacy = legacy
     simulator.asks_until_done = 9
-    wrong = adapter(simulator, modelslab_api_key=SecretStr("wrong-key"))
+    wrong = adapter(simulator, api_key=SecretStr("wrong-key"))
     with pytest.raises(ProviderError) as unknown:
         await submit(runner, wrong, request(blobs), "our-reference")
     assert (unknown.value.code, unknown.value.delivery) == ("unauthorized", "not_sent")
@@ -212,7 +211,7 @@ async def test_a_plan_that_the_key_does_not_have_is_told(
     simulator: ModelsLabSimulator, blobs: BlobStore, runner: Sender
 ) -> None:
     """A community key on enterprise paths: the hint names the setting."""
-    provider = adapter(simulator, modelslab_api_key=SecretStr(COMMUNITY_KEY))
+    provider = adapter(simulator, api_key=SecretStr(COMMUNITY_KEY))
     with pytest.raises(ProviderError) as caught:
         await submit(runner, provider, request(blobs), "our-reference")
     assert caught.value.code == "unauthorized"

@@ -5,11 +5,9 @@ import json
 import pytest
 from pydantic import JsonValue, SecretStr, ValidationError
 
-from controlnet_mcp.foundation.errors import ControlNetError
 from controlnet_mcp.images.picture import StoredPicture
-from controlnet_mcp.providers.configuration import ProviderSettings
 from controlnet_mcp.providers.placeholders import show, shown_headers
-from controlnet_mcp.providers.scenario.adapter import CAPABILITIES, ScenarioProvider, missing
+from controlnet_mcp.providers.scenario.adapter import CAPABILITIES, ScenarioProvider, ScenarioSettings
 from controlnet_mcp.providers.types import Control, FittedRequest, ResolvedRequest
 from tests.support.simulators.scenario_store import KEY, SECRET
 
@@ -90,9 +88,7 @@ FIELDS: dict[str, tuple[dict[str, object], JsonValue]] = {
 
 def provider(base_url: str = "https://api.cloud.scenario.com/v1") -> ScenarioProvider:
     """An adapter with keys."""
-    settings = ProviderSettings(
-        scenario_base_url=base_url, scenario_api_key=SecretStr(KEY), scenario_api_secret=SecretStr(SECRET)
-    )
+    settings = ScenarioSettings(base_url=base_url, api_key=SecretStr(KEY), api_secret=SecretStr(SECRET))
     return ScenarioProvider(settings)
 
 
@@ -240,12 +236,3 @@ def test_keys_are_never_shown() -> None:
     assert SECRET not in shown
     assert KEY not in shown
     assert "authorization" in call.headers
-
-
-def test_missing_keys_are_named() -> None:
-    """By the names of their variables; the adapter does not start without them."""
-    both = ("SCENARIO_API_KEY", "SCENARIO_API_SECRET")
-    assert missing(ProviderSettings()) == both
-    assert missing(ProviderSettings(scenario_api_key=SecretStr("k"), scenario_api_secret=SecretStr(""))) == both[1:]
-    with pytest.raises(ControlNetError, match="SCENARIO_API_SECRET"):
-        ScenarioProvider(ProviderSettings(scenario_api_key=SecretStr("k")))

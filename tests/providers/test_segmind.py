@@ -7,10 +7,9 @@ from pydantic import ValidationError
 
 from controlnet_mcp.foundation.errors import ControlNetError
 from controlnet_mcp.images.modalities import MODALITIES
-from controlnet_mcp.providers.configuration import ProviderSettings
 from controlnet_mcp.providers.http import Body, HttpCall, PictureData
 from controlnet_mcp.providers.placeholders import show, shown_headers
-from controlnet_mcp.providers.segmind.adapter import CAPABILITIES, missing
+from controlnet_mcp.providers.segmind.adapter import CAPABILITIES
 from controlnet_mcp.providers.segmind.models import MODELS, Model, find
 from controlnet_mcp.providers.segmind.options import SegmindOptions
 from controlnet_mcp.providers.types import ResolvedRequest
@@ -80,13 +79,6 @@ def everything(model: Model) -> ResolvedRequest:
         num_images=2,
         options=EVERY_OPTION,
     )
-
-
-def test_the_key_is_the_only_thing_to_set() -> None:
-    """Without a key, or with an empty one, the variable is named."""
-    assert missing(ProviderSettings()) == ("SEGMIND_API_KEY",)
-    assert missing(ProviderSettings.model_validate({"segmind_api_key": ""})) == ("SEGMIND_API_KEY",)
-    assert missing(ProviderSettings.model_validate({"segmind_api_key": KEY})) == ()
 
 
 @pytest.mark.parametrize(("modality", "slug"), USUAL.items())

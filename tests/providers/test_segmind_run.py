@@ -12,10 +12,9 @@ import pytest
 from controlnet_mcp.images.blob_store import BlobStore
 from controlnet_mcp.images.decode import clean, decode
 from controlnet_mcp.images.picture import Limits, StoredPicture
-from controlnet_mcp.providers.configuration import ProviderSettings
 from controlnet_mcp.providers.errors import ProviderError
 from controlnet_mcp.providers.placeholders import PictureSource
-from controlnet_mcp.providers.segmind.adapter import SegmindProvider
+from controlnet_mcp.providers.segmind.adapter import SegmindProvider, SegmindSettings
 from controlnet_mcp.providers.segmind.models import MODELS, Model
 from controlnet_mcp.providers.sender import Sender
 from controlnet_mcp.providers.types import Output, Phase, ResolvedRequest, Submission
@@ -77,12 +76,12 @@ async def runner(blobs: BlobStore) -> AsyncGenerator[Sender]:
 def connect(studio: SegmindStudio, version: str = "v2", key: str = KEY) -> SegmindProvider:
     """An adapter that talks to the simulated vendor."""
     return SegmindProvider(
-        ProviderSettings.model_validate(
+        SegmindSettings.model_validate(
             {
-                "segmind_api_key": key,
-                "segmind_base_url": f"{studio.origin}/v1",
-                "segmind_upload_url": f"{studio.origin}/upload-asset",
-                "segmind_api_version": version,
+                "api_key": key,
+                "base_url": f"{studio.origin}/v1",
+                "upload_url": f"{studio.origin}/upload-asset",
+                "api_version": version,
             }
         )
     )

@@ -1,4 +1,4 @@
-"""The five hosted providers through the tools: dry runs, who is chosen, who can, and whose models there are."""
+"""The hosted providers through the tools: dry runs, who is chosen, who can, and whose models there are."""
 
 import base64
 import json
@@ -13,33 +13,24 @@ from pydantic import JsonValue
 from starlette.responses import Response
 
 from controlnet_mcp.tools.list_models import ModelList
-from tests.support.hosted_providers import HOSTED, Hosted, keys_of, serving_all, serving_file
+from tests.support.hosted_providers import HOSTED, SIMULATIONS, Hosted, keys_of, serving_all, serving_file
 from tests.support.mcp_session import Session, open_session, settings_for
 from tests.support.sample_drawings import house
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("loop_watch")]
 SIDE = 512
-PRICE_UNITS = {"scenario": "creative units", "wavespeed": "USD"}
-"""What the vendors that tell a price count in."""
-LISTINGS: Mapping[str, str] = {
-    "scenario": "/v1/models",
-    "zhiqite": "/AIGCImgOpenServ/saas/sd/v2/queryModelList",
-    "modelslab": "/api/v1/enterprise/get_all_models",
-    "wavespeed": "/api/v3/models",
-}
-"""Where a vendor lists its models; Segmind has no such call."""
 
 
 @dataclass(frozen=True, slots=True)
 class Street:
-    """All five simulators, a folder with `house.png`, and a link to it."""
+    """All simulators, a folder with `house.png`, and a link to it."""
 
     services: Mapping[str, Hosted]
     folder: Path
     link: str
 
     def open(self, data_dir: Path, order: str = "") -> AbstractAsyncContextManager[Session]:
-        """A server with all five keys and an order of `auto`, and a client on it."""
+        """A server with all keys and an order of `auto`, and a client on it."""
         keys = keys_of(self.services.values())
         return open_session(settings_for(data_dir, self.folder, keys=keys, providers=order, trusted_hosts="127.0.0.1"))
 
@@ -99,11 +90,11 @@ async def test_a_dry_run_shows_what_is_sent_and_nothing_that_is_secret(
 
 @pytest.mark.parametrize("provider", HOSTED)
 async def test_a_dry_run_tells_the_price_where_the_vendor_does(street: Street, tmp_path: Path, provider: str) -> None:
-    """Scenario and WaveSpeed are asked; the others cannot be."""
+    """And only there."""
     async with street.open(tmp_path) as session:
         shown = json.loads((await session.generate(dry_run=True, **street.wish(provider))).text)
     price = shown.get("price")
-    assert (price and price["unit"]) == PRICE_UNITS.get(provider)
+    assert (price and price["unit"]) == SIMULATIONS[provider].price_unit
     assert price is None or price["amount"] > 0
 
 
@@ -162,7 +153,7 @@ async def test_what_a_provider_cannot_do_is_refused_with_who_can(
 @pytest.mark.parametrize("provider", HOSTED)
 async def test_models_are_asked_for_where_there_is_a_listing(street: Street, tmp_path: Path, provider: str) -> None:
     """When the vendor cannot answer, the documented ones are given, with a note."""
-    studio, path = street.services[provider].studio, LISTINGS.get(provider)
+    studio, path = street.services[provider].studio, SIMULATIONS[provider].listing
     async with street.open(tmp_path) as session:
         asked = len(studio.received)
         now = ModelList.model_validate_json((await session.call("list_models", provider=provider)).text)

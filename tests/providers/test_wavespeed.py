@@ -9,13 +9,12 @@ from pydantic import JsonValue, SecretStr, ValidationError
 
 from controlnet_mcp.foundation.errors import ControlNetError
 from controlnet_mcp.images.picture import StoredPicture
-from controlnet_mcp.providers.configuration import ProviderSettings
 from controlnet_mcp.providers.errors import ProviderError
 from controlnet_mcp.providers.http import HttpCall, HttpReply, Steps
 from controlnet_mcp.providers.placeholders import show, shown_headers
 from controlnet_mcp.providers.types import Control, Cost, RemoteTask, Report, RequestWarning, ResolvedRequest
-from controlnet_mcp.providers.wavespeed.adapter import CAPABILITIES, WaveSpeedProvider, missing
-from controlnet_mcp.providers.wavespeed.options import WaveSpeedOptions
+from controlnet_mcp.providers.wavespeed.adapter import WaveSpeedProvider, WaveSpeedSettings
+from controlnet_mcp.providers.wavespeed.models import WaveSpeedOptions
 
 REPLIES = Path(__file__).parents[1] / "support" / "replies" / "wavespeed"
 KEY = "wsk_live_secret"
@@ -56,8 +55,8 @@ FIELDS_OF_UNION_PAGE: dict[str, tuple[dict[str, object], JsonValue]] = {
 
 def provider(**changes: str) -> WaveSpeedProvider:
     """An adapter with a key."""
-    settings = {"wavespeed_api_key": SecretStr(KEY)} | changes
-    return WaveSpeedProvider(ProviderSettings.model_validate(settings))
+    settings = {"api_key": SecretStr(KEY)} | changes
+    return WaveSpeedProvider(WaveSpeedSettings.model_validate(settings))
 
 
 def request(control: dict[str, object] | None = None, **changes: object) -> ResolvedRequest:
@@ -146,10 +145,10 @@ def test_the_model_is_chosen_by_the_modality(modality: str, model: str) -> None:
     settled = adapter.fit(request({"modality": modality})).request
     assert settled.model == model
     assert adapter.build(settled, "reference", {}).url == f"https://api.wavespeed.ai/api/v3/{model}"
-    assert CAPABILITIES.modalities[modality].takes == "map"
+    assert WaveSpeedProvider.capabilities.modalities[modality].takes == "map"
 
 
-@pytest.mark.parametrize("modality", CAPABILITIES.modalities)
+@pytest.mark.parametrize("modality", WaveSpeedProvider.capabilities.modalities)
 def test_union_pro_takes_every_modality_when_it_is_named(modality: str) -> None:
     """With or without the vendor's prefix."""
     settled = provider().fit(request({"modality": modality}, model="flux-controlnet-union-pro-2.0")).request
@@ -269,7 +268,7 @@ def test_the_webhook_is_a_query_parameter() -> None:
 
 def test_version_2_is_a_setting() -> None:
     """Submission and result in either version; a task is asked for in the version that took it."""
-    adapter = provider(wavespeed_api_version="v2", wavespeed_base_url="https://api.wavespeed.ai/")
+    adapter = provider(api_version="v2", base_url="https://api.wavespeed.ai/")
     assert adapter.build(request(), "reference", {}).url == f"https://api.wavespeed.ai/api/v2/{DEPTH}"
     task = adapter.read(reply("submitted")).task
     call = next(provider().poll(task))
@@ -294,13 +293,6 @@ def test_keys_are_never_shown() -> None:
     assert KEY not in repr(call)
     assert KEY not in json.dumps([show(call.json), shown_headers(call)])
     assert call.submits
-
-
-def test_the_missing_key_is_named() -> None:
-    """By the name of its variable; an empty key is none."""
-    assert missing(ProviderSettings()) == ("WAVESPEED_API_KEY",)
-    assert missing(ProviderSettings(wavespeed_api_key=SecretStr(""))) == ("WAVESPEED_API_KEY",)
-    assert missing(ProviderSettings(wavespeed_api_key=SecretStr(KEY))) == ()
 
 
 @pytest.mark.parametrize(
@@ -341,4 +333,4 @@ def test_models_are_those_of_the_list_that_can_be_asked_for() -> None:
     found = held(provider().models(), "models")[0]
     assert [row.name for row in found] == [DEPTH, "wavespeed-ai/flux-controlnet-union-pro-3.0"]
     assert "0.03" in found[0].summary
-    assert held(provider().models(), "models_other")[0] == CAPABILITIES.models
+    assert held(provider().models(), "models_other")[0] == WaveSpeedProvider.capabilities.models

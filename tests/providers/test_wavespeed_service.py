@@ -15,12 +15,11 @@ from controlnet_mcp.images.blob_store import BlobStore
 from controlnet_mcp.images.maps import make_map
 from controlnet_mcp.images.maps.arrays import Rgb
 from controlnet_mcp.images.resize import store_pixels
-from controlnet_mcp.providers.configuration import ProviderSettings
 from controlnet_mcp.providers.errors import ProviderError
 from controlnet_mcp.providers.placeholders import PictureSource
 from controlnet_mcp.providers.sender import Sender
 from controlnet_mcp.providers.types import Control, Output, Report, ResolvedRequest, Submission
-from controlnet_mcp.providers.wavespeed.adapter import CAPABILITIES, WaveSpeedProvider
+from controlnet_mcp.providers.wavespeed.adapter import WaveSpeedProvider, WaveSpeedSettings
 from tests.support.edge_recall import chance_of, recall_of
 from tests.support.hosted_providers import submit
 from tests.support.sample_drawings import house
@@ -69,8 +68,8 @@ async def runner(blobs: BlobStore) -> AsyncGenerator[Sender]:
 
 def provider(studio: WaveSpeedStudio, key: str = KEY, version: str = "v3") -> WaveSpeedProvider:
     """An adapter for the simulator."""
-    settings = {"wavespeed_base_url": studio.origin, "wavespeed_api_key": SecretStr(key)}
-    return WaveSpeedProvider(ProviderSettings.model_validate({**settings, "wavespeed_api_version": version}))
+    settings = {"base_url": studio.origin, "api_key": SecretStr(key)}
+    return WaveSpeedProvider(WaveSpeedSettings.model_validate({**settings, "api_version": version}))
 
 
 def edges() -> Rgb:
@@ -132,7 +131,7 @@ async def test_the_key_goes_to_the_interface_and_nowhere_else(
     assert await runner.download(adapter, Output(url=ELSEWHERE)) == f"fetched without a key: {ELSEWHERE}".encode()
 
 
-@pytest.mark.parametrize("modality", CAPABILITIES.modalities)
+@pytest.mark.parametrize("modality", WaveSpeedProvider.capabilities.modalities)
 async def test_every_modality_is_accepted(
     studio: WaveSpeedStudio, runner: Sender, blobs: BlobStore, modality: str
 ) -> None:

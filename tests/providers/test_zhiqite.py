@@ -15,13 +15,12 @@ from starlette.routing import Route
 from controlnet_mcp.images.blob_store import BlobStore
 from controlnet_mcp.images.picture import StoredPicture
 from controlnet_mcp.images.resize import store_pixels
-from controlnet_mcp.providers.configuration import ProviderSettings
 from controlnet_mcp.providers.errors import ProviderError
 from controlnet_mcp.providers.http import HttpReply
 from controlnet_mcp.providers.placeholders import PictureSource, show
 from controlnet_mcp.providers.sender import Sender
 from controlnet_mcp.providers.types import Control, RemoteTask, Report, ResolvedRequest
-from controlnet_mcp.providers.zhiqite.adapter import CAPABILITIES, ZhiqiteProvider, missing
+from controlnet_mcp.providers.zhiqite.adapter import CAPABILITIES, ZhiqiteProvider, ZhiqiteSettings
 from controlnet_mcp.providers.zhiqite.units import FAMILIES
 from tests.support.hosted_providers import submit
 from tests.support.sample_drawings import house
@@ -105,10 +104,10 @@ FIELDS_OF_PAGE: dict[str, tuple[dict[str, object], JsonValue]] = {
 def provider(base_url: str = "https://api.zhiqite.com") -> ZhiqiteProvider:
     """An adapter with keys."""
     return ZhiqiteProvider(
-        ProviderSettings(
-            zhiqite_base_url=base_url,
-            zhiqite_access_key_id=SecretStr(KEY_ID),
-            zhiqite_access_key_secret=SecretStr(KEY_SECRET),
+        ZhiqiteSettings(
+            base_url=base_url,
+            access_key_id=SecretStr(KEY_ID),
+            access_key_secret=SecretStr(KEY_SECRET),
         )
     )
 
@@ -257,11 +256,6 @@ def test_keys_are_never_shown() -> None:
     call = provider().build(request(), "our-reference", {})
     assert KEY_SECRET not in repr(call)
     assert KEY_SECRET not in json.dumps(show(call.json))
-
-
-def test_missing_keys_are_named() -> None:
-    """By the names of their variables."""
-    assert missing(ProviderSettings()) == ("ZHIQITE_ACCESS_KEY_ID", "ZHIQITE_ACCESS_KEY_SECRET")
 
 
 @pytest.fixture

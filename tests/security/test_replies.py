@@ -29,7 +29,7 @@ from controlnet_mcp.providers.placeholders import PictureSource
 from controlnet_mcp.providers.sender import Sender
 from controlnet_mcp.providers.types import Output, ResolvedRequest
 from tests.contract.provider_contract import MARK, MOST_CALLS, PICTURE, READY, adapter, conversations, requests
-from tests.support.hosted_providers import HOSTED
+from tests.support.hosted_providers import HOSTED, SIMULATIONS
 from tests.support.hostile_replies import RAW, Edit, mutated, recorded, samples
 
 EDITS = st.lists(st.builds(Edit, st.integers(0, 400), st.integers(0, len(RAW) + 4)), max_size=3)
@@ -90,22 +90,6 @@ def test_a_mutated_reply_never_crashes_an_adapter(name: str) -> None:
     check()
 
 
-SUBMITTED = {
-    "scenario": "submitted",
-    "segmind": "v2_submitted",
-    "zhiqite": "submitted",
-    "modelslab": "processing",
-    "wavespeed": "submitted",
-}
-FINISHED = {
-    "scenario": "finished",
-    "segmind": "v2_result",
-    "zhiqite": "finished",
-    "modelslab": "success",
-    "wavespeed": "completed",
-}
-
-
 class Hostile:
     """The world outside: an honest receipt for a submission if there is one, then one reply to every call.
 
@@ -124,7 +108,7 @@ class Hostile:
         """Answer a call."""
         reply = recorded(self.reply.provider, "asset") if "/assets/" in sent.url.path else self.reply
         if self._honest:
-            reply = recorded(self.reply.provider, SUBMITTED[self.reply.provider])
+            reply = recorded(self.reply.provider, SIMULATIONS[self.reply.provider].submitted)
         self._honest = False
         return httpx2.Response(reply.status, headers=dict(reply.headers), content=reply.body)
 
@@ -147,7 +131,7 @@ async def lived(provider: Provider, hostile: Hostile, blobs: BlobStore) -> int:
     try:
         call = await runner.prepare(provider, request, "our-reference")
         answer = await runner.submit(provider, call, anyio.lowlevel.checkpoint)
-        submission = await runner.kept(provider.name, answer)
+        submission = await runner.kept(provider, answer)
         is_kept(submission)
         report = submission.report
         if report.phase in {"queued", "running"}:
@@ -202,7 +186,7 @@ def test_a_mutated_reply_never_succeeds_without_a_picture(name: str, picture: by
         ended(mutated(name, which, edits, status=200, cut=None), receipt=receipt)
 
     check()
-    assert bool(ended(recorded(name, FINISHED[name]), receipt=True)) == (picture == PNG)
+    assert bool(ended(recorded(name, SIMULATIONS[name].finished), receipt=True)) == (picture == PNG)
 
 
 @pytest.mark.parametrize("name", HOSTED)
@@ -212,7 +196,7 @@ def test_without_the_decoder_half_a_picture_would_be_a_result(name: str, tmp_pat
     def credulous(_: bytes, __: Limits) -> Rgb:
         return np.zeros((8, 8, 3), dtype=np.uint8)
 
-    hostile = Hostile(recorded(name, FINISHED[name]), PNG[:50], receipt=True)
+    hostile = Hostile(recorded(name, SIMULATIONS[name].finished), PNG[:50], receipt=True)
     blobs = BlobStore(tmp_path)
     with decoding_by(credulous), pytest.raises(OSError, match="truncated"):
         anyio.run(lived, adapter(READY[name]), hostile, blobs)

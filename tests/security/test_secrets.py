@@ -30,18 +30,16 @@ from controlnet_mcp.foundation.errors import ControlNetError
 from controlnet_mcp.foundation.redaction import Redactor
 from controlnet_mcp.images.blob_store import BlobStore
 from controlnet_mcp.providers.base import Provider
-from controlnet_mcp.providers.configuration import ProviderSettings
 from controlnet_mcp.providers.http import Steps
 from controlnet_mcp.providers.placeholders import PictureSource
-from controlnet_mcp.providers.registry import build_table
+from controlnet_mcp.providers.registry import build_table, is_secret, provider_variables
 from controlnet_mcp.providers.sender import Sender
 from controlnet_mcp.providers.types import Output, RemoteTask, ResolvedRequest, Submission
 from controlnet_mcp.server.logs import RedactingFormatter
 from controlnet_mcp.server.settings import Settings
 from tests.contract.provider_contract import PICTURE, READY, STATUSES, adapter, requests
-from tests.contract.test_end_to_end import MODALITIES
 from tests.support.asgi_client import ALICE, Gate, open_gate, write_tokens
-from tests.support.hosted_providers import HOSTED, Hosted, keys_of, serving
+from tests.support.hosted_providers import HOSTED, SIMULATIONS, Hosted, keys_of, serving
 from tests.support.mcp_session import settings_for
 from tests.support.simulators.serving import free_socket, running
 
@@ -143,7 +141,7 @@ def bytes_below(folder: Path) -> bytes:
 async def told_by(gate: Gate, provider: str) -> list[str]:
     """What every tool and resource that speaks of a provider tells a client."""
     async with gate.client(ALICE) as alice:
-        asked = {"provider": provider, "modality": MODALITIES[provider]}
+        asked = {"provider": provider, "modality": SIMULATIONS[provider].modality}
         job = await alice.generate(**asked, wait_seconds=0.2)
         replies = [job, await alice.generate(**asked, dry_run=True), await alice.call("list_jobs")]
         replies.append(await alice.call("list_models", provider=provider))
@@ -278,8 +276,7 @@ async def test_where_nobody_knows_what_is_secret_it_is_found_everywhere(
 
 def test_nothing_shows_a_secret_of_itself(tmp_path: Path, pictures: Path) -> None:
     """Settings, providers and calls may be printed, by us or by a debugger."""
-    names = [name for name in ProviderSettings.model_fields if "key" in name or "secret" in name]
-    keys = ProviderSettings.model_validate({name: f"canary-{name}" for name in names})
+    keys = {name: f"canary-{name}" for name in provider_variables() if is_secret(name)}
     settings = settings_for(tmp_path, pictures, keys=keys)
     shown = [repr(settings), str(settings), settings.model_dump_json(), repr(settings.redactor)]
     for entry in build_table(keys):

@@ -10,12 +10,11 @@ import pytest
 from anyio import from_thread, to_thread
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pydantic import JsonValue
+from pydantic import JsonValue, SecretStr
 
 from controlnet_mcp.foundation.errors import ControlNetError, ErrorCode
 from controlnet_mcp.images.read import missing_prefix, read_data_uri
 from controlnet_mcp.jobs.request import parse_modalities
-from controlnet_mcp.providers.configuration import ProviderSettings
 from controlnet_mcp.server.settings import Settings
 from controlnet_mcp.tools.registry import TOOLS
 from tests.support.attack_targets import giving, victim_of
@@ -118,7 +117,7 @@ async def test_22_nothing_a_provider_says_changes_the_tools(settings: Settings) 
     names = ("wavespeed-ai/flux-controlnet-fine", f"wavespeed-ai/flux-controlnet-{poison}")
     page = {"code": 200, "data": [{"model_id": name, "name": poison} for name in names]}
     with victim_of(giving(json.dumps(page).encode(), Content_Type="application/json")) as service:
-        keys = ProviderSettings.model_validate({"wavespeed_api_key": "k", "wavespeed_base_url": service.url("")})
+        keys = {"WAVESPEED_API_KEY": SecretStr("k"), "WAVESPEED_BASE_URL": SecretStr(service.url(""))}
         async with open_session(settings.model_copy(update={"keys": keys})) as session:
             before = await listed(session)
             answer = await session.call("list_models", provider="wavespeed")

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 import controlnet_mcp
-from controlnet_mcp.providers.configuration import ProviderSettings
+from controlnet_mcp.providers.registry import provider_variables
 from controlnet_mcp.server import __version__
 from controlnet_mcp.server.cli import WORDS, cli
 from controlnet_mcp.server.cli.options import WITHOUT_MEANING, further_control, named_value
@@ -39,7 +39,7 @@ class Terminal:
     @property
     def variables(self) -> dict[str, str | None]:
         """What the program finds in its environment; `None` is taken out of it."""
-        keys = dict.fromkeys(name.upper() for name in ProviderSettings.model_fields)
+        keys = dict.fromkeys(provider_variables())
         return {**keys, "CONTROLNET_MCP_DATA_DIR": str(self.data_dir), **self.more}
 
     def run(self, *words: str | Path) -> Result:

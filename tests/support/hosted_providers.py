@@ -1,10 +1,13 @@
-"""The five hosted providers as their simulators stand for them: served on this machine, with keys and addresses."""
+"""The hosted providers as their simulators stand for them: served on this machine, with keys and addresses.
 
+Which there are is read from the table of providers; each has a simulator under its name.
+"""
+
+import importlib
 from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -13,24 +16,24 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from controlnet_mcp.providers.base import Provider
-from controlnet_mcp.providers.configuration import ProviderSettings
+from controlnet_mcp.providers.registry import NAMES, adapter_class
 from controlnet_mcp.providers.sender import Sender
 from controlnet_mcp.providers.types import ResolvedRequest, Submission
-from tests.support.simulators import modelslab, scenario, scenario_store, segmind, wavespeed, zhiqite
 from tests.support.simulators.serving import free_socket, origin_of, running
-from tests.support.simulators.studio import Studio
+from tests.support.simulators.studio import Simulation, Studio
 
-KEYS: Mapping[str, Mapping[str, str]] = {
-    "scenario": {"SCENARIO_API_KEY": scenario_store.KEY, "SCENARIO_API_SECRET": scenario_store.SECRET},
-    "segmind": {"SEGMIND_API_KEY": segmind.KEY},
-    "zhiqite": {"ZHIQITE_ACCESS_KEY_ID": zhiqite.KEY_ID, "ZHIQITE_ACCESS_KEY_SECRET": zhiqite.KEY_SECRET},
-    "modelslab": {"MODELSLAB_API_KEY": modelslab.ENTERPRISE_KEY},
-    "wavespeed": {"WAVESPEED_API_KEY": wavespeed.KEY},
-}
-"""The variables that hold secrets, with the keys that each simulator takes."""
+HOSTED = tuple(name for name in NAMES if adapter_class(name).settings.missing({}))
 
-_Service: TypeAlias = tuple[Starlette, Studio, Mapping[str, str]]
-"""An application, its record, and the variables that say where it is."""
+
+def simulation_of(name: str) -> Simulation:
+    """What stands for a provider."""
+    found: Simulation = importlib.import_module(f"tests.support.simulators.{name}").SIMULATION
+    return found
+
+
+SIMULATIONS: Mapping[str, Simulation] = {name: simulation_of(name) for name in HOSTED}
+LINKS_ONLY = tuple(name for name in HOSTED if adapter_class(name).capabilities.needs_public_url)
+"""Those that fetch pictures by themselves and take no others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,43 +53,7 @@ class Hosted:
     @property
     def secrets(self) -> tuple[str, ...]:
         """The texts that may be found nowhere but in requests."""
-        return tuple(KEYS[self.name].values())
-
-
-def _scenario(origin: str) -> _Service:
-    service = scenario.ScenarioSimulator(origin, statuses=("queued", "success"))
-    return service.app(), service.studio, {"SCENARIO_BASE_URL": f"{origin}/v1"}
-
-
-def _segmind(origin: str) -> _Service:
-    studio = segmind.SegmindStudio(origin=origin, polls_until_done=1)
-    addresses = {"SEGMIND_BASE_URL": origin, "SEGMIND_UPLOAD_URL": f"{origin}/upload-asset"}
-    return segmind.segmind(studio), studio, addresses
-
-
-def _zhiqite(origin: str) -> _Service:
-    service = zhiqite.ZhiqiteSimulator(origin, looks_until_done=1)
-    return service.app(), service.studio, {"ZHIQITE_BASE_URL": origin}
-
-
-def _modelslab(origin: str) -> _Service:
-    service = modelslab.ModelsLabSimulator(origin, asks_until_done=1)
-    return service.app(), service.studio, {"MODELSLAB_BASE_URL": f"{origin}/api"}
-
-
-def _wavespeed(origin: str) -> _Service:
-    studio = wavespeed.WaveSpeedStudio(origin=origin, looks_until_done=1)
-    return wavespeed.wavespeed(studio), studio, {"WAVESPEED_BASE_URL": origin}
-
-
-_SERVICES: Mapping[str, Callable[[str], _Service]] = {
-    "scenario": _scenario,
-    "segmind": _segmind,
-    "zhiqite": _zhiqite,
-    "modelslab": _modelslab,
-    "wavespeed": _wavespeed,
-}
-HOSTED = tuple(_SERVICES)
+        return tuple(SIMULATIONS[self.name].keys.values())
 
 
 @contextmanager
@@ -98,9 +65,9 @@ def serving(name: str, wrap: Callable[[ASGIApp], ASGIApp] | None = None) -> Gene
         wrap: Puts something between the provider and those who call it.
     """
     listening = free_socket()
-    app, studio, addresses = _SERVICES[name](origin_of(listening))
+    app, studio, addresses = SIMULATIONS[name].serve(origin_of(listening))
     with running(wrap(app) if wrap else app, listening):
-        yield Hosted(name, studio, {**KEYS[name], **addresses})
+        yield Hosted(name, studio, {**SIMULATIONS[name].keys, **addresses})
 
 
 async def submit(runner: Sender, provider: Provider, request: ResolvedRequest, reference: str) -> Submission:
@@ -110,18 +77,17 @@ async def submit(runner: Sender, provider: Provider, request: ResolvedRequest, r
         pass
 
     answer = await runner.submit(provider, await runner.prepare(provider, request, reference), go_on)
-    return await runner.kept(provider.name, answer)
+    return await runner.kept(provider, answer)
 
 
-def keys_of(services: Iterable[Hosted]) -> ProviderSettings:
+def keys_of(services: Iterable[Hosted]) -> dict[str, str]:
     """Keys and addresses of several providers, as the server reads them from the environment."""
-    variables = [row for service in services for row in service.variables.items()]
-    return ProviderSettings.model_validate({name.lower(): value for name, value in variables})
+    return {name: value for service in services for name, value in service.variables.items()}
 
 
 @contextmanager
 def serving_all() -> Generator[Mapping[str, Hosted]]:
-    """Serve all five."""
+    """Serve all of them."""
     with ExitStack() as stack:
         yield {name: stack.enter_context(serving(name)) for name in HOSTED}
 

@@ -30,6 +30,7 @@ from controlnet_mcp.jobs.writer import JobWriter
 from controlnet_mcp.providers.base import Provider, Uploaded
 from controlnet_mcp.providers.http import HttpCall, HttpReply, Steps
 from controlnet_mcp.providers.placeholders import PictureSource
+from controlnet_mcp.providers.refusals import refusal
 from controlnet_mcp.providers.registry import ProviderEntry
 from controlnet_mcp.providers.registry import ready as find_ready
 from controlnet_mcp.providers.sender import Sender, open_runner
@@ -46,7 +47,6 @@ from controlnet_mcp.providers.types import (
     Submission,
     Support,
 )
-from controlnet_mcp.providers.vendor import failure
 
 URL = "https://scripted.example"
 PICTURE_URL = f"{URL}/results/1.png"
@@ -153,7 +153,7 @@ class ScriptedProvider(Provider):
     def read(self, reply: HttpReply) -> Submission:
         """Take 201 for an acceptance."""
         if reply.status != 201:
-            raise failure(reply)
+            raise refusal(reply)
         told = reply.read(_Told)
         return Submission(task=RemoteTask(remote_id=told.id), report=_report(told))
 
@@ -161,7 +161,7 @@ class ScriptedProvider(Provider):
         """Ask how a task stands."""
         reply = yield HttpCall("GET", f"{URL}/jobs/{task.remote_id}")
         if reply.status != 200:
-            raise failure(reply)
+            raise refusal(reply)
         return _report(reply.read(_Told))
 
     def look_up(self, reference: str) -> Steps[Submission | None]:
@@ -170,7 +170,7 @@ class ScriptedProvider(Provider):
         if reply.status == 404:
             return None
         if reply.status != 200:
-            raise failure(reply)
+            raise refusal(reply)
         told = reply.read(_Told)
         return Submission(task=RemoteTask(remote_id=told.id), report=_report(told))
 
@@ -178,7 +178,7 @@ class ScriptedProvider(Provider):
         """Ask to stop; 409 means that it is too late."""
         reply = yield HttpCall("DELETE", f"{URL}/jobs/{task.remote_id}")
         if reply.status not in {204, 409}:
-            raise failure(reply)
+            raise refusal(reply)
         return reply.status == 204
 
 

@@ -16,7 +16,6 @@ from mcp.shared.dispatcher import ProgressFnT
 from mcp.shared.memory import create_client_server_memory_streams
 from pydantic import BaseModel, ConfigDict, JsonValue
 
-from controlnet_mcp.providers.configuration import ProviderSettings
 from controlnet_mcp.providers.types import Fault
 from controlnet_mcp.server.app import Application, open_application
 from controlnet_mcp.server.mcp.protocol import build_server
@@ -144,7 +143,7 @@ class Session:
 
 def settings_for(data_dir: Path, pictures: Path, **more: object) -> Settings:
     """Settings of a server that has no keys and may read one folder of pictures."""
-    values = {"data_dir": data_dir, "allowed_dirs": (pictures,), "keys": ProviderSettings.model_validate({}), **more}
+    values = {"data_dir": data_dir, "allowed_dirs": (pictures,), "keys": {}, **more}
     return Settings.model_validate(values)
 
 

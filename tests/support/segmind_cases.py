@@ -7,9 +7,8 @@ from typing import Literal
 from pydantic import JsonValue, TypeAdapter
 
 from controlnet_mcp.images.picture import StoredPicture
-from controlnet_mcp.providers.configuration import ProviderSettings
 from controlnet_mcp.providers.http import HttpReply, Steps
-from controlnet_mcp.providers.segmind.adapter import SegmindProvider
+from controlnet_mcp.providers.segmind.adapter import SegmindProvider, SegmindSettings
 from controlnet_mcp.providers.types import Control, ResolvedRequest
 
 KEY = "SG_0123456789abcdef"
@@ -27,9 +26,7 @@ _HEADERS: TypeAdapter[dict[str, str]] = TypeAdapter(dict[str, str])
 def adapter(version: Literal["v1", "v2"] = "v2", base_url: str = "https://api.segmind.com") -> SegmindProvider:
     """The adapter with a key."""
     return SegmindProvider(
-        ProviderSettings.model_validate(
-            {"segmind_api_key": KEY, "segmind_base_url": base_url, "segmind_api_version": version}
-        )
+        SegmindSettings.model_validate({"api_key": KEY, "base_url": base_url, "api_version": version})
     )
 
 

@@ -23,7 +23,7 @@ from mcp.client.stdio import StdioServerParameters, stdio_client
 from pydantic import JsonValue, TypeAdapter
 
 import controlnet_mcp
-from controlnet_mcp.providers.configuration import ProviderSettings
+from controlnet_mcp.providers.registry import provider_variables
 
 Transport: TypeAlias = Literal["stdio", "http", "sse"]
 Era: TypeAlias = Literal["auto", "legacy"]
@@ -56,7 +56,7 @@ class Place:
 
     def environment(self, **more: str) -> dict[str, str]:
         """The variables of a server without keys that runs the same code as this process."""
-        keys = {name.upper() for name in ProviderSettings.model_fields}
+        keys = provider_variables()
         roots = os.pathsep.join(str(Path(portion).parent) for portion in controlnet_mcp.__path__)
         ours = {
             "PYTHONPATH": roots,

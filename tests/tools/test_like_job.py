@@ -9,7 +9,6 @@ from PIL import Image
 from pydantic import JsonValue
 
 from controlnet_mcp.jobs.record import JobRecord
-from controlnet_mcp.providers.configuration import ProviderSettings
 from tests.support.hosted_providers import serving_file
 from tests.support.mcp_session import SIDE, WAIT_SECONDS, Session, open_session, settings_for
 
@@ -21,9 +20,9 @@ FINISHED = {"wait_seconds": WAIT_SECONDS}
 @pytest.fixture
 async def wired(tmp_path: Path, pictures: Path) -> AsyncGenerator[Session]:
     """A server with keys of providers that nobody answers for."""
-    keys = {"segmind_api_key": "k" * 20, "zhiqite_access_key_id": "i" * 20, "zhiqite_access_key_secret": "s" * 20}
-    keys |= {"segmind_base_url": NOBODY, "zhiqite_base_url": NOBODY}
-    more = {"keys": ProviderSettings.model_validate(keys), "trusted_hosts": "127.0.0.1"}
+    keys = {"SEGMIND_API_KEY": "k" * 20, "ZHIQITE_ACCESS_KEY_ID": "i" * 20, "ZHIQITE_ACCESS_KEY_SECRET": "s" * 20}
+    keys |= {"SEGMIND_BASE_URL": NOBODY, "ZHIQITE_BASE_URL": NOBODY}
+    more = {"keys": keys, "trusted_hosts": "127.0.0.1"}
     async with open_session(settings_for(tmp_path / "data", pictures, **more)) as opened:
         yield opened
 

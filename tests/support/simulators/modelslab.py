@@ -5,7 +5,7 @@ fields null or left out. Ids are integers in submissions and text in the first f
 """
 
 import base64
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -16,10 +16,11 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from controlnet_mcp.images.maps.arrays import Rgb
 from tests.support.simulators.modelslab_rules import RefusedError, check, number, text
-from tests.support.simulators.studio import Studio, as_file, paint, read_picture
+from tests.support.simulators.studio import Simulation, Studio, as_file, paint, read_picture
 
 ENTERPRISE_KEY, COMMUNITY_KEY = "enterprise-key-of-the-simulator", "community-key-of-the-simulator"
 LAYOUTS = ("/api/v1/enterprise", "/api/v1/enterprise/images", "/api/v1/enterprise/txt2img", "/api/v1/enterprise/pony")
@@ -247,3 +248,19 @@ def _repainted(start: Rgb, drawn: Rgb, mask: Rgb) -> Rgb:
     below, white = cv2.resize(start, size), cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST) > 127
     result: Rgb = np.where(white, drawn, below).astype(np.uint8)
     return result
+
+
+def _serve(origin: str) -> tuple[ASGIApp, Studio, Mapping[str, str]]:
+    service = ModelsLabSimulator(origin, asks_until_done=1)
+    return service.app(), service.studio, {"MODELSLAB_BASE_URL": f"{origin}/api"}
+
+
+SIMULATION = Simulation(
+    keys={"MODELSLAB_API_KEY": ENTERPRISE_KEY},
+    serve=_serve,
+    modality="softedge",
+    submitted="processing",
+    finished="success",
+    balance=43.6,
+    listing="/api/v1/enterprise/get_all_models",
+)

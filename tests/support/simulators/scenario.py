@@ -4,6 +4,7 @@ It paints real pictures from the control image it was given.
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import cv2
@@ -13,11 +14,12 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from controlnet_mcp.images.maps.arrays import Rgb
 from tests.support.simulators.scenario_schema import MODELS, SCHEMAS, Generation
-from tests.support.simulators.scenario_store import WHEN, ScenarioStore, gate, refused
-from tests.support.simulators.studio import Studio, as_file, paint
+from tests.support.simulators.scenario_store import KEY, SECRET, WHEN, ScenarioStore, gate, refused
+from tests.support.simulators.studio import Simulation, Studio, as_file, paint
 
 STATUSES = ("queued", "warming-up", "in-progress", "finalizing", "success")
 UNITS_PER_PICTURE = 5
@@ -186,3 +188,17 @@ def model_row(name: str, kind: str) -> JsonValue:
     """A model of the list; one of them has no ControlNet."""
     able = kind != "flux.1-pro"
     return {"id": name, "name": name.title(), "type": kind, "capabilities": ["txt2img", *["controlnet"] * able]}
+
+
+def _serve(origin: str) -> tuple[ASGIApp, Studio, Mapping[str, str]]:
+    service = ScenarioSimulator(origin, statuses=("queued", "success"))
+    return service.app(), service.studio, {"SCENARIO_BASE_URL": f"{origin}/v1"}
+
+
+SIMULATION = Simulation(
+    keys={"SCENARIO_API_KEY": KEY, "SCENARIO_API_SECRET": SECRET},
+    serve=_serve,
+    balance=1240,
+    price_unit="creative units",
+    listing="/v1/models",
+)

@@ -6,6 +6,7 @@ Nothing waits: a job is queued, then processed, then done after so many question
 import base64
 import itertools
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
@@ -15,10 +16,11 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from controlnet_mcp.images.maps.arrays import Rgb
 from tests.support.simulators.segmind_forms import PAGES, breakdown, refusal
-from tests.support.simulators.studio import Studio, as_file, paint, read_picture
+from tests.support.simulators.studio import Simulation, Studio, as_file, paint, read_picture
 
 KEY = "SG_0123456789abcdef"
 PRICE = 0.017
@@ -324,3 +326,18 @@ def _size(body: dict[str, JsonValue], control: Rgb) -> tuple[int, int]:
         scale = math.sqrt(float(str(body["megapixels"])) * 1e6 / (height * width))
         height, width = round(height * scale), round(width * scale)
     return height, width
+
+
+def _serve(origin: str) -> tuple[ASGIApp, Studio, Mapping[str, str]]:
+    studio = SegmindStudio(origin=origin, polls_until_done=1)
+    return segmind(studio), studio, {"SEGMIND_BASE_URL": origin, "SEGMIND_UPLOAD_URL": f"{origin}/upload-asset"}
+
+
+SIMULATION = Simulation(
+    keys={"SEGMIND_API_KEY": KEY},
+    serve=_serve,
+    modality="scribble",
+    submitted="v2_submitted",
+    finished="v2_result",
+    balance=5,
+)

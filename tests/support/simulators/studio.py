@@ -3,7 +3,7 @@
 import base64
 import io
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import cv2
@@ -12,6 +12,7 @@ from PIL import Image
 from pydantic import JsonValue
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import ASGIApp
 
 from controlnet_mcp.images.maps.arrays import Rgb
 
@@ -59,6 +60,32 @@ class Studio:
     def calls(self, path: str) -> list[Received]:
         """The requests to one path."""
         return [row for row in self.received if row.path == path]
+
+
+@dataclass(frozen=True, slots=True)
+class Simulation:
+    """How the suites serve a simulator and what they have to know of it; every simulator has one as `SIMULATION`.
+
+    Attributes:
+        keys: The variables that hold secrets, with the keys that it takes.
+        serve: Makes an application for an origin, its record, and the variables that say where it is; every job is done
+            when it is looked at for the first time.
+        modality: What the end-to-end test asks for.
+        submitted: The sample reply of an accepted submission.
+        finished: The sample reply that tells of pictures.
+        balance: What it says is left, if it tells a balance.
+        price_unit: What it tells prices in, if it tells any.
+        listing: The path where it lists its models, if it does.
+    """
+
+    keys: Mapping[str, str]
+    serve: Callable[[str], tuple[ASGIApp, Studio, Mapping[str, str]]]
+    modality: str = "canny"
+    submitted: str = "submitted"
+    finished: str = "finished"
+    balance: float | None = None
+    price_unit: str | None = None
+    listing: str | None = None
 
 
 def read_picture(reference: JsonValue) -> Rgb:

@@ -7,6 +7,7 @@ a task is created, then processed, then ended after so many questions about it.
 import base64
 import itertools
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -15,9 +16,10 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from controlnet_mcp.images.maps.arrays import Rgb
-from tests.support.simulators.studio import Studio, as_file, paint, read_picture
+from tests.support.simulators.studio import Simulation, Studio, as_file, paint, read_picture
 from tests.support.simulators.wavespeed_forms import FORMS, Form, UploadForm, complaint
 
 KEY = "wsk_live_0123456789abcdef"
@@ -293,3 +295,18 @@ def _read(model: type[_ModelT], content: bytes) -> _ModelT:
         return model.model_validate_json(content)
     except ValidationError as error:
         raise _RefusedError(400, complaint(error)) from error
+
+
+def _serve(origin: str) -> tuple[ASGIApp, Studio, Mapping[str, str]]:
+    studio = WaveSpeedStudio(origin=origin, looks_until_done=1)
+    return wavespeed(studio), studio, {"WAVESPEED_BASE_URL": origin}
+
+
+SIMULATION = Simulation(
+    keys={"WAVESPEED_API_KEY": KEY},
+    serve=_serve,
+    finished="completed",
+    balance=10,
+    price_unit="USD",
+    listing="/api/v3/models",
+)

@@ -6,6 +6,7 @@ control pictures by link, as the vendor does, and refuses what the page marks as
 
 import base64
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import httpx2
@@ -14,9 +15,10 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from controlnet_mcp.images.maps.arrays import Rgb
-from tests.support.simulators.studio import Studio, as_file, paint, read_picture
+from tests.support.simulators.studio import Simulation, Studio, as_file, paint, read_picture
 
 ROOT = "/AIGCImgOpenServ/saas/sd/v2"
 KEY_ID, KEY_SECRET = "key-id-of-the-simulator", "key-secret-of-the-simulator"
@@ -163,3 +165,16 @@ async def _fetch(unit: JsonValue) -> Rgb:
 
 def _answer(code: str, message: str, data: JsonValue = None) -> Response:
     return JSONResponse({"code": code, "msg": message, "data": data})
+
+
+def _serve(origin: str) -> tuple[ASGIApp, Studio, Mapping[str, str]]:
+    service = ZhiqiteSimulator(origin, looks_until_done=1)
+    return service.app(), service.studio, {"ZHIQITE_BASE_URL": origin}
+
+
+SIMULATION = Simulation(
+    keys={"ZHIQITE_ACCESS_KEY_ID": KEY_ID, "ZHIQITE_ACCESS_KEY_SECRET": KEY_SECRET},
+    serve=_serve,
+    modality="lineart",
+    listing=f"{ROOT}/queryModelList",
+)

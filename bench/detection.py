@@ -64,7 +64,7 @@ async def generate(application: Application, control: Path, seconds: float, size
         width=size,
         height=size,
     )
-    desk = application.services.desk
+    desk = application.services.jobs
     start = time.perf_counter()
     job = await desk.wait(await desk.submit(wish, CALLER), time.time() + 60)
     assert job.state == "succeeded", job

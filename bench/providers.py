@@ -87,7 +87,7 @@ class Ours:
         """Whether the provider wants a map."""
         await self.generate()
         (job,) = (
-            await self.application.services.desk.page(CALLER, status=None, provider=None, limit=1, cursor=None)
+            await self.application.services.jobs.page(CALLER, status=None, provider=None, limit=1, cursor=None)
         ).jobs
         return job.control_map is not None
 
@@ -102,7 +102,7 @@ class Ours:
             height=SIDE,
             seed=self.seed,
         )
-        desk = self.application.services.desk
+        desk = self.application.services.jobs
         job = await desk.submit(wish, CALLER)
         job = await desk.wait(job, time.time() + 60)
         assert job.state == "succeeded", job

@@ -125,7 +125,7 @@ def choose_model(
     able = [spec for spec in specs if not _obstacle(spec, modalities)]
     if name is None and able:
         return able[0]
-    found = specs[0] if name is None else find_model(name, specs) or unlisted(name.strip().lower(), modalities[0])
+    found = specs[0] if name is None else find_model(name, specs) or unlisted(name.strip(), modalities[0])
     others = f"use {', '.join(spec.said for spec in able)}, or leave model out" if able else "leave some of them out"
     if found is None:
         raise RequestError(
@@ -146,9 +146,49 @@ def _obstacle(spec: ModelSpec, modalities: Sequence[str]) -> str:
     return "" if len(modalities) <= spec.max_controls else f"takes {spec.max_controls} control at once"
 
 
+@dataclass(slots=True)
+class Fitting:
+    """A request on its way to its model, and what has to be said of it."""
+
+    request: ResolvedRequest
+    model: str
+    warnings: list[RequestWarning] = field(default_factory=list[RequestWarning])
+
+    def warn(self, kind: WarningKind, feature: str, detail: str, **changes: object) -> None:
+        """Say something, and change fields of the request."""
+        self.warnings.append(RequestWarning(kind=kind, feature=feature, detail=detail))
+        self.change(**changes)
+
+    def change(self, **changes: object) -> None:
+        """Change fields of the request."""
+        self.request = self.request.model_copy(update=changes)
+
+    def drop(self, feature: str, **changes: object) -> None:
+        """Leave something out."""
+        self.warn("unsupported", feature, f"{self.model} has no {feature}; it was left out.", **changes)
+
+    def drop_option(self, name: str) -> None:
+        """Leave one of the provider's own options out, if it was given."""
+        if self.request.options.get(name) is not None:
+            rest = {key: value for key, value in self.request.options.items() if key != name}
+            self.drop(f"provider_options.{name}", options=rest)
+
+    def clamp(self, feature: str, asked: float, span: Range) -> float:
+        """Bring a number into its range."""
+        used = span.clamp(asked)
+        if used != asked:
+            limits = f"{self.model} takes {feature} from {span.least:g} to {span.most:g}"
+            self.warn("adjusted", feature, f"{limits}; {used:g} is sent.")
+        return used
+
+    def fitted(self) -> FittedRequest:
+        """The outcome."""
+        return FittedRequest(request=self.request, warnings=tuple(self.warnings))
+
+
 def fit(
     request: ResolvedRequest, spec: ModelSpec, specs: Sequence[ModelSpec], can: Capabilities, title: str
-) -> FittedRequest:
+) -> Fitting:
     """Keep every setting of a request inside what its model takes, and say what is changed or left out.
 
     Args:
@@ -162,9 +202,11 @@ def fit(
         RequestError: `unsupported` for a scheduler that the model does not have.
     """
     work = Fitting(request, spec.said or title)
+    work.change(model=spec.name)
     if not spec.known:
+        siblings = f"{title}'s {spec.family}"
         work.warn(
-            "assumed", "model", f"{spec.name} is not known here; it is sent the fields of {title}'s {spec.family}."
+            "assumed", "model", f"{spec.name} is not among the known models; it is sent the fields of {siblings}."
         )
     for name in _OPTIONAL:
         _fit_setting(work, spec, name)
@@ -172,41 +214,10 @@ def fit(
         work.warn("adjusted", "num_images", f"{spec.said} draws one picture at a time.", num_images=1)
     _fit_control(work, spec, can)
     _fit_size(work, spec)
-    foreign = frozenset().union(*(other.options for other in specs)) - spec.options
-    work.drop_options(name for name in sorted(foreign) if work.request.options.get(name) is not None)
-    return FittedRequest(request=work.request.model_copy(update={"model": spec.name}), warnings=tuple(work.warnings))
-
-
-@dataclass(slots=True)
-class Fitting:
-    """A request on its way to its model, and what has to be said of it."""
-
-    request: ResolvedRequest
-    model: str
-    warnings: list[RequestWarning] = field(default_factory=list[RequestWarning])
-
-    def warn(self, kind: WarningKind, feature: str, detail: str, **changes: object) -> None:
-        """Say something, and change fields of the request."""
-        self.warnings.append(RequestWarning(kind=kind, feature=feature, detail=detail))
-        self.request = self.request.model_copy(update=changes)
-
-    def drop(self, feature: str, **changes: object) -> None:
-        """Leave something out."""
-        self.warn("unsupported", feature, f"{self.model} has no {feature}; it was left out.", **changes)
-
-    def drop_options(self, names: Iterable[str]) -> None:
-        """Leave some of the provider's own options out."""
-        for name in names:
-            rest = {key: value for key, value in self.request.options.items() if key != name}
-            self.drop(f"provider_options.{name}", options=rest)
-
-    def clamp(self, feature: str, asked: float, span: Range) -> float:
-        """Bring a number into its range."""
-        used = span.clamp(asked)
-        if used != asked:
-            limits = f"{self.model} takes {feature} from {span.least:g} to {span.most:g}"
-            self.warn("adjusted", feature, f"{limits}; {used:g} is sent.")
-        return used
+    foreign = frozenset[str]().union(*(other.options for other in specs)) - spec.options
+    for name in sorted(foreign):
+        work.drop_option(name)
+    return work
 
 
 def _fit_setting(work: Fitting, spec: ModelSpec, name: str) -> None:
@@ -219,9 +230,9 @@ def _fit_setting(work: Fitting, spec: ModelSpec, name: str) -> None:
         return
     if name in spec.ranges:
         used = work.clamp(name, value, spec.ranges[name])
-        work.request = work.request.model_copy(update={name: round(used) if name in _WHOLE else used})
+        work.change(**{name: round(used) if name in _WHOLE else used})
     elif name == "scheduler" and spec.schedulers:
-        work.request = work.request.model_copy(update={name: scheduler_named(value, spec)})
+        work.change(**{name: scheduler_named(value, spec)})
 
 
 def scheduler_named(name: str, spec: ModelSpec) -> str:
@@ -281,8 +292,8 @@ def named_fields(request: ResolvedRequest, spec: ModelSpec) -> dict[str, Body]:
         span = spec.ranges.get(name)
         if span and (value is None or (name == "weight" and value == 1)):
             value = span.default if span.default is not None else value
-        elif span:
-            value = type(value)(span.clamp(value))
+        elif span and name in _OF_THE_CONTROL:
+            value = span.clamp(value)
         values[wire] = value
     return present(values)
 

@@ -23,7 +23,7 @@ from controlnet_mcp.providers.http import (
     PictureForm,
     Steps,
 )
-from controlnet_mcp.providers.model_spec import ModelSpec, choose_model, fit
+from controlnet_mcp.providers.model_spec import Fitting, ModelSpec, choose_model, fit
 from controlnet_mcp.providers.refusals import Meaning, refusal
 from controlnet_mcp.providers.types import (
     FittedRequest,
@@ -84,7 +84,13 @@ class HostedProvider(Provider):
 
     def fit(self, request: ResolvedRequest) -> FittedRequest:
         """Choose the model and keep every setting inside what it takes."""
-        return fit(request, self.spec_of(request), self.specs, self.capabilities, self.title)
+        spec = self.spec_of(request)
+        work = fit(request, spec, self.specs, self.capabilities, self.title)
+        self.adjust(work, spec)
+        return work.fitted()
+
+    def adjust(self, work: Fitting, spec: ModelSpec) -> None:
+        """What only this service has to change, or to say."""
 
     def takes(self, modality: str, model: str | None, options: Mapping[str, JsonValue]) -> Takes:
         """A ready map, where the service makes none for the model."""
@@ -156,9 +162,18 @@ class HostedProvider(Provider):
         found = (text_of(body.get(name)) for name in self.sentences) if isinstance(body, dict) else (text_of(body),)
         return next(filter(None, found), "")
 
-    def refused(self, reply: HttpReply, codes: Sequence[int | None] = ()) -> ProviderError:
-        """The error of a reply that is no success."""
-        return refusal(reply, title=self.title, table=self.refusals, said=self.said(reply), codes=codes)
+    def refused(
+        self, reply: HttpReply, codes: Sequence[int | None] = (), wait_seconds: float | None = None
+    ) -> ProviderError:
+        """The error of a reply that is no success; codes are looked up in the place of its HTTP status."""
+        return refusal(
+            reply,
+            title=self.title,
+            table=self.refusals,
+            said=self.said(reply),
+            codes=codes,
+            wait_seconds=wait_seconds,
+        )
 
     def unexpected(self, reply: HttpReply) -> ProviderError:
         """The error of a success that does not hold what was asked for: a submission may have been accepted."""
@@ -209,11 +224,18 @@ class QueueProvider(HostedProvider):
         raise NotImplementedError
 
     def poll(self, task: RemoteTask) -> Steps[Report]:
-        """Ask how a task stands, and for its result once it is done."""
+        """Ask how a task stands, and for its result once it is done.
+
+        Raises:
+            ProviderError: It says nothing of the task, or there is no picture in the result of its own.
+        """
         report = self._heard((yield self.status_call(task)), task)
         asked = self.result_call(task) if report.phase == "succeeded" and not report.outputs else None
         if asked is not None:
-            report = self._heard((yield asked), task)
+            reply = yield asked
+            report = self._heard(reply, task)
+            if report.phase == "succeeded" and not report.outputs:
+                raise self.unexpected(reply)
         return believed(report)
 
     def _heard(self, reply: HttpReply, task: RemoteTask) -> Report:

@@ -40,7 +40,7 @@ from controlnet_mcp.providers.sender import open_runner
 from controlnet_mcp.server.auth.file_links import FileLinks, load_secret
 from controlnet_mcp.server.settings import Settings
 from controlnet_mcp.server.transports.shutdown import background
-from controlnet_mcp.tools.spec import Services
+from controlnet_mcp.tools.tool import Services
 
 SHEETS_AT_ONCE = 2
 """How many comparison sheets are drawn at the same time; each holds one picture at its full size."""
@@ -169,7 +169,7 @@ def _services(
     settings: Settings, desk: JobService, entries: Sequence[ProviderEntry], reader: PictureReader, blobs: BlobStore
 ) -> Services:
     return Services(
-        desk=desk,
+        jobs=desk,
         entries=entries,
         reader=reader,
         blobs=blobs,

@@ -1,31 +1,130 @@
-"""What the operator can set about who may connect over HTTP.
-
-What the operator can set about money: caps, the threshold of the question, and prices that providers do not tell.
-
-Everything the operator can set, read once from the environment into a frozen object.
-"""
+"""Everything the operator can set, read once from the environment into a frozen object."""
 
 import math
 import os
-from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self, cast
 
-from pydantic import Field, SecretStr, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from controlnet_mcp.foundation.redaction import Redactor
 from controlnet_mcp.images.maps import MapModels
 from controlnet_mcp.images.picture import Limits
 from controlnet_mcp.providers.registry import check_variables, is_provider_variable, is_secret
 
-Names = Annotated[tuple[str, ...], NoDecode]
+PREFIX = "CONTROLNET_MCP_"
+_MEBIBYTE = 1024 * 1024
 
 
-class AccessSettings(BaseSettings):
-    """Tokens, OAuth, and the names under which this server may be reached."""
+def split_commas(text: object) -> object:
+    """Read a comma list."""
+    return [part.strip() for part in text.split(",") if part.strip()] if isinstance(text, str) else text
 
+
+def read_pairs(rows: object) -> object:
+    """Read rows of `name=amount`."""
+    if not isinstance(rows, list):
+        return rows
+    pairs = [str(row).partition("=") for row in cast("list[object]", rows)]
+    return {name.strip(): amount.strip() for name, _, amount in pairs}
+
+
+def check_amounts(amounts: dict[str, float]) -> dict[str, float]:
+    """Refuse what would cap nothing.
+
+    Raises:
+        ValueError: An amount is negative or no number.
+    """
+    if not all(math.isfinite(amount) and amount >= 0 for amount in amounts.values()):
+        raise ValueError("amounts are numbers from 0, as in scenario=20, wavespeed=1.5")
+    return amounts
+
+
+CommaList = BeforeValidator(split_commas)
+"""Text as a list of what stands between its commas."""
+Names = Annotated[tuple[str, ...], CommaList]
+Amounts = Annotated[dict[str, float], AfterValidator(check_amounts), BeforeValidator(read_pairs), CommaList]
+"""Provider to an amount in its own unit, written as `scenario=20, wavespeed=1.5`; `jobs` counts paid jobs of all."""
+
+
+def read_keys() -> dict[str, SecretStr]:
+    """Read the providers' own variables, without a prefix of ours: `SCENARIO_API_KEY`, `SEGMIND_BASE_URL`.
+
+    Raises:
+        ValidationError: A value that makes no sense to its provider.
+    """
+    values = {name: value.strip() for name, value in os.environ.items() if is_provider_variable(name)}
+    keys = {name: SecretStr(value) for name, value in values.items() if value}
+    check_variables(keys)
+    return keys
+
+
+def system_variables() -> dict[str, str]:
+    """The part of our environment that a child process needs: where the system's own files are, and no key."""
+    names = ("PATH", "SYSTEMROOT", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
+    return {name: os.environ[name] for name in names if name in os.environ}
+
+
+class Settings(BaseSettings):
+    """Settings with the prefix `CONTROLNET_MCP_`; the README's table is made from this."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, frozen=True, extra="ignore", env_ignore_empty=True, enable_decoding=False
+    )
+
+    data_dir: Path | None = Field(
+        default=None, description="Where jobs and pictures are kept. Default: the user data folder"
+    )
+    allowed_dirs: Annotated[tuple[Path, ...] | None, CommaList] = Field(
+        default=None,
+        description="Comma list of folders from which local pictures may be read. Default: the data folder, the "
+        "working directory unless it is / or the home folder, and Pictures, Downloads, Desktop",
+    )
+    trusted_hosts: Annotated[frozenset[str], CommaList] = Field(
+        default=frozenset(),
+        description="Comma list of host or host:port that pictures may come from although private or http",
+    )
+    public_url: str | None = Field(
+        default=None, description="Where others reach this server's /files/, as https://host"
+    )
+    providers: Names = Field(default=(), description="Comma list: the order in which provider=auto tries providers")
+    wait_seconds: float = Field(default=45, ge=0, le=300, description="Default wait of a call that asks for progress")
+    wait_seconds_without_progress: float = Field(default=4, ge=0, le=300, description="Default wait of any other call")
+    depth_model: Path | None = Field(
+        default=None, description="A relative depth model of yours as ONNX file, for depth and normal maps of photos"
+    )
+    pose_model: Path | None = Field(
+        default=None, description="A body pose model of yours as ONNX file (RTMO or YOLO pose), for pose maps"
+    )
+    previews: bool = Field(default=True, description="Whether answers hold small inline pictures")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        default="WARNING", description="What goes to stderr"
+    )
+    max_image_bytes: int = Field(default=64 * _MEBIBYTE, ge=1024, description="Largest picture that is read, in bytes")
+    max_image_pixels: int = Field(default=40_000_000, ge=1024, description="Largest picture that is decoded, in pixels")
+    max_request_bytes: int = Field(default=96 * _MEBIBYTE, ge=65536, description="Largest HTTP request, in bytes")
+    fetch_timeout_seconds: float = Field(
+        default=20, gt=0, le=300, description="Longest time to fetch a picture from a URL"
+    )
+    job_timeout_seconds: float = Field(
+        default=1800, gt=0, le=86400, description="A job that is not done by then has failed"
+    )
+    lease_seconds: float = Field(
+        default=30, ge=2, le=600, description="After this long without a sign of life another process takes a job over"
+    )
+    submissions_in_flight: int = Field(
+        default=4, ge=1, le=64, description="Submissions to one provider at the same moment; more wait in line"
+    )
+    retention_days: float | None = Field(
+        default=None, gt=0, description="Delivered jobs and their pictures are deleted after this. Default: never"
+    )
+    structure_scores: bool = Field(
+        default=True, description="Whether it is measured how much of the asked structure is in a result"
+    )
+
+    # who may connect over HTTP, and under which names this server may be reached
     tokens_file: Path | None = Field(
         default=None, description="HTTP: file with a line `name: token` or `name: sha256:HEX` for each who may connect"
     )
@@ -46,32 +145,7 @@ class AccessSettings(BaseSettings):
         default=600, ge=1, description="HTTP: most requests of one authenticated caller, after a burst of as many"
     )
 
-    @field_validator("oauth_scopes", "allowed_hosts", "allowed_origins", mode="before")
-    @classmethod
-    def _read_names(cls, value: object) -> object:
-        return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
-
-    @model_validator(mode="after")
-    def _check_oauth(self) -> "AccessSettings":
-        """Half of an OAuth configuration protects nothing."""
-        given = [self.oauth_issuer, self.oauth_resource, self.oauth_jwks_url]
-        if any(given) and not all(given):
-            raise ValueError("oauth_issuer, oauth_resource and oauth_jwks_url belong together: set all three or none")
-        return self
-
-    @property
-    def authenticates(self) -> bool:
-        """Whether callers over HTTP have to say who they are."""
-        return self.tokens_file is not None or self.oauth_issuer is not None
-
-
-Amounts = Annotated[dict[str, float], NoDecode]
-"""Provider to an amount in its own unit, written as `scenario=20, wavespeed=1.5`; `jobs` counts paid jobs of all."""
-
-
-class SpendingSettings(BaseSettings):
-    """Caps on spending; none is set by default."""
-
+    # caps on spending; none is set by default
     max_cost_per_job: Amounts = Field(
         default={}, description="Comma list of provider=amount: most that one job may cost, in the provider's unit"
     )
@@ -87,117 +161,20 @@ class SpendingSettings(BaseSettings):
     )
     max_jobs_in_flight: int = Field(default=100, ge=1, description="Most unfinished jobs of one caller")
 
-    @field_validator(
-        "max_cost_per_job", "max_cost_per_session", "max_cost_per_day", "confirm_above", "cost_estimates", mode="before"
-    )
-    @classmethod
-    def _read_amounts(cls, value: object) -> object:
-        """Read `name=amount, name=amount`."""
-        if not isinstance(value, str):
-            return value
-        pairs = [part.partition("=") for part in value.split(",") if part.strip()]
-        return {name.strip(): amount.strip() for name, _, amount in pairs}
-
-    @field_validator("max_cost_per_job", "max_cost_per_session", "max_cost_per_day", "confirm_above", "cost_estimates")
-    @classmethod
-    def _check_amounts(cls, value: Mapping[str, float]) -> Mapping[str, float]:
-        if not all(math.isfinite(amount) and amount >= 0 for amount in value.values()):
-            raise ValueError("amounts are numbers from 0, as in scenario=20, wavespeed=1.5")
-        return value
-
-
-PREFIX = "CONTROLNET_MCP_"
-_MEBIBYTE = 1024 * 1024
-
-
-def _split(text: object) -> object:
-    """Read a comma list; folders may also be separated as in `PATH`."""
-    return [part.strip() for part in text.split(",") if part.strip()] if isinstance(text, str) else text
-
-
-def read_keys() -> dict[str, SecretStr]:
-    """Read the providers' own variables, without a prefix of ours: `SCENARIO_API_KEY`, `SEGMIND_BASE_URL`.
-
-    Raises:
-        ValidationError: A value that makes no sense to its provider.
-    """
-    values = {name: value.strip() for name, value in os.environ.items() if is_provider_variable(name)}
-    keys = {name: SecretStr(value) for name, value in values.items() if value}
-    check_variables(keys)
-    return keys
-
-
-def system_variables() -> dict[str, str]:
-    """What a process that we start needs of our environment: where the system's own files are, and no key."""
-    names = ("PATH", "SYSTEMROOT", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
-    return {name: os.environ[name] for name in names if name in os.environ}
-
-
-class Settings(SpendingSettings, AccessSettings):
-    """Settings with the prefix `CONTROLNET_MCP_`; the README's table is made from this."""
-
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore", env_ignore_empty=True)
-
-    data_dir: Path | None = Field(
-        default=None, description="Where jobs and pictures are kept. Default: the user data folder"
-    )
-    allowed_dirs: Annotated[tuple[Path, ...] | None, NoDecode] = Field(
-        default=None,
-        description="Comma list of folders from which local pictures may be read. Default: the data folder, the "
-        "working directory unless it is / or the home folder, and Pictures, Downloads, Desktop",
-    )
-    trusted_hosts: Annotated[frozenset[str], NoDecode] = Field(
-        default=frozenset(),
-        description="Comma list of host or host:port that pictures may come from although private or http",
-    )
-    public_url: str | None = Field(
-        default=None, description="Where others reach this server's /files/, as https://host"
-    )
-    providers: Annotated[tuple[str, ...], NoDecode] = Field(
-        default=(), description="Comma list: the order in which provider=auto tries providers"
-    )
-    wait_seconds: float = Field(default=45, ge=0, le=300, description="Default wait of a call that asks for progress")
-    wait_seconds_without_progress: float = Field(default=4, ge=0, le=300, description="Default wait of any other call")
-    depth_model: Path | None = Field(
-        default=None, description="A relative depth model of yours as ONNX file, for depth and normal maps of photos"
-    )
-    pose_model: Path | None = Field(
-        default=None, description="A body pose model of yours as ONNX file (RTMO or YOLO pose), for pose maps"
-    )
-    previews: bool = Field(default=True, description="Whether answers hold small inline pictures")
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
-        default="WARNING", description="What goes to stderr"
-    )
-    max_image_bytes: int = Field(default=64 * _MEBIBYTE, ge=1024, description="Largest picture that is read, in bytes")
-    max_image_pixels: int = Field(default=40_000_000, ge=1024, description="Largest picture that is decoded, in pixels")
-    max_request_bytes: int = Field(default=96 * _MEBIBYTE, ge=65536, description="Largest HTTP request, in bytes")
-    fetch_timeout_seconds: float = Field(
-        default=20, gt=0, le=300, description="Longest time to fetch a picture from a URL"
-    )
     keys: dict[str, SecretStr] = Field(default_factory=read_keys, exclude=True)
-    job_timeout_seconds: float = Field(
-        default=1800, gt=0, le=86400, description="A job that is not done by then has failed"
-    )
 
-    lease_seconds: float = Field(
-        default=30, ge=2, le=600, description="After this long without a sign of life another process takes a job over"
-    )
-    submissions_in_flight: int = Field(
-        default=4, ge=1, le=64, description="Submissions to one provider at the same moment; more wait in line"
-    )
+    @model_validator(mode="after")
+    def check_oauth(self) -> Self:
+        """Refuse half of an OAuth configuration: it protects nothing."""
+        given = [self.oauth_issuer, self.oauth_resource, self.oauth_jwks_url]
+        if any(given) and not all(given):
+            raise ValueError("oauth_issuer, oauth_resource and oauth_jwks_url belong together: set all three or none")
+        return self
 
-    retention_days: float | None = Field(
-        default=None, gt=0, description="Delivered jobs and their pictures are deleted after this. Default: never"
-    )
-
-    structure_scores: bool = Field(
-        default=True, description="Whether it is measured how much of the asked structure is in a result"
-    )
-
-    @field_validator("allowed_dirs", "trusted_hosts", "providers", mode="before")
-    @classmethod
-    def _read_list(cls, value: object) -> object:
-        return _split(value)
+    @property
+    def authenticates(self) -> bool:
+        """Whether callers over HTTP have to say who they are."""
+        return self.tokens_file is not None or self.oauth_issuer is not None
 
     @property
     def data_folder(self) -> Path:

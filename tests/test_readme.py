@@ -24,10 +24,10 @@ from controlnet_mcp.images.maps import KNOBS, MapParameters
 from controlnet_mcp.images.modalities import MODALITIES
 from controlnet_mcp.providers.draft.adapter import DraftOptions
 from controlnet_mcp.providers.registry import adapter_class, build_table
-from controlnet_mcp.server.cli import WORDS, cli
+from controlnet_mcp.server.cli import COMMANDS, cli
 from controlnet_mcp.server.settings import PREFIX, Settings
-from controlnet_mcp.tools.registry import TOOLS
-from controlnet_mcp.tools.spec import Tool
+from controlnet_mcp.tools import TOOLS
+from controlnet_mcp.tools.tool import Tool
 
 README = Path(__file__).parents[1] / "README.md"
 MEBIBYTE = 1024 * 1024
@@ -66,9 +66,7 @@ def default_of(field: FieldInfo) -> str:
 
 def settings_table() -> str:
     """Every variable with our prefix: the usual ones, then those on access and on spending."""
-    names = sorted(Settings.model_fields.keys() - {"keys"}, key=list(Settings.model_fields).index)
-    own = [name for name in names if name in Settings.__annotations__]
-    fields = {name: Settings.model_fields[name] for name in [*own, *(name for name in names if name not in own)]}
+    fields = {name: field for name, field in Settings.model_fields.items() if name != "keys"}
     rows = ((f"`{PREFIX}{name.upper()}`", default_of(field), field.description or "") for name, field in fields.items())
     return table(("variable", "default", "meaning"), rows)
 
@@ -132,7 +130,7 @@ def test_every_command_that_is_shown_exists() -> None:
         command = cli.get_command(click.Context(cli), word)
         assert command is not None, word
         command.make_context(word, rest)
-    assert set(WORDS) - {line.split()[0] for line in shown} == set()
+    assert set(COMMANDS) - {line.split()[0] for line in shown} == set()
 
 
 def test_every_picture_and_page_that_is_pointed_to_exists() -> None:

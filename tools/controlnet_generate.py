@@ -7,10 +7,8 @@ from controlnet_mcp.jobs.record import JobRecord
 from controlnet_mcp.jobs.request import Details, GenerateRequest, Prompt
 from controlnet_mcp.providers.placeholders import show, shown_headers
 from controlnet_mcp.providers.types import Cost, RequestWarning
-from controlnet_mcp.tools.arguments import checked
-from controlnet_mcp.tools.job_answer import job_answer, wait_for
-from controlnet_mcp.tools.spec import Answer, Call, Hints, Services, ToolSpec
-from controlnet_mcp.tools.views import View
+from controlnet_mcp.tools.tool import Answer, Call, Hints, Services, checked, tool
+from controlnet_mcp.tools.views import View, job_answer, wait_for
 
 
 class LooseEssentials(BaseModel):
@@ -58,8 +56,8 @@ async def generate(services: Services, arguments: GenerateArguments, call: Call)
     wish, said = await _meant(services, arguments, call)
     if arguments.dry_run:
         return await _dry_run(services, wish, call, said)
-    started = services.desk.clock()
-    job = await services.desk.submit(wish, call.caller, arguments.request_key, said=said)
+    started = services.jobs.clock()
+    job = await services.jobs.submit(wish, call.caller, arguments.request_key, said=said)
     job = await wait_for(services, call, job, arguments.wait_seconds, started)
     return await job_answer(services, call, _compared(job, wish), previews=arguments.previews)
 
@@ -91,7 +89,7 @@ async def _meant(
         mode="json", include=set(GenerateRequest.model_fields), exclude_unset=True, exclude_none=True
     )
     if arguments.like_job is not None:
-        earlier = await services.desk.get(arguments.like_job, call.caller)
+        earlier = await services.jobs.get(arguments.like_job, call.caller)
         name = given.get("provider", earlier.provider)
         by_link = any(row.capabilities.needs_public_url for row in services.entries if row.name == name)
         return repeated(earlier, given, by_link=by_link)
@@ -99,7 +97,7 @@ async def _meant(
 
 
 async def _dry_run(services: Services, wish: GenerateRequest, call: Call, said: tuple[RequestWarning, ...]) -> Answer:
-    prepared, price = await services.desk.plan(wish, call.caller)
+    prepared, price = await services.jobs.plan(wish, call.caller)
     request = prepared.provider.build(prepared.request, "(a fresh reference)", planned_uploads(prepared))
     view = HttpView(
         method=request.method, url=request.url, headers=shown_headers(request), json_body=show(request.json)
@@ -108,7 +106,7 @@ async def _dry_run(services: Services, wish: GenerateRequest, call: Call, said: 
     return Answer(DryRun(provider=prepared.provider.name, request=view, price=price, warnings=warnings))
 
 
-TOOL = ToolSpec(
+CONTROLNET_GENERATE = tool(
     name="controlnet_generate",
     title="ControlNet generation",
     description=(

@@ -12,8 +12,7 @@ from controlnet_mcp.images.maps import MapModels, MapParameters
 from controlnet_mcp.images.modalities import MODALITIES, resolve
 from controlnet_mcp.images.picture import RESULT_LIMITS, StoredPicture
 from controlnet_mcp.jobs.resource_uris import map_uri
-from controlnet_mcp.tools.arguments import checked
-from controlnet_mcp.tools.spec import Answer, Arguments, Call, Hints, Services, Shown, ToolSpec
+from controlnet_mcp.tools.tool import Answer, Arguments, Call, Hints, Services, Shown, checked, tool
 from controlnet_mcp.tools.views import View
 
 _FINE_PIXELS = 1536
@@ -59,7 +58,7 @@ async def extract(services: Services, arguments: ExtractArguments, call: Call) -
     reference, caller = arguments.image, call.caller
     source = await services.reader.read(reference, local_paths=caller.local, owner=caller.principal)
     picture, view = await to_thread.run_sync(partial(_make, source, wanted, services.map_models, services.blobs))
-    await services.desk.hold_map(picture.sha256, caller)
+    await services.jobs.hold_map(picture.sha256, caller)
     if not caller.local:
         view = view.model_copy(update={"path": None})
     shown = Shown(view.uri, f"{wanted.modality}-map", picture)
@@ -107,7 +106,7 @@ def _size_note(wanted: _Wanted, picture: StoredPicture) -> tuple[str, ...]:
     return (_FADES,)
 
 
-TOOL = ToolSpec(
+EXTRACT_CONTROL_MAP = tool(
     name="extract_control_map",
     title="Make a control map",
     description="A picture's control map, made here for free, to check before paying.",

@@ -2,8 +2,8 @@
 
 from pydantic import Field
 
-from controlnet_mcp.tools.job_answer import job_answer, wait_for
-from controlnet_mcp.tools.spec import Answer, Arguments, Call, Hints, Services, ToolSpec
+from controlnet_mcp.tools.tool import Answer, Arguments, Call, Hints, Services, tool
+from controlnet_mcp.tools.views import job_answer, wait_for
 
 
 class StatusArguments(Arguments):
@@ -16,13 +16,13 @@ class StatusArguments(Arguments):
 
 async def status(services: Services, arguments: StatusArguments, call: Call) -> Answer:
     """Read, wait, answer."""
-    job = await services.desk.get(arguments.job_id, call.caller)
+    job = await services.jobs.get(arguments.job_id, call.caller)
     if arguments.wait_seconds and not job.ended:
-        job = await wait_for(services, call, job, arguments.wait_seconds, services.desk.clock())
+        job = await wait_for(services, call, job, arguments.wait_seconds, services.jobs.clock())
     return await job_answer(services, call, job, previews=arguments.previews)
 
 
-TOOL = ToolSpec(
+JOB_STATUS = tool(
     name="job_status",
     title="Look at a job",
     description="How a job stands; wait_seconds waits for its end.",

@@ -6,9 +6,8 @@ from pydantic import Field
 
 from controlnet_mcp.jobs.record import Status
 from controlnet_mcp.jobs.select import entry_named
-from controlnet_mcp.tools.job_answer import views_of
-from controlnet_mcp.tools.spec import Answer, Arguments, Call, Hints, Services, ToolSpec
-from controlnet_mcp.tools.views import Job, View
+from controlnet_mcp.tools.tool import Answer, Arguments, Call, Hints, Services, tool
+from controlnet_mcp.tools.views import Job, View, views_of
 
 _PROMPT_CHARACTERS = 200
 
@@ -41,7 +40,7 @@ def _brief(prompt: str) -> str:
 
 async def list_jobs(services: Services, arguments: ListArguments, call: Call) -> Answer:
     """Read one page."""
-    page = await services.desk.page(
+    page = await services.jobs.page(
         call.caller,
         status=arguments.status,
         provider=entry_named(arguments.provider, services.entries).name if arguments.provider else None,
@@ -52,7 +51,7 @@ async def list_jobs(services: Services, arguments: ListArguments, call: Call) ->
     return Answer(job_list(jobs, page.next_cursor))
 
 
-TOOL = ToolSpec(
+LIST_JOBS = tool(
     name="list_jobs",
     title="List jobs",
     description="Recent jobs, newest first.",

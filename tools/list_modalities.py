@@ -7,7 +7,7 @@ from controlnet_mcp.images.modalities import MODALITIES, Modality, resolve
 from controlnet_mcp.jobs.select import entry_named
 from controlnet_mcp.providers.registry import ProviderEntry
 from controlnet_mcp.providers.types import Capabilities
-from controlnet_mcp.tools.spec import Answer, Arguments, Call, Hints, Services, ToolSpec
+from controlnet_mcp.tools.tool import Answer, Arguments, Call, Hints, Services, tool
 from controlnet_mcp.tools.views import View
 
 
@@ -126,7 +126,7 @@ async def list_modalities(services: Services, arguments: ModalityArguments, _cal
     return Answer(modality_list(services.entries, arguments.provider, arguments.modality, models=services.map_models))
 
 
-TOOL = ToolSpec(
+LIST_MODALITIES = tool(
     name="list_modalities",
     title="List structures",
     description="Structures that can be kept, by which providers, with their limits; who is ready.",

@@ -5,7 +5,7 @@ from controlnet_mcp.jobs.select import entry_named
 from controlnet_mcp.providers.errors import quote
 from controlnet_mcp.providers.registry import ProviderEntry
 from controlnet_mcp.providers.types import ModelInfo
-from controlnet_mcp.tools.spec import Answer, Arguments, Call, Hints, Services, ToolSpec
+from controlnet_mcp.tools.tool import Answer, Arguments, Call, Hints, Services, tool
 from controlnet_mcp.tools.views import View
 
 _LONGEST_NAME = 200
@@ -77,12 +77,12 @@ async def _models(services: Services, entry: ProviderEntry) -> tuple[tuple[Model
     if entry.provider is None:
         return entry.capabilities.models, f"From the documentation: set {' and '.join(entry.missing)} to ask it."
     try:
-        return await services.desk.sender.run(entry.provider, entry.provider.models()), None
+        return await services.jobs.sender.run(entry.provider, entry.provider.models()), None
     except ControlNetError as error:
         return entry.capabilities.models, f"From the documentation: it could not be asked now ({error.message})"
 
 
-TOOL = ToolSpec(
+LIST_MODELS = tool(
     name="list_models",
     title="List models",
     description="Models, schedulers, size limits and own options of one provider.",

@@ -4,15 +4,15 @@ Clients send the whole list to a model on every turn, so lengths, empty defaults
 out of it. Arguments are checked against the full model all the same.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Literal, cast, get_origin
 
 from pydantic import BaseModel, JsonValue
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
 
 Schema = dict[str, JsonValue]
-_CUT = frozenset({"title", "$defs", "minLength", "maxLength", "maxItems"})
-_SAYS_NOTHING: tuple[JsonValue, ...] = (None, False, [], {})
-_NESTED = ("type", "description")
 _TYPES: dict[object, str] = {
     str: "string",
     int: "integer",
@@ -23,15 +23,70 @@ _TYPES: dict[object, str] = {
     tuple: "array",
     dict: "object",
 }
-"""How the fields of answers are written, nested models apart."""
+"""JSON type of a field of an answer; nested models are objects."""
+
+
+class ShortSchema(GenerateJsonSchema):
+    """Writes models where they are used, and leaves out whatever a model does not need to read."""
+
+    _named: dict[str, CoreSchema]
+
+    def generate_inner(self, schema: Mapping[str, object]) -> JsonSchemaValue:
+        """Write a schema in place, without a title or lengths, and whole numbers as such."""
+        inlined = {key: value for key, value in schema.items() if key != "ref"}
+        made = super().generate_inner(cast("CoreSchema", inlined))
+        for key in ("title", "minLength", "maxLength", "maxItems"):
+            made.pop(key, None)
+        if made.get("additionalProperties") is True:
+            del made["additionalProperties"]
+        whole = {key: int(value) for key, value in made.items() if isinstance(value, float) and value.is_integer()}
+        return made | whole
+
+    def definitions_schema(self, schema: core_schema.DefinitionsSchema) -> JsonSchemaValue:
+        """Remember what is named, and write it where its name stands."""
+        self._named = {str(inner.get("ref")): inner for inner in schema["definitions"]}
+        return self.generate_inner(schema["schema"])
+
+    def definition_ref_schema(self, schema: core_schema.DefinitionReferenceSchema) -> JsonSchemaValue:
+        """Write what a name stands for."""
+        return self.generate_inner(self._named[schema["schema_ref"]])
+
+    def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
+        """Write the type alone: whoever means nothing leaves the argument out."""
+        return self.generate_inner(schema["schema"])
+
+    def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
+        """Leave out a default that says nothing."""
+        made = super().default_schema(schema)
+        if made.get("default") in (None, False, [], {}):
+            made.pop("default", None)
+        return made
+
+    def list_schema(self, schema: core_schema.ListSchema) -> JsonSchemaValue:
+        """Describe the fields of a list's items without ranges: the list's own description has them."""
+        made = super().list_schema(schema)
+        items = cast("Schema", made["items"])
+        items.pop("description", None)
+        rows = cast("dict[str, Schema]", items.get("properties", {}))
+        for row in rows.values():
+            for key in row.keys() - {"type", "description"}:
+                del row[key]
+        return made
+
+    def field_title_should_be_set(self, schema: object) -> bool:  # noqa: ARG002  # pydantic asks for each
+        """Give no field a title."""
+        return False
 
 
 def input_schema(model: type[BaseModel]) -> Schema:
     """The schema of a tool's arguments."""
-    raw = cast("Schema", model.model_json_schema())
-    flat = _flat(raw, cast("dict[str, Schema]", raw.get("$defs", {})))
-    flat.pop("description", None)
-    return flat
+    made = model.model_json_schema(schema_generator=ShortSchema)
+    made.pop("description", None)
+    for name, field in model.model_fields.items():
+        row = made["properties"][name]
+        if field.default is None and field.description:  # same bytes as in earlier versions: hosts cache by them
+            row["description"] = row.pop("description")
+    return made
 
 
 def output_schema(model: type[BaseModel]) -> Schema:
@@ -39,52 +94,10 @@ def output_schema(model: type[BaseModel]) -> Schema:
 
     Read from the annotations: that spares every start the building of models that it does not use (10 ms).
     """
-    shallow: Schema = {
-        name: {"type": _type_of(field.annotation)} for name, field in model.model_fields.items() if field.is_required()
-    }
+    shallow: Schema = {}
+    for name, field in model.model_fields.items():
+        kind = get_origin(field.annotation) or field.annotation
+        nested = isinstance(kind, type) and issubclass(kind, BaseModel)
+        if field.is_required():
+            shallow[name] = {"type": "object" if nested else _TYPES[kind]}
     return {"type": "object", "properties": shallow}
-
-
-def _type_of(annotation: object) -> str:
-    kind = get_origin(annotation) or annotation
-    return "object" if isinstance(kind, type) and issubclass(kind, BaseModel) else _TYPES[kind]
-
-
-def _flat(schema: Schema, definitions: dict[str, Schema]) -> Schema:
-    """Inline references, and take the one option that is not null."""
-    reference = schema.get("$ref")
-    if isinstance(reference, str):
-        target = dict(definitions[reference.rsplit("/", 1)[-1]])
-        target.pop("description", None)
-        return _flat(target | {key: value for key, value in schema.items() if key != "$ref"}, definitions)
-    options = schema.get("anyOf")
-    if isinstance(options, list):
-        kept = [cast("Schema", option) for option in options if option != {"type": "null"}]
-        if len(kept) == 1:
-            return _flat(kept[0] | {key: value for key, value in schema.items() if key != "anyOf"}, definitions)
-    return {key: _part(key, value, definitions) for key, value in schema.items() if _says(key, value)}
-
-
-def _says(key: str, value: JsonValue) -> bool:
-    if key == "additionalProperties":
-        return value is False
-    return key not in _CUT and not (key == "default" and value in _SAYS_NOTHING)
-
-
-def _nested(schema: Schema) -> Schema:
-    """The fields of a list's items, without ranges: the list's own description has them."""
-    properties = schema.get("properties")
-    if not isinstance(properties, dict):
-        return schema
-    rows = cast("dict[str, Schema]", properties)
-    short: Schema = {name: {key: row[key] for key in _NESTED if key in row} for name, row in rows.items()}
-    return {**schema, "properties": short}
-
-
-def _part(key: str, value: JsonValue, definitions: dict[str, Schema]) -> JsonValue:
-    if key == "properties" and isinstance(value, dict):
-        return {name: _flat(cast("Schema", inner), definitions) for name, inner in value.items()}
-    if key == "items" and isinstance(value, dict):
-        return _nested(_flat(value, definitions))
-    whole = isinstance(value, float) and value.is_integer()
-    return int(cast("float", value)) if whole else value

@@ -2,77 +2,142 @@
 
 v2 (the default) is a job that survives a restart; v1 is one blocking call that answers with the picture itself. Facts:
 the vendor's page of `sd3-med-pose`, docs.segmind.com and the published client; conflicts are named where they are
-decided.
+decided. 406 has four meanings and 401 two, told apart by their messages only; only HTTP 200 is billed.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Literal
-from urllib.parse import quote as percent_encoded
 
-from pydantic import Field, SecretStr
+from pydantic import Field, JsonValue, SecretStr
 
 from controlnet_mcp.images.picture import StoredPicture
-from controlnet_mcp.providers.base import Provider, Uploaded, prefixed
+from controlnet_mcp.providers.base import Uploaded, prefixed
 from controlnet_mcp.providers.errors import ProviderError, quote
-from controlnet_mcp.providers.http import MAX_PICTURES_BYTES, Body, HttpCall, HttpReply, PictureData, Steps
-from controlnet_mcp.providers.refusals import refusal as standard_refusal
-from controlnet_mcp.providers.segmind.errors import expired, failed, fault, raw, said
-from controlnet_mcp.providers.segmind.fit import fit, strength
-from controlnet_mcp.providers.segmind.models import MODALITIES, MODELS, SCHEDULERS, Model, find, keepers
-from controlnet_mcp.providers.segmind.options import GATEWAY_OPTIONS, SegmindOptions
-from controlnet_mcp.providers.segmind.wire import Answer, Credits, cost, is_picture, number
-from controlnet_mcp.providers.segmind.wire import Uploaded as UploadReply
+from controlnet_mcp.providers.http import Body, HttpCall, HttpReply, PictureData, Steps
+from controlnet_mcp.providers.model_spec import Fitting, ModelSpec, choose_model, model_infos, named_fields, supports
+from controlnet_mcp.providers.refusals import CHANGE, MODERATION, Meaning, fault, meaning_of, seconds_until
+from controlnet_mcp.providers.segmind.models import (
+    GATEWAY_OPTIONS,
+    MODELS,
+    SCHEDULERS,
+    SegmindModel,
+    SegmindOptions,
+    unlisted,
+)
 from controlnet_mcp.providers.types import (
     Capabilities,
-    Control,
-    FittedRequest,
-    Frozen,
-    ModelInfo,
+    Cost,
+    Fault,
     Output,
     Phase,
     RemoteTask,
     Report,
-    RequestWarning,
     ResolvedRequest,
     SizeLimits,
     Submission,
-    Support,
 )
-from controlnet_mcp.providers.vendor import HostedSettings
+from controlnet_mcp.providers.vendor import (
+    SUBMIT_TIMEOUT_SECONDS,
+    UPLOAD_TIMEOUT_SECONDS,
+    HostedSettings,
+    QueueProvider,
+    handed,
+    https_link,
+    part,
+)
+from controlnet_mcp.providers.wire import Number, Text, Wire, is_picture, number, picture_in
 
 INLINE_LIMIT_BYTES = 4_000_000
 """A larger picture is uploaded first instead of being written into the request."""
-
-_V1_TIMEOUT_SECONDS, _V2_TIMEOUT_SECONDS = 300.0, 60.0
-_UPLOAD_TIMEOUT_SECONDS = 120.0
-_OK, _NOT_FOUND, _UNPROCESSABLE = 200, 404, 422
-_PHASES: Mapping[str, Phase] = {"QUEUED": "queued", "PROCESSING": "running"}
-"""A word that nobody documented counts as running: only the deadline ends a job that was paid for."""
-
-_SEVERAL_BY_V1 = RequestWarning(
-    kind="assumed",
-    feature="num_images",
-    detail="How v1 answers with several pictures is not documented; they are asked for as base64. v2 gives links.",
+_V1_TIMEOUT_SECONDS = 300.0
+_OK, _NOT_FOUND, _UNPROCESSABLE, _TOO_MANY = 200, 404, 422, 429
+_OTHER = "list_models names the models; another provider may do it too (list_modalities)."
+_REFUSALS = (
+    Meaning(
+        {401},
+        "unauthorized",
+        "no key arrived with the request",
+        "A new key will not help: check that a proxy does not drop the x-api-key header, and SEGMIND_BASE_URL.",
+        words="^missing",
+    ),
+    Meaning(
+        {401}, "unauthorized", "the key was refused", "Check SEGMIND_API_KEY; keys are made at platform.segmind.com."
+    ),
+    Meaning(
+        {400, 403, 406},
+        "moderated",
+        "refused by its safety filter",
+        "Change the prompt or the picture.",
+        words=MODERATION,
+    ),
+    Meaning(
+        {406},
+        "provider_failed",
+        "it saw another content type than JSON, so something on the way changed the request",
+        "Check SEGMIND_BASE_URL and proxies in between.",
+        words="content.?type",
+    ),
+    Meaning(
+        {406},
+        "payment_required",
+        "the spend limit of the team is reached",
+        "The owner of the Segmind team can raise the limit; it also ends with its period.",
+        words=r"spend|limit (was |has been )?(reached|exceeded)",
+    ),
+    Meaning(
+        {406},
+        "payment_required",
+        "not enough credit for this model; nothing was charged",
+        "Top up the Segmind account, or choose a cheaper model or another provider.",
+        words="credit|balance|^$",  # no message: what the vendor's page says of 406
+    ),
+    Meaning({406}, "invalid_request", "a value was rejected before the model ran", "Change the setting it names."),
+    Meaning({400}, "invalid_request", "the request was not accepted", CHANGE),
+    Meaning({403}, "unauthorized", "this account or team may not use the model", _OTHER),
+    Meaning(
+        {404},
+        "not_found",
+        "the model is not known, or only in the older version v1 of the interface; nothing was charged",
+        'Use a model of list_models; for one without v2 pass provider_options {"api_version": "v1"} or set '
+        "SEGMIND_API_VERSION=v1.",
+    ),
+    Meaning(
+        {405},
+        "provider_failed",
+        "the HTTP method was refused (405)",
+        "Check SEGMIND_BASE_URL: a proxy or a redirect in between may change the request.",
+    ),
+    Meaning({410}, "unsupported", "this model is retired", _OTHER),
+    Meaning(
+        {500},
+        "provider_failed",
+        "internal error (HTTP 500), which is often a value that the model does not like; only HTTP 200 is billed",
+        "Look at the steps, the scheduler and the options, then try again.",
+    ),
 )
-
-
-def _support(modality: str) -> Support:
-    families = tuple(dict.fromkeys(model.family for model in keepers(modality)))
-    return Support(native="scribble" if modality == "sketch" else modality, takes="picture", families=families)
-
-
-CAPABILITIES = Capabilities(
-    modalities={name: _support(name) for name in MODALITIES},
-    settings=frozenset({"negative_prompt", "model", "steps", "guidance", "scheduler", "seed"}),
-    sizes=SizeLimits(minimum=64, maximum=2048, multiple=8, preferred=1024),
-    max_controls=1,
-    max_images=4,
-    upload_lifetime_seconds=3600.0,
-    models=tuple(ModelInfo(model.slug, model.family, f"keeps {', '.join(model.keeps)}") for model in MODELS),
-    schedulers=(*SCHEDULERS, "sgm_uniform", "simple"),
+"""The error table of docs.segmind.com, as quoted in the notes on providers."""
+_FAILURES = (
+    Meaning((), "moderated", "refused by its safety filter", "Change the prompt or the picture.", words=MODERATION),
+    Meaning(
+        (),
+        "provider_failed",
+        "the job ran and failed; nothing was charged",
+        "Change the setting it names, or try again with another model.",
+        retryable=True,
+    ),
 )
-"""Sizes are only sent to flux-controlnet; elsewhere the result follows the control picture. How long an upload is kept
-is not published, so it is used again for one hour only. No model takes a ready map apart from a plain picture."""
+"""Why a job ended as FAILED, by the vendor's sentence."""
+_KEY = re.compile(r"SG_\w+")
+_PHASES: dict[str, Phase] = {
+    "queued": "queued",
+    "processing": "running",
+    "completed": "succeeded",
+    "failed": "failed",
+}
+_HOLDERS = ("url", "image", "image_url", "output", "data")
+"""Names under which clients in the wild find a picture inside an object (unverified)."""
 
 
 class SegmindSettings(HostedSettings):
@@ -89,217 +154,257 @@ class SegmindSettings(HostedSettings):
     api_version: Literal["v1", "v2"] = Field(default="v2", description="Segmind: v2 is a job, v1 one blocking call")
 
 
-class SegmindProvider(Provider):
-    """Speaks to Segmind."""
+class Answer(Wire):
+    """A submission's receipt, a status, a result, or a v1 answer as JSON; `metrics` holds times and costs."""
 
-    name: str = "segmind"
+    request_id: Text = ""
+    status: Text = ""
+    status_url: Text = ""
+    response_url: Text = ""
+    metrics: JsonValue = None
+    images: JsonValue = None
+    image: JsonValue = None
+    output: JsonValue = None
+
+    @property
+    def pictures(self) -> tuple[Output, ...]:
+        """The finished pictures; `images` comes first because `output` may hold only the first of several."""
+        for source in (self.images, self.image, self.output):
+            found = tuple(filter(None, map(picture_in, _leaves(source))))
+            if found:
+                return found
+        return ()
+
+    def metric(self, name: str) -> float | None:
+        """One of the metrics as a number."""
+        return number(self.metrics.get(name)) if isinstance(self.metrics, dict) else None
+
+
+class Credits(Wire):
+    """The balance: bought credits and free ones, counted apart."""
+
+    credits: Number = None
+    free: Number = Field(default=None, alias="free-credits")
+
+
+class UploadReply(Wire):
+    """Where uploaded pictures can be referred to."""
+
+    file_urls: tuple[str, ...] = Field(min_length=1)
+
+
+class SegmindProvider(QueueProvider):
+    """Speaks to Segmind.
+
+    Sizes are only sent to flux-controlnet; elsewhere the result follows the control picture. How long an upload is kept
+    is not published, so it is used again for one hour only. No model takes a ready map apart from a plain picture.
+    """
+
+    name = "segmind"
     title = "Segmind"
     settings = SegmindSettings
-    capabilities: Capabilities = CAPABILITIES
-    options: type[Frozen] = SegmindOptions
+    options = SegmindOptions
+    specs = MODELS
+    refusals = _REFUSALS
+    sentences = ("error_description", "error", "message")
+    phases = _PHASES
+    keeps_jobs = "about one hour after their submission"
+    capabilities = Capabilities(
+        modalities=supports(MODELS, "picture"),
+        settings=frozenset({"negative_prompt", "model", "steps", "guidance", "scheduler", "seed"}),
+        sizes=SizeLimits(minimum=64, maximum=2048, multiple=8, preferred=1024),
+        upload_lifetime_seconds=3600.0,
+        models=model_infos(MODELS),
+        schedulers=(*SCHEDULERS, "sgm_uniform", "simple"),
+    )
 
     def __init__(self, settings: SegmindSettings) -> None:
         """Take the key, the version and the addresses; a base URL may end in /v1, as in the vendor's own client."""
-        self.base_url = settings.base_url.rstrip("/").removesuffix("/v1").removesuffix("/v2")
+        super().__init__(settings, {"x-api-key": settings.api_key})
+        self.base_url = self.base_url.removesuffix("/v1").removesuffix("/v2")
         self._upload_url = settings.upload_url
         self.further_urls = (self._upload_url,)
         self._version = settings.api_version
-        self._headers: dict[str, str | SecretStr] = {"x-api-key": settings.api_key}
-        self.secrets = settings.secrets
 
-    def fit(self, request: ResolvedRequest) -> FittedRequest:
-        """Choose the model and keep every setting inside what it takes."""
-        settled = fit(request)
-        if settled.request.num_images == 1 or self._version_for(settled.request) == "v2":
-            return settled
-        return FittedRequest(request=settled.request, warnings=(*settled.warnings, _SEVERAL_BY_V1))
+    def model_for(self, model: str | None, modalities: Sequence[str], options: Mapping[str, JsonValue]) -> SegmindModel:  # noqa: ARG002  # not by options
+        """The model, with Segmind's own attributes."""
+        found = choose_model(model, modalities, self.specs, self.title, unlisted)
+        assert isinstance(found, SegmindModel)  # noqa: S101  # all of the table are
+        return found
+
+    def adjust(self, work: Fitting, spec: ModelSpec) -> None:
+        """An exact strength goes before the weight; ready maps and several pictures through v1 are told of."""
+        exact = SegmindOptions.model_validate(work.request.options).control_strength
+        if exact is not None:
+            work.warnings = [row for row in work.warnings if row.feature != "weight"]
+            work.clamp("provider_options.control_strength", exact, spec.ranges["weight"])
+        if work.request.controls[0].is_map:
+            detail = f"Segmind has no switch for preprocessing: {spec.name} may prepare this ready map once more."
+            work.warn("approximate", "control_is_map", detail)
+        if work.request.num_images > 1 and self._version_for(work.request) == "v1":
+            detail = (
+                "How v1 answers with several pictures is not documented; they are asked for as base64. v2 gives links."
+            )
+            work.warn("assumed", "num_images", detail)
 
     def uploads(self, request: ResolvedRequest) -> tuple[StoredPicture, ...]:
         """The control picture, when it is too large for the request or the model documents only links."""
-        control, model = _main(request)
-        if control.picture is None or _link(control):
+        control = request.controls[0]
+        if control.picture is None or https_link(control.source_url):
             return ()
-        inline = model.form.inline and control.picture.size_bytes <= INLINE_LIMIT_BYTES
+        inline = self._model(request).inline and control.picture.size_bytes <= INLINE_LIMIT_BYTES
         return () if inline else (control.picture,)
 
     def upload(self, picture: StoredPicture) -> Steps[str]:
         """Hand a picture to Segmind's storage; gives its link."""
-        data = PictureData(picture, "data_url")
-        body: Body = {"data_urls": [data]}
-        reply = yield HttpCall(
-            "POST", self._upload_url, self._headers, json=body, timeout_seconds=_UPLOAD_TIMEOUT_SECONDS
-        )
-        if reply.status != _OK:
-            raise standard_refusal(reply, said=said(reply))
-        return reply.read(UploadReply).file_urls[0]
+        body: Body = {"data_urls": [PictureData(picture, "data_url")]}
+        call = self.call("POST", self._upload_url, body, timeout_seconds=UPLOAD_TIMEOUT_SECONDS)
+        return (yield from self.ask(call, UploadReply)).file_urls[0]
 
     def build(self, request: ResolvedRequest, reference: str, uploaded: Uploaded) -> HttpCall:  # noqa: ARG002  # none
         """The picture goes as a link, as the link of its upload, or as plain base64 without a `data:` prefix."""
-        control, model = _main(request)
-        version = self._version_for(request)
+        control, model, version = request.controls[0], self._model(request), self._version_for(request)
         options = SegmindOptions.model_validate(request.options)
         body: dict[str, Body] = {
-            **model.form.constants,
-            "prompt": request.prompt,
-            model.form.picture: self._picture(request, control, uploaded),
-            **_fields(request, control, model),
+            **model.constants,
+            model.picture: handed(control.picture, control.source_url, uploaded, "base64"),
+            **named_fields(request, model),
             **options.model_dump(mode="json", exclude=set(GATEWAY_OPTIONS), exclude_none=True),
         }
-        if model.form.base64:
+        if options.control_strength is not None and "weight" in model.fields:
+            body[model.fields["weight"]] = model.ranges["weight"].clamp(options.control_strength)
+        if model.selector:
+            body[model.selector] = model.keeps[control.modality]
+        if model.base64:
             several = version == "v1" and request.num_images > 1
             body["base64"] = several if options.base64 is None else options.base64
-        seconds = _V1_TIMEOUT_SECONDS if version == "v1" else _V2_TIMEOUT_SECONDS
-        url = f"{self.base_url}/{version}/{percent_encoded(model.slug, safe='')}"
-        return HttpCall(
+        return self.call(
             "POST",
-            url,
-            self._headers,
-            json=body,
-            timeout_seconds=seconds,
+            f"/{version}/{part(model.name)}",
+            body,
+            timeout_seconds=_V1_TIMEOUT_SECONDS if version == "v1" else SUBMIT_TIMEOUT_SECONDS,
             submits=True,
-            max_reply_bytes=MAX_PICTURES_BYTES,
+            pictures=True,
         )
 
     def read(self, reply: HttpReply) -> Submission:
         """Understand either version: the picture itself, JSON that holds pictures, or the receipt of a job."""
         if reply.status != _OK:
-            raise failed(reply)
+            raise self.refused(reply)
         if is_picture(reply.body):
             return _delivered(reply, (Output(content=reply.body),))
         answer = reply.read(Answer)
-        if answer.state == "FAILED":
-            raise failed(reply)
+        if self.phase_of(answer.status) == "failed":
+            raise self.refused(reply)
         if answer.pictures:
             return _delivered(reply, answer.pictures)
-        if answer.request_id is None:
-            raise _empty(reply)
+        if not answer.request_id:
+            raise self.unexpected(reply)
         urls = {"status_url": answer.status_url, "response_url": answer.response_url}
-        task = RemoteTask(remote_id=answer.request_id, state={name: url for name, url in urls.items() if url})
-        return Submission(task=task, report=_report(answer))
+        state = {name: url for name, url in urls.items() if url.startswith("http")}
+        return Submission(
+            task=RemoteTask(remote_id=answer.request_id, state=state),
+            report=self.understand(reply, RemoteTask(remote_id="")),
+        )
 
-    def poll(self, task: RemoteTask) -> Steps[Report]:
-        """Ask for the status, and once it is COMPLETED for the result."""
-        status = _answer((yield self._get(self._address(task, "status_url", "/status"))))
-        if status.state != "COMPLETED":
-            return _report(status)
-        url = self._address(task, "response_url", "")
-        reply = yield HttpCall("GET", url, self._headers, max_reply_bytes=MAX_PICTURES_BYTES)
-        result = _answer(reply)
-        if result.state == "COMPLETED" and not result.pictures:
-            raise _empty(reply)
-        return _report(result)
+    def status_call(self, task: RemoteTask) -> HttpCall:
+        """The light status, without the output."""
+        return self.call("GET", self._address(task, "status_url", "/status"))
+
+    def result_call(self, task: RemoteTask) -> HttpCall:
+        """The result."""
+        return self.call("GET", self._address(task, "response_url", ""), pictures=True)
+
+    def understand(self, reply: HttpReply, task: RemoteTask) -> Report:  # noqa: ARG002  # the reply says all
+        """A record of a job; FAILED is delivered as HTTP 422 and is an answer, not an error."""
+        if reply.status not in {_OK, _UNPROCESSABLE}:
+            raise self.refused(reply)
+        answer = reply.read(Answer)
+        phase = self.phase_of(answer.status)
+        if phase == "failed":
+            return Report(phase=phase, fault=self._fault(reply))
+        if reply.status != _OK:
+            raise self.refused(reply)
+        if phase == "succeeded" and answer.pictures:
+            spent, left = _cost(answer.metric("cost")), answer.metric("remaining_credits")
+            return Report(phase=phase, outputs=answer.pictures, cost=spent, credits_left=left)
+        return Report(phase=phase, stage=quote(answer.status, 40) or None)
 
     def balance(self) -> Steps[float | None]:
         """Bought and free credits together; `None` when the account has no record of credits (404)."""
-        reply = yield self._get(f"{self.base_url}/v1/get-user-credits")
-        if reply.status == _NOT_FOUND:
-            return None
-        if reply.status != _OK:
-            raise failed(reply)
-        balance = reply.read(Credits)
-        found = [part for part in (balance.credits, balance.free) if part is not None]
+        told = yield from self.first_found([self.call("GET", "/v1/get-user-credits")], Credits)
+        found = [row for row in (told.credits, told.free) if row is not None] if told else []
         return sum(found) if found else None
+
+    def said(self, reply: HttpReply) -> str:
+        """The vendor's sentence; a key is never repeated."""
+        return _KEY.sub("(key)", super().said(reply))
+
+    def refused(
+        self, reply: HttpReply, codes: Sequence[int | None] = (), wait_seconds: float | None = None
+    ) -> ProviderError:
+        """The error of a request that was refused, broke, or ran and failed (422, or a record that says so)."""
+        if reply.status in {_OK, _UNPROCESSABLE}:
+            why = self._fault(reply)
+            return ProviderError(why.code, why.message, provider=self.name, hint=why.hint, retryable=why.retryable)
+        return super().refused(reply, codes, _until_reset(reply) if reply.status == _TOO_MANY else wait_seconds)
+
+    def _fault(self, reply: HttpReply) -> Fault:
+        said = self.said(reply)
+        row = meaning_of(_FAILURES, (), said) or _FAILURES[-1]
+        return fault(row, self.title, said)
+
+    def _model(self, request: ResolvedRequest) -> SegmindModel:
+        return self.model_for(request.model, [request.controls[0].modality], {})
 
     def _version_for(self, request: ResolvedRequest) -> str:
         """A model without v2 is asked through v1; a caller may choose for models that this table does not know."""
-        _, model = _main(request)
         chosen = SegmindOptions.model_validate(request.options).api_version or self._version
-        return chosen if model.asynchronous else "v1"
-
-    def _picture(self, request: ResolvedRequest, control: Control, uploaded: Uploaded) -> Body:
-        if control.picture is None or _link(control):
-            return control.source_url
-        if self.uploads(request):
-            return uploaded[control.picture.sha256]
-        return PictureData(control.picture, "base64")
-
-    def _get(self, url: str) -> HttpCall:
-        return HttpCall("GET", url, self._headers)
+        return chosen if self._model(request).asynchronous else "v1"
 
     def _address(self, task: RemoteTask, name: str, tail: str) -> str:
         """The URL that the receipt gave, if it leads to the configured service; else the documented one."""
         given = task.state.get(name, "")
-        if given.startswith(f"{self.base_url}/"):
-            return given
-        return f"{self.base_url}/v2/requests/{percent_encoded(task.remote_id, safe='')}{tail}"
+        return given if given.startswith(f"{self.base_url}/") else f"/v2/requests/{part(task.remote_id)}{tail}"
 
 
-def _main(request: ResolvedRequest) -> tuple[Control, Model]:
-    control = request.controls[0]
-    return control, find(request.model, control.modality)
+def _leaves(value: JsonValue) -> Iterator[str]:
+    match value:
+        case str():
+            yield value
+        case list():
+            for item in value:
+                yield from _leaves(item)
+        case dict():
+            yield from _leaves(next((value[name] for name in _HOLDERS if name in value), None))
+        case _:
+            return
 
 
-def _link(control: Control) -> str | None:
-    """The link of an unchanged picture, which Segmind fetches by itself."""
-    url = control.source_url or ""
-    return url if url.startswith("https://") else None
-
-
-def _fields(request: ResolvedRequest, control: Control, model: Model) -> dict[str, Body]:
-    """Everything that has a common name, under this model's names; what was not asked for is left to the vendor."""
-    form = model.form
-    named: tuple[tuple[str | None, Body], ...] = (
-        (form.selector, model.keeps.get(control.modality)),
-        (form.weight.wire if form.weight else None, strength(request, form)),
-        ("negative_prompt", request.negative_prompt),
-        (form.steps.wire, request.steps),
-        (form.guidance.wire, request.guidance),
-        ("scheduler", request.scheduler),
-        (form.count, request.num_images),
-        ("seed", request.seed),
-        ("custom_width" if form.sized else None, request.width),
-        ("custom_height" if form.sized else None, request.height),
-    )
-    return {name: value for name, value in named if name is not None and value is not None}
+def _cost(amount: float | None) -> Cost | None:
+    return None if amount is None else Cost(amount=amount, unit="credits")
 
 
 def _delivered(reply: HttpReply, outputs: tuple[Output, ...]) -> Submission:
     """What v1 answers with: the pictures now, the seed, the cost and the credits in header fields."""
-    told = {name: number(reply.headers.get(name)) for name in ("x-seed-value", "x-cost", "x-remaining-credits")}
-    seed = told["x-seed-value"]
+    seed, spent, left = (number(reply.headers.get(name)) for name in ("x-seed-value", "x-cost", "x-remaining-credits"))
     report = Report(
         phase="succeeded",
         outputs=outputs,
         seed=None if seed is None else int(seed),
-        cost=cost(told["x-cost"]),
-        credits_left=told["x-remaining-credits"],
+        cost=_cost(spent),
+        credits_left=left,
     )
     return Submission(task=RemoteTask(remote_id=reply.headers.get("x-request-id", "")), report=report)
 
 
-def _answer(reply: HttpReply) -> Answer:
-    """Read a record of a job; FAILED is delivered as HTTP 422 and is an answer, not an error.
-
-    Raises:
-        ProviderError: The record is gone (404), or the question failed.
-    """
-    if reply.status == _NOT_FOUND:
-        raise expired(reply)
-    if reply.status not in {_OK, _UNPROCESSABLE}:
-        raise failed(reply)
-    answer = reply.read(Answer)
-    if reply.status == _UNPROCESSABLE and answer.state != "FAILED":
-        raise failed(reply)
-    return answer
-
-
-def _report(answer: Answer) -> Report:
-    if answer.state == "FAILED":
-        return Report(phase="failed", fault=fault(answer.said))
-    if answer.state == "COMPLETED" and answer.pictures:
-        spent, left = cost(answer.metric("cost")), answer.metric("remaining_credits")
-        return Report(phase="succeeded", outputs=answer.pictures, cost=spent, credits_left=left)
-    return Report(phase=_PHASES.get(answer.state, "running"), stage=quote(answer.status or "", 40) or None)
-
-
-def _empty(reply: HttpReply) -> ProviderError:
-    """The error of an answer that holds neither a picture nor the id of a job."""
-    return ProviderError(
-        "provider_failed",
-        f"{reply.provider} answered HTTP {reply.status} with neither a picture nor the id of a job.",
-        provider=reply.provider,
-        hint="Look in the Segmind console whether a job was made, then try again.",
-        retryable=True,
-        delivery="unknown",
-        provider_message=said(reply) or raw(reply),
-    )
+def _until_reset(reply: HttpReply) -> float | None:
+    """Seconds until the limit is lifted: the reset time against the reply's own Date; there is no Retry-After."""
+    reset = reply.headers.get("x-rate-limit-reset-at-utc", "").removesuffix("UTC").strip()
+    if "date" not in reply.headers:
+        return None
+    try:
+        when = datetime.fromtimestamp(int(reset), UTC) if reset.isdecimal() else datetime.fromisoformat(reset)
+    except (ValueError, OverflowError, OSError):
+        return None
+    return seconds_until(when.replace(tzinfo=when.tzinfo or UTC), reply)

@@ -1,13 +1,19 @@
-"""The ControlNet models of Segmind as data: which structure each one keeps, its fields and their ranges.
+"""The ControlNet models of Segmind: which structure each one keeps, its fields, their ranges, its own options.
 
 Sources: the vendor's page of `sd3-med-pose` and the public pages segmind.com/models/<slug>/api of the others. A range
 that no stored copy shows is taken from the nearest sibling and marked (inferred).
 """
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from pydantic import Field
 
 from controlnet_mcp.providers.http import Leaf
+from controlnet_mcp.providers.model_spec import ModelSpec, Range
+from controlnet_mcp.providers.types import Frozen
 
 SCHEDULERS = (
     *("DDIM", "DPM Multi", "DPM Single", "Euler a", "Euler", "Heun"),
@@ -16,108 +22,76 @@ SCHEDULERS = (
 """What the SD 1.5, SDXL and SSD models declare; the SD3 and Flux models publish no list, so theirs is free text."""
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
-    """A number that a model takes: the vendor's name for it, the least and the most."""
-
-    wire: str
-    least: float
-    most: float
-
-    def fit(self, value: float) -> float:
-        """The nearest allowed value."""
-        return min(max(value, self.least), self.most)
-
-
-@dataclass(frozen=True, slots=True)
-class Form:
-    """The fields of a family of models.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SegmindModel(ModelSpec):
+    """A model of Segmind.
 
     Attributes:
-        steps: Denoising steps.
-        guidance: Classifier-free guidance scale.
-        weight: Conditioning scale, where the model has one.
-        usual_weight: What the vendor takes as that scale by default; a weight of 1 means it.
         picture: Name of the field with the control picture.
         inline: Whether the picture may be base64 in the request; otherwise only a link is documented.
         selector: Name of the field that chooses the structure, where one model has several.
-        count: Name of the field that says how many pictures (1 to 4); none means always one.
-        negative_prompt: Whether there is one.
-        schedulers: The declared names; `None` when there is no such field, empty when it is free text.
-        sized: Whether the size can be chosen; elsewhere the result follows the control picture.
         base64: Whether the answer can be asked for as base64; its default differs between pages, so it is always sent.
-        options: Further fields that callers may set through `provider_options`, under the vendor's names.
         constants: What is always sent, because the page marks it as required or contradicts itself.
+        asynchronous: Whether it answers under v2; no public page says of one that it does not.
     """
 
-    steps: Span
-    guidance: Span
-    weight: Span | None = None
-    usual_weight: float = 1.0
     picture: str = "image"
     inline: bool = True
     selector: str | None = None
-    count: str | None = "samples"
-    negative_prompt: bool = True
-    schedulers: tuple[str, ...] | None = SCHEDULERS
-    sized: bool = False
     base64: bool = True
-    options: frozenset[str] = frozenset()
     constants: Mapping[str, Leaf] = field(default_factory=dict[str, Leaf])
-
-
-@dataclass(frozen=True, slots=True)
-class Model:
-    """One model.
-
-    Attributes:
-        slug: Its name in URLs.
-        family: What it is built on; empty for a model that only Segmind knows.
-        keeps: Canonical modality to the value of the form's selector; empty where the model has no selector.
-        form: Its fields.
-        asynchronous: Whether it answers under v2.
-    """
-
-    slug: str
-    family: str
-    keeps: Mapping[str, str]
-    form: Form
     asynchronous: bool = True
+    sized: bool = False
 
 
-_STEPS = Span("num_inference_steps", 20, 100)
-_SD3 = Form(
-    steps=Span("num_inference_steps", 1, 100),
-    guidance=Span("guidance_scale", 1, 20),
-    weight=Span("strength", 0, 1),
-    usual_weight=0.8,
-    schedulers=(),
-    options=frozenset({"sampler"}),
+_FIELDS = {
+    **{name: name for name in ("prompt", "negative_prompt", "scheduler", "seed")},
+    "num_images": "samples",
+    "steps": "num_inference_steps",
+    "guidance": "guidance_scale",
+}
+_STEPS, _GUIDANCE = Range(20, 100), Range(1, 25)
+_WEIGHTED = frozenset({"control_strength"})
+_SD3 = SegmindModel(
+    family="sd3",
+    fields={**_FIELDS, "weight": "strength"},
+    ranges={"steps": Range(1, 100), "guidance": Range(1, 20), "weight": Range(0, 1, 0.8)},
+    options=_WEIGHTED | {"sampler"},
 )
-_SD15 = Form(steps=_STEPS, guidance=Span("guidance_scale", 0.1, 25), weight=Span("strength", 0.1, 1))
-_SDXL = Form(
-    steps=_STEPS,  # inferred from sdxl-openpose
-    guidance=Span("guidance_scale", 1, 25),
-    weight=Span("controlnet_scale", 0, 1),
-    usual_weight=0.9,
+_SD15 = SegmindModel(
+    family="sd1.5",
+    fields={**_FIELDS, "weight": "strength"},
+    ranges={"steps": _STEPS, "guidance": Range(0.1, 25), "weight": Range(0.1, 1, 1)},
+    schedulers=SCHEDULERS,
+    options=_WEIGHTED,
+)
+_SDXL = SegmindModel(
+    family="sdxl",
+    fields={**_FIELDS, "weight": "controlnet_scale"},
+    ranges={"steps": _STEPS, "guidance": _GUIDANCE, "weight": Range(0, 1, 0.9)},  # steps: inferred from sdxl-openpose
     selector="cn_model",
+    schedulers=SCHEDULERS,
+    options=_WEIGHTED,
 )
-_SDXL_POSE = Form(
-    steps=_STEPS,
-    guidance=Span("guidance_scale", 1, 25),
-    weight=Span("controlnet_scale", 0, 1),
-    usual_weight=0.5,  # the page's sample; its table says 7.5, outside its own range
+_SDXL_POSE = replace(
+    _SDXL,
+    # The weight: the page's sample; its table says 7.5, outside its own range.
+    ranges={"steps": _STEPS, "guidance": _GUIDANCE, "weight": Range(0, 1, 0.5)},
+    selector=None,
 )
-_FLUX = Form(
-    steps=Span("steps", 1, 100),  # inferred
-    guidance=Span("guidance", 0, 100),  # inferred
-    weight=Span("cn_strength", 0, 1),  # inferred
-    usual_weight=0.4,
+_FLUX = SegmindModel(
+    family="flux",
+    fields={
+        **{name: name for name in ("prompt", "scheduler", "seed", "steps", "guidance")},
+        "num_images": "samples",
+        "weight": "cn_strength",
+        "width": "custom_width",
+        "height": "custom_height",
+    },
+    ranges={"steps": Range(1, 100), "guidance": Range(0, 100), "weight": Range(0, 1, 0.4)},  # all inferred
     selector="cn_type",
-    negative_prompt=False,
-    schedulers=(),
     sized=True,
-    options=frozenset({"sampler", "cn_stop", "image_format", "quality", "use_input_img_dimension"}),
+    options=_WEIGHTED | {"sampler", "cn_stop", "image_format", "quality", "use_input_img_dimension"},
     constants={
         "sampler": "euler",
         "scheduler": "simple",
@@ -129,70 +103,111 @@ _FLUX = Form(
         "use_input_img_dimension": False,
     },
 )
-_FLUX_DEV = Form(
-    steps=Span("num_inference_steps", 1, 50),
-    guidance=Span("guidance", 0, 100),
+_FLUX_DEV = SegmindModel(
+    family="flux",
+    fields={
+        **{name: name for name in ("prompt", "seed", "guidance")},
+        "num_images": "num_outputs",
+        "steps": "num_inference_steps",
+    },
+    ranges={"steps": Range(1, 50), "guidance": Range(0, 100)},
+    weighted=False,
     picture="control_image",
     inline=False,
-    count="num_outputs",
-    negative_prompt=False,
-    schedulers=None,
     base64=False,
     options=frozenset({"megapixels", "output_format", "output_quality", "disable_safety_checker"}),
 )
-_FLUX_PRO = Form(
-    steps=Span("steps", 15, 50),
-    guidance=Span("guidance", 1, 50),
-    picture="control_image",
-    inline=False,
-    count=None,
-    negative_prompt=False,
-    schedulers=None,
-    base64=False,
+_FLUX_PRO = replace(
+    _FLUX_DEV,
+    fields={name: name for name in ("prompt", "seed", "guidance", "steps")},
+    ranges={"steps": Range(15, 50), "guidance": Range(1, 50)},
     options=frozenset({"output_format", "safety_tolerance", "prompt_upsampling"}),
 )
 _SDXL_KINDS = {name: f"sdxl_{name}" for name in ("canny", "depth", "scribble", "softedge")} | {
     "sketch": "sdxl_scribble",
     "pose": "sdxl_openpose",
 }
-_FLUX_KINDS = {name: name for name in ("canny", "depth", "pose", "tile")}  # tile: a public client's list
+_POSE, _CANNY, _DEPTH, _TILE = ({name: name} for name in ("pose", "canny", "depth", "tile"))
 
-MODELS: tuple[Model, ...] = (
-    Model("sd3-med-pose", "sd3", {"pose": ""}, _SD3),
-    Model("sd3-med-canny", "sd3", {"canny": ""}, _SD3),
-    Model("sd3-med-tile", "sd3", {"tile": ""}, _SD3),
-    Model("sd1.5-controlnet-canny", "sd1.5", {"canny": ""}, _SD15),
-    Model("sd1.5-controlnet-depth", "sd1.5", {"depth": ""}, _SD15),
-    Model("sd1.5-controlnet-openpose", "sd1.5", {"pose": ""}, _SD15),
-    Model("sd1.5-controlnet-scribble", "sd1.5", {"scribble": "", "sketch": ""}, _SD15),
-    Model("sd1.5-controlnet-softedge", "sd1.5", {"softedge": ""}, _SD15),
-    Model("sdxl-controlnet", "sdxl", _SDXL_KINDS, _SDXL),
-    Model("sdxl-openpose", "sdxl", {"pose": ""}, _SDXL_POSE),
-    Model("ssd-canny", "ssd-1b", {"canny": ""}, _SDXL_POSE),
-    Model("ssd-depth", "ssd-1b", {"depth": ""}, _SDXL_POSE),  # its page is not stored: fields as ssd-canny (inferred)
-    Model("flux-controlnet", "flux", _FLUX_KINDS, _FLUX),
-    Model("flux-canny-dev", "flux", {"canny": ""}, _FLUX_DEV),
-    Model("flux-depth-dev", "flux", {"depth": ""}, _FLUX_DEV),
-    Model("flux-canny-pro", "flux", {"canny": ""}, _FLUX_PRO),
-    Model("flux-depth-pro", "flux", {"depth": ""}, _FLUX_PRO),
+MODELS: tuple[SegmindModel, ...] = (
+    replace(_SD3, name="sd3-med-pose", keeps=_POSE),
+    replace(_SD3, name="sd3-med-canny", keeps=_CANNY),
+    replace(_SD3, name="sd3-med-tile", keeps=_TILE),
+    replace(_SD15, name="sd1.5-controlnet-canny", keeps=_CANNY),
+    replace(_SD15, name="sd1.5-controlnet-depth", keeps=_DEPTH),
+    replace(_SD15, name="sd1.5-controlnet-openpose", keeps=_POSE),
+    replace(_SD15, name="sd1.5-controlnet-scribble", keeps={"scribble": "scribble", "sketch": "scribble"}),
+    replace(_SD15, name="sd1.5-controlnet-softedge", keeps={"softedge": "softedge"}),
+    replace(_SDXL, name="sdxl-controlnet", keeps=_SDXL_KINDS),
+    replace(_SDXL_POSE, name="sdxl-openpose", keeps=_POSE),
+    replace(_SDXL_POSE, name="ssd-canny", family="ssd-1b", keeps=_CANNY),
+    replace(_SDXL_POSE, name="ssd-depth", family="ssd-1b", keeps=_DEPTH),  # its page is not stored: as ssd-canny
+    replace(_FLUX, name="flux-controlnet", keeps=_CANNY | _DEPTH | _POSE | _TILE),  # tile: a public client's list
+    replace(_FLUX_DEV, name="flux-canny-dev", keeps=_CANNY),
+    replace(_FLUX_DEV, name="flux-depth-dev", keeps=_DEPTH),
+    replace(_FLUX_PRO, name="flux-canny-pro", keeps=_CANNY),
+    replace(_FLUX_PRO, name="flux-depth-pro", keeps=_DEPTH),
 )
-"""The first model that keeps a structure is taken when none is named. No public page says of one that it has no v2."""
+"""The first model that keeps a structure is taken when none is named."""
 
-MODALITIES = tuple(dict.fromkeys(name for model in MODELS for name in model.keeps))
-"""Every structure that some model keeps, in the order of the table."""
-
-
-def keepers(modality: str) -> tuple[Model, ...]:
-    """The models that keep a structure, the usual one first."""
-    return tuple(model for model in MODELS if modality in model.keeps)
+_SLUG = re.compile(r"[a-z0-9][a-z0-9._-]{0,79}")
 
 
-def find(slug: str | None, modality: str) -> Model:
-    """The model of a settled request: the named one, the usual one of the modality, or one that only Segmind knows.
+def unlisted(slug: str, modality: str) -> SegmindModel | None:
+    """A model that only Segmind knows: it gets the fields that most of its Stable Diffusion models share."""
+    return replace(_SD3, name=slug, keeps={modality: modality}, known=False) if _SLUG.fullmatch(slug) else None
 
-    A name outside the table gets the fields that most of Segmind's Stable Diffusion models share.
-    """
-    if slug is None:
-        return keepers(modality)[0]
-    known = next((model for model in MODELS if model.slug == slug), None)
-    return known or Model(slug, "", {modality: ""}, _SD3)
+
+class SegmindOptions(Frozen):
+    """The vendor's own knobs; each is sent only to the models that have it, and left out with a warning elsewhere."""
+
+    api_version: Literal["v1", "v2"] | None = Field(
+        default=None, description="v2 is a job, v1 one blocking call; default: SEGMIND_API_VERSION (v2)"
+    )
+    control_strength: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="Exact strength, controlnet_scale or cn_strength, 0 to 1; default: the weight of the modality, "
+        "where 1 means the model's usual value (SD3 0.8, SD 1.5 1, SDXL 0.9, SDXL pose and SSD 0.5, Flux 0.4)",
+    )
+    base64: bool | None = Field(
+        default=None, description="Answer as base64 in JSON; default: only for several pictures through v1"
+    )
+    sampler: str | None = Field(
+        default=None, min_length=1, max_length=60, description="SD3 (dpmpp_2m by default) and flux-controlnet (euler)"
+    )
+    cn_stop: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="flux-controlnet: fraction of the steps that the control acts on, 0 to 1 (0.5)",
+    )
+    use_input_img_dimension: bool | None = Field(
+        default=None, description="flux-controlnet: size of the control picture instead of width and height (false)"
+    )
+    image_format: Literal["jpeg", "png", "webp"] | None = Field(
+        default=None, description="flux-controlnet: file type of the result (jpeg)"
+    )
+    quality: int | None = Field(
+        default=None, ge=1, le=100, description="flux-controlnet: quality of the file, 1 to 100 (95)"
+    )
+    megapixels: Literal["0.25", "1", "match_input"] | None = Field(
+        default=None,
+        description="flux-canny-dev and flux-depth-dev: size of the result in megapixels, at most 1440x1440 (1)",
+    )
+    output_format: Literal["jpg", "png", "webp"] | None = Field(
+        default=None, description="Flux dev and pro: file type of the result (jpg)"
+    )
+    output_quality: int | None = Field(
+        default=None, ge=0, le=100, description="Flux dev: quality of the file, 0 to 100 (80)"
+    )
+    disable_safety_checker: bool | None = Field(default=None, description="Flux dev: no safety filter (false)")
+    safety_tolerance: int | None = Field(default=None, ge=1, le=6, description="Flux pro: 1 strict to 6 permissive (2)")
+    prompt_upsampling: bool | None = Field(
+        default=None, description="Flux pro: let Segmind embroider the prompt (false)"
+    )
+
+
+GATEWAY_OPTIONS = frozenset({"api_version", "control_strength", "base64"})
+"""Options that are ours to act on; all others go to the model under their own names."""

@@ -16,18 +16,24 @@ from controlnet_mcp.images.picture import EXTENSIONS, StoredPicture
 from controlnet_mcp.providers.base import Uploaded, prefixed
 from controlnet_mcp.providers.errors import ProviderError, quote
 from controlnet_mcp.providers.http import Body, HttpCall, HttpReply, PictureData, Steps
-from controlnet_mcp.providers.model_spec import ModelSpec, find_model, model_infos, named_fields, present, supports
+from controlnet_mcp.providers.model_spec import (
+    Fitting,
+    ModelSpec,
+    find_model,
+    model_infos,
+    named_fields,
+    present,
+    supports,
+)
 from controlnet_mcp.providers.refusals import CHANGE, LATER, MODERATION, Meaning, fault, meaning_of
 from controlnet_mcp.providers.types import (
     Capabilities,
     Cost,
-    FittedRequest,
     ModelInfo,
     Output,
     Phase,
     RemoteTask,
     Report,
-    RequestWarning,
     ResolvedRequest,
     SizeLimits,
     Submission,
@@ -261,18 +267,14 @@ class WaveSpeedProvider(QueueProvider):
         """A newer model of a family that is known."""
         return newer(name, modality)
 
-    def fit(self, request: ResolvedRequest) -> FittedRequest:
-        """Choose the model and keep every setting inside what it takes."""
-        fitted, spec, modality = super().fit(request), self.spec_of(request), request.controls[0].modality
-        settled, warnings = fitted.request, list(fitted.warnings)
+    def adjust(self, work: Fitting, spec: ModelSpec) -> None:
+        """Seeds end earlier than ours, and Union Pro knows some lines only as edges."""
+        modality, seed = work.request.controls[0].modality, work.request.seed
         if "start" in spec.fields and not ADVICE[modality].trained:
-            detail = f"{spec.name} was not trained on {modality}; its lines are taken for edges."
-            warnings.append(RequestWarning(kind="approximate", feature=modality, detail=detail))
-        if not -1 <= request.seed <= LARGEST_SEED:
-            settled = settled.model_copy(update={"seed": request.seed % LARGEST_SEED})
-            detail = f"WaveSpeed's seeds end at {LARGEST_SEED}; {settled.seed} is sent."
-            warnings.append(RequestWarning(kind="adjusted", feature="seed", detail=detail))
-        return FittedRequest(request=settled, warnings=tuple(warnings))
+            work.warn("approximate", modality, f"{spec.name} was not trained on {modality}; its lines count as edges.")
+        if not -1 <= seed <= LARGEST_SEED:
+            used = seed % LARGEST_SEED
+            work.warn("adjusted", "seed", f"WaveSpeed's seeds end at {LARGEST_SEED}; {used} is sent.", seed=used)
 
     def uploads(self, request: ResolvedRequest) -> tuple[StoredPicture, ...]:
         """The control picture, unless it has a link: pictures inside the request are not documented."""
@@ -386,7 +388,7 @@ class WaveSpeedProvider(QueueProvider):
         told = yield from self.first_found([self.call("GET", "/api/v3/models")], ModelsReply)
         found: list[ModelInfo] = []
         for row in told.data if told else ():
-            spec = find_model(row.model_id, MODELS) or newer(row.model_id.strip().lower(), "")
+            spec = find_model(row.model_id, MODELS) or newer(row.model_id, "")
             if spec is None:
                 continue
             keeps = f"keeps {', '.join(spec.keeps)}" if spec.known else quote(row.name, 80)
@@ -398,14 +400,16 @@ class WaveSpeedProvider(QueueProvider):
         """An answer counts only with HTTP 200 and, where it has a code, the code 200."""
         return reply.status == _OK and reply.read(Envelope).code in {None, _OK}
 
-    def refused(self, reply: HttpReply, codes: Sequence[int | None] = ()) -> ProviderError:
+    def refused(
+        self, reply: HttpReply, codes: Sequence[int | None] = (), wait_seconds: float | None = None
+    ) -> ProviderError:
         """The error of a reply whose status, or whose code inside HTTP 200, is no success."""
         try:
             answer = Envelope.model_validate_json(reply.body)
         except ValidationError:
             answer = Envelope()
         inner = answer.code if reply.status == _OK else reply.status
-        return super().refused(reply, codes or (answer.error_code, inner, answer.code))
+        return super().refused(reply, codes or (answer.error_code, inner, answer.code), wait_seconds)
 
     def said(self, reply: HttpReply) -> str:
         """The vendor's sentence; that of a task goes before that of the envelope."""

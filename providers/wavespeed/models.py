@@ -86,7 +86,8 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,79}/[a-z0-9][a-z0-9._-]{0,79}")
 
 def newer(name: str, modality: str) -> ModelSpec | None:
     """A model that is not in the table, taken for a newer one of the family that its name begins with."""
-    full = name if "/" in name else f"{OWNER}{name}"
+    full = name.strip().lower()
+    full = full if "/" in full else f"{OWNER}{full}"
     family = next((row for row in (_DEPTH, _UNION) if full.removeprefix(OWNER).startswith(f"{row.family}-")), None)
     if family is None or not _NAME.fullmatch(full):
         return None

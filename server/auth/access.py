@@ -1,11 +1,16 @@
-"""Who may connect over HTTP, under which names this server is reached, and from which pages."""
+"""Who may connect over HTTP, under which names this server is reached, and from which pages.
 
+How many requests a caller may make: a bucket of tokens for each, refilled evenly; 429 with Retry-After beyond.
+"""
+
+import math
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from mcp.server.auth.middleware.auth_context import AuthContextMiddleware
-from mcp.server.auth.middleware.bearer_auth import BearerAuthBackend, RequireAuthMiddleware
+from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser, BearerAuthBackend, RequireAuthMiddleware
 from mcp.server.auth.provider import AccessToken, TokenVerifier
 from mcp.server.auth.routes import build_resource_metadata_url, create_protected_resource_routes
 from mcp.server.auth.settings import AuthSettings
@@ -13,12 +18,12 @@ from mcp.server.transport_security import TransportSecuritySettings
 from pydantic import AnyHttpUrl
 from starlette.middleware import Middleware
 from starlette.middleware.authentication import AuthenticationMiddleware
+from starlette.responses import JSONResponse
 from starlette.routing import BaseRoute
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from controlnet_mcp.foundation.errors import RequestError
-from controlnet_mcp.server.auth.principals import authenticated, local
-from controlnet_mcp.server.auth.rate_limit import RateLimit
+from controlnet_mcp.server.auth.principals import authenticated, local, principal_of
 from controlnet_mcp.server.auth.tokens import TokenFile
 from controlnet_mcp.server.settings import Settings
 
@@ -159,3 +164,51 @@ def _security(settings: Settings, urls: Sequence[str | None]) -> TransportSecuri
             *settings.allowed_origins,
         ],
     )
+
+
+@dataclass(slots=True)
+class Bucket:
+    """What a caller has left, and when it was counted."""
+
+    left: float
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimit:
+    """Passes requests on to an application as long as their caller does not exceed the limit.
+
+    Attributes:
+        app: What is protected.
+        per_minute: Requests a minute and caller; as many may come at once.
+        clock: Seconds, of any epoch.
+        buckets: One for each caller; there are as many as the operator lets in.
+    """
+
+    app: ASGIApp
+    per_minute: int
+    clock: Callable[[], float] = time.monotonic
+    buckets: dict[str, Bucket] = field(default_factory=dict[str, Bucket])
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or say when to come back; who did not authenticate is this machine's user."""
+        user = scope.get("user")
+        wait_seconds = self._wait(principal_of(user.access_token)) if isinstance(user, AuthenticatedUser) else 0.0
+        if wait_seconds <= 0:
+            await self.app(scope, receive, send)
+            return
+        seconds = math.ceil(wait_seconds)
+        said = f"More than {self.per_minute} requests a minute. Try again in {seconds} s; nothing was done."
+        refusal = JSONResponse({"error": said}, status_code=429, headers={"retry-after": str(seconds)})
+        await refusal(scope, receive, send)
+
+    def _wait(self, principal: str) -> float:
+        """Take one token out of a caller's bucket, or tell in how many seconds there is one."""
+        now = self.clock()
+        bucket = self.buckets.setdefault(principal, Bucket(self.per_minute, now))
+        bucket.left = min(bucket.left + (now - bucket.at) * self.per_minute / 60, self.per_minute)
+        bucket.at = now
+        if bucket.left < 1:
+            return (1 - bucket.left) * 60 / self.per_minute
+        bucket.left -= 1
+        return 0.0

@@ -1,52 +1,70 @@
-"""The command line: without words it serves a host over stdio, with words it does by hand what the tools do.
+"""The command line: alone it serves a host over stdio; its commands do by hand what the tools do.
 
-One module per word. A word is imported when it is used, so that `--help` and `--version` answer at once.
+A command is imported when it is used, so that `--help` and `--version` answer at once.
 """
 
 import importlib
+import sys
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 
 import click
 
 from controlnet_mcp.server import __version__
 
-WORDS: dict[str, str] = {
-    "serve": "Serve MCP to a host, over stdio or HTTP.",
-    "generate": "Draw a new picture that keeps the structure of a picture.",
-    "status": "Look at a job, and wait for it.",
-    "sheet": "Lay a finished job out on one page: control image, map, results.",
-    "jobs": "List recent jobs, newest first.",
-    "cancel": "Stop a job where the provider can.",
-    "modalities": "Say which structures can be kept, and by whom.",
-    "models": "Say what models and options a provider has.",
-    "control-map": "Make the control map of a picture.",
-    "doctor": "Say what is configured, reachable and missing.",
-    "demo": "Show the main job end to end, without key or network.",
+COMMANDS: dict[str, tuple[str, str]] = {
+    "serve": ("serve:serve", "Serve MCP to a host, over stdio or HTTP."),
+    "generate": ("generate:generate", "Draw a new picture that keeps the structure of a picture."),
+    "status": ("jobs:status", "Look at a job, and wait for it."),
+    "sheet": ("jobs:sheet", "Lay a finished job out on one page: control image, map, results."),
+    "jobs": ("jobs:jobs", "List recent jobs, newest first."),
+    "cancel": ("jobs:cancel", "Stop a job where the provider can."),
+    "modalities": ("providers:modalities", "Say which structures can be kept, and by whom."),
+    "models": ("providers:models", "Say what models and options a provider has."),
+    "control-map": ("generate:control_map", "Make the control map of a picture."),
+    "doctor": ("doctor:doctor", "Say what is configured, reachable and missing."),
+    "demo": ("demo:command", "Show the main job end to end, without key or network."),
 }
-"""Every word with its line in the help; its module has the same name with underscores and holds `command`."""
+"""Every command: where it is, as `module:function` in this package, and its line in the help."""
 
 
-class _Words(click.Group):
-    """A group that knows its commands by name and imports the one that is used."""
+INTERRUPTED = 130
+"""What shells expect of a command that was interrupted: 128 and the number of the signal."""
+
+
+@contextmanager
+def interruptible(last_line: Callable[[], str] | None = None) -> Generator[None]:
+    """End the program when the block is interrupted, with a last line on stderr."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if last_line is not None:
+            click.echo(last_line(), err=True)
+        sys.exit(INTERRUPTED)
+
+
+class _LazyGroup(click.Group):
+    """Commands that are imported when they are used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # the interface has it
-        """All words, in the order of the table."""
-        return list(WORDS)
+        """All commands, in the order of the table."""
+        return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  # as above
-        """Import a word."""
-        if cmd_name not in WORDS:
+        """Import a command."""
+        if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"{__name__}.{cmd_name.replace('-', '_')}")
-        command: click.Command = module.command
+        module, function = COMMANDS[cmd_name][0].split(":")
+        command: click.Command = getattr(importlib.import_module(f"{__name__}.{module}"), function)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  # as above
         """Write the table, without importing anything."""
         with formatter.section("Commands"):
-            formatter.write_dl(list(WORDS.items()))
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
 
 
-@click.group(cls=_Words, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_LazyGroup, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="controlnet-mcp")
 @click.pass_context
 def cli(context: click.Context) -> None:

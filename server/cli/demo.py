@@ -19,7 +19,7 @@ def command(output: Path | None) -> None:
     Draws a sketch, starts a server of its own, talks to it as a host does, and lays the sketch, its control map and
     two new pictures side by side in controlnet-demo.png. Nothing is sent anywhere, and your own jobs are not touched.
     """
-    from controlnet_mcp.server.cli.saving import save
+    from controlnet_mcp.server.cli.output import save
 
     began = time.perf_counter()
     path = save(*_sheet(output or Path()))
@@ -38,7 +38,7 @@ def _sheet(output: Path) -> tuple[bytes, Path]:
     from controlnet_mcp.images.sheets.page import compose, encode
     from controlnet_mcp.images.sheets.sheet import Sheet
     from controlnet_mcp.server.cli.demo_play import Play
-    from controlnet_mcp.server.cli.saving import place_for
+    from controlnet_mcp.server.cli.output import place_for
 
     with tempfile.TemporaryDirectory(prefix="controlnet-demo-", ignore_cleanup_errors=True) as folder:
         play = Play(Path(folder).resolve(), _tell)

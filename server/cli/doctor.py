@@ -1,14 +1,181 @@
-"""`doctor`: what is configured, reachable and missing, without telling a secret."""
+"""What `doctor` looks at. Values of settings are told only where they are folders or names, never a key.
 
-from collections.abc import Iterable
+What `doctor` asks ready providers: whether the key is taken and what is left, by calls that cost nothing.
+
+`doctor`: what is configured, reachable and missing, without telling a secret.
+"""
+
+import importlib
+import platform
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Literal, TypeAlias
+from urllib.parse import urlsplit
 
 import anyio
 import click
+from anyio import to_thread
 
-from controlnet_mcp.server.cli.accounts import check_accounts
-from controlnet_mcp.server.cli.checks import Finding, State, examine
+from controlnet_mcp.foundation.errors import ControlNetError, RequestError
+from controlnet_mcp.images.blob_store import BlobStore
+from controlnet_mcp.jobs.database import Database
+from controlnet_mcp.providers.base import Provider
+from controlnet_mcp.providers.placeholders import PictureSource
+from controlnet_mcp.providers.registry import ProviderEntry, build_table, provider_variables
+from controlnet_mcp.providers.sender import Sender, open_runner
+from controlnet_mcp.server import __version__
 from controlnet_mcp.server.cli.session import load_settings, told
-from controlnet_mcp.server.settings import Settings
+from controlnet_mcp.server.settings import PREFIX, Settings
+
+_LITTLE_SPACE_BYTES = 200 * 1024 * 1024
+_REACH_SECONDS = 4.0
+_HEAVY = {"numpy": "numpy", "cv2": "opencv-python-headless", "PIL": "pillow", "mcp": "mcp"}
+"""Modules that only some calls import, and the packages that bring them."""
+_PORTS = {"https": 443, "http": 80}
+
+State: TypeAlias = Literal["ok", "note", "broken"]
+"""`note` is worth knowing, `broken` keeps something from working."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the report."""
+
+    state: State
+    what: str
+    detail: str
+
+
+async def examine(settings: Settings) -> list[Finding]:
+    """Look at everything."""
+    findings = [_program(), _command(), _variables(settings), *await to_thread.run_sync(_folder, settings.data_folder)]
+    findings += [await _database(settings.data_folder / "jobs.sqlite3"), *_allowed(settings)]
+    findings += [await to_thread.run_sync(_module, *row) for row in _HEAVY.items()]
+    return [*findings, *[await check_provider(entry) for entry in build_table(settings.keys, settings.providers)]]
+
+
+def _program() -> Finding:
+    running = f"{platform.python_implementation()} {platform.python_version()} on {platform.system()}"
+    return Finding("ok", "version", f"controlnet-mcp {__version__}, {running}")
+
+
+def _command() -> Finding:
+    """What to write into a host's configuration: a host seldom has the path of a terminal."""
+    found = shutil.which("controlnet-mcp", path=str(Path(sys.executable).parent)) or shutil.which("controlnet-mcp")
+    return Finding("ok", "command for hosts", found or f"{sys.executable} -m controlnet_mcp.server")
+
+
+def _variables(settings: Settings) -> Finding:
+    """Names only: some values are keys."""
+    ours = {f"{PREFIX}{name.upper()}" for name in settings.model_fields_set - {"keys"}}
+    names = sorted(ours | (settings.keys.keys() & provider_variables()))
+    return Finding("ok", "variables", f"set: {', '.join(names)}" if names else "none set, all defaults")
+
+
+def _folder(folder: Path) -> list[Finding]:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            free = shutil.disk_usage(folder).free
+    except OSError as error:
+        hint = f"Set {PREFIX}DATA_DIR to a folder that can be written."
+        return [Finding("broken", "data folder", f"{folder} cannot be written: {error.strerror or error}. {hint}")]
+    state: State = "ok" if free > _LITTLE_SPACE_BYTES else "note"
+    return [Finding("ok", "data folder", str(folder)), Finding(state, "free space", f"{free / 1e9:.1f} GB")]
+
+
+async def _database(path: Path) -> Finding:
+    if not await anyio.Path(path).exists():
+        return Finding("ok", "job database", "not there yet; it is made with the first job")
+    database = Database(path)
+    try:
+        [(sound,)] = await database.rows("PRAGMA quick_check(1)")
+        [(count,)] = await database.rows("SELECT count(*) FROM jobs")
+    except ControlNetError as error:
+        return Finding("broken", "job database", str(error))
+    finally:
+        database.close()
+    if sound != "ok":
+        return Finding("broken", "job database", f"{path} is damaged: {sound}. Move it away, or restore a copy.")
+    return Finding("ok", "job database", f"{count} jobs")
+
+
+def _allowed(settings: Settings) -> list[Finding]:
+    """A folder that is not there is worth a note only where the operator named it."""
+    absent: State = "ok" if settings.allowed_dirs is None else "note"
+    return [
+        Finding(
+            "ok" if folder.is_dir() else absent, "allowed folder", f"{folder}{'' if folder.is_dir() else ' (absent)'}"
+        )
+        for folder in settings.allowed_folders
+    ]
+
+
+def _module(module: str, package: str) -> Finding:
+    try:
+        importlib.import_module(module)
+        return Finding("ok", package, version(package))
+    except Exception as error:  # noqa: BLE001  # a broken library can raise anything while it is imported
+        return Finding("broken", package, f"cannot be imported: {error}. Install controlnet-mcp afresh.")
+
+
+async def check_provider(entry: ProviderEntry) -> Finding:
+    """Whether a provider is ready and, where it is on the network, answers a connection (nothing is sent)."""
+    what = f"provider {entry.name}"
+    if entry.provider is None:
+        return Finding("note", what, f"not ready: set {' and '.join(entry.missing)}")
+    ready = "ready" if entry.capabilities.ai_generated else "ready, built in, not an AI model"
+    address = urlsplit(entry.provider.base_url)
+    if address.scheme not in _PORTS or not address.hostname:
+        return Finding("ok", what, ready)
+    place = f"{address.scheme}://{address.netloc.rpartition('@')[2]}"
+    try:
+        with anyio.fail_after(_REACH_SECONDS):
+            stream = await anyio.connect_tcp(address.hostname, address.port or _PORTS[address.scheme])
+            await stream.aclose()
+    except (OSError, TimeoutError) as error:
+        return Finding("broken", what, f"configured, but {place} cannot be reached: {str(error) or 'no answer'}")
+    return Finding("ok", what, f"{ready}, {place} answers")
+
+
+_ANSWER_SECONDS = 10.0
+
+
+async def check_accounts(settings: Settings) -> list[Finding]:
+    """Ask every ready provider that draws with a model; no job is looked at and none is made."""
+    entries = build_table(settings.keys, settings.providers)
+    source = PictureSource(BlobStore(settings.data_folder / "pictures"))
+    async with open_runner(source, _nothing, {}) as sender:
+        return [await check_account(provider, sender) for provider in _asked(entries)]
+
+
+async def check_account(provider: Provider, sender: Sender) -> Finding:
+    """Only a key that is refused is broken: a provider that does not answer now may do so later."""
+    what = f"account {provider.name}"
+    try:
+        with anyio.fail_after(_ANSWER_SECONDS):
+            left = await sender.run(provider, provider.balance())
+            if left is None:
+                await sender.run(provider, provider.models())
+    except ControlNetError as error:
+        return Finding("broken" if error.code == "unauthorized" else "note", what, str(error))
+    except TimeoutError:
+        return Finding("note", what, f"no answer within {_ANSWER_SECONDS:g} seconds")
+    return Finding("ok", what, "nothing was refused; it does not tell a balance" if left is None else f"{left:g} left")
+
+
+def _asked(entries: Sequence[ProviderEntry]) -> list[Provider]:
+    return [row.provider for row in entries if row.provider and row.capabilities.ai_generated]
+
+
+async def _nothing(url: str) -> bytes:
+    raise RequestError("unsupported", f"Nothing is fetched here: {url[:80]}.", hint="Use the command generate.")
+
 
 _MARKS: dict[State, tuple[str, str]] = {
     "ok": ("ok", "green"),
@@ -18,7 +185,7 @@ _MARKS: dict[State, tuple[str, str]] = {
 
 
 @click.command()
-def command() -> None:
+def doctor() -> None:
     """Say what is configured, reachable and missing.
 
     Ready providers are asked for their balance, which costs nothing. Ends with 1 when something is broken, such as a

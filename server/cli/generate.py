@@ -1,4 +1,7 @@
-"""`generate`: submit a generation, wait for it, save its pictures."""
+"""`generate`: submit a generation, wait for it, save its pictures.
+
+`control-map`: the control map of a picture as a file.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,14 +9,15 @@ from pathlib import Path
 
 import click
 
-from controlnet_mcp.server.cli.interrupts import interruptible
+from controlnet_mcp.server.cli import interruptible
+from controlnet_mcp.server.cli.jobs import wait_for
+from controlnet_mcp.server.cli.local_paths import file_meant, with_own_files
 from controlnet_mcp.server.cli.options import arguments_of, tool_options
-from controlnet_mcp.server.cli.own_files import with_own_files
-from controlnet_mcp.server.cli.session import allow, call, load_settings, run
-from controlnet_mcp.server.cli.showing import farewell, json_text, show_job
-from controlnet_mcp.server.cli.status import wait_for
-from controlnet_mcp.tools.controlnet_generate import TOOL, DryRun
-from controlnet_mcp.tools.spec import Services
+from controlnet_mcp.server.cli.output import farewell, json_text, place_for, save, show_job
+from controlnet_mcp.server.cli.session import allow, ask, call, load_settings, run
+from controlnet_mcp.tools.controlnet_generate import CONTROLNET_GENERATE, DryRun
+from controlnet_mcp.tools.extract_control_map import EXTRACT_CONTROL_MAP, MapView
+from controlnet_mcp.tools.tool import Services
 from controlnet_mcp.tools.views import Job
 
 
@@ -27,24 +31,24 @@ class _Errand:
 
     async def __call__(self, services: Services) -> Job | DryRun:
         """Submit, tell the job's id, and only then wait."""
-        answer = await call(services, TOOL, self.arguments | {"wait_seconds": 0})
+        answer = await call(services, CONTROLNET_GENERATE, self.arguments | {"wait_seconds": 0})
         if not isinstance(answer.body, Job):
             return DryRun.model_validate(answer.body)
         job = answer.body
         self.job_id = job.job_id
         click.echo(f"{job.job_id} goes to {job.provider}", err=True)
-        await services.desk.delivered(job.job_id)  # from here on the same command means a new picture
+        await services.jobs.delivered(job.job_id)  # from here on the same command means a new picture
         return await wait_for(services, job, self.wait_seconds)
 
 
 @click.command()
 @click.argument("prompt", required=False)
 @click.argument("control_image", metavar="IMAGE", required=False)
-@tool_options(TOOL, positional=("prompt", "control_image"))
+@tool_options(CONTROLNET_GENERATE, positional=("prompt", "control_image"))
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="File or folder for the pictures.")
 @click.option("--sidecar", is_flag=True, help="Save how each picture was made in a .json file beside it.")
 @click.option("--json", "as_json", is_flag=True, help="Print the job as JSON; copy pictures only to --output.")
-def command(output: Path | None, *, sidecar: bool, as_json: bool, **values: object) -> None:
+def generate(output: Path | None, *, sidecar: bool, as_json: bool, **values: object) -> None:
     """Draw a new picture that keeps the structure of IMAGE (a path, an https URL or a controlnet:// URI).
 
     Waits for the end, saves the pictures under readable new names and prints their paths. Ctrl-C ends the waiting,
@@ -53,7 +57,7 @@ def command(output: Path | None, *, sidecar: bool, as_json: bool, **values: obje
     values["prompt"] = values["prompt"] or None
     _check_given(values)
     settings = load_settings()
-    arguments, folders = with_own_files(arguments_of(TOOL, values))
+    arguments, folders = with_own_files(arguments_of(CONTROLNET_GENERATE, values))
     wait_seconds = values["wait_seconds"]
     errand = _Errand(arguments, float(str(wait_seconds)) if wait_seconds is not None else settings.job_timeout_seconds)
     with interruptible(lambda: farewell(errand.job_id)):
@@ -73,3 +77,26 @@ def _check_given(values: Mapping[str, object]) -> None:
     missing = [word for name, word in (("prompt", "PROMPT"), ("control_image", "IMAGE")) if values[name] is None]
     if missing and values["like_job"] is None:
         raise click.UsageError(f"Missing {' and '.join(missing)}, or --like with the job to repeat.")
+
+
+@click.command()
+@click.argument("image")
+@tool_options(EXTRACT_CONTROL_MAP, positional=("image",))
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="File or folder for the map.")
+@click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON; copy the map only to --output.")
+def control_map(output: Path | None, *, as_json: bool, **values: object) -> None:
+    """Make the control map of IMAGE (a path, an https URL or a controlnet:// URI) and print where it was saved."""
+    arguments = arguments_of(EXTRACT_CONTROL_MAP, values)
+    made = MapView.model_validate(ask(EXTRACT_CONTROL_MAP, arguments).body)
+    saved: Path | None = None
+    if made.path and (output or not as_json):
+        source = file_meant(str(values["image"]))
+        name = f"{source.stem if source else 'picture'}-{made.modality}"
+        saved = save(made.path.read_bytes(), place_for(output, name, "image/png"), kept=made.path)
+    if as_json:
+        click.echo(json_text(made))
+        return
+    click.echo(f"{made.modality}, {made.width}x{made.height}, {made.coverage:.1%} lit", err=True)
+    for note in made.notes or ():
+        click.echo(f"note: {note}", err=True)
+    click.echo(saved)

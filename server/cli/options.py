@@ -8,9 +8,9 @@ import click
 from pydantic import BaseModel, JsonValue, TypeAdapter, ValidationError
 
 from controlnet_mcp.jobs.request import ExtraControl
-from controlnet_mcp.server.cli.wording import for_people
+from controlnet_mcp.server.cli.output import for_people
 from controlnet_mcp.tools.schema import input_schema
-from controlnet_mcp.tools.spec import Tool
+from controlnet_mcp.tools.tool import Tool
 
 CommandT = TypeVar("CommandT", bound=Callable[..., object])
 

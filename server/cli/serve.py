@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 
 import click
 
-from controlnet_mcp.server.cli.interrupts import interruptible
+from controlnet_mcp.server.cli import interruptible
 
 Transport: TypeAlias = Literal["stdio", "streamable-http", "sse"]
 _PATHS: dict[str, tuple[str, str]] = {"streamable-http": ("mcp", "sse"), "sse": ("sse", "mcp")}
@@ -79,7 +79,7 @@ def _check_free(host: str, port: int) -> None:
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="HTTP: others than loopback need authentication.")
 @click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True, help="HTTP: the port.")
-def command(transport: Transport, host: str, port: int) -> None:
+def serve(transport: Transport, host: str, port: int) -> None:
     """Serve MCP to a host, over stdio or HTTP."""
     if transport == "stdio":
         serve_stdio()

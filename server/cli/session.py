@@ -1,4 +1,7 @@
-"""Opening the application for one command, calling tools on it as hosts do, and telling errors in a sentence."""
+"""Opening the application for one command, calling tools on it as hosts do, and telling errors in a sentence.
+
+A progress bar on stderr, where that is a terminal.
+"""
 
 import sys
 from collections.abc import Awaitable, Callable, Generator, Mapping
@@ -17,11 +20,11 @@ from controlnet_mcp.jobs.budget import AskUser
 from controlnet_mcp.jobs.service import Caller
 from controlnet_mcp.server.app import open_application
 from controlnet_mcp.server.auth.principals import LOCAL
-from controlnet_mcp.server.cli.own_files import with_own_files
-from controlnet_mcp.server.cli.wording import for_people
+from controlnet_mcp.server.cli.local_paths import with_own_files
+from controlnet_mcp.server.cli.output import for_people
 from controlnet_mcp.server.logs import log_to_stderr
 from controlnet_mcp.server.settings import PREFIX, Settings
-from controlnet_mcp.tools.spec import Answer, Call, Progress, Services, Tool
+from controlnet_mcp.tools.tool import Answer, Call, Progress, Services, Tool
 
 ResultT = TypeVar("ResultT")
 Errand: TypeAlias = Callable[[Services], Awaitable[ResultT]]
@@ -102,3 +105,27 @@ def ask(tool: Tool, arguments: Mapping[str, object]) -> Answer:
 def allow(settings: Settings, folders: frozenset[Path]) -> Settings:
     """Let pictures be read from further folders."""
     return settings.model_copy(update={"allowed_dirs": (*sorted(folders), *settings.allowed_folders)})
+
+
+@contextmanager
+def progress_bar() -> Generator[Progress | None]:
+    """Show a bar while the block runs; gives the function that moves it, or nothing where nobody looks."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich import progress
+    from rich.console import Console
+
+    columns = (
+        progress.SpinnerColumn(),
+        progress.TextColumn("{task.description}", markup=False),
+        progress.BarColumn(),
+        progress.TimeElapsedColumn(),
+    )
+    with progress.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("waiting", total=1.0)
+
+        async def tell(fraction: float, message: str) -> None:
+            bar.update(task, completed=fraction, description=message)
+
+        yield tell

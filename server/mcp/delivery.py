@@ -1,44 +1,51 @@
-"""Which answers went out: the same wish means the same job until an answer that names it has left this server whole.
+"""Track which answers reached their client.
 
-A job is marked as delivered when its answer is handed to the transport, and the mark is taken back wherever the answer
-turns out not to have arrived: the call was cancelled meanwhile, or a moment later by a client that had given up before
-it read the answer; the connection closed before the whole answer was written. Taking back too much costs nothing: the
-client is given the job that it has. Taking back too little would buy a picture twice.
+The same request means the same job until an answer that names it has left this server whole. A job is marked as
+delivered when its answer is handed to the transport, and the mark is taken back wherever the answer turns out not to
+have arrived: the call was cancelled meanwhile, or a moment later by a client that had given up before it read the
+answer; the connection closed before the whole answer was written. Taking back too much costs nothing: the client is
+given the job that it has. Taking back too little would buy a picture twice.
 """
 
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias, cast
+from types import TracebackType
+from typing import Any, Self, TypeAlias, cast
 
 import anyio
+import mcp_types as types
 from anyio.lowlevel import checkpoint_if_cancelled
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
+from mcp.server.lowlevel import Server
+from mcp.server.runner import serve_dual_era_loop
+from mcp.shared._stream_protocols import ReadStream, WriteStream
+from mcp.shared.message import SessionMessage
 from pydantic import BaseModel
 from starlette.requests import Request
 
 from controlnet_mcp.foundation.errors import ControlNetError
 from controlnet_mcp.jobs.service import JobService
 
-Sender: TypeAlias = tuple[str | None, str | None]
+ClientKey: TypeAlias = tuple[str | None, str | None]
 """Principal and session of a request over Streamable HTTP: all clients count alike, and the current protocol has no
 sessions."""
-ALONE: Sender = (None, None)
+ONLY_CLIENT: ClientKey = (None, None)
 """The only client of a connection that has answers of its own."""
 _ANSWERS = "answers"
-_POSTING = "controlnet.posting"
+_SCOPE_KEY = "controlnet.delivery"
 _KEPT_ANSWERS = 100
 _log = logging.getLogger(__name__)
 
 
 class _Envelope(BaseModel):
-    """What is needed of a JSON-RPC message."""
+    """The part of a JSON-RPC message that is needed here."""
 
     id: int | str | None = None
 
 
 @dataclass(slots=True)
-class Delivery:
+class AnswerDelivery:
     """One HTTP request and its answer.
 
     Attributes:
@@ -52,86 +59,133 @@ class Delivery:
     closed: bool = False
 
     def attach(self, scope: MutableMapping[str, Any]) -> None:
-        """Go with an HTTP request to whoever answers it."""
-        scope[_POSTING] = self
+        """Attach to the scope of an HTTP request, where its handler finds it."""
+        scope[_SCOPE_KEY] = self
 
 
 @dataclass(frozen=True, slots=True)
-class Answers:
-    """The latest answers of a connection that named a job first: the job of each, by sender and request."""
+class RecentAnswers:
+    """The latest answers of a connection that named a job first: the job of each, by client and request."""
 
-    jobs: dict[tuple[Sender, str], str] = field(default_factory=dict[tuple[Sender, str], str])
+    jobs: dict[tuple[ClientKey, str], str] = field(default_factory=dict[tuple[ClientKey, str], str])
 
     @classmethod
-    def of(cls, state: dict[str, Any]) -> "Answers":
+    def of(cls, state: dict[str, Any]) -> "RecentAnswers":
         """The answers that belong to the state of a connection, or of all connections over Streamable HTTP."""
-        return cast("Answers", state.setdefault(_ANSWERS, cls()))
+        return cast("RecentAnswers", state.setdefault(_ANSWERS, cls()))
 
-    def put(self, sender: Sender, request_id: str, job_id: str) -> None:
+    def put(self, client: ClientKey, request_id: str, job_id: str) -> None:
         """Remember an answer, and forget the oldest."""
-        self.jobs[sender, request_id] = job_id
+        self.jobs[client, request_id] = job_id
         if len(self.jobs) > _KEPT_ANSWERS:
             del self.jobs[next(iter(self.jobs))]
 
-    def pop(self, sender: Sender, request_id: str) -> str | None:
+    def pop(self, client: ClientKey, request_id: str) -> str | None:
         """The job that an answer named, if it was the first to; forgotten from here on."""
-        return self.jobs.pop((sender, request_id), None)
+        return self.jobs.pop((client, request_id), None)
 
 
 @dataclass(frozen=True, slots=True)
-class Receipts:
+class Deliveries:
     """Marks jobs as delivered, and takes that back."""
 
-    desk: JobService
+    jobs: JobService
 
-    async def answered(self, context: ServerRequestContext[dict[str, Any], Any], job_id: str) -> None:
-        """Note that the answer to a request is about to go out and names a job first."""
-        sender, posting = _way_of(context)
-        if posting is not None and posting.closed:
+    async def mark_delivered(self, context: ServerRequestContext[dict[str, Any], Any], job_id: str) -> None:
+        """Mark a job as delivered: the answer to this request is the first to name it and is about to go out."""
+        client, delivery = _client_of(context)
+        if delivery is not None and delivery.closed:
             return
         try:
-            await self._noted(self.desk.delivered, job_id)
+            await self._record(self.jobs.delivered, job_id)
             await checkpoint_if_cancelled()
         except anyio.get_cancelled_exc_class():
-            await self.lost(job_id)
+            await self.mark_lost(job_id)
             raise
-        Answers.of(context.lifespan_context).put(sender, str(context.request_id), job_id)
-        if posting is not None:
-            posting.jobs.append(job_id)
+        RecentAnswers.of(context.lifespan_context).put(client, str(context.request_id), job_id)
+        if delivery is not None:
+            delivery.jobs.append(job_id)
 
-    async def lost(self, job_id: str | None) -> None:
-        """Note that an answer that named a job did not arrive; also on behalf of a task that is being cancelled."""
+    async def mark_lost(self, job_id: str | None) -> None:
+        """Take the mark back: an answer that named a job did not arrive. Runs to its end in a cancelled task, too."""
         if job_id is not None:
             with anyio.CancelScope(shield=True):
-                await self._noted(self.desk.undelivered, job_id)
+                await self._record(self.jobs.undelivered, job_id)
 
-    async def lost_lines(self, answers: Answers, lines: Sequence[str]) -> None:
-        """Note that lines of JSON could not be written; answers that named jobs may be among them."""
+    async def mark_lines_lost(self, answers: RecentAnswers, lines: Sequence[str]) -> None:
+        """Take the marks of all answers back that are among these unwritten lines of JSON."""
         for line in lines:
-            await self.lost(answers.pop(ALONE, str(_Envelope.model_validate_json(line).id)))
+            await self.mark_lost(answers.pop(ONLY_CLIENT, str(_Envelope.model_validate_json(line).id)))
 
-    async def heed_late_cancels(
+    async def handle_late_cancel(
         self, ctx: ServerRequestContext[dict[str, Any], Any], call_next: CallNext
     ) -> HandlerResult:
         """Middleware: a client that cancels a call after its answer went out had not read it."""
         if ctx.method == "notifications/cancelled" and ctx.params is not None:
-            sender, _ = _way_of(ctx)
+            client, _ = _client_of(ctx)
             request_id = str(ctx.params.get("requestId"))
-            await self.lost(Answers.of(ctx.lifespan_context).pop(sender, request_id))
+            await self.mark_lost(RecentAnswers.of(ctx.lifespan_context).pop(client, request_id))
         return await call_next(ctx)
 
-    async def _noted(self, note: Callable[[str], Awaitable[None]], job_id: str) -> None:
-        """Write it down; where that fails, the log tells."""
+    async def _record(self, note: Callable[[str], Awaitable[None]], job_id: str) -> None:
+        """Write to the job record; a failure goes to the log."""
         try:
             await note(job_id)
         except ControlNetError as error:
-            _log.warning("It could not be noted whether job %s was answered for: %s", job_id, error)
+            _log.warning("It could not be recorded whether job %s was answered for: %s", job_id, error)
 
 
-def _way_of(context: ServerRequestContext[dict[str, Any], Any]) -> tuple[Sender, Delivery | None]:
-    """Who sent a request over Streamable HTTP, and its posting; a connection of other transports has one client."""
+def _client_of(context: ServerRequestContext[dict[str, Any], Any]) -> tuple[ClientKey, AnswerDelivery | None]:
+    """Client and delivery of a request over Streamable HTTP; a connection of another transport has one client."""
     request = context.request
-    posting: Delivery | None = request.scope.get(_POSTING) if isinstance(request, Request) else None
-    if not isinstance(request, Request) or posting is None:
-        return ALONE, None
-    return (posting.principal, request.headers.get("mcp-session-id")), posting
+    delivery: AnswerDelivery | None = request.scope.get(_SCOPE_KEY) if isinstance(request, Request) else None
+    if not isinstance(request, Request) or delivery is None:
+        return ONLY_CLIENT, None
+    return (delivery.principal, request.headers.get("mcp-session-id")), delivery
+
+
+@dataclass(frozen=True, slots=True)
+class TrackedStream:
+    """The stream to a client; an answer that cannot be written is marked as lost."""
+
+    stream: WriteStream[SessionMessage]
+    answers: RecentAnswers
+    deliveries: Deliveries
+
+    async def send(self, item: SessionMessage, /) -> None:
+        """Write one message."""
+        try:
+            await self.stream.send(item)
+        except BaseException:
+            if isinstance(item.message, types.JSONRPCResponse):
+                await self.deliveries.mark_lost(self.answers.pop(ONLY_CLIENT, str(item.message.id)))
+            raise
+
+    async def aclose(self) -> None:
+        """Write no more."""
+        await self.stream.aclose()
+
+    async def __aenter__(self) -> Self:
+        """Nothing to open."""
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None
+    ) -> None:
+        """Close."""
+        await self.aclose()
+
+
+async def serve_client(
+    server: Server[dict[str, Any]],
+    read: ReadStream[SessionMessage | Exception],
+    write: WriteStream[SessionMessage],
+    deliveries: Deliveries,
+) -> RecentAnswers:
+    """Serve one client until it leaves, in the era of the protocol that it opens with; gives the latest answers."""
+    state: dict[str, Any] = {}
+    answers = RecentAnswers.of(state)
+    tracked = TrackedStream(write, answers, deliveries)
+    options = server.create_initialization_options()
+    await serve_dual_era_loop(server, read, tracked, lifespan_state=state, init_options=options)
+    return answers

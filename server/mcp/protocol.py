@@ -5,13 +5,15 @@ Telling a client how far its call is, where it asked to be told.
 The MCP server object: tools, resources, prompts and completions over one running application.
 
 Built on the SDK's lowlevel server (docs/decisions/2026-11-21-lowlevel-server.md); serves both protocol eras.
+
+Tools as clients see them.
 """
 
 import dataclasses
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import mcp_types as types
@@ -20,7 +22,7 @@ from mcp.server.lowlevel import Server
 from mcp.server.request_state import RequestStateBoundary, RequestStateSecurity
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
-from controlnet_mcp.foundation.errors import ControlNetError
+from controlnet_mcp.foundation.errors import ControlNetError, RequestError
 from controlnet_mcp.foundation.redaction import Redactor
 from controlnet_mcp.jobs.service import Caller
 from controlnet_mcp.server import __version__
@@ -28,16 +30,15 @@ from controlnet_mcp.server.app import Application
 from controlnet_mcp.server.auth.file_links import FileLinks
 from controlnet_mcp.server.auth.principals import local as this_machine
 from controlnet_mcp.server.logs import redacted
-from controlnet_mcp.server.mcp.completions import complete
-from controlnet_mcp.server.mcp.delivery import Receipts
+from controlnet_mcp.server.mcp.delivery import Deliveries
 from controlnet_mcp.server.mcp.elicitation import InputNeededError, ask_user_by
-from controlnet_mcp.server.mcp.prompts import PROMPTS, prompt_result
+from controlnet_mcp.server.mcp.prompts import PROMPTS, complete, prompt_result
 from controlnet_mcp.server.mcp.rendering import render, render_error
 from controlnet_mcp.server.mcp.resources import RESOURCES, TEMPLATES, ResourceReader
 from controlnet_mcp.server.mcp.subscriptions import Context, JobUpdates
-from controlnet_mcp.server.mcp.tool_schemas import input_schema_of, tool_named, wire_tool
-from controlnet_mcp.tools.registry import TOOLS
-from controlnet_mcp.tools.spec import Call, Progress
+from controlnet_mcp.tools import TOOLS
+from controlnet_mcp.tools.schema import input_schema, output_schema
+from controlnet_mcp.tools.tool import Call, Hints, Progress, Tool
 
 
 async def discover(
@@ -122,7 +123,7 @@ class Handlers:
             _log.exception("The tool %s failed.", params.name)
             return render_error(_OUR_FAULT)
         if answer.job_id is not None:  # reached only if the call was neither cancelled nor disconnected
-            await Receipts(services.desk).answered(context, answer.job_id)
+            await Deliveries(services.jobs).mark_delivered(context, answer.job_id)
         return result
 
     async def list_resources(
@@ -190,7 +191,7 @@ def build_server(
         principal: Tells who sent the request at hand.
         updates: Tells of changes of jobs; its own unless given.
     """
-    updates = updates or JobUpdates(application.services.desk, application.tasks)
+    updates = updates or JobUpdates(application.services.jobs, application.tasks)
     handlers = Handlers(application, links, local, updates, principal)
     hint = CacheHint(ttl_ms=_LIST_TTL_MS, scope="public")
     server: Server[dict[str, Any]] = Server(
@@ -214,7 +215,7 @@ def build_server(
     )
     if application.settings.confirm_above:  # a question comes back with the call: nobody may write its text but we
         server.middleware.append(RequestStateBoundary(RequestStateSecurity.ephemeral(), default_audience="controlnet"))
-    server.middleware.append(Receipts(application.services.desk).heed_late_cancels)
+    server.middleware.append(Deliveries(application.services.jobs).handle_late_cancel)
     server.add_request_handler("server/discover", types.RequestParams, partial(discover, server))
     return server
 
@@ -225,3 +226,46 @@ _OUR_FAULT = ControlNetError(
     hint="If a job was submitted, list_jobs shows it.",
     retryable=True,
 )
+
+
+@cache
+def wire_tool(tool: Tool) -> types.Tool:
+    """A tool as clients see it; made when it is first asked for."""
+    return types.Tool(
+        name=tool.name,
+        title=tool.title,
+        description=tool.description,
+        input_schema=input_schema(tool.arguments),
+        output_schema=output_schema(tool.output) if tool.output else None,
+        annotations=_annotations(tool.hints),
+    )
+
+
+def _annotations(hints: Hints) -> types.ToolAnnotations:
+    """What hosts may assume; whether it destroys or repeats means nothing for a tool that only reads."""
+    if hints.read_only:
+        return types.ToolAnnotations(read_only_hint=True, open_world_hint=hints.open_world)
+    return types.ToolAnnotations(
+        read_only_hint=False,
+        destructive_hint=hints.destructive,
+        idempotent_hint=hints.idempotent,
+        open_world_hint=hints.open_world,
+    )
+
+
+def tool_named(name: str) -> Tool:
+    """Find a tool.
+
+    Raises:
+        RequestError: `invalid_request`, with the names that exist.
+    """
+    tool = next((tool for tool in TOOLS if tool.name == name), None)
+    if tool is None:
+        known = ", ".join(tool.name for tool in TOOLS)
+        raise RequestError("invalid_request", f"There is no tool {name[:60]!r}.", hint=f"Known: {known}.")
+    return tool
+
+
+def input_schema_of(name: str) -> dict[str, Any] | None:
+    """For the SDK's check of HTTP headers, which else asks for the whole list on every call."""
+    return next((wire_tool(tool).input_schema for tool in TOOLS if tool.name == name), None)

@@ -16,7 +16,7 @@ from controlnet_mcp.foundation.errors import ControlNetError
 from controlnet_mcp.images.blob_store import BlobStore
 from controlnet_mcp.images.picture import RESULT_LIMITS
 from controlnet_mcp.server.auth.file_links import FileLinks
-from controlnet_mcp.tools.spec import Answer, Shown
+from controlnet_mcp.tools.tool import Answer, Shown
 
 PREVIEW_BYTES = 150_000
 """All previews of one answer together, before base64."""

@@ -17,10 +17,10 @@ from controlnet_mcp.jobs.service import Caller
 from controlnet_mcp.server.app import Application
 from controlnet_mcp.server.auth.file_links import FileLinks
 from controlnet_mcp.server.mcp.rendering import text_of
-from controlnet_mcp.tools.job_answer import views_of
 from controlnet_mcp.tools.list_jobs import job_list
 from controlnet_mcp.tools.list_modalities import ModalityList, modality_list
-from controlnet_mcp.tools.spec import Call
+from controlnet_mcp.tools.tool import Call
+from controlnet_mcp.tools.views import views_of
 
 MAX_BLOB_BYTES = 700_000
 """Largest picture that is read whole: with base64 and its envelope it stays under 1,000,000 bytes, the limit of one
@@ -100,11 +100,11 @@ class ResourceReader:
             case ["providers"]:
                 return ModalityList(modalities=(), providers=modality_list(services.entries).providers)
             case ["jobs"]:
-                page = await services.desk.page(call.caller, status=None, provider=None, limit=_RECENT, cursor=None)
+                page = await services.jobs.page(call.caller, status=None, provider=None, limit=_RECENT, cursor=None)
                 jobs = await views_of(services, call, page.jobs)
                 return job_list(jobs, page.next_cursor)
             case ["jobs", job_id]:
-                (view,) = await views_of(services, call, (await services.desk.get(job_id, call.caller),))
+                (view,) = await views_of(services, call, (await services.jobs.get(job_id, call.caller),))
                 return view
             case _:
                 return None
@@ -112,7 +112,7 @@ class ResourceReader:
     async def _pictures(self, uri: str) -> list[Contents]:
         match uri.removeprefix("controlnet://").split("/"):
             case ["jobs", job_id, "sheet"]:
-                job = await self.application.services.desk.get(job_id, self.caller)
+                job = await self.application.services.jobs.get(job_id, self.caller)
                 sheet = await to_thread.run_sync(
                     _sheet, job, self.application.services.blobs, limiter=self.application.drawing
                 )

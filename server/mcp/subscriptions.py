@@ -46,7 +46,7 @@ class JobUpdates:
         following: How many subscriptions there are, one for each job of each stream or connection.
     """
 
-    desk: JobService
+    jobs: JobService
     tasks: TaskGroup
     following: int = 0
     _streams: set[ListenHandler] = field(default_factory=set[ListenHandler])
@@ -115,13 +115,13 @@ class JobUpdates:
 
         try:
             with scope:
-                await self.desk.watch.announce(job, told, SPACING_SECONDS)
+                await self.jobs.watch.announce(job, told, SPACING_SECONDS)
         finally:
             self.following -= 1
 
     async def _job(self, uri: str, caller: Caller) -> JobRecord:
         try:
-            return await self.desk.get(uri.removeprefix(_PREFIX), caller)
+            return await self.jobs.get(uri.removeprefix(_PREFIX), caller)
         except ControlNetError as error:
             data = {"uri": uri[:_SHOWN_CHARACTERS]}
             raise MCPError(code=types.INVALID_PARAMS, message=str(error), data=data) from error

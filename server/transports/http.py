@@ -34,11 +34,10 @@ from controlnet_mcp.server.app import Application, open_application
 from controlnet_mcp.server.auth.access import Access, check_host, open_access
 from controlnet_mcp.server.auth.file_links import FileLinks, load_secret
 from controlnet_mcp.server.logs import log_to_stderr
-from controlnet_mcp.server.mcp.delivery import Delivery, Receipts
+from controlnet_mcp.server.mcp.delivery import AnswerDelivery, Deliveries, serve_client
 from controlnet_mcp.server.mcp.protocol import build_server
 from controlnet_mcp.server.mcp.subscriptions import JobUpdates
 from controlnet_mcp.server.settings import Settings, system_variables
-from controlnet_mcp.server.transports.connections import serve_client
 from controlnet_mcp.server.transports.shutdown import background, ending_on_signals, leave_soon
 
 _log = logging.getLogger(__name__)
@@ -50,7 +49,7 @@ class SseEndpoint:
 
     server: Server[dict[str, Any]]
     transport: SseServerTransport
-    receipts: Receipts
+    deliveries: Deliveries
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection until either side closes it; the SDK answers pages of others by itself, and raises."""
@@ -60,7 +59,7 @@ class SseEndpoint:
             except ValueError as error:
                 _log.info("An SSE connection was refused: %s", error)
                 return
-            await serve_client(self.server, read, write, self.receipts)
+            await serve_client(self.server, read, write, self.deliveries)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,18 +68,18 @@ class McpEndpoint:
 
     Attributes:
         app: The SDK's endpoint.
-        receipts: Takes back what did not arrive.
+        deliveries: Takes back what did not arrive.
         principal: Tells who sent the request at hand.
     """
 
     app: StreamableHTTPASGIApp
-    receipts: Receipts
+    deliveries: Deliveries
     principal: Callable[[], str]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        posting, written = Delivery(self.principal()), False
-        posting.attach(scope)
+        delivery, written = AnswerDelivery(self.principal()), False
+        delivery.attach(scope)
 
         async def passed(message: Message) -> None:
             nonlocal written
@@ -90,9 +89,9 @@ class McpEndpoint:
         try:
             await self.app(scope, receive, passed)
         finally:
-            posting.closed = not written
-            for job_id in () if written else posting.jobs:
-                await self.receipts.lost(job_id)
+            delivery.closed = not written
+            for job_id in () if written else delivery.jobs:
+                await self.deliveries.mark_lost(job_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,11 +129,11 @@ async def _health(_request: Request) -> Response:
 def build_app(application: Application, links: FileLinks, access: Access, updates: JobUpdates) -> Starlette:
     """The web application: `/mcp`, `/sse` with `/messages/`, `/files/{name}` and `/health`."""
     server = build_server(application, links=links, local=False, principal=access.principal, updates=updates)
-    receipts = Receipts(application.services.desk)
+    deliveries = Deliveries(application.services.jobs)
     limit = application.settings.max_request_bytes
     sessions = StreamableHTTPSessionManager(server, security_settings=access.security, max_request_body_size=limit)
     sse = SseServerTransport("/messages/", security_settings=access.security, max_request_body_size=limit)
-    mcp = McpEndpoint(StreamableHTTPASGIApp(sessions), receipts, access.principal)
+    mcp = McpEndpoint(StreamableHTTPASGIApp(sessions), deliveries, access.principal)
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncGenerator[None]:
@@ -143,7 +142,7 @@ def build_app(application: Application, links: FileLinks, access: Access, update
 
     routes: list[BaseRoute] = [
         Route("/mcp", endpoint=access.guarded(mcp)),
-        Route("/sse", endpoint=access.guarded(SseEndpoint(server, sse, receipts)), methods=["GET"]),
+        Route("/sse", endpoint=access.guarded(SseEndpoint(server, sse, deliveries)), methods=["GET"]),
         Mount("/messages/", app=access.guarded(sse.handle_post_message)),
         Route("/files/{name}", endpoint=FileEndpoint(application.services.blobs, links), methods=["GET"]),
         Route("/health", endpoint=_health, methods=["GET"]),
@@ -164,7 +163,7 @@ class _WebServer(uvicorn.Server):
         """Once asked, take no more connections; open ones end, and who waits for a job is given it as it stands."""
         await asked.wait()
         updates.close()
-        updates.desk.watch.close()
+        updates.jobs.watch.close()
         self.handle_exit(signal.SIGTERM, None)
 
 
@@ -176,7 +175,7 @@ async def serve(settings: Settings, host: str, port: int) -> int:
             access = await open_access(settings)
             secret = await to_thread.run_sync(load_secret, settings.data_folder)
             base_url = settings.public_url or f"http://{host}:{port}"
-            updates = JobUpdates(application.services.desk, application.tasks)
+            updates = JobUpdates(application.services.jobs, application.tasks)
             config = uvicorn.Config(
                 build_app(application, FileLinks(base_url, secret, time.time), access, updates),
                 host=host,

@@ -22,10 +22,9 @@ from mcp.server.stdio import stdio_server
 
 from controlnet_mcp.server.app import open_application
 from controlnet_mcp.server.logs import log_to_stderr
-from controlnet_mcp.server.mcp.delivery import Receipts
+from controlnet_mcp.server.mcp.delivery import Deliveries, serve_client
 from controlnet_mcp.server.mcp.protocol import build_server
 from controlnet_mcp.server.settings import Settings
-from controlnet_mcp.server.transports.connections import serve_client
 from controlnet_mcp.server.transports.shutdown import ending_on_signals, leave_soon
 
 _STDIN, _STDOUT, _STDERR = 0, 1, 2
@@ -145,9 +144,9 @@ async def serve(settings: Settings) -> int:
             stdio_server(stdin.file, stdout.file) as (read, write),
         ):
             async with open_application(settings) as application:
-                receipts = Receipts(application.services.desk)
-                answers = await serve_client(build_server(application, local=True), read, write, receipts)
-                await receipts.lost_lines(answers, await stdout.unwritten(_PATIENCE_SECONDS))
+                deliveries = Deliveries(application.services.jobs)
+                answers = await serve_client(build_server(application, local=True), read, write, deliveries)
+                await deliveries.mark_lines_lost(answers, await stdout.unwritten(_PATIENCE_SECONDS))
             leave_soon(ending)
     return ending.exit_code
 

@@ -14,9 +14,8 @@ import mcp_types as types
 import pytest
 from pydantic import JsonValue, TypeAdapter
 
-from controlnet_mcp.server.mcp.protocol import INSTRUCTIONS
-from controlnet_mcp.server.mcp.tool_schemas import wire_tool
-from controlnet_mcp.tools.registry import TOOLS
+from controlnet_mcp.server.mcp.protocol import INSTRUCTIONS, wire_tool
+from controlnet_mcp.tools import TOOLS
 from tests.support.mcp_session import Session
 
 SNAPSHOTS = Path(__file__).parents[1] / "snapshots" / "tools"

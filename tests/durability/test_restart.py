@@ -37,7 +37,7 @@ async def test_a_job_is_finished_even_if_nobody_asks(settings: Settings) -> None
     async with open_session(settings) as session:
         first = (await session.generate(**waiting(0.2))).job
     async with open_session(settings) as session:
-        desk = session.application.services.desk
+        desk = session.application.services.jobs
         with anyio.fail_after(10):
             while not (await desk.store.get(first.job_id, "local")).ended:
                 await desk.runner.changed(first.job_id, 1)
@@ -68,14 +68,14 @@ async def test_a_call_that_died_with_the_server_is_found_again(settings: Setting
     """No answer went out, so the same arguments give the same job in the next process."""
     async with open_session(settings) as session, anyio.create_task_group() as tasks:
         tasks.start_soon(lambda: session.generate(**(waiting(0.3) | {"wait_seconds": 20})))
-        store = session.application.services.desk.store
+        store = session.application.services.jobs.store
         with anyio.fail_after(10):
             while not (await store.page("local", status=None, provider=None, limit=1, cursor=None)).jobs:
-                await session.application.services.desk.runner.changed("any", 0.05)
+                await session.application.services.jobs.runner.changed("any", 0.05)
         tasks.cancel_scope.cancel()
     async with open_session(settings) as session:
         await session.generate(**(waiting(0.3) | {"wait_seconds": 20}))
-        store = session.application.services.desk.store
+        store = session.application.services.jobs.store
         assert len((await store.page("local", status=None, provider=None, limit=9, cursor=None)).jobs) == 1
 
 

@@ -24,7 +24,7 @@ def notes_of(job: Job) -> list[Path]:
 
 async def record_of(session: Session, job: Job) -> JobRecord:
     """All that is known of a job."""
-    return await session.application.services.desk.store.get(job.job_id, "local")
+    return await session.application.services.jobs.store.get(job.job_id, "local")
 
 
 async def test_every_picture_has_a_note_of_its_own(session: Session) -> None:

@@ -120,9 +120,9 @@ async def test_nothing_is_forgotten_unless_the_operator_says_so(settings: Settin
     assert settings.retention_days is None
     async with open_session(settings) as session:
         job = (await session.generate()).job
-        await session.application.services.desk.store.page("local", status=None, provider=None, limit=1, cursor=None)
+        await session.application.services.jobs.store.page("local", status=None, provider=None, limit=1, cursor=None)
     async with open_session(settings.model_copy(update={"retention_days": 1e-9})) as session:
-        desk = session.application.services.desk
+        desk = session.application.services.jobs
         for _ in range(100):
             if not (await session.call("list_jobs")).listed:
                 break

@@ -1,5 +1,6 @@
 """Segmind, requests: the model for a structure, every field of every model's page, and what is told on the way."""
 
+import dataclasses
 from typing import Literal
 
 import pytest
@@ -9,9 +10,8 @@ from controlnet_mcp.foundation.errors import ControlNetError
 from controlnet_mcp.images.modalities import MODALITIES
 from controlnet_mcp.providers.http import Body, HttpCall, PictureData
 from controlnet_mcp.providers.placeholders import show, shown_headers
-from controlnet_mcp.providers.segmind.adapter import CAPABILITIES
-from controlnet_mcp.providers.segmind.models import MODELS, Model, find
-from controlnet_mcp.providers.segmind.options import SegmindOptions
+from controlnet_mcp.providers.segmind.adapter import SegmindProvider
+from controlnet_mcp.providers.segmind.models import GATEWAY_OPTIONS, MODELS, SegmindModel, SegmindOptions
 from controlnet_mcp.providers.types import ResolvedRequest
 from tests.support.segmind_cases import KEY, LARGE, LINK, PICTURE, adapter, wish
 from tests.support.simulators.segmind_forms import PAGES
@@ -65,13 +65,13 @@ def features(request: ResolvedRequest, version: Literal["v1", "v2"] = "v2") -> l
     return [notice.feature for notice in adapter(version).fit(request).warnings]
 
 
-def everything(model: Model) -> ResolvedRequest:
+def everything(model: SegmindModel) -> ResolvedRequest:
     """A request that uses all that a model has."""
-    scheduler = "simple" if model.form.schedulers == () else "Euler a"
+    scheduler = "Euler a" if model.schedulers else "simple"
     modality = next(iter(model.keeps))
     return wish(
         modality,
-        model=model.slug,
+        model=model.name,
         negative_prompt="blurry",
         steps=30,
         guidance=6.5,
@@ -90,31 +90,30 @@ def test_the_structure_chooses_the_model(modality: str, slug: str) -> None:
 
 def test_every_structure_is_a_known_one_with_a_model() -> None:
     """The capabilities name exactly the structures of the table, all of them canonical."""
-    assert set(CAPABILITIES.modalities) == set(USUAL) <= set(MODALITIES)
-    assert {model.name for model in CAPABILITIES.models} == set(PAGES)
+    assert set(SegmindProvider.capabilities.modalities) == set(USUAL) <= set(MODALITIES)
+    assert {model.name for model in SegmindProvider.capabilities.models} == set(PAGES)
 
 
-@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.slug)
-def test_every_field_of_a_models_page_is_sent(model: Model) -> None:
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.name)
+def test_every_field_of_a_models_page_is_sent(model: SegmindModel) -> None:
     """A request that uses everything fills every field of the vendor's page, and no other."""
-    assert set(body_of(everything(model))) == set(PAGES[model.slug])
+    assert set(body_of(everything(model))) == set(PAGES[model.name])
 
 
-@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.slug)
-def test_the_knobs_of_a_model_reach_it_as_they_are(model: Model) -> None:
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.name)
+def test_the_knobs_of_a_model_reach_it_as_they_are(model: SegmindModel) -> None:
     """A knob that the model has is sent under its own name with its value."""
     body = body_of(everything(model))
-    assert {name: body[name] for name in model.form.options} == {
-        name: EVERY_OPTION[name] for name in model.form.options
-    }
+    own = model.options - GATEWAY_OPTIONS
+    assert {name: body[name] for name in own} == {name: EVERY_OPTION[name] for name in own}
 
 
 def test_every_knob_has_a_case_and_a_description() -> None:
     """A new option needs a value here, some model that takes it, and words for the caller."""
     knobs = set(SegmindOptions.model_fields) - {"api_version"}
     assert knobs == set(EVERY_OPTION)
-    taken = {name for model in MODELS for name in model.form.options}
-    assert knobs - taken == {"control_strength", "base64"}
+    taken = {name for model in MODELS for name in model.options}
+    assert knobs - taken == {"base64"}
     assert all(row.description for row in SegmindOptions.model_fields.values())
 
 
@@ -202,12 +201,12 @@ def test_a_value_outside_the_models_range_is_moved_into_it(
     assert features(request_) == told
 
 
-@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.slug)
-def test_the_ranges_are_those_of_the_models_page(model: Model) -> None:
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.name)
+def test_the_ranges_are_those_of_the_models_page(model: SegmindModel) -> None:
     """As they were written down a second time, for the simulated vendor."""
-    spans = [span for span in (model.form.steps, model.form.guidance, model.form.weight) if span]
-    pages = [PAGES[model.slug][span.wire] for span in spans]
-    assert [(span.least, span.most) for span in spans] == [(row.least, row.most) for row in pages]
+    pages = {name: PAGES[model.name][model.fields[name]] for name in model.ranges}
+    spans = {name: (span.least, span.most) for name, span in model.ranges.items()}
+    assert spans == {name: (row.least, row.most) for name, row in pages.items()}
 
 
 def test_what_a_model_lacks_is_left_out_and_told() -> None:
@@ -276,8 +275,8 @@ def test_the_version_is_a_setting_that_a_request_may_override(
 
 def test_a_model_without_v2_is_asked_through_v1(monkeypatch: pytest.MonkeyPatch) -> None:
     """The table says which model that is, so nothing is sent twice."""
-    old = Model("old-pose", "sd1", {"pose": ""}, find("sd3-med-pose", "pose").form, asynchronous=False)
-    monkeypatch.setattr("controlnet_mcp.providers.segmind.models.MODELS", (*MODELS, old))
+    old = dataclasses.replace(MODELS[0], name="old-pose", asynchronous=False)
+    monkeypatch.setattr(SegmindProvider, "specs", (*MODELS, old))
     assert settled(wish(model="old-pose")).url == "https://api.segmind.com/v1/old-pose"
 
 
@@ -306,10 +305,10 @@ def test_the_picture_goes_the_cheapest_way() -> None:
     assert body_of(wish(control={"source_url": "http://192.168.0.2/a.png"}))["image"] == PictureData(PICTURE, "base64")
 
 
-@pytest.mark.parametrize("model", [model for model in MODELS if not model.form.inline], ids=lambda model: model.slug)
-def test_the_flux_tools_only_get_links(model: Model) -> None:
+@pytest.mark.parametrize("model", [model for model in MODELS if not model.inline], ids=lambda model: model.name)
+def test_the_flux_tools_only_get_links(model: SegmindModel) -> None:
     """Their pages document a file or a link, never base64."""
-    request = wish(next(iter(model.keeps)), model=model.slug)
+    request = wish(next(iter(model.keeps)), model=model.name)
     assert adapter().uploads(request) == (PICTURE,)
 
 

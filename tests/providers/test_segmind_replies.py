@@ -8,7 +8,6 @@ from pydantic import JsonValue
 from controlnet_mcp.foundation.errors import ErrorCode
 from controlnet_mcp.providers.errors import Delivery, ProviderError
 from controlnet_mcp.providers.http import HttpReply
-from controlnet_mcp.providers.segmind.errors import failed
 from controlnet_mcp.providers.types import Cost, Output, Phase, RemoteTask, Report
 from tests.support.segmind_cases import JPEG, KEY, PICTURE, PNG, REQUEST_ID, adapter, converse, reply, sample, samples
 
@@ -74,12 +73,12 @@ def test_the_four_meanings_of_406_are_told_apart_by_their_messages() -> None:
         "safety_tolerance must be at most 6": "invalid_request",
         "prompt violates the content policy": "moderated",
     }
-    assert {text: failed(reply({"error": text}, 406)).code for text in told} == told
+    assert {text: adapter().refused(reply({"error": text}, 406)).code for text in told} == told
 
 
 def test_a_rate_limit_says_when_to_come_back() -> None:
     """There is no Retry-After; the reset time is read against the reply's own clock."""
-    assert failed(sample("error_429")).retry_after_seconds == 30
+    assert adapter().refused(sample("error_429")).retry_after_seconds == 30
 
 
 @pytest.mark.parametrize(
@@ -96,8 +95,10 @@ def test_a_rate_limit_says_when_to_come_back() -> None:
 def test_a_reset_time_is_read_in_any_usual_form(reset: str, seconds: float | None) -> None:
     """Its form is not documented; nonsense and the past cost nothing."""
     for date in ("Fri, 20 Nov 2026 10:01:00 GMT", "Fri, 20 Nov 2026 10:01:00 -0000"):
-        assert failed(reply({}, 429, x_rate_limit_reset_at_utc=reset, date=date)).retry_after_seconds == seconds
-    assert failed(reply({}, 429, x_rate_limit_reset_at_utc=reset)).retry_after_seconds is None
+        assert (
+            adapter().refused(reply({}, 429, x_rate_limit_reset_at_utc=reset, date=date)).retry_after_seconds == seconds
+        )
+    assert adapter().refused(reply({}, 429, x_rate_limit_reset_at_utc=reset)).retry_after_seconds is None
 
 
 def test_a_v2_receipt_holds_all_that_is_needed_to_ask_again() -> None:
@@ -207,7 +208,7 @@ def test_a_finished_job_gives_its_pictures_and_what_they_cost(
 def test_a_result_that_is_not_there_yet_is_asked_for_again() -> None:
     """A job that is done without a picture, or no longer done, is not the end."""
     assert polled(sample("v2_status_completed"), sample("v2_status_processing"))[1].phase == "running"
-    with pytest.raises(ProviderError, match="neither a picture") as caught:
+    with pytest.raises(ProviderError, match="without what was asked for") as caught:
         polled(sample("v2_status_completed"), reply({"status": "COMPLETED", "output": None}))
     assert caught.value.retryable
 
@@ -238,7 +239,7 @@ def test_a_422_that_does_not_say_failed_is_no_end() -> None:
 
 def test_a_forgotten_job_is_asked_for_until_its_deadline() -> None:
     """Records vanish after an hour; whether that has passed is not the adapter's to know."""
-    with pytest.raises(ProviderError, match="forgets jobs about one hour") as caught:
+    with pytest.raises(ProviderError, match="keeps jobs for about one hour") as caught:
         polled(sample("v2_expired"))
     assert (caught.value.code, caught.value.retryable) == ("not_found", True)
 
@@ -280,7 +281,7 @@ def test_the_balance_is_bought_and_free_credits() -> None:
     assert balance == pytest.approx(0.0184921035)
     assert converse(adapter().balance(), sample("credits_none"))[1] is None
     assert converse(adapter().balance(), reply({"credits": "none"}))[1] is None
-    with pytest.raises(ProviderError, match="refused the key"):
+    with pytest.raises(ProviderError, match="the key was refused"):
         converse(adapter().balance(), sample("error_401_invalid"))
 
 

@@ -15,7 +15,7 @@ from controlnet_mcp.images.picture import Limits, StoredPicture
 from controlnet_mcp.providers.errors import ProviderError
 from controlnet_mcp.providers.placeholders import PictureSource
 from controlnet_mcp.providers.segmind.adapter import SegmindProvider, SegmindSettings
-from controlnet_mcp.providers.segmind.models import MODELS, Model
+from controlnet_mcp.providers.segmind.models import MODELS, SegmindModel
 from controlnet_mcp.providers.sender import Sender
 from controlnet_mcp.providers.types import Output, Phase, ResolvedRequest, Submission
 from tests.support.hosted_providers import submit
@@ -130,13 +130,13 @@ async def picture_of(runner: Sender, provider: SegmindProvider, output: Output) 
     return decode(await runner.download(provider, output), Limits())
 
 
-@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.slug)
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.name)
 async def test_every_model_draws_on_the_structure(
-    model: Model, studio: SegmindStudio, runner: Sender, control: StoredPicture
+    model: SegmindModel, studio: SegmindStudio, runner: Sender, control: StoredPicture
 ) -> None:
     """The strict vendor takes the request of every model, and the result keeps the control picture's structure."""
     provider = connect(studio)
-    request = asked(control, next(iter(model.keeps)), model=model.slug, steps=30, guidance=5.0)
+    request = asked(control, next(iter(model.keeps)), model=model.name, steps=30, guidance=5.0)
     phases, outputs = await finished(runner, provider, await submitted(runner, provider, request))
     assert phases == ["queued", "queued", "succeeded"]
     assert studio.charges == 1

@@ -164,7 +164,7 @@ async def test_a_thousand_calls_start_no_more_jobs_than_one_caller_may_have(sett
     codes: list[str] = []
     async with open_application(settings.model_copy(update={"max_jobs_in_flight": 5})) as application:
         await application.table.load()
-        desk = application.services.desk
+        desk = application.services.jobs
 
         async def call(number: int, caller: Caller) -> None:
             wish = GenerateRequest(

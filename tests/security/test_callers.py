@@ -14,7 +14,7 @@ from starlette.requests import Request
 
 from controlnet_mcp.jobs.prepare import CONTROL
 from controlnet_mcp.jobs.resource_uris import job_uri, sheet_uri, source_uri
-from controlnet_mcp.server.mcp.delivery import Delivery, Receipts
+from controlnet_mcp.server.mcp.delivery import AnswerDelivery, Deliveries
 from controlnet_mcp.server.settings import Settings
 from tests.support.asgi_client import ALICE, BOB, Gate, open_gate, unnamed, write_tokens
 from tests.support.mcp_session import WAIT_SECONDS, settings_for
@@ -47,7 +47,7 @@ async def any_picture(gate: Gate) -> str:
 def asking(state: dict[str, Any], principal: str, method: str) -> ServerRequestContext[dict[str, Any], Any]:
     """What is known of request 2 of a caller, or of the cancel of one, when it comes over Streamable HTTP."""
     scope: dict[str, Any] = {"type": "http", "headers": []}
-    Delivery(principal).attach(scope)
+    AnswerDelivery(principal).attach(scope)
     session = cast("ServerSession", None)  # nothing is asked of it
     return ServerRequestContext(
         session=session,
@@ -70,11 +70,11 @@ async def test_a_cancel_says_nothing_of_the_answers_of_others(gate: Gate) -> Non
     The SDK drops such cancels today, and lets nobody into the session of another; this holds without it.
     """
     job_id = (await any_picture(gate)).split("/")[3]
-    desk, state = gate.application.services.desk, dict[str, Any]()
-    receipts = Receipts(desk)
+    desk, state = gate.application.services.jobs, dict[str, Any]()
+    deliveries = Deliveries(desk)
     for canceller, arrived in (("token:bob", True), ("token:alice", False)):
-        await receipts.answered(asking(state, "token:alice", "tools/call"), job_id)
-        await receipts.heed_late_cancels(asking(state, canceller, "notifications/cancelled"), nothing_else)
+        await deliveries.mark_delivered(asking(state, "token:alice", "tools/call"), job_id)
+        await deliveries.handle_late_cancel(asking(state, canceller, "notifications/cancelled"), nothing_else)
         assert (await desk.store.get(job_id, "token:alice")).delivered == arrived
 
 

@@ -14,8 +14,8 @@ from controlnet_mcp.images import safe_open
 from controlnet_mcp.images.blob_store import BlobStore
 from controlnet_mcp.images.picture import EXTENSIONS, StoredType
 from controlnet_mcp.images.safe_open import read_file
-from controlnet_mcp.server.cli.saving import place_for, readable_name, save
-from controlnet_mcp.tools.registry import TOOLS
+from controlnet_mcp.server.cli.output import place_for, readable_name, save
+from controlnet_mcp.tools import TOOLS
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="needs POSIX links")
 

@@ -136,7 +136,7 @@ async def test_the_cap_holds_because_it_is_checked_where_the_job_is_written(rule
     """Six at once pass a cap of three as soon as another call can come between check and job."""
     async with open_application(rules(max_cost_per_day={"jobs": 3})) as application:
         await application.table.load()
-        desk = application.services.desk
+        desk = application.services.jobs
         wishes = wishes_for(rules, AT_ONCE)
         with closing(Database(rules.folder / "jobs.sqlite3")) as database:
             careless = replace(desk, store=CarelessStore(database))
@@ -171,7 +171,7 @@ async def test_budgets_are_each_callers_own(rules: Rules) -> None:
         await application.table.load()
         wishes = wishes_for(rules, 3)
         for name in ("a", "b"):
-            assert await admitted(application.services.desk, wishes, Caller(name, local=True)) == 2
+            assert await admitted(application.services.jobs, wishes, Caller(name, local=True)) == 2
 
 
 async def test_a_session_ends_with_the_server_a_day_does_not(rules: Rules) -> None:

@@ -16,7 +16,7 @@ from controlnet_mcp.foundation.errors import ControlNetError, ErrorCode
 from controlnet_mcp.images.read import missing_prefix, read_data_uri
 from controlnet_mcp.jobs.request import parse_modalities
 from controlnet_mcp.server.settings import Settings
-from controlnet_mcp.tools.registry import TOOLS
+from controlnet_mcp.tools import TOOLS
 from tests.support.attack_targets import giving, victim_of
 from tests.support.mcp_session import Reply, Session, open_session
 

@@ -13,11 +13,11 @@ from click.testing import CliRunner, Result
 import controlnet_mcp
 from controlnet_mcp.providers.registry import provider_variables
 from controlnet_mcp.server import __version__
-from controlnet_mcp.server.cli import WORDS, cli
+from controlnet_mcp.server.cli import COMMANDS, cli
 from controlnet_mcp.server.cli.options import WITHOUT_MEANING, further_control, named_value
-from controlnet_mcp.server.cli.wording import WORD_OF_TOOL, for_people
-from controlnet_mcp.tools.registry import TOOLS
-from controlnet_mcp.tools.spec import Tool
+from controlnet_mcp.server.cli.output import WORD_OF_TOOL, for_people
+from controlnet_mcp.tools import TOOLS
+from controlnet_mcp.tools.tool import Tool
 
 TIMEOUT_SECONDS = 40
 PROGRAM = [sys.executable, "-P", "-m", "controlnet_mcp.server"]
@@ -67,19 +67,19 @@ def command_of(tool: Tool) -> click.Command:
     return command
 
 
-@pytest.mark.parametrize("word", WORDS)
+@pytest.mark.parametrize("word", COMMANDS)
 def test_every_word_of_the_help_is_there_and_explains_itself(word: str, tmp_path: Path) -> None:
     """`controlnet-mcp WORD --help` answers."""
     shown = Terminal(tmp_path).run(word, "--help")
     assert shown.exit_code == 0
     assert f"{word} [OPTIONS]" in shown.stdout
-    assert WORDS[word] in Terminal(tmp_path).run("--help").stdout
+    assert COMMANDS[word][1] in Terminal(tmp_path).run("--help").stdout
 
 
 def test_every_tool_has_a_word() -> None:
     """Whatever an assistant can do can be done by hand."""
     assert set(WORD_OF_TOOL) == {tool.name for tool in TOOLS}
-    assert set(WORD_OF_TOOL.values()) <= set(WORDS)
+    assert set(WORD_OF_TOOL.values()) <= set(COMMANDS)
 
 
 @pytest.mark.parametrize("tool", TOOLS, ids=lambda tool: tool.name)

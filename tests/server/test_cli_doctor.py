@@ -8,7 +8,7 @@ import pytest
 
 from controlnet_mcp.providers.registry import ProviderEntry, build_table
 from controlnet_mcp.server import __version__
-from controlnet_mcp.server.cli.checks import check_provider
+from controlnet_mcp.server.cli.doctor import check_provider
 from controlnet_mcp.server.settings import Settings
 from tests.server.test_cli import Terminal
 

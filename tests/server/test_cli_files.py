@@ -7,10 +7,10 @@ from pathlib import Path
 import click
 import pytest
 
-from controlnet_mcp.server.cli.interrupts import interruptible
-from controlnet_mcp.server.cli.own_files import with_own_files
-from controlnet_mcp.server.cli.progress import progress_bar
-from controlnet_mcp.server.cli.saving import place_for, readable_name, save
+from controlnet_mcp.server.cli import interruptible
+from controlnet_mcp.server.cli.local_paths import with_own_files
+from controlnet_mcp.server.cli.output import place_for, readable_name, save
+from controlnet_mcp.server.cli.session import progress_bar
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from controlnet_mcp.jobs.scoring import Provenance
-from controlnet_mcp.server.cli.sheet import SavedSheet
+from controlnet_mcp.server.cli.jobs import SavedSheet
 from controlnet_mcp.tools.list_jobs import JobList
 from controlnet_mcp.tools.views import Job
 from tests.server.test_cli import Terminal

@@ -11,10 +11,9 @@ from mcp.shared.memory import create_client_server_memory_streams
 from mcp.shared.message import SessionMessage
 from pydantic import JsonValue
 
-from controlnet_mcp.server.mcp.delivery import ALONE, Answers, Receipts
+from controlnet_mcp.server.mcp.delivery import ONLY_CLIENT, Deliveries, RecentAnswers, serve_client
 from controlnet_mcp.server.mcp.protocol import build_server
 from controlnet_mcp.server.settings import Settings
-from controlnet_mcp.server.transports.connections import serve_client
 from controlnet_mcp.server.transports.shutdown import background
 from tests.server.test_transports import photo
 from tests.support.disconnecting_clients import HANDSHAKE, INITIALIZED, request
@@ -40,8 +39,8 @@ async def finished_unseen(session: Session) -> str:
     with anyio.CancelScope() as scope:
         await session.generate(GiveUp(scope), provider_options={"simulate": "queued", "seconds": 0.1})
     services = session.application.services
-    (job,) = (await services.desk.store.page("local", status=None, provider=None, limit=2, cursor=None)).jobs
-    while not (await services.desk.store.get(job.job_id, "local")).ended:
+    (job,) = (await services.jobs.store.page("local", status=None, provider=None, limit=2, cursor=None)).jobs
+    while not (await services.jobs.store.get(job.job_id, "local")).ended:
         await anyio.lowlevel.checkpoint()
     return job.job_id
 
@@ -55,9 +54,9 @@ async def test_a_call_that_is_cancelled_at_whatever_moment_was_not_answered(sett
             create_client_server_memory_streams() as ((hear, say), (read, write)),
             background() as tasks,
         ):
-            job_id, desk = await finished_unseen(session), session.application.services.desk
+            job_id, desk = await finished_unseen(session), session.application.services.jobs
             server = build_server(session.application, local=True)
-            tasks.start_soon(serve_client, server, read, write, Receipts(desk))
+            tasks.start_soon(serve_client, server, read, write, Deliveries(desk))
             answered: list[types.JSONRPCMessage] = []
             tasks.start_soon(collect, hear, answered)
             if era == "legacy":
@@ -142,11 +141,11 @@ async def opened_session(client: httpx2.AsyncClient) -> dict[str, str]:
 
 async def test_only_the_latest_answers_are_remembered() -> None:
     """A connection that lives for months does not fill the memory."""
-    answers = Answers()
+    answers = RecentAnswers()
     for number in range(1000):
-        answers.put(ALONE, str(number), f"job_{number}")
+        answers.put(ONLY_CLIENT, str(number), f"job_{number}")
     assert len(answers.jobs) == 100
-    assert answers.pop(ALONE, "0") is None
+    assert answers.pop(ONLY_CLIENT, "0") is None
     assert answers.pop((None, "other session"), "999") is None
     assert answers.pop(("other caller", None), "999") is None
-    assert answers.pop(ALONE, "999") == "job_999"
+    assert answers.pop(ONLY_CLIENT, "999") == "job_999"

@@ -52,7 +52,7 @@ class House:
     async def forgotten(self) -> None:
         """Nothing is followed or watched any more."""
         with anyio.fail_after(WAIT_SECONDS):
-            while self.updates.following or self.application.services.desk.watch.watched:
+            while self.updates.following or self.application.services.jobs.watch.watched:
                 await anyio.lowlevel.checkpoint()
 
 
@@ -67,7 +67,7 @@ async def house(settings: Settings) -> AsyncGenerator[House]:
     """A running server."""
     with anyio.fail_after(50):
         async with open_application(settings) as application:
-            yield House(settings, application, JobUpdates(application.services.desk, application.tasks))
+            yield House(settings, application, JobUpdates(application.services.jobs, application.tasks))
 
 
 @pytest.mark.parametrize("era", ERAS)
@@ -125,7 +125,7 @@ async def test_subscribing_twice_is_subscribing_once(house: House) -> None:
 @pytest.mark.parametrize("era", ERAS)
 async def test_jobs_of_others_cannot_be_followed(house: House, era: Era) -> None:
     """They are as unknown as those that never were: the same words but for the id."""
-    ears, desk = Ears(), house.application.services.desk
+    ears, desk = Ears(), house.application.services.jobs
     async with house.client(era, ears) as client:
         mine = (await house.started(client)).rpartition("/")[2]
         (job,) = (await desk.store.page("local", status=None, provider=None, limit=9, cursor=None)).jobs
@@ -171,7 +171,7 @@ async def test_a_job_that_another_process_drives_is_heard_of(house: House, era: 
     """Two hosts on one machine each start a server on the same data folder."""
     ears = Ears()
     async with open_application(house.settings) as theirs, house.client(era, ears) as client:
-        other = House(house.settings, theirs, JobUpdates(theirs.services.desk, theirs.tasks))
+        other = House(house.settings, theirs, JobUpdates(theirs.services.jobs, theirs.tasks))
         async with other.client("auto", Ears()) as driving:
             uri = await other.started(driving)
             async with listening(client, era, ears, uri):

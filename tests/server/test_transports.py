@@ -15,7 +15,7 @@ from mcp.shared.exceptions import MCPError
 from PIL import Image
 
 from controlnet_mcp.images.modalities import MODALITIES
-from controlnet_mcp.tools.registry import TOOLS
+from controlnet_mcp.tools import TOOLS
 from tests.support.mcp_session import SIDE, WAIT_SECONDS, GiveUp, Reply
 from tests.support.server_process import Era, Transport, Web, connected
 

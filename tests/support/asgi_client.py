@@ -114,7 +114,7 @@ async def open_gate(settings: Settings, change: Callable[[Access], Access] | Non
     access = await open_access(settings)
     async with open_application(settings) as application:
         links = FileLinks(ORIGIN, b"secret", lambda: 0.0)
-        updates = JobUpdates(application.services.desk, application.tasks)
+        updates = JobUpdates(application.services.jobs, application.tasks)
         app = build_app(application, links, change(access) if change else access, updates)
         async with app.router.lifespan_context(app):
             yield Gate(app, application)

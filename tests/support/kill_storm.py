@@ -134,7 +134,7 @@ async def _all(application: Application, most: int) -> list[JobRecord]:
     records: list[JobRecord] = []
     cursor: str | None = None
     while True:
-        page = await application.services.desk.page(CALLER, status=None, provider=None, limit=most, cursor=cursor)
+        page = await application.services.jobs.page(CALLER, status=None, provider=None, limit=most, cursor=cursor)
         records += page.jobs
         cursor = page.next_cursor
         if cursor is None:
@@ -144,7 +144,7 @@ async def _all(application: Application, most: int) -> list[JobRecord]:
 async def _work(picture: str, first: int, last: int, jobs: int) -> None:
     """One process: ask for its share, then stay until every job of everybody has ended."""
     async with open_application(Settings()) as application:
-        desk = application.services.desk
+        desk = application.services.jobs
         await application.table.load()
         for number in range(first, last):
             wish = GenerateRequest(

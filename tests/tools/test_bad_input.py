@@ -22,7 +22,7 @@ ONE_PIXEL = base64.b64encode(b"\x89PNG\r\n\x1a\n").decode()
 async def untouched(session: Session) -> AsyncGenerator[Session]:
     """A session in which nothing may have been started, and that still works, when the test is over."""
     yield session
-    page = await session.application.services.desk.store.page("local", status=None, provider=None, limit=1, cursor=None)
+    page = await session.application.services.jobs.store.page("local", status=None, provider=None, limit=1, cursor=None)
     assert page.jobs == (), "a refused call made a job"
     assert (await session.call("list_models", provider="draft")).result.is_error is False
 

@@ -55,7 +55,7 @@ async def test_a_map_is_accepted_as_a_control_picture(session: Session) -> None:
     )
     job = (await session.generate(control_image=made.uri, modality="lineart", control_is_map=True)).job
     assert job.status == "succeeded", job.error
-    record = await session.application.services.desk.store.get(job.job_id, "local")
+    record = await session.application.services.jobs.store.get(job.job_id, "local")
     assert record.request.controls[0].picture is not None
     assert made.uri.endswith(record.request.controls[0].picture.sha256)
 

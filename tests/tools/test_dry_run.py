@@ -36,7 +36,7 @@ async def test_a_dry_run_shows_exactly_what_is_sent(session: Session) -> None:
     arguments: dict[str, JsonValue] = {"seed": 5, "modality": "canny:0.5", "negative_prompt": "blue"}
     shown = json.loads((await session.generate(dry_run=True, **arguments)).text)["request"]["json"]
     job = (await session.generate(**arguments)).job
-    record = await session.application.services.desk.store.get(job.job_id, "local")
+    record = await session.application.services.jobs.store.get(job.job_id, "local")
     assert record.task is not None
     sent = json.loads(record.task.state["ticket"])
     assert {key: value for key, value in sent.items() if key in shown} == shown | {"reference": record.reference}

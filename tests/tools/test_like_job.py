@@ -35,7 +35,7 @@ async def like(session: Session, job_id: str, **changes: JsonValue) -> JobRecord
 
 async def record_of(session: Session, job_id: str) -> JobRecord:
     """All that is known of a job."""
-    return await session.application.services.desk.store.get(job_id, "local")
+    return await session.application.services.jobs.store.get(job_id, "local")
 
 
 async def test_a_job_is_repeated_although_its_file_has_changed(session: Session, tmp_path: Path) -> None:
@@ -131,7 +131,7 @@ async def test_only_a_job_of_the_caller_can_be_repeated(session: Session) -> Non
     first = (await session.generate()).job
     record = await record_of(session, first.job_id)
     foreign = record.model_copy(update={"job_id": f"job_{'f' * 32}", "principal": "somebody else"})
-    await session.application.services.desk.store.add(foreign, request_key=None, fingerprint="x")
+    await session.application.services.jobs.store.add(foreign, request_key=None, fingerprint="x")
     for job_id in (foreign.job_id, f"job_{'0' * 32}", ""):
         assert (await session.call("controlnet_generate", like_job=job_id)).error.code == "not_found"
     source = f"controlnet://jobs/{foreign.job_id}/sources/control_image"
@@ -142,7 +142,7 @@ async def test_a_job_of_an_older_version_says_that_it_cannot_be_repeated(session
     """Its record lacks the wish."""
     record = await record_of(session, (await session.generate()).job.job_id)
     older = record.model_copy(update={"job_id": f"job_{'e' * 32}", "wish": None, "sources": {}})
-    await session.application.services.desk.store.add(older, request_key=None, fingerprint="y")
+    await session.application.services.jobs.store.add(older, request_key=None, fingerprint="y")
     error = (await session.call("controlnet_generate", like_job=older.job_id)).error
     assert error.code == "unsupported"
     assert "control_image" in error.hint

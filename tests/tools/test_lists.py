@@ -76,7 +76,7 @@ async def test_a_listed_job_is_the_job(session: Session) -> None:
 
 async def test_a_list_stays_small_however_long_the_prompts_are(session: Session) -> None:
     """No message may reach a million bytes, and a model has to read the list."""
-    store = session.application.services.desk.store
+    store = session.application.services.jobs.store
     first = await store.get((await session.generate(**WAITING)).job.job_id, "local")
     request = first.request.model_copy(update={"prompt": "\u4e00" * 8000, "negative_prompt": "x" * 8000})
     for number in range(100):

@@ -14,7 +14,7 @@ SLOW: dict[str, JsonValue] = {"provider_options": {"simulate": "queued", "second
 async def job_ids(session: Session) -> list[str]:
     """All jobs that there are."""
     services = session.application.services
-    jobs = (await services.desk.store.page("local", status=None, provider=None, limit=100, cursor=None)).jobs
+    jobs = (await services.jobs.store.page("local", status=None, provider=None, limit=100, cursor=None)).jobs
     return [job.job_id for job in jobs]
 
 

@@ -118,7 +118,7 @@ async def test_results_carry_their_structure_scores(session: Session) -> None:
     """In words, under each of them; what was handed in has none."""
     job = (await session.generate(num_images=2)).job
     services = session.application.services
-    record = await services.desk.store.get(job.job_id, "local")
+    record = await services.jobs.store.get(job.job_id, "local")
     panels = sheet_of(record, services.blobs).panels
     scores = [image.structure.score for image in record.images if image.structure]
     assert [panel.detail for panel in panels[-2:]] == [f"structure kept: {score:.2f} (edge F1)" for score in scores]

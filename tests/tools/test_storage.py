@@ -152,8 +152,8 @@ async def test_an_answer_is_not_lost_because_it_cannot_be_noted(settings: Settin
     """The caller gets the job all the same; asked again, the same one."""
     database = Database(settings.data_folder / "jobs.sqlite3")
     async with open_application(settings) as application:
-        desk = replace(application.services.desk, store=Forgetful(database))
-        forgetful = replace(application, services=replace(application.services, desk=desk))
+        jobs = replace(application.services.jobs, store=Forgetful(database))
+        forgetful = replace(application, services=replace(application.services, jobs=jobs))
         async with connect(build_server(forgetful, local=True)) as client:
             session = Session(client, forgetful, settings.allowed_folders[0])
             first, again = [(await session.generate()).job for _ in range(2)]

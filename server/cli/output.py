@@ -1,0 +1,212 @@
+"""Pictures as files of the user: readable names, the real extension, and never over something that is there.
+
+Tables for people: as wide as the terminal, and never cut where the output is not one.
+
+What people read: a job in a few lines on stderr, its pictures as paths on stdout, exit codes.
+
+Sentences that were written for a model with tools, for a person with this command line.
+"""
+
+import itertools
+import re
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+import click
+from pydantic import BaseModel
+
+from controlnet_mcp.images.blob_store import note_beside
+from controlnet_mcp.tools.views import Job
+
+_LONGEST_NAME = 48
+_EXTENSIONS = {"image/png": ".png", "image/jpeg": ".jpg", "image/webp": ".webp"}
+_SAME = {".jpeg": ".jpg"}
+
+
+def readable_name(text: str) -> str:
+    """A file name of the first words of a text, in any script, without anything that a shell or a system minds."""
+    words = "-".join(re.findall(r"[^\W_]+", text.lower()))
+    return f"controlnet-{words[:_LONGEST_NAME].strip('-')}".strip("-")
+
+
+def place_for(output: Path | None, name: str, mime_type: str) -> Path:
+    """Where a picture is to go.
+
+    Args:
+        output: A file, a folder that exists, or nothing for the working directory.
+        name: The name, without extension, where `output` does not give one.
+        mime_type: What the picture is: an extension that says otherwise is replaced.
+    """
+    output = output or Path()
+    path = output / name if output.is_dir() else output
+    extension = _EXTENSIONS[mime_type]
+    if _SAME.get(path.suffix.lower(), path.suffix.lower()) == extension:
+        return path
+    pictures = {*_EXTENSIONS.values(), *_SAME}
+    return path.with_suffix(extension) if path.suffix.lower() in pictures else path.with_name(path.name + extension)
+
+
+def save(content: bytes, wanted: Path, *, kept: Path | None = None) -> Path:
+    """Write a new file, called `name-2`, `name-3`… where the name is taken.
+
+    Args:
+        content: The file.
+        wanted: What it is to be called.
+        kept: Where else the picture is, to be told when it cannot be written.
+
+    Returns:
+        Where it was written, as a full path.
+
+    Raises:
+        click.ClickException: The folder cannot be made or written.
+    """
+    try:
+        wanted.parent.mkdir(parents=True, exist_ok=True)
+        return _write_new(content, wanted).absolute()
+    except OSError as error:
+        elsewhere = f" It is kept as {kept}." if kept else ""
+        said = f"The picture cannot be saved as {wanted}: {error.strerror or error}.{elsewhere}"
+        raise click.ClickException(said) from error
+
+
+def _write_new(content: bytes, wanted: Path) -> Path:
+    for number in itertools.count(1):
+        path = wanted if number == 1 else wanted.with_stem(f"{wanted.stem}-{number}")
+        try:
+            file = path.open("xb")
+        except FileExistsError:
+            continue
+        with file:
+            file.write(content)
+        return path
+    raise AssertionError  # there is always a next number
+
+
+_WIDE = 220
+"""Columns of a table that goes to a file or a pipe."""
+
+
+def show_table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, title: str | None = None) -> None:
+    """Print a table; the first column is never broken, the last one wraps.
+
+    Args:
+        headings: One for each column.
+        rows: Plain text; nothing in it is markup.
+        title: A line above.
+    """
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), title=title, title_justify="left")
+    for index, heading in enumerate(headings):
+        table.add_column(heading, no_wrap=index == 0, overflow="fold", header_style="bold")
+    for row in rows:
+        table.add_row(*map(Text, row))
+    console = Console(width=None if sys.stdout.isatty() else _WIDE, highlight=False)
+    console.print(table)
+
+
+_ENDS = {"failed": "failed", "canceled": "was canceled", "uncertain": "is uncertain"}
+
+
+def json_text(body: BaseModel) -> str:
+    """The answer as the tool gives it: compact JSON without nulls."""
+    return body.model_dump_json(exclude_none=True, by_alias=True)
+
+
+def show_job(job: Job, output: Path | None, *, as_json: bool, copies: bool, sidecars: bool) -> None:
+    """Show a job and end the command.
+
+    Args:
+        job: The job.
+        output: Where its pictures are copied to.
+        as_json: Whether stdout gets the job instead of paths.
+        copies: Whether pictures are copied when no `output` is given.
+        sidecars: Whether how a copy was made is saved beside it.
+
+    Raises:
+        click.ClickException: The job failed: exit code 1, and why.
+    """
+    if as_json:
+        click.echo(json_text(job))
+    else:
+        _tell(job)
+    for path in _pictures(job, output, copies=copies or output is not None, sidecars=sidecars):
+        if not as_json:
+            click.echo(path)
+    if job.status in _ENDS:
+        _fail(job)
+
+
+def _pictures(job: Job, output: Path | None, *, copies: bool, sidecars: bool) -> Iterator[Path]:
+    """One after the other, so that those that were saved are told although a later one fails."""
+    kept = [(image.path, image.mime_type) for image in job.images or () if image.path]
+    name = readable_name(job.prompt)
+    for path, mime_type in kept:
+        if not copies:
+            yield path
+            continue
+        copy = save(path.read_bytes(), place_for(output, name, mime_type), kept=path)
+        if sidecars:
+            _save_note(note_beside(path, job.job_id), copy)
+        yield copy
+
+
+def _save_note(note: Path, picture: Path) -> None:
+    """Save how a picture was made under the picture's name; said where it was not noted."""
+    if note.is_file() and note.stat().st_size:
+        save(note.read_bytes(), picture.with_name(f"{picture.name}.json"), kept=note)
+    else:
+        click.echo(f"note: it is not known how {picture.name} was made, so it has no sidecar", err=True)
+
+
+def _tell(job: Job) -> None:
+    controls = ", ".join(row.modality for row in job.controls)
+    done = f" ({job.progress:.0%})" if job.status == "running" and job.progress else ""
+    cost = f", {job.cost.amount:g} {job.cost.unit}" if job.cost and job.cost.amount else ""
+    seed = "" if job.seed is None else f", seed {job.seed}"
+    said = f"{job.status}{done} after {job.elapsed_seconds:.1f} s: {job.provider}, {controls}{seed}{cost}"
+    click.echo(f"{job.job_id} {said}", err=True)
+    for notice in job.warnings or ():
+        click.echo(f"note: {notice.detail}", err=True)
+    if job.status in {"queued", "running"}:
+        click.echo(f"It goes on. {look_again(job.job_id)}", err=True)
+
+
+def _fail(job: Job) -> NoReturn:
+    fault = f"{job.error.message} {job.error.hint}".strip() if job.error else job.next
+    raise click.ClickException(for_people(f"The job {_ENDS[job.status]}. {fault}"))
+
+
+def look_again(job_id: str) -> str:
+    """How to wait for a job that is not finished."""
+    return f"Look at it with: controlnet-mcp status {job_id} --wait 60"
+
+
+def farewell(job_id: str | None) -> str:
+    """The last word to somebody who interrupts; the job's id is missing where it was not in the record yet."""
+    if job_id is None:
+        return "Stopped. If a job was already submitted, `controlnet-mcp jobs` shows it."
+    return f"Stopped waiting; what the provider has accepted goes on there, and is kept. {look_again(job_id)}"
+
+
+WORD_OF_TOOL: dict[str, str] = {
+    "controlnet_generate": "generate",
+    "job_status": "status",
+    "list_modalities": "modalities",
+    "cancel_job": "cancel",
+    "list_jobs": "jobs",
+    "extract_control_map": "control-map",
+    "list_models": "models",
+}
+"""Tool name to the word that does the same by hand."""
+
+_TOOLS = re.compile("|".join(WORD_OF_TOOL))
+
+
+def for_people(text: str) -> str:
+    """The text with commands in the place of tools."""
+    return _TOOLS.sub(lambda found: f"`controlnet-mcp {WORD_OF_TOOL[found[0]]}`", text)

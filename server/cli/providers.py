@@ -1,0 +1,57 @@
+"""`modalities`: which structures can be kept, by which providers, and who is ready.
+
+`models`: models, schedulers, sizes and options of one provider.
+"""
+
+import click
+
+from controlnet_mcp.server.cli.options import arguments_of, tool_options
+from controlnet_mcp.server.cli.output import json_text
+from controlnet_mcp.server.cli.session import ask
+from controlnet_mcp.tools.list_modalities import LIST_MODALITIES, ModalityList, ModalityView, ProviderView
+from controlnet_mcp.tools.list_models import LIST_MODELS, ModelList
+
+
+@click.command()
+@tool_options(LIST_MODALITIES)
+@click.option("--json", "as_json", is_flag=True, help="Print them as JSON.")
+def modalities(*, as_json: bool, **values: object) -> None:
+    """Say which structures can be kept, by which providers, and who is ready."""
+    found = ModalityList.model_validate(ask(LIST_MODALITIES, arguments_of(LIST_MODALITIES, values)).body)
+    if as_json:
+        click.echo(json_text(found))
+        return
+    from controlnet_mcp.server.cli.output import show_table
+
+    show_table(("modality", "keeps", "map made here", "providers"), map(_modality, found.modalities))
+    click.echo()
+    show_table(("provider", "ready", "sides in pixels", "controls", "pictures"), map(_provider, found.providers))
+
+
+def _modality(row: ModalityView) -> tuple[str, ...]:
+    made = "no" if row.map_from_photo.startswith("needs") else row.map_from_photo
+    return row.name, row.keeps, made, ", ".join(offer.provider for offer in row.offers)
+
+
+def _provider(row: ProviderView) -> tuple[str, ...]:
+    ready = "yes" if row.ready else f"set {' and '.join(row.missing or ())}"
+    model = "" if row.ai_generated else ", not AI"
+    return row.name, f"{ready}{model}", f"{row.min_side} to {row.max_side}", str(row.max_controls), str(row.max_images)
+
+
+@click.command()
+@click.argument("provider")
+@click.option("--json", "as_json", is_flag=True, help="Print them as JSON.")
+def models(provider: str, *, as_json: bool) -> None:
+    """Say what models, schedulers, sizes and options PROVIDER has."""
+    found = ModelList.model_validate(ask(LIST_MODELS, {"provider": provider}).body)
+    if as_json:
+        click.echo(json_text(found))
+        return
+    from controlnet_mcp.server.cli.output import show_table
+
+    show_table(("model", "what it is"), [(row.name, row.summary or row.family or "") for row in found.models])
+    sizes = found.sizes
+    click.echo(f"\nSizes: {sizes.minimum} to {sizes.maximum} pixels a side, in steps of {sizes.multiple}.")
+    click.echo(f"Schedulers: {', '.join(found.schedulers) or 'none to choose'}.")
+    click.echo(f"Options (--provider-option NAME=VALUE): {', '.join(found.options) or 'none'}.")

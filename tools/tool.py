@@ -1,0 +1,218 @@
+"""A tool as data: a name, typed arguments, hints for hosts, and a handler that is given what it depends on.
+
+Arguments come as loose JSON and are checked here, with errors in sentences that name the way out.
+"""
+
+import difflib
+import json
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol, TypeVar, cast, get_args
+
+from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+
+from controlnet_mcp.foundation.errors import RequestError
+from controlnet_mcp.images.blob_store import BlobStore
+from controlnet_mcp.images.maps import NO_MODELS, MapModels
+from controlnet_mcp.images.picture import StoredPicture
+from controlnet_mcp.images.read import PictureReader
+from controlnet_mcp.jobs.service import Caller, JobService
+from controlnet_mcp.providers.registry import ProviderEntry
+
+ArgumentsT = TypeVar("ArgumentsT", bound=BaseModel)
+_SHOWN_CHARACTERS = 60
+
+
+class Arguments(BaseModel):
+    """Arguments of a tool: unknown ones are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+
+
+class Progress(Protocol):
+    """Tells a waiting caller how far a job is: fraction 0 to 1, and what is being done."""
+
+    async def __call__(self, fraction: float, message: str) -> None:
+        """Send one notification."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of a tool.
+
+    Attributes:
+        caller: Who asks.
+        progress: How to tell progress; `None` when the request did not ask for it.
+    """
+
+    caller: Caller
+    progress: Progress | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Everything that handlers depend on; lives once per process.
+
+    Attributes:
+        jobs: Submits, finds and waits for jobs.
+        wait_seconds: Default wait of a call that asks for progress.
+        wait_seconds_without_progress: Default wait of any other call.
+        previews: Whether answers may hold small inline pictures.
+        seen_paths: Where pictures were found, by hash, so that asking for a job again looks nothing up.
+    """
+
+    jobs: JobService
+    entries: Sequence[ProviderEntry]
+    reader: PictureReader
+    blobs: BlobStore
+    wait_seconds: float
+    wait_seconds_without_progress: float
+    previews: bool
+    map_models: MapModels = NO_MODELS
+    seen_paths: dict[str, Path] = field(default_factory=dict[str, Path])
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A picture that an answer shows: a small preview inside, and a link to the original."""
+
+    uri: str
+    name: str
+    picture: StoredPicture
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The answer of a tool.
+
+    Attributes:
+        body: The typed facts; nulls are left out when they are written.
+        pictures: Pictures to link to.
+        previews: Whether small previews of them go inside the answer.
+        job_id: The job that the answer is the first to name: once it went out, the same arguments mean a new job.
+    """
+
+    body: BaseModel
+    pictures: tuple[Shown, ...] = ()
+    previews: bool = False
+    job_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Hints:
+    """What hosts may assume of a tool, as in the protocol's annotations."""
+
+    read_only: bool
+    destructive: bool = False
+    idempotent: bool = False
+    open_world: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """One tool, made by `tool`.
+
+    Attributes:
+        name: As clients call it.
+        title: For people.
+        description: For models; clients pay for it on every turn.
+        arguments: Typed arguments.
+        hints: Annotations.
+        output: Type of the structured answer, for tools that always give one.
+        run: Checks the arguments and does it; raises `ControlNetError` for anything that the caller should be told.
+    """
+
+    name: str
+    title: str
+    description: str
+    arguments: type[BaseModel]
+    hints: Hints
+    output: type[BaseModel] | None
+    run: Callable[[Services, Mapping[str, object], Call], Awaitable[Answer]]
+
+
+def tool(  # noqa: PLR0913  # a tool is these seven facts, and all are named
+    *,
+    name: str,
+    title: str,
+    description: str,
+    arguments: type[ArgumentsT],
+    hints: Hints,
+    handler: Callable[[Services, ArgumentsT, Call], Awaitable[Answer]],
+    output: type[BaseModel] | None = None,
+) -> Tool:
+    """Make a tool of a handler that takes checked arguments."""
+
+    async def run(services: Services, given: Mapping[str, object], call: Call) -> Answer:
+        return await handler(services, checked(arguments, given), call)
+
+    return Tool(name, title, description, arguments, hints, output, run)
+
+
+def checked(model: type[ArgumentsT], arguments: Mapping[str, object]) -> ArgumentsT:
+    """Validate arguments.
+
+    Explicit nulls mean "not given", and text that holds JSON is read where a list or an object is wanted: several
+    hosts send both.
+
+    Raises:
+        RequestError: `invalid_request` that names the argument and what it may be.
+    """
+    given = {name: value for name, value in arguments.items() if value is not None}
+    for name, value in given.items():
+        default = model.model_fields[name].default if name in model.model_fields else None
+        if isinstance(value, str) and isinstance(default, list | dict):
+            with suppress(ValueError):
+                value = json.loads(value)  # noqa: PLW2901  # the value as it was meant
+        given[name] = _without_nulls(cast("JsonValue", value))
+    try:
+        return model.model_validate(given)
+    except ValidationError as error:
+        raise _refusal(model, error.errors(include_url=False)[0]) from error
+
+
+def _without_nulls(value: JsonValue) -> JsonValue:
+    match value:
+        case dict():
+            return {key: _without_nulls(inner) for key, inner in value.items() if inner is not None}
+        case list():
+            return [_without_nulls(inner) for inner in value]
+        case _:
+            return value
+
+
+def _refusal(model: type[BaseModel], error: ErrorDetails) -> RequestError:
+    """Say in a sentence which argument is not right, and in the hint what is."""
+    place = error["loc"]
+    where = _short(".".join(map(str, place))) or "arguments"
+    for part in place[:-1]:  # to the model that the last part is a field of
+        outer = model.model_fields.get(str(part))
+        kinds = (outer.annotation, *get_args(outer.annotation)) if outer else ()
+        model = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), model)
+    known = model.model_fields
+    match error["type"]:
+        case "extra_forbidden":
+            near = difflib.get_close_matches(str(place[-1])[:_SHOWN_CHARACTERS], known, n=1, cutoff=0.4)
+            meant = f"Did you mean {near[0]}? " if near else ""
+            message, hint = f"There is no argument {where!r}.", f"{meant}Known: {', '.join(known)}."
+        case "missing":
+            message, hint = f"The argument {where!r} is missing.", _meaning(known.get(str(place[-1])))
+        case _:
+            message = f"{where} = {_short(str(error['input']))!r} is not right: {error['msg']}."
+            hint = _meaning(known.get(str(place[-1])) if place else None)
+    return RequestError("invalid_request", message, hint=hint)
+
+
+def _meaning(field: FieldInfo | None) -> str:
+    if field and field.description:
+        return f"It means: {field.description.removesuffix('.')}."
+    return "Leave it out for the default." if field and not field.is_required() else "Every call needs it."
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[: _SHOWN_CHARACTERS - 1]}…"

@@ -22,10 +22,16 @@ from controlnet_mcp.server import __version__
 from tests.test_taste import LAYERS, ROOT, repository
 from tests.test_taste_imports import imports
 
-README_COMMAND = "pip install -e . --group test && pytest"
+README_COMMAND = (
+    "python3 -m venv .venv && . .venv/bin/activate && "
+    "pip install --upgrade pip && pip install -e . --group test && pytest"
+)
 DEPENDENCIES_PAGE = "docs/decisions/2026-11-21-dependencies.md"
 MACHINE_PATH = re.compile(r"(?<![\w.~-])/(?:work|root)/")
 """The beginning of a path on the machine of whoever wrote a file."""
+
+NAMED_PATH = re.compile(rf"`((?:{'|'.join([*LAYERS, 'tests', 'bench', 'docs'])})/[\w./-]*?(?:\.\w+|/))(?:`|::)")
+"""A path of the repository between backticks, perhaps with a test in it."""
 
 ValueT = TypeVar("ValueT")
 
@@ -133,7 +139,7 @@ def test_an_editable_install_links_to_the_folder(layer: str) -> None:
 
 
 def test_every_list_of_the_folders_agrees() -> None:
-    """The links, the build and the checkers speak of the same five folders."""
+    """The links, the build and the checkers speak of the same folders."""
     hatch = ("tool", "hatch", "build", "targets")
     assert {link.name for link in (ROOT / ".hatch" / "editable" / "controlnet_mcp").iterdir()} == set(LAYERS)
     assert set(setting(list[str], *hatch, "wheel", "only-include")) == set(LAYERS)
@@ -193,8 +199,35 @@ def test_every_declared_package_is_explained() -> None:
 
 def test_the_documents_tell_the_command_that_is_run() -> None:
     """A newcomer's way to run the tests is the one that is checked with every change."""
-    assert [path for path in ("README.md", "CONTRIBUTING.md", ".ci/run") if README_COMMAND not in text_of(path)] == []
+    assert f"\n{README_COMMAND}\n" in text_of("README.md")
+    assert f"bash -c \\\n    '{README_COMMAND}'\n" in text_of(".ci/run")
     assert os.access(ROOT / ".ci" / "run", os.X_OK)
+
+
+def test_paths_that_the_documents_name_exist() -> None:
+    """A page that names a file as it was called before it moved is noticed; tests may be named from `tests/`."""
+    pages = [path for path in tracked_files() if path.suffix == ".md"]
+    named = {(page, name) for page in pages for name in NAMED_PATH.findall(page.read_text(encoding="utf-8"))}
+    assert named
+    files = sorted(row for row in named if "NAME" not in row[1])  # the recipe's own word for a name to be chosen
+    missing = [row for row in files if not any((start / row[1]).exists() for start in (ROOT, ROOT / "tests"))]
+    assert [f"{page.relative_to(ROOT)}: {name}" for page, name in missing] == []
+
+
+def test_the_way_of_a_picture_is_that_of_the_code() -> None:
+    """The architecture page names at most ten functions, each with the file that has it."""
+    hops = re.findall(
+        r"^\d+\. `(?:\w+\.)?(\w+)` in `([\w/]+\.py)`", text_of("docs/architecture.md"), flags=re.MULTILINE
+    )
+    assert len(hops) <= 10
+    assert [hop for hop in hops if not re.search(rf"\b(def|class) {hop[0]}\b", text_of(hop[1]))] == []
+
+
+def test_the_rules_are_short_enough_to_be_read() -> None:
+    """The glossary has at most 25 words, the page for agents at most 80 lines."""
+    glossary = text_of("CONTRIBUTING.md").partition("## GLOSSARY")[2].partition("\n## ")[0]
+    assert 1 < len(re.findall(r"^\| [a-z]", glossary, flags=re.MULTILINE)) - 1 <= 25
+    assert len(text_of("AGENTS.md").splitlines()) <= 80
 
 
 def test_the_changelog_knows_the_version() -> None:

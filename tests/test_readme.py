@@ -1,10 +1,10 @@
-"""The README keeps its word: its tables are those of the code, its commands and examples are real.
+"""The README and the pages in `docs/` are true: tables are those of the code, commands, examples and links are real.
 
-The tables between `<!-- NAME -->` and `<!-- /NAME -->` are written by this file:
+The tables between `<!-- NAME -->` and `<!-- /NAME -->` are generated:
 
     python -m tests.test_readme
 
-writes them anew; do so whenever a test here says that one is out of date.
+writes them again; run it when a test here says that one is out of date.
 """
 
 import ast
@@ -12,6 +12,7 @@ import importlib
 import json
 import re
 import shlex
+from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import get_args
@@ -29,8 +30,13 @@ from controlnet_mcp.server.settings import PREFIX, Settings
 from controlnet_mcp.tools import TOOLS
 from controlnet_mcp.tools.tool import Tool
 
-README = Path(__file__).parents[1] / "README.md"
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+DOCS = ROOT / "docs"
+PAGES = (README, *sorted(DOCS.glob("*.md")))
 MEBIBYTE = 1024 * 1024
+COMMON_SETTINGS = ("allowed_dirs", "data_dir", "providers", "max_cost_per_job", "log_level")
+"""The settings that most people need."""
 
 
 def table(headings: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
@@ -64,11 +70,16 @@ def default_of(field: FieldInfo) -> str:
     return str(value)
 
 
+def settings_rows(names: Iterable[str]) -> str:
+    """Variables with our prefix, with defaults and meanings."""
+    fields = ((name, Settings.model_fields[name]) for name in names)
+    rows = ((f"`{PREFIX}{name.upper()}`", default_of(field), field.description or "") for name, field in fields)
+    return table(("variable", "default", "meaning"), rows)
+
+
 def settings_table() -> str:
     """Every variable with our prefix: the usual ones, then those on access and on spending."""
-    fields = {name: field for name, field in Settings.model_fields.items() if name != "keys"}
-    rows = ((f"`{PREFIX}{name.upper()}`", default_of(field), field.description or "") for name, field in fields.items())
-    return table(("variable", "default", "meaning"), rows)
+    return settings_rows(name for name in Settings.model_fields if name != "keys")
 
 
 def providers_table() -> str:
@@ -83,42 +94,77 @@ def providers_table() -> str:
     return table(("provider", "needs", "takes too"), rows)
 
 
-SECTIONS: dict[str, Callable[[], str]] = {
-    "tools": tools_table,
-    "providers": providers_table,
-    "settings": settings_table,
+TABLES: dict[Path, dict[str, Callable[[], str]]] = {
+    README: {
+        "tools": tools_table,
+        "providers": providers_table,
+        "common settings": lambda: settings_rows(COMMON_SETTINGS),
+    },
+    DOCS / "settings.md": {"settings": settings_table},
 }
 
 
-def text() -> str:
-    """The README."""
-    return README.read_text(encoding="utf-8")
+def read(page: Path) -> str:
+    """The text of a page."""
+    return page.read_text(encoding="utf-8")
 
 
-def written(readme: str, name: str) -> str:
-    """The README with one section written anew."""
-    body = f"<!-- {name} -->\n{SECTIONS[name]()}\n<!-- /{name} -->"
-    replaced, count = re.subn(rf"<!-- {name} -->.*<!-- /{name} -->", lambda _: body, readme, flags=re.DOTALL)
-    assert count == 1, f"the README has no place for {name}"
-    return replaced
+def written(page: Path) -> str:
+    """A page with its tables generated again."""
+    text = read(page)
+    for name, make in TABLES[page].items():
+        before, opened, rest = text.partition(f"<!-- {name} -->\n")
+        _, closed, after = rest.partition(f"<!-- /{name} -->")
+        assert opened, f"{page.name} has no place for {name}"
+        assert closed, f"{page.name} does not say where {name} ends"
+        text = f"{before}{opened}{make()}\n{closed}{after}"
+    return text
 
 
-def blocks(language: str) -> list[str]:
-    """The code blocks of one language."""
-    return re.findall(rf"^```{language}\n(.*?)^```$", text(), flags=re.DOTALL | re.MULTILINE)
+def blocks(language: str, *pages: Path) -> list[str]:
+    """The code blocks of one language, in all pages unless some are named."""
+    texts = "\n".join(map(read, pages or PAGES))
+    return re.findall(rf"^```{language}\n(.*?)^```$", texts, flags=re.DOTALL | re.MULTILINE)
 
 
-@pytest.mark.parametrize("name", SECTIONS)
-def test_a_table_is_up_to_date(name: str) -> None:
-    """Run `python -m tests.test_readme` when it is not."""
-    assert written(text(), name) == text()
+def links(page: Path) -> list[str]:
+    """The targets of links and pictures that are not on the web."""
+    return re.findall(r"\]\((?!https?:)([^)]+)\)", read(page))
+
+
+def anchors(page: Path) -> set[str]:
+    """The headings of a page as addresses."""
+    headings = re.findall(r"^#+ (.+)$", read(page), flags=re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", TABLES, ids=lambda page: page.name)
+def test_tables_are_up_to_date(page: Path) -> None:
+    """Run `python -m tests.test_readme` when they are not."""
+    assert written(page) == read(page)
+
+
+def test_the_readme_is_short() -> None:
+    """What most people do not need on their first day is in `docs/`."""
+    assert len(read(README).splitlines()) <= 250
+
+
+def test_the_readme_links_to_every_page_once() -> None:
+    """A page that nobody finds, or that the README describes twice, is noticed."""
+    pages = {page.relative_to(ROOT).as_posix() for page in PAGES[1:]}
+    assert pages
+    shown = Counter(target.partition("#")[0] for target in links(README))
+    wanted = [*pages, "docs/decisions", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "providers/README.md"]
+    assert {page: shown[page] for page in wanted} == dict.fromkeys(wanted, 1)
 
 
 def test_one_command_shows_the_demo_and_one_runs_the_tests() -> None:
-    """A newcomer copies two lines."""
-    lines = [line for block in blocks("sh") for line in block.splitlines()]
-    assert "python3 -m venv .venv && . .venv/bin/activate && pip install . && controlnet-mcp demo" in lines
-    assert "pip install -e . --group test && pytest" in lines
+    """A newcomer copies one line; each makes its own environment."""
+    demo, tests = (line for block in blocks("sh", README) for line in block.splitlines())
+    assert demo.startswith("python3 -m venv .venv && ")
+    assert demo.endswith(" && controlnet-mcp demo")
+    assert tests.startswith("python3 -m venv .venv && ")
+    assert tests.endswith(" && pytest")
 
 
 def test_every_command_that_is_shown_exists() -> None:
@@ -133,16 +179,17 @@ def test_every_command_that_is_shown_exists() -> None:
     assert set(COMMANDS) - {line.split()[0] for line in shown} == set()
 
 
-def test_every_picture_and_page_that_is_pointed_to_exists() -> None:
-    """Pictures stay small enough to be looked at on a slow line."""
-    targets = re.findall(r"\]\((?!https?:|#)([^)#]+)", text()) + re.findall(r'src="([^"]+)"', text())
-    assert any(target.startswith("docs/pictures/") for target in targets)
-    for target in targets:
-        path = README.parent / target
-        if path.suffix in {".jpg", ".png"}:
-            assert 0 < path.stat().st_size < 300 * 1024
-        else:
-            assert path.exists() or target.startswith("providers/")  # the sources may be out of the way
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    """To a file that exists, and a heading that it has; pictures are small enough for a slow line."""
+    for target in links(page):
+        name, _, anchor = target.partition("#")
+        path = (page.parent / name).resolve() if name else page
+        if path == ROOT / "providers" / "README.md":
+            continue  # the sources may be out of the way
+        assert path.exists(), target
+        assert not anchor or anchor in anchors(path), target
+        assert path.suffix not in {".jpg", ".png"} or 0 < path.stat().st_size < 300 * 1024
 
 
 def test_the_configurations_are_json_that_starts_the_command() -> None:
@@ -177,19 +224,19 @@ def test_the_python_that_is_shown_compiles_and_imports_what_exists() -> None:
 def test_every_simulation_is_explained() -> None:
     """The table of test mode has all of them, and no other."""
     (choices,) = (kind for kind in get_args(DraftOptions.model_fields["simulate"].annotation) if get_args(kind))
-    section = text().partition("## Test mode")[2].partition("\n## ")[0]
+    section = read(DOCS / "draft.md").partition("## Test mode")[2]
     assert set(re.findall(r"^\| `(\w+)` \|", section, flags=re.MULTILINE)) == set(get_args(choices))
 
 
 def test_what_needs_trained_weights_is_said() -> None:
     """The modalities whose maps are made here, and no others, are listed as such."""
-    (made,) = re.findall(r"made here, free of charge:\n([^.]+)\.", text())
+    (made,) = re.findall(r"made here, free of charge:\n([^.]+)\.", read(DOCS / "control-maps.md"))
     assert set(re.findall(r"`([\w-]+)`", made)) == {name for name, row in MODALITIES.items() if row.computed}
 
 
 def test_every_knob_of_every_map_is_told_with_its_default() -> None:
-    """The table of knobs has a row for each map that has some, and no knob that there is not."""
-    section = text().partition("### Control maps")[2].partition("\n## ")[0]
+    """The table of parameters has a row for each map that has some, and no parameter that does not exist."""
+    section = read(DOCS / "control-maps.md").partition("## Parameters")[2].partition("\n## ")[0]
     rows = re.findall(r"^\| (`[^|]+) \| ([^|]+) \|$", section, flags=re.MULTILINE)
     told = {
         name: re.findall(r"`(\w+)`(?: ([\d.]+|\"\w+\"))?", knobs)
@@ -207,7 +254,5 @@ def test_every_knob_of_every_map_is_told_with_its_default() -> None:
 
 
 if __name__ == "__main__":
-    readme = text()
-    for section in SECTIONS:
-        readme = written(readme, section)
-    README.write_text(readme, encoding="utf-8")
+    for changed in TABLES:
+        changed.write_text(written(changed), encoding="utf-8")

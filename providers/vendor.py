@@ -8,7 +8,7 @@ from typing import TypeVar
 from urllib.parse import quote as percent_encoded
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, JsonValue, SecretStr
+from pydantic import BaseModel, Field, JsonValue, SecretStr
 
 from controlnet_mcp.images.picture import StoredPicture
 from controlnet_mcp.providers.base import Provider, ProviderSettings, Uploaded
@@ -27,6 +27,7 @@ from controlnet_mcp.providers.model_spec import Fitting, ModelSpec, choose_model
 from controlnet_mcp.providers.refusals import Meaning, refusal
 from controlnet_mcp.providers.types import (
     FittedRequest,
+    Frozen,
     Phase,
     RemoteTask,
     Report,
@@ -48,6 +49,19 @@ class HostedSettings(ProviderSettings):
     """Settings of a hosted service."""
 
     base_url: str
+
+
+class Lora(Frozen):
+    """One LoRA that is applied on top of the model."""
+
+    path: str = Field(min_length=1, max_length=500, description="owner/name on Hugging Face, or a link to the file")
+    scale: float = Field(default=1.0, ge=0, le=4, description="How much of it, 0 to 4")
+
+
+class LoraOptions(Frozen):
+    """`provider_options` of a service that applies LoRAs."""
+
+    loras: tuple[Lora, ...] = Field(default=(), max_length=3, description="Up to 3 LoRAs: path, scale 0 to 4 (1)")
 
 
 class HostedProvider(Provider):
@@ -109,18 +123,22 @@ class HostedProvider(Provider):
         *,
         query: Mapping[str, str] | None = None,
         headers: Mapping[str, str | SecretStr] | None = None,
-        timeout_seconds: float = ASK_TIMEOUT_SECONDS,
+        timeout_seconds: float | None = None,
         pictures: bool = False,
         submits: bool = False,
     ) -> HttpCall:
-        """A call to a path below the address, or to an address of the operator's; `pictures` may be in its reply."""
+        """A call to a path below the address, or to an address of the operator's; `pictures` may be in its reply.
+
+        A submission is waited for longer than a question, if nothing is said.
+        """
+        usual_seconds = SUBMIT_TIMEOUT_SECONDS if submits else ASK_TIMEOUT_SECONDS
         return HttpCall(
             method,
             path if "://" in path else f"{self.base_url}{path}",
             {**self.headers, **(headers or {})},
             query=query or {},
             json=json,
-            timeout_seconds=timeout_seconds,
+            timeout_seconds=usual_seconds if timeout_seconds is None else timeout_seconds,
             submits=submits,
             max_reply_bytes=MAX_PICTURES_BYTES if pictures else MAX_JSON_BYTES,
         )
@@ -223,25 +241,29 @@ class QueueProvider(HostedProvider):
         """
         raise NotImplementedError
 
+    def understand_result(self, reply: HttpReply, task: RemoteTask) -> Report:
+        """What the answer to `result_call` says, where an error means something else than in a status."""
+        return self.understand(reply, task)
+
     def poll(self, task: RemoteTask) -> Steps[Report]:
         """Ask how a task stands, and for its result once it is done.
 
         Raises:
             ProviderError: It says nothing of the task, or there is no picture in the result of its own.
         """
-        report = self._heard((yield self.status_call(task)), task)
+        report = self.understand(self._found((yield self.status_call(task))), task)
         asked = self.result_call(task) if report.phase == "succeeded" and not report.outputs else None
         if asked is not None:
             reply = yield asked
-            report = self._heard(reply, task)
+            report = self.understand_result(self._found(reply), task)
             if report.phase == "succeeded" and not report.outputs:
                 raise self.unexpected(reply)
         return believed(report)
 
-    def _heard(self, reply: HttpReply, task: RemoteTask) -> Report:
+    def _found(self, reply: HttpReply) -> HttpReply:
         if reply.status == _NOT_FOUND and self.keeps_jobs:
             raise self.gone(reply)
-        return self.understand(reply, task)
+        return reply
 
     def cancel(self, task: RemoteTask) -> Steps[bool]:
         """Ask to stop a task; `False` when it cannot be stopped any more, or never could."""

@@ -17,6 +17,7 @@ from controlnet_mcp.providers.types import Output
 
 _SENTENCES = ("message", "reason", "msg", "error", "detail", "code", "hint")
 """Where the sentence of an error that comes as an object stands."""
+_LARGEST_COUNT = 1_000_000
 
 
 def number(value: object) -> float | None:
@@ -31,15 +32,29 @@ def number(value: object) -> float | None:
 
 
 def whole(value: object) -> int | None:
-    """Likewise, a whole number."""
+    """Likewise, a whole number; seeds of 64 bits keep every digit."""
     read = number(value)
-    return None if read is None else int(read)
+    if read is None:
+        return None
+    return value if isinstance(value, int) else int(read)
+
+
+def count(value: object) -> int | None:
+    """Likewise, a number of things: a place in a queue that is negative or beyond a million counts as not told."""
+    read = whole(value)
+    return read if read is not None and 0 <= read <= _LARGEST_COUNT else None
 
 
 def text_of(value: JsonValue) -> str:
-    """A sentence, also when it stands inside an object; other objects as JSON, anything else as nothing."""
+    """A sentence, also when it stands inside an object; other objects as JSON, anything else as nothing.
+
+    An objection of FastAPI (`loc`, `msg`, `type`) is told with its field and its kind, without the input it repeats.
+    """
     if isinstance(value, dict):
         sentence = next((told for name in _SENTENCES if isinstance(told := value.get(name), str) and told), None)
+        if isinstance(place := value.get("loc"), list):
+            field = ".".join(map(text_of, place[1:]))
+            return f"{': '.join(filter(None, (field, sentence)))} ({text_of(value.get('type'))})"
         return sentence or (json.dumps(value, ensure_ascii=False) if value else "")
     if isinstance(value, list):
         return "; ".join(filter(None, map(text_of, value)))
@@ -53,6 +68,7 @@ def _strings(value: JsonValue) -> tuple[str, ...]:
 
 Number: TypeAlias = Annotated[float | None, BeforeValidator(number)]
 Whole: TypeAlias = Annotated[int | None, BeforeValidator(whole)]
+Count: TypeAlias = Annotated[int | None, BeforeValidator(count)]
 Text: TypeAlias = Annotated[str, BeforeValidator(text_of)]
 Id: TypeAlias = Annotated[str, Field(min_length=1)]
 Strings: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_strings)]
@@ -86,3 +102,16 @@ def picture_in(value: JsonValue, *, flagged: bool = False) -> Output | None:
     except (binascii.Error, ValueError):
         return None
     return Output(content=content, flagged=flagged) if is_picture(content) else None
+
+
+def pictures_in(pictures: JsonValue, flags: JsonValue = None) -> tuple[Output, ...]:
+    """The pictures of a list in order, plain or each as `url` of an object; what is none is passed over.
+
+    Args:
+        pictures: The vendor's list.
+        flags: Its safety filter's word on each of them; a missing one means that nothing was found.
+    """
+    rows = [row.get("url") if isinstance(row, dict) else row for row in pictures] if isinstance(pictures, list) else []
+    marks = [flag is True for flag in flags] if isinstance(flags, list) else []
+    pairs = zip(rows, [*marks, *[False] * len(rows)], strict=False)
+    return tuple(picture for row, flagged in pairs if (picture := picture_in(row, flagged=flagged)))

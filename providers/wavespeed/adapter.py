@@ -51,7 +51,7 @@ from controlnet_mcp.providers.vendor import (
     part,
 )
 from controlnet_mcp.providers.wavespeed.models import ADVICE, LARGEST_SEED, MODELS, WaveSpeedOptions, newer
-from controlnet_mcp.providers.wire import Id, Number, Text, Whole, Wire, picture_in
+from controlnet_mcp.providers.wire import Id, Number, Text, Whole, Wire, pictures_in
 
 _OK = 200
 _SYNC_TIMEOUT_SECONDS = 300.0
@@ -155,11 +155,7 @@ class Prediction(Wire):
     @property
     def pictures(self) -> tuple[Output, ...]:
         """The finished pictures in order, each with what the safety filter says of it."""
-        outputs = self.outputs if isinstance(self.outputs, list) else []
-        flags = self.has_nsfw_contents if isinstance(self.has_nsfw_contents, list) else []
-        marked = (index < len(flags) and flags[index] is True for index in range(len(outputs)))
-        pairs = zip(outputs, marked, strict=True)
-        return tuple(picture for output, flagged in pairs if (picture := picture_in(output, flagged=flagged)))
+        return pictures_in(self.outputs, self.has_nsfw_contents)
 
 
 class PredictionReply(Envelope):

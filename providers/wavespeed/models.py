@@ -13,7 +13,7 @@ from typing import Literal
 from pydantic import Field
 
 from controlnet_mcp.providers.model_spec import ModelSpec, Range
-from controlnet_mcp.providers.types import Frozen
+from controlnet_mcp.providers.vendor import LoraOptions
 
 OWNER = "wavespeed-ai/"
 LARGEST_SEED = 9_999_999_999
@@ -94,17 +94,9 @@ def newer(name: str, modality: str) -> ModelSpec | None:
     return replace(family, name=full, keeps={modality: full}, known=False)
 
 
-class Lora(Frozen):
-    """One LoRA that is applied on top of the model."""
-
-    path: str = Field(min_length=1, max_length=500, description="owner/name on Hugging Face, or a link to the file")
-    scale: float = Field(default=1.0, ge=0, le=4, description="How much of it, 0 to 4")
-
-
-class WaveSpeedOptions(Frozen):
+class WaveSpeedOptions(LoraOptions):
     """`provider_options`: the fields of the vendor's pages that have no common name."""
 
-    loras: tuple[Lora, ...] = Field(default=(), max_length=3, description="Up to 3 LoRAs: path, scale 0 to 4 (1)")
     enable_safety_checker: bool = Field(default=True, description="Run the safety filter (true)")
     enable_sync_mode: bool = Field(
         default=False,

@@ -91,7 +91,7 @@ def test_a_mutated_reply_never_crashes_an_adapter(name: str) -> None:
 
 
 class Hostile:
-    """The world outside: an honest receipt for a submission if there is one, then one reply to every call.
+    """The world outside: an honest receipt and an honest end if there are such, then one reply to every call.
 
     Attributes:
         reply: What every other call is answered with, but Scenario's question for the address of a picture.
@@ -99,17 +99,17 @@ class Hostile:
     """
 
     def __init__(self, reply: HttpReply, behind_links: bytes, *, receipt: bool) -> None:
-        """Take both, and whether the submission is answered honestly."""
+        """Take both, and whether the submission, and then a question for the status alone, are answered honestly."""
         self.reply = reply
         self.behind_links = behind_links
-        self._honest = receipt
+        simulation = SIMULATIONS[reply.provider]
+        self._honest = [simulation.submitted, *filter(None, [simulation.ended])] if receipt else []
 
     def answer(self, sent: httpx2.Request) -> httpx2.Response:
         """Answer a call."""
         reply = recorded(self.reply.provider, "asset") if "/assets/" in sent.url.path else self.reply
         if self._honest:
-            reply = recorded(self.reply.provider, SIMULATIONS[self.reply.provider].submitted)
-        self._honest = False
+            reply = recorded(self.reply.provider, self._honest.pop(0))
         return httpx2.Response(reply.status, headers=dict(reply.headers), content=reply.body)
 
     async def fetch(self, _: str) -> bytes:

@@ -72,6 +72,7 @@ class Simulation:
             when it is looked at for the first time.
         modality: What the end-to-end test asks for.
         submitted: The sample reply of an accepted submission.
+        ended: The sample reply that says that a job is done, where its pictures are asked for by another call.
         finished: The sample reply that tells of pictures.
         balance: What it says is left, if it tells a balance.
         price_unit: What it tells prices in, if it tells any.
@@ -82,6 +83,7 @@ class Simulation:
     serve: Callable[[str], tuple[ASGIApp, Studio, Mapping[str, str]]]
     modality: str = "canny"
     submitted: str = "submitted"
+    ended: str | None = None
     finished: str = "finished"
     balance: float | None = None
     price_unit: str | None = None

@@ -5,6 +5,7 @@ its calls; the runner fills them in at the socket, and a dry run shows them abbr
 """
 
 from collections.abc import Generator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias, TypeVar
 
@@ -121,6 +122,12 @@ class HttpReply:
             return model.model_validate_json(self.body)
         except ValidationError as error:
             raise self._nonsense() from error
+
+    def read_if(self, model: type[ModelT]) -> ModelT | None:
+        """Read the body as a model; `None` when it is something else."""
+        with suppress(ValidationError):
+            return model.model_validate_json(self.body)
+        return None
 
     def _nonsense(self) -> ProviderError:
         return ProviderError(

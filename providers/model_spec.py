@@ -122,7 +122,7 @@ def choose_model(
     Raises:
         RequestError: `unsupported` when the model does not keep that, `invalid_request` when there is none of the name.
     """
-    able = [spec for spec in specs if not _obstacle(spec, modalities)]
+    able = [spec for spec in specs if not obstacle(spec, modalities)]
     if name is None and able:
         return able[0]
     found = specs[0] if name is None else find_model(name, specs) or unlisted(name.strip(), modalities[0])
@@ -131,14 +131,14 @@ def choose_model(
         raise RequestError(
             "invalid_request", f"{title} has no ControlNet model {(name or '')[:80]!r}.", hint=f"Instead, {others}."
         )
-    obstacle = _obstacle(found, modalities)
-    if obstacle:
+    why = obstacle(found, modalities)
+    if why:
         wanted = ", ".join(modalities)
-        raise RequestError("unsupported", f"{title}'s {found.said} {obstacle}.", hint=f"For {wanted}: {others}.")
+        raise RequestError("unsupported", f"{title}'s {found.said} {why}.", hint=f"For {wanted}: {others}.")
     return found
 
 
-def _obstacle(spec: ModelSpec, modalities: Sequence[str]) -> str:
+def obstacle(spec: ModelSpec, modalities: Sequence[str]) -> str:
     """Why a model cannot keep all of these at once; empty when it can."""
     lost = [name for name in modalities if name not in spec.keeps]
     if lost:

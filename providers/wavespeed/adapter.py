@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 from urllib.parse import quote as percent_encoded
 
-from pydantic import Field, JsonValue, SecretStr, ValidationError
+from pydantic import Field, JsonValue, SecretStr
 
 from controlnet_mcp.images.picture import EXTENSIONS, StoredPicture
 from controlnet_mcp.providers.base import Uploaded, prefixed
@@ -400,26 +400,18 @@ class WaveSpeedProvider(QueueProvider):
         self, reply: HttpReply, codes: Sequence[int | None] = (), wait_seconds: float | None = None
     ) -> ProviderError:
         """The error of a reply whose status, or whose code inside HTTP 200, is no success."""
-        try:
-            answer = Envelope.model_validate_json(reply.body)
-        except ValidationError:
-            answer = Envelope()
+        answer = reply.read_if(Envelope) or Envelope()
         inner = answer.code if reply.status == _OK else reply.status
         return super().refused(reply, codes or (answer.error_code, inner, answer.code), wait_seconds)
 
     def said(self, reply: HttpReply) -> str:
         """The vendor's sentence; that of a task goes before that of the envelope."""
-        try:
-            return PredictionReply.model_validate_json(reply.body).data.error or super().said(reply)
-        except ValidationError:
-            return super().said(reply)
+        told = reply.read_if(PredictionReply)
+        return (told.data.error if told else "") or super().said(reply)
 
     def _prediction(self, reply: HttpReply) -> Prediction:
         """The task that a reply tells of, whatever its status."""
-        try:
-            return PredictionReply.model_validate_json(reply.body).data
-        except ValidationError:
-            return self.checked(reply, PredictionReply).data
+        return (reply.read_if(PredictionReply) or self.checked(reply, PredictionReply)).data
 
     def _report(self, task: Prediction) -> Report:
         word = task.status.lower()

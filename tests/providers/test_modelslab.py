@@ -10,7 +10,7 @@ from controlnet_mcp.foundation.errors import RequestError
 from controlnet_mcp.images.modalities import resolve
 from controlnet_mcp.images.picture import StoredPicture
 from controlnet_mcp.providers.http import HttpCall
-from controlnet_mcp.providers.modelslab.adapter import CAPABILITIES, ModelsLabProvider, ModelsLabSettings
+from controlnet_mcp.providers.modelslab.adapter import ModelsLabProvider, ModelsLabSettings
 from controlnet_mcp.providers.placeholders import show
 from controlnet_mcp.providers.types import Control, RequestWarning, ResolvedRequest
 
@@ -155,7 +155,7 @@ def test_every_scheduler_of_the_page_is_known_with_and_without_its_suffix(name: 
     """The suffix is added when it is missing, in any case."""
     for spelling in (name, f"{name}Scheduler", name.lower()):
         assert sent(request(scheduler=spelling))["scheduler"] == f"{name}Scheduler"
-    assert f"{name}Scheduler" in CAPABILITIES.schedulers
+    assert f"{name}Scheduler" in ModelsLabProvider.capabilities.schedulers
 
 
 @pytest.mark.parametrize(

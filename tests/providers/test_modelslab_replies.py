@@ -1,18 +1,23 @@
 """ModelsLab: every status and every documented error of its replies, in both spellings."""
 
+import base64
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from pydantic import BaseModel, ConfigDict, JsonValue, SecretStr
 
+from controlnet_mcp.foundation.redaction import Redactor
 from controlnet_mcp.images.picture import StoredPicture
+from controlnet_mcp.images.png import encode_png
 from controlnet_mcp.providers.errors import ProviderError
 from controlnet_mcp.providers.http import HttpCall, HttpReply, ResultT, Steps
 from controlnet_mcp.providers.modelslab.adapter import ModelsLabProvider, ModelsLabSettings
 from controlnet_mcp.providers.placeholders import show
 from controlnet_mcp.providers.types import RemoteTask, Report
+from tests.support.sample_drawings import house
 
 REPLIES = Path(__file__).parents[1] / "support" / "replies" / "modelslab"
 KEY = "canary-key-of-modelslab"
@@ -103,9 +108,11 @@ def test_each_picture_may_have_a_flag_of_its_own() -> None:
 
 def test_pictures_in_base64_are_taken_as_they_are() -> None:
     """Plain or as a data URL."""
-    body = {"status": "success", "id": 1, "output": ["cGljdHVyZQ==", "data:image/png;base64,cGljdHVyZQ=="]}
+    picture = encode_png(house(16))
+    encoded = base64.b64encode(picture).decode()
+    body = {"status": "success", "id": 1, "output": [encoded, f"data:image/png;base64,{encoded}"]}
     outputs = provider().read(answer(body)).report.outputs
-    assert [row.content for row in outputs] == [b"picture", b"picture"]
+    assert [row.content for row in outputs] == [picture, picture]
 
 
 def test_processing_tells_what_to_ask_with() -> None:
@@ -305,14 +312,15 @@ def test_nonsense_may_have_been_accepted(reply: HttpReply) -> None:
 
 
 def test_a_key_that_is_echoed_is_not_repeated() -> None:
-    """The key is in the body of the request, and some services quote what they got."""
+    """The key is in the body of the request, and some services quote what they got; the connection cuts it out."""
+    adapter = provider()
     for reply in (
         answer({"status": "error", "message": f"Invalid API key {KEY}"}, 401),
         answer({"status": "error", "messege": f"the key {KEY} is invalid"}),
         HttpReply("modelslab", 200, {}, f"<pre>{KEY}</pre>".encode()),
     ):
         with pytest.raises(ProviderError) as caught:
-            provider().read(reply)
+            adapter.read(replace(reply, body=Redactor(adapter.secrets).body(reply.body)))
         assert KEY not in f"{caught.value} {caught.value.provider_message} {caught.value!r}"
 
 

@@ -7,7 +7,7 @@ from pydantic import JsonValue, SecretStr, ValidationError
 
 from controlnet_mcp.images.picture import StoredPicture
 from controlnet_mcp.providers.placeholders import show, shown_headers
-from controlnet_mcp.providers.scenario.adapter import CAPABILITIES, ScenarioProvider, ScenarioSettings
+from controlnet_mcp.providers.scenario.adapter import ScenarioProvider, ScenarioSettings
 from controlnet_mcp.providers.types import Control, FittedRequest, ResolvedRequest
 from tests.support.simulators.scenario_store import KEY, SECRET
 
@@ -136,13 +136,13 @@ def test_the_fields_are_those_of_the_adapter() -> None:
 def test_every_modality_of_the_page_is_sent_under_its_own_name(native: str) -> None:
     """With its weight, `name:value`."""
     ours, model = MODALITIES_OF_PAGE[native]
-    assert CAPABILITIES.modalities[ours].native == native
+    assert ScenarioProvider.capabilities.modalities[ours].native == native
     assert sent(controls=controls(ours, weight=0.5), model=model)["modality"] == f"{native}:0.5"
 
 
 def test_all_modalities_that_are_offered_are_tested() -> None:
     """The table above and the capabilities name the same ones."""
-    assert {row.native for row in CAPABILITIES.modalities.values()} == set(MODALITIES_OF_PAGE)
+    assert {row.native for row in ScenarioProvider.capabilities.modalities.values()} == set(MODALITIES_OF_PAGE)
 
 
 def test_several_modalities_share_one_picture() -> None:
@@ -198,7 +198,7 @@ def test_the_usual_guidance_is_the_family_s(model: str, usual: float | None) -> 
     assert sent(model=model).get("guidance") == usual
 
 
-@pytest.mark.parametrize("name", CAPABILITIES.schedulers)
+@pytest.mark.parametrize("name", ScenarioProvider.capabilities.schedulers)
 def test_every_scheduler_is_taken_with_and_without_its_suffix(name: str) -> None:
     """The guide writes `EulerAncestralDiscrete`, the schema wants the suffix."""
     assert sent(scheduler=name)["scheduler"] == name

@@ -1,6 +1,6 @@
 """What the controls before strangers' pictures cost, beside the same work without them (the floor).
 
-Run with `python bench/guards.py`. Guarded and bare take turns, so that a busy machine slows both; figures are the
+Run with `python -m bench.guards`. Guarded and bare take turns, so that a busy machine slows both; figures are the
 least CPU time of this process, and the least wall time where another thread or process works too. Promised are under
 5 ms on a fetch and under 2 % of a decode; a worker of HTTP mode is shown beside them, because it costs a copy of the
 pixels.
@@ -21,6 +21,7 @@ import numpy as np
 from PIL import Image
 from skimage import data
 
+from bench.support.command import run
 from controlnet_mcp.images.download import fetch
 from controlnet_mcp.images.picture import Limits
 from controlnet_mcp.images.pillow_decoder import pixels_of
@@ -167,8 +168,13 @@ def decodes() -> None:
             )
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Print the table."""
     print(f"{'':34} {'bare':>12}  {'guarded':>12}  {'cost':>11}")
     fetches()
     reads()
     decodes()
+
+
+if __name__ == "__main__":
+    run(main)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
+from bench.support.command import run
 from controlnet_mcp.images.checks import look
 from controlnet_mcp.images.decode import decode
 from controlnet_mcp.images.maps import make_map
@@ -68,4 +69,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

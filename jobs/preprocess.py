@@ -202,12 +202,13 @@ class Preprocessor:
         self.notices.extend(said)
         if control.picture is None or control.is_map or takes != "map":
             return control
+        photo = control.picture if seen == "picture" else None
         if not (modality.computed or self.models.makes(modality.name)):
             self.notices.append(_assumed(modality.name, self.provider.name))
-            return control.model_copy(update={"is_map": True})
+            return control.model_copy(update={"is_map": True, "photo": photo})
         picture = await to_thread.run_sync(partial(self._make, control.picture, modality.name))
         self.first_map = self.first_map or picture
-        return control.model_copy(update={"picture": picture, "is_map": True, "source_url": None})
+        return control.model_copy(update={"picture": picture, "is_map": True, "source_url": None, "photo": photo})
 
     async def _appearance(self, picture: StoredPicture) -> Appearance:
         if picture.sha256 not in self.appearances:

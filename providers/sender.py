@@ -7,7 +7,8 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TypeAlias, TypeVar
+from functools import cached_property
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import httpx2
 from anyio import CapacityLimiter, to_thread
@@ -16,11 +17,13 @@ from controlnet_mcp.foundation.errors import ImageError, RequestError
 from controlnet_mcp.images.blob_store import BlobStore
 from controlnet_mcp.images.picture import RESULT_LIMITS, StoredPicture
 from controlnet_mcp.providers.base import Provider
-from controlnet_mcp.providers.connections import Confirm, Connections, is_configured
 from controlnet_mcp.providers.errors import ProviderError, told_with, undelivered
 from controlnet_mcp.providers.http import HttpCall, Steps
 from controlnet_mcp.providers.placeholders import PictureSource
 from controlnet_mcp.providers.types import Output, RemoteTask, Report, ResolvedRequest, Submission
+
+if TYPE_CHECKING:
+    from controlnet_mcp.providers.connections import Confirm, Connections
 
 
 @dataclass(slots=True)
@@ -71,10 +74,18 @@ class Sender:
         """
         self._source = source
         self._fetch = fetch
-        self._connections = Connections(source, transports or {}, trusted_hosts)
+        self._transports = transports or {}
+        self._trusted_hosts = trusted_hosts
         self._uploads = UploadCache()
         self._bringing: dict[str, CapacityLimiter] = {}
         self.decoding = CapacityLimiter(_DECODED_AT_ONCE)
+
+    @cached_property
+    def _connections(self) -> "Connections":
+        """The connection pools; HTTP is imported with the first call, so that a start does not wait for it."""
+        from controlnet_mcp.providers.connections import Connections
+
+        return Connections(self._source, self._transports, self._trusted_hosts)
 
     async def prepare(self, provider: Provider, request: ResolvedRequest, reference: str) -> HttpCall:
         """Upload what has to be uploaded, which costs nothing, and build the one call that can cost money.
@@ -86,7 +97,7 @@ class Sender:
             uploaded = {row.sha256: await self._uploaded(provider, row) for row in provider.uploads(request)}
             return provider.build(request, reference, uploaded)
 
-    async def submit(self, provider: Provider, call: HttpCall, confirm: Confirm) -> Submission:
+    async def submit(self, provider: Provider, call: HttpCall, confirm: "Confirm") -> Submission:
         """Send the one call that can cost money; `confirm` is asked at the last moment and may raise.
 
         Raises:
@@ -141,6 +152,8 @@ class Sender:
 
     async def download(self, provider: Provider, output: Output) -> bytes:
         """Fetch a result: from the provider's own origin like any call, from elsewhere as an untrusted picture."""
+        from controlnet_mcp.providers.connections import is_configured
+
         url = await self.run(provider, provider.locate(output))
         if not is_configured(provider, url):
             return await self._fetched(provider, url)
@@ -169,7 +182,8 @@ class Sender:
 
     async def aclose(self) -> None:
         """Close all connections."""
-        await self._connections.aclose()
+        if "_connections" in vars(self):
+            await self._connections.aclose()
 
 
 @asynccontextmanager

@@ -22,7 +22,7 @@ from controlnet_mcp.jobs.drive import Driver
 from controlnet_mcp.jobs.durations import Durations
 from controlnet_mcp.jobs.leases import Leases
 from controlnet_mcp.jobs.ledger import Ledger
-from controlnet_mcp.jobs.polling import PollPacer
+from controlnet_mcp.jobs.polling import SHORTEST_SECONDS, PollPacer
 from controlnet_mcp.jobs.prepare import Preparer
 from controlnet_mcp.jobs.resource_uris import Addresses
 from controlnet_mcp.jobs.retention import Retention, forgetting
@@ -35,7 +35,15 @@ from controlnet_mcp.jobs.subscriptions import JobSubscriptions
 from controlnet_mcp.jobs.writer import JobWriter
 from controlnet_mcp.providers.draft.service import DraftTransport
 from controlnet_mcp.providers.placeholders import PictureSource
-from controlnet_mcp.providers.registry import NAMES, ProviderEntry, ProviderTable, build_table, ready
+from controlnet_mcp.providers.registry import (
+    ADAPTERS,
+    NAMES,
+    ProviderEntry,
+    ProviderTable,
+    adapter_class,
+    build_table,
+    ready,
+)
 from controlnet_mcp.providers.sender import open_runner
 from controlnet_mcp.server.auth.file_links import FileLinks, load_secret
 from controlnet_mcp.server.settings import Settings
@@ -88,7 +96,7 @@ async def open_application(settings: Settings) -> AsyncGenerator[Application]:
             entries = build_table(settings.keys, settings.providers)
             leases = Leases(database, time.time, settings.lease_seconds)
             writer = JobWriter(leases, Ledger(database, time.time), time.time)
-            pacer = _pacer(database, entries)
+            pacer = PollPacer(Durations(database), random.SystemRandom().random, _shortest_pause_seconds)
             submitter = Submitter(writer, sender, pacer, settings.submissions_in_flight)
             driver = Driver(writer, submitter, pacer, partial(ready, entries), sender, blobs, _scorer(settings, blobs))
             owner = f"{socket.gethostname()}-{secrets.token_hex(8)}"
@@ -129,9 +137,9 @@ def _scorer(settings: Settings, blobs: BlobStore) -> Scorer:
     return Scorer(blobs, depth_by(settings.map_models), enabled=settings.structure_scores)
 
 
-def _pacer(database: Database, entries: ProviderTable) -> PollPacer:
-    shortest = {entry.name: entry.capabilities.shortest_poll_seconds for entry in entries}
-    return PollPacer(Durations(database), random.SystemRandom().random, shortest)
+def _shortest_pause_seconds(name: str) -> float:
+    """The shortest pause that a provider wants between two looks at a job."""
+    return adapter_class(name).capabilities.shortest_poll_seconds if name in ADAPTERS else SHORTEST_SECONDS
 
 
 async def _public_link(settings: Settings) -> Callable[[StoredPicture], str] | None:

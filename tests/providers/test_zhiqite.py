@@ -20,8 +20,7 @@ from controlnet_mcp.providers.http import HttpReply
 from controlnet_mcp.providers.placeholders import PictureSource, show
 from controlnet_mcp.providers.sender import Sender
 from controlnet_mcp.providers.types import Control, RemoteTask, Report, ResolvedRequest
-from controlnet_mcp.providers.zhiqite.adapter import CAPABILITIES, ZhiqiteProvider, ZhiqiteSettings
-from controlnet_mcp.providers.zhiqite.units import FAMILIES
+from controlnet_mcp.providers.zhiqite.adapter import FAMILIES, ZhiqiteProvider, ZhiqiteSettings
 from tests.support.hosted_providers import submit
 from tests.support.sample_drawings import house
 from tests.support.simulators.serving import free_socket, origin_of, running
@@ -175,7 +174,7 @@ def test_the_fields_are_those_of_the_adapter() -> None:
 def test_every_family_of_the_page_is_offered_and_sent(name: str) -> None:
     """The page's seventeen families, each as a unit with a preprocessor and a model."""
     modality = FAMILY_OF_PAGE[name]
-    assert CAPABILITIES.modalities[modality].native == name
+    assert ZhiqiteProvider.capabilities.modalities[modality].native == name
     body = json.dumps(sent(request({"modality": modality})))
     assert FAMILIES[modality].module in body
     assert FAMILIES[modality].model in body

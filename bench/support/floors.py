@@ -1,7 +1,7 @@
 """The servers that ours is compared with: one echo tool on the SDK's `MCPServer`, and on its lowlevel `Server`.
 
-Run: `python bench/floors.py mcpserver` or `python bench/floors.py lowlevel`, with a port for Streamable HTTP on
-127.0.0.1 instead of stdio.
+Run as a file: `python bench/support/floors.py mcpserver` or `… lowlevel`, with a port for Streamable HTTP on 127.0.0.1
+instead of stdio.
 """
 
 import sys

@@ -1,7 +1,7 @@
-"""Bare httpx2 with many jobs at once at `bench.vendor`: the floors of `bench/load.py` and `bench/detection.py`.
+"""Bare httpx2 with many jobs at once at `bench.support.vendor`: the floors of `bench/load.py` and `bench/detection.py`.
 
-Run: `python -m bench.crowd ORIGIN JOBS LOOKS [same-work]`; it tells what it took as JSON. With "same-work" every result
-is decoded, hashed and forced to disk too, in threads, as ours must do.
+Run: `python -m bench.support.crowd ORIGIN JOBS LOOKS [same-work]`; it tells what it took as JSON. With "same-work"
+every result is decoded, hashed and forced to disk too, in threads, as ours must do.
 """
 
 import json
@@ -16,8 +16,8 @@ import anyio
 import httpx2
 from anyio import to_thread
 
-from bench.meters import Meter, Taken
-from bench.vendor import KEY, MODEL
+from bench.support.meters import Meter, Taken
+from bench.support.vendor import KEY, MODEL
 
 JOB_SECONDS = 2.0
 SAME_WORK = "same-work"
@@ -39,7 +39,7 @@ async def generate(sender: httpx2.AsyncClient, origin: str, seconds: float, look
 
 async def generate_and_prove(sender: httpx2.AsyncClient, origin: str, seconds: float, looks: int, target: Path) -> None:
     """The same, with what cannot be left out of the work on the picture."""
-    from bench.bare import PictureWork  # its libraries are no part of the bare script
+    from bench.support.bare import PictureWork  # its libraries are no part of the bare script
 
     content = await _brought(sender, origin, seconds, looks, target.stem)
     await to_thread.run_sync(PictureWork(target, target, makes_map=False).keep, content)
@@ -79,7 +79,7 @@ async def crowd(origin: str, jobs: int, looks: float, *, same_work: bool) -> Tak
 async def floor(origin: str, jobs: int, looks: float, *, same_work: bool = False) -> Taken:
     """One round, in a process of its own."""
     words = [origin, str(jobs), str(looks), *([SAME_WORK] if same_work else [])]
-    told = await anyio.run_process([sys.executable, "-m", "bench.crowd", *words], stderr=None)
+    told = await anyio.run_process([sys.executable, "-m", "bench.support.crowd", *words], stderr=None)
     return Taken(*json.loads(told.stdout))
 
 

@@ -1,9 +1,9 @@
-"""The least MCP server that makes pictures: the SDK and `bench.crowd`, with nothing that a job needs to survive.
+"""The least MCP server that makes pictures: the SDK and `bench.support.crowd`, and nothing that a job needs to survive.
 
 One tool, no argument models, no job, no record: a call submits, looks, downloads, decodes, hashes, forces the file to
 disk and answers. After a crash or a timeout of the host the picture is lost, and a repeated call buys it again. It
 shows what the SDK takes.
-Run: `python -m bench.least_server ORIGIN LOOKS FOLDER`; it speaks MCP over stdio.
+Run: `python -m bench.support.least_server ORIGIN LOOKS FOLDER`; it speaks MCP over stdio.
 """
 
 import sys
@@ -17,7 +17,7 @@ import mcp_types as types
 from mcp.server.lowlevel import Server
 from mcp.server.stdio import stdio_server
 
-from bench.crowd import client, generate_and_prove, looks_at
+from bench.support.crowd import client, generate_and_prove, looks_at
 
 
 class Tool:

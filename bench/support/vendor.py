@@ -3,7 +3,7 @@
 The simulators of `tests/support/simulators` check and draw; this one only keeps time, so that the processor is left to
 what is measured. A job takes as many seconds as the last word of its prompt says, from the moment it is accepted. Its
 picture is a JPEG of 512 x 512 and about 130 kB, different for every job. It counts looks, told under `/looks`.
-Run: `python -m bench.vendor`; it tells its origin and serves until stdin is closed.
+Run: `python -m bench.support.vendor`; it tells its origin and serves until stdin is closed.
 """
 
 import contextlib
@@ -114,7 +114,7 @@ def _told(data: object) -> bytes:
 @contextlib.contextmanager
 def vendor() -> Generator[str]:
     """Serve in a process of its own; gives the origin."""
-    command = [sys.executable, "-m", "bench.vendor"]
+    command = [sys.executable, "-m", "bench.support.vendor"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None
         assert process.stdout is not None

@@ -11,6 +11,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -22,11 +23,11 @@ from PIL import Image
 from skimage import data
 
 from bench.support.command import run
+from controlnet_mcp.foundation.limits import Limits
 from controlnet_mcp.images.download import fetch
-from controlnet_mcp.images.picture import Limits
 from controlnet_mcp.images.pillow_decoder import pixels_of
 from controlnet_mcp.images.safe_open import read_file
-from controlnet_mcp.images.sandbox import decoding_in_workers
+from controlnet_mcp.images.sandbox import DecodeWorkers
 from controlnet_mcp.images.ssrf_guard import is_public
 from controlnet_mcp.server.settings import system_variables
 
@@ -155,7 +156,7 @@ def decodes() -> None:
                 DECODES,
                 time.process_time,
             )
-    with decoding_in_workers(system_variables()) as workers:
+    with closing(DecodeWorkers(system_variables())) as workers:
         workers.decode(picture(64), Limits())
         for side in SIDES_PIXELS:
             content = picture(side)

@@ -19,9 +19,9 @@ from skimage import data
 
 from bench.support.command import run
 from bench.support.map_floors import AUTOMATIC, FLOORS
-from controlnet_mcp.images.maps import MapParameters, make_map
+from controlnet_mcp.images.maps import MapParameters
 from controlnet_mcp.images.maps.arrays import Rgb
-from controlnet_mcp.images.maps.recipes import WEIGHTLESS
+from controlnet_mcp.images.maps.recipes import WEIGHTLESS, make_map
 
 SIDES_PIXELS = (512, 1024, 2048)
 ROUNDS = {512: 25, 1024: 11, 2048: 7}

@@ -14,8 +14,9 @@ import httpx2
 from anyio import CapacityLimiter, to_thread
 
 from controlnet_mcp.foundation.errors import ImageError, RequestError
+from controlnet_mcp.foundation.limits import RESULT_LIMITS
 from controlnet_mcp.images.blob_store import BlobStore
-from controlnet_mcp.images.picture import RESULT_LIMITS, StoredPicture
+from controlnet_mcp.images.picture import StoredPicture
 from controlnet_mcp.providers.base import Provider
 from controlnet_mcp.providers.errors import ProviderError, told_with, undelivered
 from controlnet_mcp.providers.http import HttpCall, Steps
@@ -202,13 +203,10 @@ async def open_runner(
 
 
 def _stored(provider: Provider, output: Output, blobs: BlobStore) -> Output:
-    from controlnet_mcp.images.decode import original
-
     if output.content is None:
         return output
     try:
-        content, picture = original(output.content, RESULT_LIMITS)
+        picture = blobs.put_original(output.content, RESULT_LIMITS)
     except ImageError as error:
         raise undelivered(provider.name, provider.title, error) from error
-    blobs.put(content, picture.mime_type)
     return output.model_copy(update={"content": None, "sha256": picture.sha256})

@@ -9,8 +9,8 @@ from anyio import CapacityLimiter, to_thread
 from pydantic import ValidationError
 
 from controlnet_mcp.foundation.errors import ErrorCode
+from controlnet_mcp.foundation.limits import RESULT_LIMITS
 from controlnet_mcp.images.blob_store import BlobStore
-from controlnet_mcp.images.picture import RESULT_LIMITS
 from controlnet_mcp.providers.draft.adapter import Ticket
 from controlnet_mcp.providers.types import Fault, Output, RemoteTask, Report, Submission
 
@@ -83,7 +83,7 @@ def report_at(ticket: Ticket, age_seconds: float) -> Report:
 def draw_ticket(ticket: Ticket, index: int, blobs: BlobStore) -> bytes:
     """Draw picture `index` of a job as PNG; its text chunks say that no AI made it (CPU work: call it in a thread)."""
     from controlnet_mcp.images.decode import decode
-    from controlnet_mcp.images.png import encode_png
+    from controlnet_mcp.images.encode import encode_png
     from controlnet_mcp.providers.draft.render import draw
 
     pixels = draw(ticket, index, lambda name: decode(blobs.get(name.removeprefix("blob:")), RESULT_LIMITS))

@@ -21,8 +21,8 @@ from pydantic import BaseModel, JsonValue
 
 import controlnet_mcp
 from controlnet_mcp.foundation.errors import RequestError
-from controlnet_mcp.images.sheets.page import compose, encode
-from controlnet_mcp.images.sheets.sheet import Panel, Sheet
+from controlnet_mcp.images.contact_sheet import Panel, Sheet
+from controlnet_mcp.images.contact_sheet.page import compose, encode
 from controlnet_mcp.server.cli.demo_sketch import draw_sketch
 from controlnet_mcp.server.cli.output import place_for, save
 from controlnet_mcp.server.settings import PREFIX

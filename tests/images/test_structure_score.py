@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from controlnet_mcp.images.resize import to_frame
-from controlnet_mcp.images.structure import LOW_SCORE, MEASURED, StructureScore, score_structure
-from controlnet_mcp.images.structure.measures import MEASURES
+from controlnet_mcp.images.structure_score import LOW_SCORE, MEASURED, StructureScore
+from controlnet_mcp.images.structure_score.measures import MEASURES, score_structure
 from tests.support import sample_drawings
 from tests.support.draft_pictures import Given, drawn
 from tests.support.structure_pairs import (

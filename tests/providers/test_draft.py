@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pytest
 from skimage import data
 
-from controlnet_mcp.images.maps import make_map
+from controlnet_mcp.images.maps.recipes import make_map
 from controlnet_mcp.images.modalities import MODALITIES
 from controlnet_mcp.images.resize import to_frame
 from controlnet_mcp.providers.draft.adapter import MEDIA

@@ -14,7 +14,6 @@ from starlette.routing import Route
 
 from controlnet_mcp.images.blob_store import BlobStore
 from controlnet_mcp.images.picture import StoredPicture
-from controlnet_mcp.images.resize import store_pixels
 from controlnet_mcp.providers.errors import ProviderError
 from controlnet_mcp.providers.http import HttpReply
 from controlnet_mcp.providers.placeholders import PictureSource, show
@@ -274,7 +273,7 @@ def blobs(tmp_path: Path) -> BlobStore:
 
 async def test_the_whole_way_against_the_simulator(simulator: ZhiqiteSimulator, blobs: BlobStore) -> None:
     """Submit with a link of ours, poll to the end, fetch: the result shows the drawing."""
-    picture = store_pixels(house(256), blobs)
+    picture = blobs.put_pixels(house(256))
     with running(_files(blobs), listening := free_socket()):
         source = PictureSource(blobs, lambda row: f"{origin_of(listening)}/files/{row.sha256}")
         runner = Sender(source, _nowhere)
@@ -295,7 +294,7 @@ async def test_the_whole_way_against_the_simulator(simulator: ZhiqiteSimulator, 
 
 async def test_the_page_example_is_accepted(simulator: ZhiqiteSimulator, blobs: BlobStore) -> None:
     """The page's own request, with hosts of this machine: there is no published client to check the simulator with."""
-    picture = store_pixels(house(64), blobs)
+    picture = blobs.put_pixels(house(64))
     example = json.loads((REPLIES / "request_example.json").read_text())["body"]
     with running(_files(blobs), listening := free_socket()):
         scripts = example["alwayson_scripts"]

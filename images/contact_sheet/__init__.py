@@ -1,9 +1,19 @@
-"""What is on a sheet; how it is laid out and drawn is the business of the modules beside."""
+"""Comparison sheets: what went in, what steered it and what came out, side by side on one page for people.
+
+Importing this package is cheap; `controlnet_mcp.images.contact_sheet.page` draws.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from controlnet_mcp.images.maps.arrays import Rgb
+if TYPE_CHECKING:
+    from controlnet_mcp.images.maps.arrays import Rgb
+
+WIDTH = 1280
+"""Of a sheet in pixels, where nothing else is wanted: a common screen."""
+NARROWEST, WIDEST = 640, 4096
+"""Smallest and largest width of a sheet in pixels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +31,7 @@ class Panel:
 
     width: int
     height: int
-    pixels: Callable[[], Rgb | None]
+    pixels: "Callable[[], Rgb | None]"
     caption: str
     detail: str = ""
 

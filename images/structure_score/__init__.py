@@ -1,9 +1,19 @@
-"""The value that a structure score is, and what can be scored."""
+"""Structure scores: how much of the asked structure is in a finished picture.
 
-from dataclasses import dataclass
-from typing import Literal, TypeAlias
+Importing this package is cheap; `controlnet_mcp.images.structure_score.measures` measures. Why which measure:
+docs/decisions/2026-11-25-structure-score.md.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
+
+if TYPE_CHECKING:
+    from controlnet_mcp.images.maps.arrays import Levels, Rgb
+
+DepthOf: TypeAlias = Callable[["Rgb"], "Levels"]
+"""A depth model: a picture to its depth, shape (height, width), larger is nearer, in any scale."""
 
 Metric: TypeAlias = Literal["edge_f1", "boundary_f1", "ssim", "miou", "depth_rmse"]
 """Names of the measures; of all but `depth_rmse` a higher raw figure is better."""
@@ -17,14 +27,6 @@ models that this program does not have, or keep no place in the picture (shuffle
 
 LOW_SCORE = 0.35
 """Unrelated pictures stay below this."""
-
-
-@dataclass(frozen=True, slots=True)
-class Figures:
-    """What a measure found: its own figure, and the score from 0 to 1 that was made of it."""
-
-    raw: float
-    score: float
 
 
 class StructureScore(BaseModel):

@@ -11,9 +11,8 @@ from pydantic import SecretStr
 from starlette.responses import JSONResponse
 
 from controlnet_mcp.images.blob_store import BlobStore
-from controlnet_mcp.images.maps import make_map
 from controlnet_mcp.images.maps.arrays import Rgb
-from controlnet_mcp.images.resize import store_pixels
+from controlnet_mcp.images.maps.recipes import make_map
 from controlnet_mcp.providers.errors import ProviderError
 from controlnet_mcp.providers.fal.adapter import FalProvider, FalSettings
 from controlnet_mcp.providers.placeholders import PictureSource
@@ -82,7 +81,7 @@ def edges() -> Rgb:
 
 def request(blobs: BlobStore, modality: str = "canny", **changes: object) -> ResolvedRequest:
     """A small request with a map of ours."""
-    unit = Control(modality=modality, picture=store_pixels(edges(), blobs), is_map=True)
+    unit = Control(modality=modality, picture=blobs.put_pixels(edges()), is_map=True)
     fields = {"prompt": "a house", "controls": (unit,), "width": 576, "height": 576, "seed": 7}
     return ResolvedRequest.model_validate(fields | changes)
 
@@ -112,7 +111,7 @@ async def test_the_whole_way(
     studio: FalStudio, runner: Sender, blobs: BlobStore, modality: str, model: str, start: str
 ) -> None:
     """Every modality and model from nothing, a start picture and a mask: bought once, and the drawing can be seen."""
-    drawn_on: dict[str, object] = dict.fromkeys(STARTS[start], store_pixels(edges(), blobs))
+    drawn_on: dict[str, object] = dict.fromkeys(STARTS[start], blobs.put_pixels(edges()))
     drawn_on |= {"strength": 0.5} if drawn_on else {}
     usual: dict[str, object] = {"num_images": 2, "steps": 4, "guidance": 2.0, "options": {"loras": [{"path": "a/b"}]}}
     adapter = provider(studio)
@@ -135,7 +134,7 @@ async def test_the_key_goes_to_the_queue_and_nowhere_else(studio: FalStudio, run
 
 async def test_two_controls_with_a_picture_each(studio: FalStudio, runner: Sender, blobs: BlobStore) -> None:
     """A map, and a picture that fal shall preprocess."""
-    picture = store_pixels(edges(), blobs)
+    picture = blobs.put_pixels(edges())
     pair = (Control(modality="canny", picture=picture, is_map=True), Control(modality="pose", picture=picture))
     assert (await ended(runner, provider(studio), request(blobs, controls=pair)))[-1].phase == "succeeded"
 

@@ -5,24 +5,24 @@ construction where a kill hit a submission in flight, of which there are at most
 `python -m bench.chaos [jobs] [kills] [seed]`.
 """
 
-import sys
 import tempfile
 from dataclasses import fields
 from pathlib import Path
 
 from PIL import Image
 
+from bench.support.command import run
 from tests.support.kill_storm import Storm, blow
 from tests.support.sample_drawings import house
 from tests.support.server_process import Place
 
 
-def main(jobs: str = "300", kills: str = "20", seed: str = "1") -> None:
+def main(jobs: int = 300, kills: int = 20, seed: int = 1) -> None:
     """Run one storm and print its toll."""
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
         Image.fromarray(house(256)).save(folder / "sketch.png")
-        toll = blow(Storm(int(jobs), kills=int(kills), seed=int(seed)), Place(folder / "data", folder))
+        toll = blow(Storm(jobs, kills=kills, seed=seed), Place(folder / "data", folder))
     for field in fields(toll):
         print(f"{field.name:<10} {getattr(toll, field.name):8.0f}")
     print("most uncertain by construction:", toll.kills * 4)
@@ -30,4 +30,4 @@ def main(jobs: str = "300", kills: str = "20", seed: str = "1") -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    run(main)

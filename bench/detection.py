@@ -1,10 +1,10 @@
 """How soon after its end a job is noticed, and with how many requests.
 
-First in real time: the application as it runs, from `JobService.submit` to the stored picture, against `bench.vendor`;
-jobs of 2.05 to 3.81 s one after the other, after ten jobs of history. Lag is what passes beyond the job's own seconds
-until the caller has its answer; it holds submission, download, the proof that it is a picture, and storage. The floor
-is bare httpx2 that knows the duration: one look, download, write. Then on a simulated clock, since those jobs would
-take hours: the same policy beside fixed intervals, thousands of jobs, nothing but the waiting.
+First in real time: the application as it runs, from `JobService.submit` to the stored picture, against
+`bench.support.vendor`; jobs of 2.05 to 3.81 s one after the other, after ten jobs of history. Lag is what passes beyond
+the job's own seconds until the caller has its answer; it holds submission, download, the proof that it is a picture,
+and storage. The floor is bare httpx2 that knows the duration: one look, download, write. Then on a simulated clock,
+since those jobs would take hours: the same policy beside fixed intervals, thousands of jobs, nothing but the waiting.
 
 Peers' figures are those of the same sweep, taken through their own servers against a provider on this machine in
 November 2026 (mean and longest lag in milliseconds, polls).
@@ -13,7 +13,6 @@ Run: `python -m bench.detection [passes]`; a pass of the sweep takes half a minu
 
 import json
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -24,8 +23,9 @@ import anyio
 import httpx2
 from PIL import Image
 
-from bench import crowd
-from bench.vendor import KEY, MODEL, vendor
+from bench.support import crowd
+from bench.support.command import run
+from bench.support.vendor import KEY, MODEL, vendor
 from controlnet_mcp.jobs.request import GenerateRequest
 from controlnet_mcp.jobs.service import Caller
 from controlnet_mcp.server.app import Application, open_application
@@ -143,10 +143,10 @@ def _show_simulated(title: str, found: Sequence[Found]) -> None:
     print(f"{title:<50}{mean_lag(found):8.2f}{slow:8.2f}{mean_requests(found):9.2f}{most:8}")
 
 
-def main(passes: str = str(PASSES)) -> None:
+def main(passes: int = PASSES) -> None:
     """Measure."""
     print(f"{'real time, 2.05 to 3.81 s':<34}{'lag ms':>9}{'longest':>9}{'looks':>9}{'most':>9}")
-    anyio.run(real_time, int(passes))
+    anyio.run(real_time, passes)
     for title, *figures in PEERS:
         print("{:<34}{:9}{:9}{:9}".format(title, *figures))
     print(f"\n{'simulated clock':<50}{'lag s':>8}{'p95':>8}{'requests':>9}{'most':>8}")
@@ -155,4 +155,4 @@ def main(passes: str = str(PASSES)) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    run(main)

@@ -10,53 +10,65 @@ import cv2
 import numpy as np
 from skimage import data
 
-from controlnet_mcp.providers.draft.brief import Brief, Layer
-from controlnet_mcp.providers.draft.canvas import Rgb
-from controlnet_mcp.providers.draft.lexicon import MEDIA
-from controlnet_mcp.providers.draft.render import render
+from bench.support.command import run
+from controlnet_mcp.images.resize import to_frame
+from controlnet_mcp.providers.draft.adapter import MEDIA
+from tests.support.draft_pictures import Given, drawn
 from tests.support.edge_recall import chance_of, recall_of
-from tests.support.sample_drawings import house
+from tests.support.sample_drawings import Rgb, house
 
 
-def canny_of(name: str, size: int = 512) -> Rgb:
-    """Canny map of the middle square of one of scikit-image's photos."""
-    photo: Rgb = np.asarray(getattr(data, name)(), dtype=np.uint8)
-    side = min(photo.shape[:2])
-    top, left = (photo.shape[0] - side) // 2, (photo.shape[1] - side) // 2
-    square = cv2.resize(photo[top : top + side, left : left + side], (size, size), interpolation=cv2.INTER_AREA)
-    return np.asarray(cv2.cvtColor(cv2.Canny(square, 100, 200), cv2.COLOR_GRAY2RGB), dtype=np.uint8)
+def photo_of(name: str, size: int = 512) -> Rgb:
+    """One of scikit-image's photos, its middle square."""
+    return to_frame(np.asarray(getattr(data, name)(), dtype=np.uint8), size, size)
+
+
+def canny_of(photo: Rgb) -> Rgb:
+    """Canny map of a photo."""
+    return np.asarray(cv2.cvtColor(cv2.Canny(photo, 100, 200), cv2.COLOR_GRAY2RGB), dtype=np.uint8)
 
 
 def times() -> None:
-    """Print the best of three processor times for each size, the slowest medium and the default."""
-    print("size   " + "  ".join(f"{medium:>12}" for medium in MEDIA))
+    """Print the best of three processor times for each size and medium, of a drawing and of a photo."""
+    print("size          " + "  ".join(f"{medium:>12}" for medium in MEDIA))
     for size in (512, 1024, 2048, 4096):
-        layer = Layer("scribble", house(size))
-        cells: list[str] = []
-        for medium in MEDIA:
-            brief = Brief(f"{medium} of a house by a tree", (layer,), size, size, 1)
-            spent: list[float] = []
-            for _ in range(3 if size <= 1024 else 1):
-                start = time.process_time()
-                render(brief)
-                spent.append(time.process_time() - start)
-            cells.append(f"{min(spent):11.2f}s")
-        print(f"{size:<6} " + "  ".join(cells))
+        photo = photo_of("astronaut", size)
+        for name, control in (
+            ("drawing", Given("scribble", house(size))),
+            ("photo", Given("canny", canny_of(photo), photo=photo)),
+        ):
+            cells: list[str] = []
+            for medium in MEDIA:
+                spent: list[float] = []
+                for _ in range(3 if size <= 1024 else 1):
+                    start = time.process_time()
+                    drawn(f"{medium} of a house by a tree", control, size=size)
+                    spent.append(time.process_time() - start)
+                cells.append(f"{min(spent):11.2f}s")
+            print(f"{size:<5} {name:<8}" + "  ".join(cells))
 
 
 def recalls() -> None:
-    """Print recall and chance for each medium and drawing."""
-    drawings = {"house": house(512), "coffee": canny_of("coffee"), "astronaut": canny_of("astronaut")}
-    print("medium        " + "  ".join(f"{name:>16}" for name in drawings) + "   (recall, chance)")
+    """Print recall and chance for each medium and drawing; maps of photos alone, and with the photo below them."""
+    photos = {name: photo_of(name) for name in ("coffee", "astronaut")}
+    controls = {"house": Given("canny", house(512))}
+    controls |= {f"{name} map": Given("canny", canny_of(photo)) for name, photo in photos.items()}
+    controls |= {name: Given("canny", canny_of(photo), photo=photo) for name, photo in photos.items()}
+    print("medium        " + "  ".join(f"{name:>16}" for name in controls) + "   (recall, chance)")
     for medium in MEDIA:
         cells: list[str] = []
-        for drawing in drawings.values():
-            result = render(Brief(f"{medium} picture", (Layer("canny", drawing),), 512, 512, 1))
-            cells.append(f"{recall_of(drawing, result):8.3f} {chance_of(drawing, result):7.3f}")
+        for control in controls.values():
+            result = drawn(f"{medium} picture", control, size=512)
+            cells.append(f"{recall_of(control.rgb, result):8.3f} {chance_of(control.rgb, result):7.3f}")
         print(f"{medium:<14}" + "  ".join(cells))
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Print recall and times."""
     cv2.setNumThreads(1)
     recalls()
     times()
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,6 +1,6 @@
 """What the controls before strangers' pictures cost, beside the same work without them (the floor).
 
-Run with `python bench/guards.py`. Guarded and bare take turns, so that a busy machine slows both; figures are the
+Run with `python -m bench.guards`. Guarded and bare take turns, so that a busy machine slows both; figures are the
 least CPU time of this process, and the least wall time where another thread or process works too. Promised are under
 5 ms on a fetch and under 2 % of a decode; a worker of HTTP mode is shown beside them, because it costs a copy of the
 pixels.
@@ -11,6 +11,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -21,11 +22,12 @@ import numpy as np
 from PIL import Image
 from skimage import data
 
+from bench.support.command import run
+from controlnet_mcp.foundation.limits import Limits
 from controlnet_mcp.images.download import fetch
-from controlnet_mcp.images.picture import Limits
 from controlnet_mcp.images.pillow_decoder import pixels_of
 from controlnet_mcp.images.safe_open import read_file
-from controlnet_mcp.images.sandbox import decoding_in_workers
+from controlnet_mcp.images.sandbox import DecodeWorkers
 from controlnet_mcp.images.ssrf_guard import is_public
 from controlnet_mcp.server.settings import system_variables
 
@@ -154,7 +156,7 @@ def decodes() -> None:
                 DECODES,
                 time.process_time,
             )
-    with decoding_in_workers(system_variables()) as workers:
+    with closing(DecodeWorkers(system_variables())) as workers:
         workers.decode(picture(64), Limits())
         for side in SIDES_PIXELS:
             content = picture(side)
@@ -167,8 +169,13 @@ def decodes() -> None:
             )
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Print the table."""
     print(f"{'':34} {'bare':>12}  {'guarded':>12}  {'cost':>11}")
     fetches()
     reads()
     decodes()
+
+
+if __name__ == "__main__":
+    run(main)

@@ -9,7 +9,6 @@ Run: `python -m bench.history [jobs] [rounds]`.
 import os
 import sqlite3
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -21,7 +20,8 @@ from anyio import to_thread
 from pydantic import JsonValue
 
 from bench.overhead import OURS, finished_job
-from bench.wires import Wire, over_stdio, result_of
+from bench.support.command import run
+from bench.support.wires import Wire, over_stdio, result_of
 
 JOBS, FEW, ROUNDS, STARTS = 1_000_000, 1000, 400, 9
 WARM_UPS = 20
@@ -106,10 +106,10 @@ async def measure(count: int, rounds: int) -> None:
         show("start", [row[0] for row in starts], [row[1] for row in starts])
 
 
-def main(jobs: str = str(JOBS), rounds: str = str(ROUNDS)) -> None:
+def main(jobs: int = JOBS, rounds: int = ROUNDS) -> None:
     """Measure."""
-    anyio.run(measure, int(jobs), int(rounds))
+    anyio.run(measure, jobs, rounds)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    run(main)

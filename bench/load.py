@@ -1,12 +1,12 @@
 """Five hundred jobs of two seconds at once through one server, beside bare httpx2 that makes the same requests.
 
-The provider is `bench.vendor`, in a process of its own. Ours is the installed server over stdio: 500 calls of
+The provider is `bench.support.vendor`, in a process of its own. Ours is the installed server over stdio: 500 calls of
 `controlnet_generate` that wait for their pictures, and 50 pings a second beside them. Bare is the least script: one
 client with the same connections, submit, as many looks as ours took on average, download, write the file; it
 knows nothing of MCP, checks no picture, and records nothing. "Same work" is the bare script that also does to each
 result what cannot be left out: it is decoded, hashed and forced to disk. "Least MCP" does the same work behind the SDK
-and records nothing (`bench.least_server`). Processor time and memory are those of the process that asks. Idle is the
-server after its first job, when its libraries are loaded.
+and records nothing (`bench.support.least_server`). Processor time and memory are those of the process that asks. Idle
+is the server after its first job, when its libraries are loaded.
 
 Structure scores are switched off (CONTROLNET_MCP_STRUCTURE_SCORES=false): they are work on the picture that is done
 after the job has succeeded, and `bench/score.py` measures them. The cap on unfinished jobs of one caller is raised.
@@ -31,10 +31,11 @@ from anyio.abc import Process
 from PIL import Image
 from pydantic import JsonValue
 
-from bench.crowd import JOB_SECONDS, floor
-from bench.meters import Meter, Taken
-from bench.vendor import KEY, MODEL, vendor
-from bench.wires import StdioWire, over_stdio, result_of
+from bench.support.command import run
+from bench.support.crowd import JOB_SECONDS, floor
+from bench.support.meters import Meter, Taken
+from bench.support.vendor import KEY, MODEL, vendor
+from bench.support.wires import StdioWire, over_stdio, result_of
 from tests.support.sample_drawings import house
 
 JOBS, ROUNDS = 500, 3
@@ -122,7 +123,7 @@ async def ours(server: Server, meter: Meter, jobs: int, title: str) -> tuple[Tak
 async def least(origin: str, jobs: int, looks: float) -> Taken:
     """One round of the least server."""
     with tempfile.TemporaryDirectory() as folder:
-        arguments = ["-m", "bench.least_server", origin, str(looks), folder]
+        arguments = ["-m", "bench.support.least_server", origin, str(looks), folder]
         async with serving(Path(folder), origin, arguments) as server:
             return await crowded(server, Meter(server.process.pid), jobs, "a")
 
@@ -186,10 +187,10 @@ async def measure(jobs: int, rounds: int) -> None:
     show(taken, idle)
 
 
-def main(jobs: str = str(JOBS), rounds: str = str(ROUNDS)) -> None:
+def main(jobs: int = JOBS, rounds: int = ROUNDS) -> None:
     """Measure."""
-    anyio.run(measure, int(jobs), int(rounds))
+    anyio.run(measure, jobs, rounds)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    run(main)

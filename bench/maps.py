@@ -17,10 +17,11 @@ import numpy as np
 from PIL import Image
 from skimage import data
 
-from bench.map_floors import AUTOMATIC, FLOORS
-from controlnet_mcp.images.maps import MapParameters, make_map
+from bench.support.command import run
+from bench.support.map_floors import AUTOMATIC, FLOORS
+from controlnet_mcp.images.maps import MapParameters
 from controlnet_mcp.images.maps.arrays import Rgb
-from controlnet_mcp.images.maps.recipes import WEIGHTLESS
+from controlnet_mcp.images.maps.recipes import WEIGHTLESS, make_map
 
 SIDES_PIXELS = (512, 1024, 2048)
 ROUNDS = {512: 25, 1024: 11, 2048: 7}
@@ -79,15 +80,12 @@ def _row(row: str, side: int) -> str:
     return f"{row:12} {side:5} {floor:9.2f} {ours:9.2f} {ours / floor:7.2f} {memory:8.1f}  {verdict}"
 
 
-def main() -> None:
-    """Print the table for every map and size."""
+def main(only: str = "", pixels: int = 0) -> None:
+    """Print the table for every map and size; with both words only how one map's memory grows, in a process for it."""
     cv2.setNumThreads(1)
-    match sys.argv[1:]:
-        case [one, pixels]:
-            print(_growth(one, int(pixels)))
-            return
-        case _:
-            pass
+    if only:
+        print(_growth(only, pixels))
+        return
     assert set(FLOORS) == {*WEIGHTLESS, AUTOMATIC, "normal"}
     print(f"OpenCV {cv2.__version__}, NumPy {np.__version__}, one core; floor = raw OpenCV calls for the same map")
     print(f"{'map':12} {'px':>5} {'floor ms':>9} {'ours ms':>9} {'ratio':>7} {'pictures':>8}")
@@ -97,4 +95,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -10,7 +10,6 @@ import base64
 import io
 import os
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -24,12 +23,13 @@ from anyio.abc import Process
 from PIL import Image, ImageDraw
 from pydantic import JsonValue
 
-from bench.wires import Wire, free_port, over_http, over_stdio, result_of
+from bench.support.command import run
+from bench.support.wires import Wire, free_port, over_http, over_stdio, result_of
 
 CALLERS = (1, 64)
 TURNS, SECONDS, WARM_UP_SECONDS = 7, 2.0, 0.5
 OURS = ["-c", "from controlnet_mcp.server.cli import main; main()"]
-FLOOR = [str(Path(__file__).with_name("floors.py")), "mcpserver"]
+FLOOR = [str(Path(__file__).with_name("support") / "floors.py"), "mcpserver"]
 _SECONDS_PER_TICK = 1 / os.sysconf("SC_CLK_TCK")
 
 
@@ -147,10 +147,10 @@ async def measure(turns: int, seconds: float) -> None:
                     show(f"{transport}, {callers} at once", [(ours, floor) for ours, floor in loads])
 
 
-def main(turns: str = str(TURNS), seconds: str = str(SECONDS)) -> None:
+def main(turns: int = TURNS, seconds: float = SECONDS) -> None:
     """Measure."""
-    anyio.run(partial(measure, int(turns), float(seconds)))
+    anyio.run(partial(measure, turns, seconds))
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    run(main)

@@ -32,7 +32,8 @@ import httpx2
 from anyio import to_thread
 from PIL import Image
 
-from bench.bare import SCRIPTS, Bare, PictureWork
+from bench.support.bare import SCRIPTS, Bare, PictureWork
+from bench.support.command import run
 from controlnet_mcp.jobs.polling import PollPacer
 from controlnet_mcp.jobs.request import GenerateRequest
 from controlnet_mcp.jobs.service import Caller
@@ -178,21 +179,21 @@ async def measure(folder: Path, served: Mapping[str, str], link: str, rounds: in
             show(provider, *await compare(ours, rounds, folder / "bare.png"))
 
 
-def main(rounds: str = str(ROUNDS), folder: str = "") -> None:
+def main(rounds: int = ROUNDS, folder: str = "") -> None:
     """Measure; with a folder, serve instead."""
     if folder:
         serve(Path(folder))
         return
     with tempfile.TemporaryDirectory() as made:
         Image.fromarray(house(SIDE)).save(Path(made) / "house.png")
-        command = [sys.executable, "-m", "bench.providers", rounds, made]
+        command = [sys.executable, "-m", "bench.providers", str(rounds), made]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as simulators:
             assert simulators.stdin is not None
             assert simulators.stdout is not None
             told = json.loads(simulators.stdout.readline())
-            anyio.run(measure, Path(made), told["variables"], told["link"], int(rounds))
+            anyio.run(measure, Path(made), told["variables"], told["link"], rounds)
             simulators.stdin.close()
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    run(main)

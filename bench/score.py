@@ -11,13 +11,15 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from controlnet_mcp.images.checks import look
+from bench.support.command import run
+from controlnet_mcp.foundation.limits import Limits
+from controlnet_mcp.images.classify import look
 from controlnet_mcp.images.decode import decode
-from controlnet_mcp.images.maps import make_map
+from controlnet_mcp.images.encode import encode_png
 from controlnet_mcp.images.maps.arrays import Rgb
-from controlnet_mcp.images.picture import Limits
-from controlnet_mcp.images.png import encode_png
-from controlnet_mcp.images.structure import MEASURED, score_structure
+from controlnet_mcp.images.maps.recipes import make_map
+from controlnet_mcp.images.structure_score import MEASURED
+from controlnet_mcp.images.structure_score.measures import score_structure
 from tests.support import sample_drawings
 from tests.support.structure_pairs import photo
 
@@ -68,4 +70,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

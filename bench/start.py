@@ -2,7 +2,7 @@
 
 Servers take turns, so that a busy machine slows all of them; figures are medians, and ratios are medians of each
 round's ratio. Processor time is user and system time of the whole process, its end included; memory is its peak.
-Run: `python bench/start.py [rounds]`. Linux and macOS: it needs `os.wait4`.
+Run: `python -m bench.start [rounds]`. Linux and macOS: it needs `os.wait4`.
 """
 
 import json
@@ -16,10 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from bench.support.command import run
+
 Era: TypeAlias = Literal["modern", "handshake"]
 ROUNDS = 15
 WARM_UPS = 2
-FLOORS = Path(__file__).with_name("floors.py")
+FLOORS = Path(__file__).with_name("support") / "floors.py"
 SERVERS: dict[str, list[str]] = {
     "controlnet-mcp": ["-c", "from controlnet_mcp.server.cli import main; main()"],
     "MCPServer": [str(FLOORS), "mcpserver"],
@@ -115,4 +117,4 @@ def main(rounds: int = ROUNDS) -> None:
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    run(main)

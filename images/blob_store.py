@@ -1,6 +1,4 @@
-"""Files that appear whole or not at all, survive a crash, and are readable by their owner only. All functions block.
-
-The blob store in a folder: pictures under the hash of their bytes, written whole or not at all.
+"""The blob store: pictures in a folder, under the hash of their bytes, readable by their owner only.
 
 All functions block and belong in a worker thread. A picture is written to a temporary file that nobody else can name,
 forced to disk, renamed, and the folder forced to disk too, so that a name that exists holds all its bytes after a
@@ -15,9 +13,15 @@ import secrets
 from collections.abc import Collection, Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from controlnet_mcp.foundation.errors import RequestError, StorageError
-from controlnet_mcp.images.picture import EXTENSIONS, StoredType
+from controlnet_mcp.foundation.limits import Limits
+from controlnet_mcp.images.decode import Decoder, clean, decode, describe, original
+from controlnet_mcp.images.picture import EXTENSIONS, StoredPicture, StoredType
+
+if TYPE_CHECKING:
+    from controlnet_mcp.images.maps.arrays import Rgb
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 # Windows knows no links at this level and must be told not to translate line ends.
@@ -88,10 +92,57 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class BlobStore:
-    """Content-addressed files `<folder>/<first two digits>/<sha256>.<extension>`, readable by their owner only."""
+    """Content-addressed files `<folder>/<first two digits>/<sha256>.<extension>`, readable by their owner only.
 
-    def __init__(self, folder: Path) -> None:
+    Attributes:
+        decoder: Decodes every picture that comes in or is looked at.
+    """
+
+    def __init__(self, folder: Path, decoder: Decoder = decode) -> None:
+        """Take the folder, and what decodes: this process, unless it is told otherwise."""
         self._folder = folder
+        self.decoder = decoder
+
+    def pixels(self, sha256: str, limits: Limits) -> "Rgb":
+        """The pixels of a stored picture: shape (height, width, 3), 0 to 255, read-only.
+
+        Raises:
+            RequestError, StorageError: As `get`.
+            ImageError: `image_unreadable`: as `controlnet_mcp.images.decode.decode`.
+        """
+        return self.decoder(self.get(sha256), limits)
+
+    def put_clean(self, content: bytes, limits: Limits) -> StoredPicture:
+        """Store a picture of a stranger as `controlnet_mcp.images.decode.clean` makes it.
+
+        Raises:
+            ImageError: `image_unreadable`: it is no picture, too large or broken.
+            StorageError: As `put`.
+        """
+        return self._put(*clean(content, limits, self.decoder))
+
+    def put_original(self, content: bytes, limits: Limits) -> StoredPicture:
+        """Store a result as `controlnet_mcp.images.decode.original` leaves it.
+
+        Raises:
+            ImageError, StorageError: As `put_clean`.
+        """
+        return self._put(*original(content, limits, self.decoder))
+
+    def put_pixels(self, rgb: "Rgb") -> StoredPicture:
+        """Store pixels that were made here as PNG.
+
+        Raises:
+            StorageError: As `put`.
+        """
+        from controlnet_mcp.images.encode import encode_png
+
+        content = encode_png(rgb)
+        return self._put(content, describe(content, "image/png", rgb))
+
+    def _put(self, content: bytes, picture: StoredPicture) -> StoredPicture:
+        self.put(content, picture.mime_type)
+        return picture
 
     def put(self, content: bytes, mime_type: StoredType) -> str:
         """Store a picture; storing the same bytes again, even at the same moment, is cheap and changes nothing.

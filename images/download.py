@@ -4,22 +4,19 @@ A timeout for each read alone lets a peer hold a connection for ever with a byte
 
 Downloading a picture from a link that somebody wrote: no credential, no cookie, no proxy, no surprise.
 
-It speaks through httpcore's pool and not an httpx client, because the pool has only what is given to it: the guarded
-backend and five headers. Imported lazily.
+Imported lazily.
 """
 
-import functools
-import ssl
 from collections.abc import AsyncIterator, Callable
 from http import HTTPStatus
 
 import anyio
-import httpcore2
 import httpx2
 
 from controlnet_mcp.foundation.errors import ImageError, RequestError
-from controlnet_mcp.images.picture import SIGNATURE_BYTES, Limits, recognise, too_large
-from controlnet_mcp.images.ssrf_guard import GuardedBackend, blocked, is_trusted
+from controlnet_mcp.foundation.limits import Limits
+from controlnet_mcp.images.picture import SIGNATURE_BYTES, recognise, too_large
+from controlnet_mcp.images.ssrf_guard import blocked, guarded_client, is_trusted
 
 MIN_BYTES_PER_SECOND = 1024
 """The floor, averaged over a window; a modem was faster."""
@@ -74,6 +71,11 @@ async def read_body(
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _RETRYABLE = frozenset({408, 425, 429, 500, 502, 503, 504})
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+_HEADERS = {
+    "user-agent": "controlnet-mcp",
+    "accept": "image/png, image/jpeg, image/webp, image/gif, image/bmp",
+    "connection": "close",
+}
 
 
 async def fetch(url: str, *, limits: Limits, trusted_hosts: frozenset[str] = frozenset()) -> bytes:
@@ -89,31 +91,22 @@ async def fetch(url: str, *, limits: Limits, trusted_hosts: frozenset[str] = fro
         ImageError: `image_blocked`: a link that may not be followed; `image_unreadable`: too long, too slow, not a
             picture, or the host did not deliver it (`retryable` where another try can help).
     """
-    context = await anyio.to_thread.run_sync(tls_context)
-    backend = GuardedBackend(trusted_hosts)
+    client = await guarded_client(trusted_hosts, _HEADERS)
     try:
         with anyio.fail_after(limits.fetch_timeout_seconds):
-            async with httpcore2.AsyncConnectionPool(ssl_context=context, network_backend=backend) as pool:
-                return await _follow(pool, url, limits, trusted_hosts)
+            async with client:
+                return await _follow(client, url, limits, trusted_hosts)
     except TimeoutError as error:
         raise _failed(f"did not deliver the picture within {limits.fetch_timeout_seconds:g} seconds") from error
-    except (httpcore2.TimeoutException, httpcore2.NetworkError, httpcore2.ProtocolError) as error:
+    except httpx2.TransportError as error:
         raise _failed(f"broke off or refused the connection ({type(error).__name__})") from error
 
 
-@functools.cache
-def tls_context() -> ssl.SSLContext:
-    """TLS with the system's trust; made once, in a thread, because it reads files for tens of milliseconds."""
-    return httpx2.create_ssl_context(trust_env=False)
-
-
-async def _follow(
-    pool: httpcore2.AsyncConnectionPool, url: str, limits: Limits, trusted_hosts: frozenset[str]
-) -> bytes:
+async def _follow(client: httpx2.AsyncClient, url: str, limits: Limits, trusted_hosts: frozenset[str]) -> bytes:
     """Ask, and ask again where a redirect leads, each time as carefully as the first."""
     target = _checked(_parsed(url), trusted_hosts)
     for _ in range(limits.max_redirects + 1):
-        answer = await _ask(pool, target, limits)
+        answer = await _ask(client, target, limits)
         if isinstance(answer, bytes):
             return answer
         following = _checked(_parsed(answer, target), trusted_hosts)
@@ -144,30 +137,22 @@ def _checked(url: httpx2.URL, trusted_hosts: frozenset[str]) -> httpx2.URL:
     return url
 
 
-async def _ask(pool: httpcore2.AsyncConnectionPool, url: httpx2.URL, limits: Limits) -> bytes | str:
+async def _ask(client: httpx2.AsyncClient, url: httpx2.URL, limits: Limits) -> bytes | str:
     """One request.
 
     Returns:
         The body, or where a redirect leads.
     """
-    headers = [
-        (b"Host", url.netloc),
-        (b"User-Agent", b"controlnet-mcp"),
-        (b"Accept", b"image/png, image/jpeg, image/webp, image/gif, image/bmp"),
-        (b"Accept-Encoding", b"identity"),
-        (b"Connection", b"close"),
-    ]
-    target = httpcore2.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
-    async with pool.stream("GET", target, headers=headers) as response:
-        told = httpx2.Headers(response.headers)
-        if response.status in _REDIRECTS and "location" in told:
-            return told["location"]
-        _check_answer(response.status, told, limits)
+    async with client.stream("GET", url) as response:
+        if response.status_code in _REDIRECTS and "location" in response.headers:
+            return response.headers["location"]
+        _check_answer(response, limits)
         return await _body(response, limits)
 
 
-def _check_answer(status: int, headers: httpx2.Headers, limits: Limits) -> None:
+def _check_answer(response: httpx2.Response, limits: Limits) -> None:
     """Refuse what cannot be a picture of legal size, before any of it is read."""
+    status, headers = response.status_code, response.headers
     if status != HTTPStatus.OK:
         raise _failed(f"answered with HTTP status {status}", retryable=status in _RETRYABLE)
     if headers.get("content-encoding", "identity").lower() != "identity":
@@ -177,7 +162,7 @@ def _check_answer(status: int, headers: httpx2.Headers, limits: Limits) -> None:
         raise too_large(limits.max_bytes)
 
 
-async def _body(response: httpcore2.Response, limits: Limits) -> bytes:
+async def _body(response: httpx2.Response, limits: Limits) -> bytes:
     """The body, counted as it arrives, and given up at once where its first bytes are not a picture's."""
     recognised = False
 
@@ -187,7 +172,7 @@ async def _body(response: httpcore2.Response, limits: Limits) -> bytes:
             recognise(bytes(content[:SIGNATURE_BYTES]))
             recognised = True
 
-    parts, window_seconds = response.aiter_stream(), limits.stall_seconds
+    parts, window_seconds = response.aiter_raw(), limits.stall_seconds
     try:
         return await read_body(parts, max_bytes=limits.max_bytes, window_seconds=window_seconds, look=look)
     except TooLongError as error:

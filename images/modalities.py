@@ -14,6 +14,21 @@ Structure: TypeAlias = Literal["lines", "photo", "depth", "normal", "skeleton", 
 """How a control map carries structure: white lines on black, a plain (possibly degraded) picture, near-is-bright
 depth, surface normals as RGB, limbs as coloured lines on black, or one flat colour per class."""
 
+MapKind: TypeAlias = Literal["edge", "sketch", "depth", "skeleton", "segmentation"]
+"""Control maps that can be told from pictures: thin edges, softer or thicker light lines on black, smooth grey depth,
+coloured limbs on black, flat colours of a known palette. (Normal maps cannot be told from coloured pictures.)"""
+
+Appearance: TypeAlias = Literal["blank", "drawing", "picture"] | MapKind
+
+STRUCTURES: dict[MapKind, Structure] = {
+    "edge": "lines",
+    "sketch": "lines",
+    "depth": "depth",
+    "skeleton": "skeleton",
+    "segmentation": "classes",
+}
+"""What each kind of map carries."""
+
 
 @dataclass(frozen=True, slots=True)
 class Modality:

@@ -1,15 +1,12 @@
-"""The values that stand for a picture: what is stored, and how much of one is accepted.
+"""The value that stands for a stored picture, and the format of a picture by its first bytes, whatever is claimed.
 
 `ImageError` codes: `image_blocked` is about where a picture is (it may not be read from there), `image_unreadable` is
 about what it is (missing, too large, broken, not a picture).
-
-Telling the format of a picture from its first bytes, whatever its name or header claims.
 
 Signatures and sizes: PNG specification 5.2; JPEG (ITU T.81) B.1.1.3; WebP (RFC 9649); GIF89a 17; BMP
 `BITMAPFILEHEADER`; ISO base media file format (`ftyp`) for HEIC, AVIF and video.
 """
 
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -41,29 +38,6 @@ class StoredPicture(BaseModel):
     width: int = Field(ge=1)
     height: int = Field(ge=1)
     size_bytes: int = Field(ge=1)
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How much of a picture is accepted before anything is decoded or allocated.
-
-    Attributes:
-        max_bytes: Longest file, download or `data:` URI, in bytes as they arrive.
-        max_pixels: Most pixels (width times height) of a picture that is decoded.
-        fetch_timeout_seconds: Longest time for a download, redirects included.
-        max_redirects: Most redirects that a download follows.
-        stall_seconds: The window in which a download must keep to its lowest speed (`images.bounded_body`).
-    """
-
-    max_bytes: int = 64 * 1024 * 1024
-    max_pixels: int = 40_000_000
-    fetch_timeout_seconds: float = 20.0
-    max_redirects: int = 3
-    stall_seconds: float = 15.0
-
-
-RESULT_LIMITS = Limits(max_bytes=256 * 1024 * 1024, max_pixels=150_000_000, fetch_timeout_seconds=300.0)
-"""Wider than for what callers hand in: a result was paid for. What the store holds keeps within them."""
 
 
 def too_large(max_bytes: int) -> ImageError:

@@ -20,7 +20,8 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from controlnet_mcp.foundation.errors import ControlNetError, ImageError
-from controlnet_mcp.images.picture import Limits, SourceType, recognise, too_large, webp_canvas
+from controlnet_mcp.foundation.limits import Limits
+from controlnet_mcp.images.picture import SourceType, recognise, too_large, webp_canvas
 
 if TYPE_CHECKING:
     from controlnet_mcp.images.maps.arrays import Rgb

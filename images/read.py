@@ -15,8 +15,9 @@ from urllib.parse import unquote, unquote_to_bytes
 from anyio import CapacityLimiter, to_thread
 
 from controlnet_mcp.foundation.errors import ImageError, RequestError
+from controlnet_mcp.foundation.limits import Limits
 from controlnet_mcp.images.blob_store import BlobStore
-from controlnet_mcp.images.picture import Limits, StoredPicture, too_large
+from controlnet_mcp.images.picture import StoredPicture, too_large
 from controlnet_mcp.images.safe_open import read_file
 
 _BASE64 = re.compile(r"[A-Za-z0-9+/=_\-\s]+")
@@ -149,14 +150,11 @@ class PictureReader:
 
     def _keep(self, content: bytes) -> StoredPicture:
         """Clean and store a picture, or find it stored: pictures are used again and again; runs in a worker thread."""
-        from controlnet_mcp.images.decode import clean
-
         sha256 = hashlib.sha256(content).hexdigest()
         kept = self._kept.get(sha256)
         if kept is not None and self.blobs.exists(kept.sha256):
             return kept
-        cleaned, picture = clean(content, self.limits)
-        self.blobs.put(cleaned, picture.mime_type)
+        picture = self.blobs.put_clean(content, self.limits)
         if len(self._kept) >= _REMEMBERED:
             self._kept.clear()
         self._kept[sha256] = picture

@@ -1,26 +1,22 @@
-"""Scaling a picture to the resolution at which its structure is looked for.
+"""Sizes that a provider accepts, and scaling a picture to a frame or to the resolution at which maps are made.
 
-Fitting pixels to the frame of a generation, and storing pixels that were made here.
-
-Imported lazily: it brings OpenCV.
+Importing this module is cheap: NumPy and OpenCV come with the first picture.
 """
 
-import hashlib
-
-import cv2
-import numpy as np
+import math
+from itertools import product
+from typing import TYPE_CHECKING
 
 from controlnet_mcp.foundation.errors import RequestError
-from controlnet_mcp.images.blob_store import BlobStore
-from controlnet_mcp.images.maps.arrays import Rgb
-from controlnet_mcp.images.picture import StoredPicture
-from controlnet_mcp.images.png import encode_png
+
+if TYPE_CHECKING:
+    from controlnet_mcp.images.maps.arrays import Rgb
 
 MOST_PIXELS = 4096 * 4096
 """A scaled picture holds no more than this: a narrow strip must not grow into gigabytes."""
 
 
-def fit_for_detection(rgb: Rgb, resolution: int) -> Rgb:
+def fit_for_detection(rgb: "Rgb", resolution: int) -> "Rgb":
     """Scale the shorter side to `resolution` pixels and keep the aspect, as sd-webui does before it detects.
 
     Detectors have widths in pixels (Canny's 3, lineart's sigma of 6), so this decides more about a map than the
@@ -33,6 +29,9 @@ def fit_for_detection(rgb: Rgb, resolution: int) -> Rgb:
     Raises:
         RequestError: `invalid_request` when the resolution is below 1 or the result would exceed 4096 x 4096 pixels.
     """
+    import cv2
+    import numpy as np
+
     height, width = rgb.shape[:2]
     scale = resolution / min(height, width)
     size = (round(width * scale), round(height * scale))
@@ -48,7 +47,7 @@ def fit_for_detection(rgb: Rgb, resolution: int) -> Rgb:
     return np.asarray(cv2.resize(rgb, size, interpolation=interpolation), dtype=np.uint8)
 
 
-def to_frame(rgb: Rgb, width: int, height: int) -> Rgb:
+def to_frame(rgb: "Rgb", width: int, height: int) -> "Rgb":
     """Crop around the middle to the aspect of the frame, then scale to it.
 
     Args:
@@ -59,22 +58,62 @@ def to_frame(rgb: Rgb, width: int, height: int) -> Rgb:
     Returns:
         Shape (height, width, 3); area averaging down, cubic up.
     """
+    import cv2
+    import numpy as np
+
+    part = crop(rgb, width, height)
+    if part.shape[:2] == (height, width):
+        return np.ascontiguousarray(part)
+    shrinks = width * height < part.shape[0] * part.shape[1]
+    method = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(part, (width, height), interpolation=method), dtype=np.uint8)
+
+
+def crop(rgb: "Rgb", width: int, height: int) -> "Rgb":
+    """The largest part around the middle of a picture with the aspect of a frame; a view, not a copy."""
     rows, columns = rgb.shape[:2]
     keep_columns = min(columns, max(1, round(rows * width / height)))
     keep_rows = min(rows, max(1, round(columns * height / width)))
     left, top = (columns - keep_columns) // 2, (rows - keep_rows) // 2
-    cropped = rgb[top : top + keep_rows, left : left + keep_columns]
-    if cropped.shape[:2] == (height, width):
-        return np.ascontiguousarray(cropped)
-    shrinks = width * height < keep_columns * keep_rows
-    method = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
-    return np.asarray(cv2.resize(cropped, (width, height), interpolation=method), dtype=np.uint8)
+    return rgb[top : top + keep_rows, left : left + keep_columns]
 
 
-def store_pixels(rgb: Rgb, blobs: BlobStore) -> StoredPicture:
-    """Write pixels as PNG into the blob store."""
-    content = encode_png(rgb)
-    blobs.put(content, "image/png")
-    height, width = rgb.shape[:2]
-    sha256 = hashlib.sha256(content).hexdigest()
-    return StoredPicture(sha256=sha256, mime_type="image/png", width=width, height=height, size_bytes=len(content))
+def fit_size(
+    width: int, height: int, *, minimum: int, maximum: int, multiple: int, target_pixels: int | None = None
+) -> tuple[int, int]:
+    """The legal size that keeps the aspect of a picture best and then its area.
+
+    Args:
+        width: Width of the picture in pixels.
+        height: Height of the picture in pixels.
+        minimum: Least pixels on either side that the provider accepts.
+        maximum: Most pixels on either side that the provider accepts.
+        multiple: Both sides must be multiples of this.
+        target_pixels: Area to aim at (a model trained at 1024x1024 wants 1,048,576); none keeps the picture's own.
+
+    Returns:
+        Width and height. A size that is legal already stays as it is, unless there is a target.
+
+    Raises:
+        ValueError: A size is not positive, or no multiple lies between minimum and maximum.
+    """
+    smallest, largest = math.ceil(minimum / multiple) * multiple, maximum // multiple * multiple
+    if min(width, height) < 1 or not 0 < smallest <= largest:
+        raise ValueError(f"no size fits {width}x{height} to {minimum}..{maximum} in multiples of {multiple}")
+    long, short = max(width, height), min(width, height)
+    scale = math.sqrt(target_pixels / (long * short)) if target_pixels else 1.0
+    scale = min(max(scale, smallest / short), largest / long)
+    wanted = long * scale, short * scale
+    nearest = (
+        [min(max(step * multiple, smallest), largest) for step in (math.floor(steps), math.ceil(steps))]
+        for steps in (round(side / multiple, 6) for side in wanted)
+    )
+
+    def distance(size: tuple[int, ...]) -> tuple[float, float]:
+        """In aspect first, then in area (both as logarithms of ratios)."""
+        aspect = math.log(size[0] / size[1]) - math.log(wanted[0] / wanted[1])
+        area = math.log(size[0] * size[1]) - math.log(wanted[0] * wanted[1])
+        return round(abs(aspect), 9), round(abs(area), 9)
+
+    fitted = min(product(*nearest), key=distance)
+    return (fitted[0], fitted[1]) if width >= height else (fitted[1], fitted[0])

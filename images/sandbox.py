@@ -1,11 +1,8 @@
-"""One decoding process: started with nothing of ours, asked one picture at a time, believed in nothing.
-
-Raw bytes come back and no pickles: a picture that takes the process over gains nothing in this one.
-
-Decoding in processes that may die of a picture: what HTTP mode uses, where pictures come from strangers.
+"""Decoding in processes that may die of a picture: for HTTP mode, where pictures come from strangers.
 
 A worker is this project's own program (`controlnet_mcp.images.sandbox_worker`) with an empty environment and bounds on
-memory, CPU time and files. Workers start when the first picture comes.
+memory, CPU time and files, asked one picture at a time and believed in nothing. Raw bytes come back and no pickles: a
+picture that takes the process over gains nothing in this one. Workers start when the first picture comes.
 """
 
 import os
@@ -13,15 +10,15 @@ import queue
 import subprocess
 import sys
 import threading
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from io import BufferedReader, BufferedWriter
 from typing import TYPE_CHECKING, cast
 
 from controlnet_mcp.foundation.errors import ImageError
-from controlnet_mcp.images.decode import decoding_by
-from controlnet_mcp.images.picture import Limits, too_large
+from controlnet_mcp.foundation.limits import Limits
+from controlnet_mcp.images.picture import too_large
 from controlnet_mcp.images.sandbox_worker import ANSWERED, ASKED, PIXELS, REFUSED
 
 if TYPE_CHECKING:
@@ -29,6 +26,10 @@ if TYPE_CHECKING:
 
 PROGRAM = ("-m", "controlnet_mcp.images.sandbox_worker")
 _LONGEST_SENTENCE_BYTES = 2000
+WORKERS = 2
+"""How many pictures are decoded at the same time, and so how often the memory of the largest one is taken."""
+PICTURES_PER_WORKER = 200
+"""How many pictures a worker decodes before a fresh one takes its place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,15 +133,6 @@ def _exactly(stream: BufferedReader, length: int) -> bytearray:
     return content
 
 
-if TYPE_CHECKING:
-    from controlnet_mcp.images.maps.arrays import Rgb
-
-WORKERS = 2
-"""How many pictures are decoded at the same time, and so how often the memory of the largest one is taken."""
-PICTURES_PER_WORKER = 200
-"""How many pictures a worker decodes before a fresh one takes its place."""
-
-
 @dataclass(slots=True)
 class DecodeWorkers:
     """A few workers, started when there is something for them to do.
@@ -171,48 +163,29 @@ class DecodeWorkers:
             raise too_large(limits.max_bytes)
         worker = self.idle.get()
         try:
-            if worker is None or worker.process.poll() is not None:  # somebody may have ended one that was idle
-                self._end(worker)
-                worker = Worker(self.environment, self.program)
+            if worker is not None and worker.process.poll() is not None:  # somebody may have ended an idle one
+                worker.end()
+                worker = None
+            worker = worker or Worker(self.environment, self.program)
             return worker.decode(content, limits, self.allowance)
         except BrokenWorkerError as error:
-            self._end(worker)
+            if worker is not None:
+                worker.end()
             worker = None
-            raise _too_much() from error
+            raise ImageError(
+                "image_unreadable",
+                "The picture could not be decoded within the memory and time that one picture is given.",
+                hint="Open it in a picture viewer, save it again as PNG or JPEG with fewer pixels, and pass that.",
+            ) from error
         finally:
-            self.idle.put(self._still_good(worker))
+            if worker is not None and worker.decoded >= PICTURES_PER_WORKER:
+                worker.end()
+                worker = None
+            self.idle.put(worker)
 
     def close(self) -> None:
         """End all workers, once nobody decodes any more."""
         for worker in [self.idle.get() for _ in range(WORKERS)]:
-            self._end(worker)
+            if worker is not None:
+                worker.end()
             self.idle.put(None)
-
-    def _still_good(self, worker: Worker | None) -> Worker | None:
-        if worker is None or worker.decoded < PICTURES_PER_WORKER:
-            return worker
-        self._end(worker)
-        return None
-
-    def _end(self, worker: Worker | None) -> None:
-        if worker is not None:
-            worker.end()
-
-
-@contextmanager
-def decoding_in_workers(environment: Mapping[str, str]) -> Generator[DecodeWorkers]:
-    """Decode every picture of this process in workers while the block lasts."""
-    workers = DecodeWorkers(environment)
-    try:
-        with decoding_by(workers.decode):
-            yield workers
-    finally:
-        workers.close()
-
-
-def _too_much() -> ImageError:
-    return ImageError(
-        "image_unreadable",
-        "The picture could not be decoded within the memory and time that one picture is given.",
-        hint="Open it in a picture viewer, save it again as PNG or JPEG with fewer pixels, and pass that.",
-    )

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from controlnet_mcp.foundation.errors import ImageError
-from controlnet_mcp.images.picture import Limits
+from controlnet_mcp.foundation.limits import Limits
 
 ASKED = struct.Struct(">QQQQ")
 """Before a picture: its length, the limits in bytes and pixels, and the seconds of CPU time that it may take."""

@@ -1,19 +1,23 @@
-"""Who may be dialled for a picture: public addresses only, and the address that was checked is the one dialled.
+"""The one HTTP client for links that others wrote: public addresses only, and the address that was checked is dialled.
 
 The guard stands where connections are made, so that neither a redirect, a second answer of the name server (DNS
-rebinding) nor an odd spelling of an address (`0x7f.1`) passes it. Imported lazily, with `fetch`.
+rebinding) nor an odd spelling of an address (`0x7f.1`) passes it. Imported lazily.
 
 Sources: IANA special-purpose address registries for IPv4 and IPv6 (RFC 6890 and its updates); 168.63.129.16 is
 Azure's platform address. `ipaddress.is_global` calls several of these networks global, and is not used.
 """
 
+import functools
 import ipaddress
 import socket
-from collections.abc import Iterable
+import ssl
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import anyio
 import httpcore2
+import httpx2
 
 from controlnet_mcp.foundation.errors import ImageError
 
@@ -122,6 +126,39 @@ class GuardedBackend(httpcore2.AsyncNetworkBackend):
         if not trusted and not all(map(is_public, addresses)):
             raise blocked(host, "it is not on the public internet")
         return addresses
+
+
+class GuardedTransport(httpx2.AsyncHTTPTransport):
+    """Connections to places that somebody else named: through `GuardedBackend`, and through no proxy."""
+
+    def __init__(self, context: ssl.SSLContext, trusted_hosts: frozenset[str]) -> None:
+        """Take the TLS context, and the hosts that the operator allows to be private."""
+        super().__init__(verify=context, trust_env=False)
+        # The parent has no parameter for it; it opens no connection before its first request.
+        self._pool = httpcore2.AsyncConnectionPool(ssl_context=context, network_backend=GuardedBackend(trusted_hosts))
+
+
+async def guarded_client(trusted_hosts: frozenset[str], headers: Mapping[str, str] | None = None) -> httpx2.AsyncClient:
+    """An HTTP client for links that others wrote: guarded, without proxy, redirects, cookies or time limits of its own.
+
+    Args:
+        trusted_hosts: `host` or `host:port` that the operator allows to be private.
+        headers: Sent with each request; no compression is asked for unless they say so.
+    """
+    return httpx2.AsyncClient(
+        transport=GuardedTransport(await anyio.to_thread.run_sync(tls_context), trusted_hosts),
+        headers={"accept-encoding": "identity", **(headers or {})},
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
+        follow_redirects=False,
+        trust_env=False,
+        timeout=None,
+    )
+
+
+@functools.cache
+def tls_context() -> ssl.SSLContext:
+    """TLS with the system's trust; made once, in a thread, because it reads files for tens of milliseconds."""
+    return httpx2.create_ssl_context(trust_env=False)
 
 
 def blocked(host: str, why: str) -> ImageError:

@@ -16,8 +16,8 @@ Joins the policy of `controlnet_mcp.jobs.polling` to a job, to what its provider
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 from controlnet_mcp.jobs.durations import Durations, kind_of
@@ -226,12 +226,12 @@ class PollPacer:
     Attributes:
         durations: What earlier jobs took.
         chance: Random numbers from 0 to 1.
-        shortest_seconds: The shortest pauses that providers want, by name.
+        shortest_seconds: Gives the shortest pause that a provider wants, by its name.
     """
 
     durations: Durations
     chance: Callable[[], float]
-    shortest_seconds: Mapping[str, float] = field(default_factory=dict[str, float])
+    shortest_seconds: Callable[[str], float] = lambda _name: SHORTEST_SECONDS
 
     async def prepare(self, job: JobRecord) -> None:
         """Read what `pause_seconds` will want to know; without it, a job's kind counts as unknown.
@@ -250,7 +250,7 @@ class PollPacer:
             eta_seconds=report.eta_seconds,
             progress=report.progress,
             queue_position=report.queue_position,
-            shortest_seconds=self.shortest_seconds.get(job.provider, SHORTEST_SECONDS),
+            shortest_seconds=self.shortest_seconds(job.provider),
         )
         return pause_seconds(self.durations.known(kind_of(job.provider, job.request)), look, self.chance())
 

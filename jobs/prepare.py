@@ -26,11 +26,11 @@ from pydantic import JsonValue, ValidationError
 
 from controlnet_mcp.foundation.errors import ControlNetError, ImageError, RequestError
 from controlnet_mcp.images.blob_store import BlobStore
-from controlnet_mcp.images.checks import Appearance
 from controlnet_mcp.images.maps import NO_MODELS, MapModels
+from controlnet_mcp.images.modalities import Appearance
 from controlnet_mcp.images.picture import StoredPicture
 from controlnet_mcp.images.read import PictureReader
-from controlnet_mcp.images.sizes import fit_size
+from controlnet_mcp.images.resize import fit_size
 from controlnet_mcp.jobs.preprocess import OutputSize, Preprocessor
 from controlnet_mcp.jobs.record import JobRecord
 from controlnet_mcp.jobs.request import GenerateRequest, RequestedModality, parse_extra, parse_modalities

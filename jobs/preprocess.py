@@ -12,11 +12,12 @@ from anyio import to_thread
 from pydantic import JsonValue
 
 from controlnet_mcp.foundation.errors import ImageError
+from controlnet_mcp.foundation.limits import RESULT_LIMITS
 from controlnet_mcp.images.blob_store import BlobStore
-from controlnet_mcp.images.checks import STRUCTURES, Appearance, MapKind, look
 from controlnet_mcp.images.maps import NO_MODELS, MapModels
-from controlnet_mcp.images.modalities import MODALITIES, Modality, Structure
-from controlnet_mcp.images.picture import RESULT_LIMITS, StoredPicture
+from controlnet_mcp.images.modalities import MODALITIES, STRUCTURES, Appearance, MapKind, Modality, Structure
+from controlnet_mcp.images.picture import StoredPicture
+from controlnet_mcp.images.resize import to_frame
 from controlnet_mcp.providers.base import Provider
 from controlnet_mcp.providers.types import Control, RequestWarning, Takes
 
@@ -202,12 +203,13 @@ class Preprocessor:
         self.notices.extend(said)
         if control.picture is None or control.is_map or takes != "map":
             return control
+        photo = control.picture if seen == "picture" else None
         if not (modality.computed or self.models.makes(modality.name)):
             self.notices.append(_assumed(modality.name, self.provider.name))
-            return control.model_copy(update={"is_map": True})
+            return control.model_copy(update={"is_map": True, "photo": photo})
         picture = await to_thread.run_sync(partial(self._make, control.picture, modality.name))
         self.first_map = self.first_map or picture
-        return control.model_copy(update={"picture": picture, "is_map": True, "source_url": None})
+        return control.model_copy(update={"picture": picture, "is_map": True, "source_url": None, "photo": photo})
 
     async def _appearance(self, picture: StoredPicture) -> Appearance:
         if picture.sha256 not in self.appearances:
@@ -219,21 +221,19 @@ class Preprocessor:
         return self.appearances[picture.sha256]
 
     def _look(self, picture: StoredPicture) -> Appearance:
-        from controlnet_mcp.images.decode import decode
+        from controlnet_mcp.images.classify import look
 
-        return look(decode(self.blobs.get(picture.sha256), RESULT_LIMITS))
+        return look(self.blobs.pixels(picture.sha256, RESULT_LIMITS))
 
     def _make(self, picture: StoredPicture, modality: str) -> StoredPicture:
-        from controlnet_mcp.images.decode import decode
-        from controlnet_mcp.images.maps import make_map
-        from controlnet_mcp.images.resize import store_pixels, to_frame
+        from controlnet_mcp.images.maps.recipes import make_map
 
-        pixels = to_frame(decode(self.blobs.get(picture.sha256), RESULT_LIMITS), self.frame.width, self.frame.height)
+        pixels = to_frame(self.blobs.pixels(picture.sha256, RESULT_LIMITS), self.frame.width, self.frame.height)
         made = make_map(pixels, modality, models=self.models)
         if made.coverage < _BLANK_COVERAGE:
             raise _blank_maps(modality)
         self.notices.extend(RequestWarning(kind="approximate", feature=modality, detail=note) for note in made.notes)
-        return store_pixels(made.rgb, self.blobs)
+        return self.blobs.put_pixels(made.rgb)
 
 
 def _assumed(modality: str, provider: str) -> RequestWarning:

@@ -5,7 +5,7 @@ from typing import Literal, TypeAlias
 from pydantic import Field
 
 from controlnet_mcp.images.picture import StoredPicture
-from controlnet_mcp.images.structure import StructureScore
+from controlnet_mcp.images.structure_score import StructureScore
 from controlnet_mcp.jobs.request import GenerateRequest
 from controlnet_mcp.providers.types import Cost, Fault, Frozen, Output, RemoteTask, RequestWarning, ResolvedRequest
 

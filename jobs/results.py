@@ -6,8 +6,9 @@ from functools import partial
 from anyio import to_thread
 
 from controlnet_mcp.foundation.errors import ControlNetError, ImageError, StorageError
+from controlnet_mcp.foundation.limits import RESULT_LIMITS
 from controlnet_mcp.images.blob_store import BlobStore
-from controlnet_mcp.images.picture import RESULT_LIMITS, StoredPicture
+from controlnet_mcp.images.picture import StoredPicture
 from controlnet_mcp.jobs.record import JobRecord, ResultImage
 from controlnet_mcp.providers.base import Provider
 from controlnet_mcp.providers.errors import ProviderError, undelivered
@@ -77,8 +78,4 @@ async def _bring(output: Output, provider: Provider, runner: Sender, blobs: Blob
 
 
 def _stored(output: Output, content: bytes | None, blobs: BlobStore) -> StoredPicture:
-    from controlnet_mcp.images.decode import original
-
-    kept, picture = original(blobs.get(output.sha256 or "") if content is None else content, RESULT_LIMITS)
-    blobs.put(kept, picture.mime_type)
-    return picture
+    return blobs.put_original(blobs.get(output.sha256 or "") if content is None else content, RESULT_LIMITS)

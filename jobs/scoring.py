@@ -22,16 +22,17 @@ from anyio import CapacityLimiter, to_thread
 from pydantic import JsonValue
 
 from controlnet_mcp.foundation.errors import ControlNetError
+from controlnet_mcp.foundation.limits import RESULT_LIMITS
 from controlnet_mcp.images.blob_store import BlobStore
 from controlnet_mcp.images.maps import MapModels
-from controlnet_mcp.images.picture import RESULT_LIMITS, StoredPicture
-from controlnet_mcp.images.structure import MEASURED, StructureScore
+from controlnet_mcp.images.picture import StoredPicture
+from controlnet_mcp.images.structure_score import MEASURED, StructureScore
 from controlnet_mcp.jobs.record import JobRecord, ResultImage
 from controlnet_mcp.providers.types import Control, Cost, Frozen, ResolvedRequest
 
 if TYPE_CHECKING:
     from controlnet_mcp.images.maps.arrays import Levels, Rgb
-    from controlnet_mcp.images.structure.depth import DepthOf
+    from controlnet_mcp.images.structure_score import DepthOf
 
 PATIENCE_SECONDS = 15.0
 """Longest that a finished job waits for its scores, the wait for other jobs' included."""
@@ -100,12 +101,10 @@ class Scorer:
             return images
 
     def _pixels(self, picture: StoredPicture | None) -> "Rgb":
-        from controlnet_mcp.images.decode import decode
-
-        return decode(self.blobs.get(picture.sha256 if picture else ""), RESULT_LIMITS)
+        return self.blobs.pixels(picture.sha256 if picture else "", RESULT_LIMITS)
 
     def _score(self, control: Control, asked: "Rgb", result: "Rgb") -> StructureScore | None:
-        from controlnet_mcp.images.structure import score_structure
+        from controlnet_mcp.images.structure_score.measures import score_structure
 
         return score_structure(asked, result, control.modality, is_map=control.is_map, depth_of=self.depth_of)
 

@@ -12,13 +12,13 @@ from functools import partial
 import numpy as np
 
 from controlnet_mcp.foundation.errors import ControlNetError, RequestError
+from controlnet_mcp.foundation.limits import RESULT_LIMITS
 from controlnet_mcp.images.blob_store import BlobStore
-from controlnet_mcp.images.decode import decode
+from controlnet_mcp.images.contact_sheet import Panel, Sheet
+from controlnet_mcp.images.contact_sheet.page import compose
 from controlnet_mcp.images.encode import jpeg_within
 from controlnet_mcp.images.maps.arrays import Rgb
-from controlnet_mcp.images.picture import RESULT_LIMITS, StoredPicture
-from controlnet_mcp.images.sheets.page import compose
-from controlnet_mcp.images.sheets.sheet import Panel, Sheet
+from controlnet_mcp.images.picture import StoredPicture
 from controlnet_mcp.jobs.prepare import CONTROL, MASK, START, extra_name
 from controlnet_mcp.jobs.record import JobRecord, ResultImage
 from controlnet_mcp.jobs.request import parse_modalities
@@ -36,7 +36,7 @@ _log = logging.getLogger(__name__)
 
 
 def sheet_of(job: JobRecord, blobs: BlobStore) -> Sheet:
-    """Lay out a job for `controlnet_mcp.images.sheets.page.compose`; pictures are read when they are drawn.
+    """Lay out a job for `controlnet_mcp.images.contact_sheet.page.compose`; pictures are read when they are drawn.
 
     Raises:
         RequestError: `not_found` when the job has no result to be compared.
@@ -126,7 +126,7 @@ def _panel(picture: StoredPicture, caption: str, detail: str, blobs: BlobStore) 
 def _pixels(sha256: str, blobs: BlobStore) -> Rgb | None:
     """A picture from the store; one that is gone leaves its place empty, the rest is worth seeing."""
     try:
-        return decode(blobs.get(sha256), RESULT_LIMITS)
+        return blobs.pixels(sha256, RESULT_LIMITS)
     except ControlNetError as error:
         _log.warning("A picture is missing on a sheet: %s", error)
         return None

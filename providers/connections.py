@@ -8,7 +8,6 @@ Redirects are never followed: a key must not travel to where a reply points. Bod
 inflated within the same bound. Errors of the HTTP library become ours here and nowhere else.
 """
 
-import ssl
 import zlib
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import contextmanager
@@ -16,7 +15,6 @@ from functools import lru_cache, partial
 from typing import TypeAlias
 
 import anyio
-import httpcore2
 import httpx2
 from anyio import to_thread
 from anyio.lowlevel import checkpoint
@@ -24,24 +22,14 @@ from pydantic import SecretStr
 
 from controlnet_mcp.foundation.errors import ImageError
 from controlnet_mcp.foundation.redaction import Redactor
-from controlnet_mcp.images.download import MIN_BYTES_PER_SECOND, TooLongError, TooSlowError, read_body, tls_context
-from controlnet_mcp.images.ssrf_guard import GuardedBackend, is_trusted
+from controlnet_mcp.images.download import MIN_BYTES_PER_SECOND, TooLongError, TooSlowError, read_body
+from controlnet_mcp.images.ssrf_guard import guarded_client, is_trusted
 from controlnet_mcp.providers.base import Provider
 from controlnet_mcp.providers.errors import ProviderError, told_with
 from controlnet_mcp.providers.http import HttpCall, HttpReply, PictureData, holds
 from controlnet_mcp.providers.placeholders import PictureSource, content_of, headers_of
 
 _HTTPS_PORT, _HTTP_PORT = 443, 80
-
-
-class GuardedTransport(httpx2.AsyncHTTPTransport):
-    """The way to places that a reply named: public addresses on the web's ports only, and through no proxy."""
-
-    def __init__(self, context: ssl.SSLContext, trusted_hosts: frozenset[str]) -> None:
-        """Take the TLS context, and the hosts that the operator allows to be private."""
-        super().__init__(verify=context, trust_env=False)
-        # The parent has no parameter for it; it opens no connection before its first request.
-        self._pool = httpcore2.AsyncConnectionPool(ssl_context=context, network_backend=GuardedBackend(trusted_hosts))
 
 
 def is_configured(provider: Provider, url: str) -> bool:
@@ -219,10 +207,12 @@ class Connections:
             check_foreign(provider, call, self._trusted_hosts)
         if (provider.name, own) not in self._clients:
             transport = self._transports.get(provider.name)
-            if transport is None and not own:
-                transport = GuardedTransport(await to_thread.run_sync(tls_context), self._trusted_hosts)
-            self._clients[provider.name, own] = httpx2.AsyncClient(
-                transport=transport, follow_redirects=False, limits=_LIMITS, headers={"accept-encoding": "identity"}
+            self._clients[provider.name, own] = (
+                await guarded_client(self._trusted_hosts)
+                if transport is None and not own
+                else httpx2.AsyncClient(
+                    transport=transport, follow_redirects=False, limits=_LIMITS, headers={"accept-encoding": "identity"}
+                )
             )
         return self._clients[provider.name, own]
 

@@ -4,29 +4,17 @@ ControlNetError
 └── ProviderError        which provider, whether the request can have been accepted, when to try again
 """
 
-import re
-import unicodedata
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Literal, TypeAlias
 
 from controlnet_mcp.foundation.errors import ControlNetError, ErrorCode
+from controlnet_mcp.foundation.text import quote
 
 Delivery: TypeAlias = Literal["not_sent", "refused", "unknown"]
 """What is known of a failed submission: it never left, it was refused before any work, or it may have been accepted."""
 
-MAX_QUOTE_CHARACTERS = 300
 _LONGEST_WAIT_SECONDS = 3600.0
-_TERMINAL = re.compile(r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b.?")
-"""Control sequences of terminals (ECMA-48): colours, cursor, titles and links, with their parameters."""
-
-
-def quote(text: str, limit: int = MAX_QUOTE_CHARACTERS) -> str:
-    """Bound a provider's words and strip what could steer a terminal or a reader: they are data, not instructions."""
-    seen = _TERMINAL.sub(" ", text[: limit * 4])
-    kept = "".join(c if unicodedata.category(c)[0] != "C" else " " for c in seen)
-    plain = re.sub(r"\s+", " ", kept).strip()
-    return plain if len(plain) <= limit else plain[: limit - 1] + "…"
 
 
 class ProviderError(ControlNetError):

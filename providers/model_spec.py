@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from controlnet_mcp.foundation.errors import RequestError
-from controlnet_mcp.images.sizes import fit_size
+from controlnet_mcp.images.resize import fit_size
 from controlnet_mcp.providers.http import Body
 from controlnet_mcp.providers.types import (
     Capabilities,

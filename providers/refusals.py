@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 from controlnet_mcp.foundation.errors import ErrorCode
-from controlnet_mcp.providers.errors import Delivery, ProviderError, quote
+from controlnet_mcp.foundation.text import quote
+from controlnet_mcp.providers.errors import Delivery, ProviderError
 from controlnet_mcp.providers.http import HttpReply
 from controlnet_mcp.providers.types import Fault
 

@@ -4,20 +4,23 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TypeAlias, TypeVar
+from functools import cached_property
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import httpx2
 from anyio import CapacityLimiter, to_thread
 
 from controlnet_mcp.foundation.errors import ImageError, RequestError
+from controlnet_mcp.foundation.limits import RESULT_LIMITS
 from controlnet_mcp.images.blob_store import BlobStore
-from controlnet_mcp.images.picture import RESULT_LIMITS
 from controlnet_mcp.providers.base import Provider
-from controlnet_mcp.providers.connections import Confirm, Connections, is_configured
 from controlnet_mcp.providers.errors import ProviderError, told_with, undelivered
 from controlnet_mcp.providers.http import HttpCall, Steps
 from controlnet_mcp.providers.placeholders import PictureSource
 from controlnet_mcp.providers.types import Output, RemoteTask, Report, ResolvedRequest, Submission
+
+if TYPE_CHECKING:
+    from controlnet_mcp.providers.connections import Confirm, Connections
 
 
 @dataclass(slots=True)
@@ -68,10 +71,18 @@ class Sender:
         """
         self._source = source
         self._fetch = fetch
-        self._connections = Connections(source, transports or {}, trusted_hosts)
+        self._transports = transports or {}
+        self._trusted_hosts = trusted_hosts
         self._uploads = UploadCache()
         self._bringing: dict[str, CapacityLimiter] = {}
         self.decoding = CapacityLimiter(_DECODED_AT_ONCE)
+
+    @cached_property
+    def _connections(self) -> "Connections":
+        """The connection pools; HTTP is imported with the first call, so that a start does not wait for it."""
+        from controlnet_mcp.providers.connections import Connections
+
+        return Connections(self._source, self._transports, self._trusted_hosts)
 
     async def prepare(self, provider: Provider, request: ResolvedRequest, reference: str) -> HttpCall:
         """Upload what has to be uploaded, which costs nothing, and build the one call that can cost money.
@@ -90,7 +101,7 @@ class Sender:
                 uploaded[picture.sha256] = name
             return provider.build(request, reference, uploaded)
 
-    async def submit(self, provider: Provider, call: HttpCall, confirm: Confirm) -> Submission:
+    async def submit(self, provider: Provider, call: HttpCall, confirm: "Confirm") -> Submission:
         """Send the one call that can cost money; `confirm` is asked at the last moment and may raise.
 
         Raises:
@@ -143,6 +154,8 @@ class Sender:
             ProviderError: It cannot be had from the provider, or its link is none: not the caller's fault.
             ImageError: It cannot be had from elsewhere.
         """
+        from controlnet_mcp.providers.connections import is_configured
+
         url = await self.run(provider, provider.locate(output))
         if not is_configured(provider, url):
             try:
@@ -167,32 +180,30 @@ class Sender:
 
     async def aclose(self) -> None:
         """Close all connections."""
-        await self._connections.aclose()
+        if "_connections" in vars(self):
+            await self._connections.aclose()
 
 
 @asynccontextmanager
-async def open_runner(
+async def open_sender(
     source: PictureSource,
     fetch: Fetch,
     transports: Mapping[str, httpx2.AsyncBaseTransport],
     trusted_hosts: frozenset[str] = frozenset(),
 ) -> AsyncGenerator[Sender]:
-    """Open a runner for the life of the process."""
-    runner = Sender(source, fetch, transports, trusted_hosts)
+    """Open a sender for the life of the process."""
+    sender = Sender(source, fetch, transports, trusted_hosts)
     try:
-        yield runner
+        yield sender
     finally:
-        await runner.aclose()
+        await sender.aclose()
 
 
 def _stored(provider: Provider, output: Output, blobs: BlobStore) -> Output:
-    from controlnet_mcp.images.decode import original
-
     if output.content is None:
         return output
     try:
-        content, picture = original(output.content, RESULT_LIMITS)
+        picture = blobs.put_original(output.content, RESULT_LIMITS)
     except ImageError as error:
         raise undelivered(provider.name, provider.title, error) from error
-    blobs.put(content, picture.mime_type)
     return output.model_copy(update={"content": None, "sha256": picture.sha256})

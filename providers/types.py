@@ -116,6 +116,7 @@ class Control(Frozen):
         start: Fraction of the steps at which the control sets in, 0 to 1.
         end: Fraction of the steps at which it ends, 0 to 1.
         is_map: Whether the picture already is a control map, so that nothing may preprocess it again.
+        photo: The plain picture (no drawing and no map) that `picture` was made from, or that was taken for a map.
     """
 
     modality: str
@@ -126,6 +127,7 @@ class Control(Frozen):
     start: float = 0.0
     end: float = 1.0
     is_map: bool = False
+    photo: StoredPicture | None = None
 
 
 class ResolvedRequest(Frozen):
@@ -209,7 +211,7 @@ class Output(Frozen):
     Attributes:
         url: Where it can be fetched, as long as the provider keeps it.
         asset_id: The provider's id of it, from which `locate` makes a fresh URL.
-        content: Its bytes, when they came inside a reply; the runner stores them before anything else.
+        content: Its bytes, when they came inside a reply; the sender stores them before anything else.
         sha256: The stored bytes.
         flagged: Whether the provider's safety filter marked it.
     """

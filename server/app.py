@@ -13,8 +13,10 @@ from anyio import CapacityLimiter, to_thread
 from anyio.abc import TaskGroup
 
 from controlnet_mcp.foundation.errors import RequestError
+from controlnet_mcp.foundation.limits import RESULT_LIMITS, Limits
 from controlnet_mcp.images.blob_store import BlobStore
-from controlnet_mcp.images.picture import RESULT_LIMITS, Limits, StoredPicture
+from controlnet_mcp.images.decode import Decoder, decode
+from controlnet_mcp.images.picture import StoredPicture
 from controlnet_mcp.images.read import PictureReader
 from controlnet_mcp.jobs.budget import JOBS, Spending
 from controlnet_mcp.jobs.database import Database
@@ -22,7 +24,7 @@ from controlnet_mcp.jobs.drive import Driver
 from controlnet_mcp.jobs.durations import Durations
 from controlnet_mcp.jobs.leases import Leases
 from controlnet_mcp.jobs.ledger import Ledger
-from controlnet_mcp.jobs.polling import PollPacer
+from controlnet_mcp.jobs.polling import SHORTEST_SECONDS, PollPacer
 from controlnet_mcp.jobs.prepare import Preparer
 from controlnet_mcp.jobs.resource_uris import Addresses
 from controlnet_mcp.jobs.retention import Retention, forgetting
@@ -35,8 +37,16 @@ from controlnet_mcp.jobs.subscriptions import JobSubscriptions
 from controlnet_mcp.jobs.writer import JobWriter
 from controlnet_mcp.providers.draft.service import DraftTransport
 from controlnet_mcp.providers.placeholders import PictureSource
-from controlnet_mcp.providers.registry import NAMES, ProviderEntry, ProviderTable, build_table, ready
-from controlnet_mcp.providers.sender import open_runner
+from controlnet_mcp.providers.registry import (
+    ADAPTERS,
+    NAMES,
+    ProviderEntry,
+    ProviderTable,
+    adapter_class,
+    build_table,
+    ready,
+)
+from controlnet_mcp.providers.sender import open_sender
 from controlnet_mcp.server.auth.file_links import FileLinks, load_secret
 from controlnet_mcp.server.settings import Settings
 from controlnet_mcp.server.transports.shutdown import background
@@ -73,22 +83,27 @@ async def _fetch(url: str, *, limits: Limits, trusted_hosts: frozenset[str]) -> 
 
 
 @asynccontextmanager
-async def open_application(settings: Settings) -> AsyncGenerator[Application]:
-    """Open everything that lives once per process, and drive jobs until the block ends."""
+async def open_application(settings: Settings, decoder: Decoder = decode) -> AsyncGenerator[Application]:
+    """Open everything that lives once per process, and drive jobs until the block ends.
+
+    Args:
+        settings: What the operator wants.
+        decoder: Decodes every picture; where pictures come from strangers, in workers.
+    """
     to_thread.current_default_thread_limiter().total_tokens = _THREADS
-    blobs = BlobStore(settings.data_folder / "pictures")
+    blobs = BlobStore(settings.data_folder / "pictures", decoder)
     database = Database(settings.data_folder / "jobs.sqlite3")
     fetch = partial(_fetch, limits=RESULT_LIMITS, trusted_hosts=settings.trusted_hosts)
     source = PictureSource(blobs, await _public_link(settings))
     with closing(database):
         async with (
-            open_runner(source, fetch, {"draft": DraftTransport(blobs, time.time)}, settings.trusted_hosts) as sender,
+            open_sender(source, fetch, {"draft": DraftTransport(blobs, time.time)}, settings.trusted_hosts) as sender,
             background() as tasks,
         ):
             entries = build_table(settings.keys, settings.providers)
             leases = Leases(database, time.time, settings.lease_seconds)
             writer = JobWriter(leases, Ledger(database, time.time), time.time)
-            pacer = _pacer(database, entries)
+            pacer = PollPacer(Durations(database), random.SystemRandom().random, _shortest_pause_seconds)
             submitter = Submitter(writer, sender, pacer, settings.submissions_in_flight)
             driver = Driver(writer, submitter, pacer, partial(ready, entries), sender, blobs, _scorer(settings, blobs))
             owner = f"{socket.gethostname()}-{secrets.token_hex(8)}"
@@ -129,9 +144,9 @@ def _scorer(settings: Settings, blobs: BlobStore) -> Scorer:
     return Scorer(blobs, depth_by(settings.map_models), enabled=settings.structure_scores)
 
 
-def _pacer(database: Database, entries: ProviderTable) -> PollPacer:
-    shortest = {entry.name: entry.capabilities.shortest_poll_seconds for entry in entries}
-    return PollPacer(Durations(database), random.SystemRandom().random, shortest)
+def _shortest_pause_seconds(name: str) -> float:
+    """The shortest pause that a provider wants between two looks at a job."""
+    return adapter_class(name).capabilities.shortest_poll_seconds if name in ADAPTERS else SHORTEST_SECONDS
 
 
 async def _public_link(settings: Settings) -> Callable[[StoredPicture], str] | None:

@@ -9,9 +9,9 @@ from typing import Annotated, Literal, Self, cast
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from controlnet_mcp.foundation.limits import Limits
 from controlnet_mcp.foundation.redaction import Redactor
 from controlnet_mcp.images.maps import MapModels
-from controlnet_mcp.images.picture import Limits
 from controlnet_mcp.providers.registry import check_variables, is_provider_variable, is_secret
 
 PREFIX = "CONTROLNET_MCP_"

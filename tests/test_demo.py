@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from controlnet_mcp.images.contact_sheet import WIDTH
 from controlnet_mcp.images.maps.arrays import Plane, Rgb, luminance
-from controlnet_mcp.images.sheets.layout import WIDTH
-from controlnet_mcp.server.cli.demo_play import LOOKS
-from controlnet_mcp.server.cli.demo_sketch import draw
+from controlnet_mcp.server.cli.demo import PROMPTS
+from controlnet_mcp.server.cli.demo_sketch import draw_sketch
 from tests.server.test_cli import TIMEOUT_SECONDS, Terminal
 from tests.support.sheet_reader import read_page
 
@@ -58,8 +58,8 @@ def lines_of(picture: Rgb) -> Plane:
 
 def test_it_says_what_it_does(show: Show) -> None:
     """Each step with its seconds, what `draft` is not, and where the picture is."""
-    for look in LOOKS:
-        assert f"controlnet_generate drew “{look}”" in show.stdout
+    for prompt in PROMPTS:
+        assert f"controlnet_generate drew “{prompt}”" in show.stdout
     assert "extract_control_map" in show.stdout
     assert "not an AI model" in show.stdout
 
@@ -101,8 +101,8 @@ def test_the_new_pictures_keep_the_lines_of_the_sketch(show: Show) -> None:
 
 def test_the_sketch_is_always_the_same_drawing() -> None:
     """Dark lines on light paper, in the size that is promised."""
-    sketch = draw()
+    sketch = draw_sketch()
     assert sketch.shape == (768, 1024, 3)
     assert np.median(sketch) > 240
     assert 0.01 < (luminance(sketch) < 128).mean() < 0.1
-    assert np.array_equal(sketch, draw())
+    assert np.array_equal(sketch, draw_sketch())

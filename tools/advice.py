@@ -4,7 +4,7 @@ One sentence that tells a model what to do with a job as it stands.
 """
 
 from controlnet_mcp.images.modalities import MODALITIES
-from controlnet_mcp.images.structure import LOW_SCORE, StructureScore
+from controlnet_mcp.images.structure_score import LOW_SCORE, StructureScore
 from controlnet_mcp.jobs.record import JobRecord
 from controlnet_mcp.jobs.request import MAX_WEIGHT
 

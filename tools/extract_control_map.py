@@ -7,10 +7,12 @@ from pathlib import Path
 from anyio import to_thread
 from pydantic import Field, JsonValue
 
+from controlnet_mcp.foundation.limits import RESULT_LIMITS
 from controlnet_mcp.images.blob_store import BlobStore
 from controlnet_mcp.images.maps import MapModels, MapParameters
 from controlnet_mcp.images.modalities import MODALITIES, resolve
-from controlnet_mcp.images.picture import RESULT_LIMITS, StoredPicture
+from controlnet_mcp.images.picture import StoredPicture
+from controlnet_mcp.images.resize import fit_for_detection
 from controlnet_mcp.jobs.resource_uris import map_uri
 from controlnet_mcp.tools.tool import Answer, Arguments, Call, Hints, Services, Shown, checked, tool
 from controlnet_mcp.tools.views import View
@@ -75,15 +77,13 @@ class _Wanted:
 
 
 def _make(source: StoredPicture, wanted: _Wanted, models: MapModels, blobs: BlobStore) -> tuple[StoredPicture, MapView]:
-    from controlnet_mcp.images.decode import decode
-    from controlnet_mcp.images.maps import fit_for_detection, make_map
-    from controlnet_mcp.images.resize import store_pixels
+    from controlnet_mcp.images.maps.recipes import make_map
 
-    pixels = decode(blobs.get(source.sha256), RESULT_LIMITS)
+    pixels = blobs.pixels(source.sha256, RESULT_LIMITS)
     if wanted.resolution:
         pixels = fit_for_detection(pixels, wanted.resolution)
     made = make_map(pixels, wanted.modality, wanted.parameters, models)
-    picture = store_pixels(made.rgb, blobs)
+    picture = blobs.put_pixels(made.rgb)
     view = MapView(
         uri=map_uri(picture.sha256),
         modality=wanted.modality,

@@ -1,8 +1,8 @@
 """`list_models`: models, schedulers and limits of one provider."""
 
 from controlnet_mcp.foundation.errors import ControlNetError
+from controlnet_mcp.foundation.text import quote
 from controlnet_mcp.jobs.select import entry_named
-from controlnet_mcp.providers.errors import quote
 from controlnet_mcp.providers.registry import ProviderEntry
 from controlnet_mcp.providers.types import ModelInfo
 from controlnet_mcp.tools.tool import Answer, Arguments, Call, Hints, Services, tool

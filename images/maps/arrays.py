@@ -1,6 +1,7 @@
-"""The array types that pictures and maps travel in, and the two conversions that all map makers share."""
+"""The array types of pictures and maps, conversions between them, and work on a picture in strips of rows."""
 
-from typing import TypeAlias
+from collections.abc import Callable
+from typing import TypeAlias, TypeVar
 
 import cv2
 import numpy as np
@@ -24,6 +25,50 @@ def luminance(rgb: Rgb) -> Plane:
     return np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
 
 
+def strongest_channel(rgb: Rgb) -> Plane:
+    """The largest of red, green and blue at each pixel."""
+    red, green, blue = cv2.split(rgb)
+    return np.asarray(cv2.max(cv2.max(red, green), blue), dtype=np.uint8)
+
+
+def weakest_channel(rgb: Rgb) -> Plane:
+    """The smallest of red, green and blue at each pixel."""
+    red, green, blue = cv2.split(rgb)
+    return np.asarray(cv2.min(cv2.min(red, green), blue), dtype=np.uint8)
+
+
 def three_channels(plane: Plane) -> Rgb:
     """The plane as a picture of three equal channels."""
     return np.asarray(cv2.cvtColor(plane, cv2.COLOR_GRAY2RGB), dtype=np.uint8)
+
+
+STRIP_ROWS = 64
+STRIP_MARGINS = 16
+"""A strip has at least as many rows as this many of its margins, which are worked through twice."""
+
+SourceT = TypeVar("SourceT", bound=np.generic)
+ResultT = TypeVar("ResultT", bound=np.generic)
+
+
+def strip_by_strip(
+    source: npt.NDArray[SourceT],
+    result: npt.NDArray[ResultT],
+    work: Callable[[npt.NDArray[SourceT]], npt.NDArray[ResultT]],
+    margin_rows: int,
+) -> npt.NDArray[ResultT]:
+    """Fill the result with what `work` makes of the source; the same numbers as in one piece.
+
+    Strips fit the cache, and a large picture takes little memory.
+
+    Args:
+        source: The picture, rows first.
+        result: An array with as many rows, which is filled and handed back.
+        work: Makes rows of the result out of as many rows of the source.
+        margin_rows: How far a row of the result depends on rows of the source above and below it.
+    """
+    rows = max(STRIP_ROWS, STRIP_MARGINS * margin_rows)
+    for top in range(0, len(source), rows):
+        above = min(top, margin_rows)
+        made = work(source[top - above : top + rows + margin_rows])
+        result[top : top + rows] = made[above : above + rows]
+    return result

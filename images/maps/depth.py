@@ -1,4 +1,4 @@
-"""Depth of a photo by the user's own model, drawn as ControlNet wants it: near is white.
+"""Depth of a photo by the user's own model, and the surface normals of a depth map, which are exact arithmetic.
 
 The model is one for relative depth as Depth-Anything (V1, V2) and MiDaS (v2.1) are exported to ONNX: one input of shape
 (1, 3, rows, columns) with ImageNet's normalisation, one output of shape (1, rows, columns) or (1, 1, rows, columns) in
@@ -10,9 +10,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from controlnet_mcp.images.maps.arrays import Levels, Plane, Rgb
-from controlnet_mcp.images.maps.models import model_unusable
-from controlnet_mcp.images.maps.sessions import Model, Tensor, open_model
+from controlnet_mcp.images.maps import model_unusable, open_model
+from controlnet_mcp.images.maps.arrays import Levels, Rgb, strip_by_strip, strongest_channel, weakest_channel
 
 SHORT_SIDE_PIXELS = 518
 """Where the model takes any size: Depth-Anything's own, for the shorter side."""
@@ -26,35 +25,10 @@ LIKE_ASPECT = 1.1
 """By what factor the aspect of the output may differ from that of the input."""
 WIDEST_ASPECT = 4.0
 """A longer strip is squeezed to this, or its input would take gigabytes."""
-
-
-def _input_size(rgb: Rgb, model: Model) -> tuple[int, int]:
-    """Columns and rows that the model gets: its own, else near 518 on the shorter side with the picture's aspect."""
-    height, width = rgb.shape[:2]
-    short = min(height, width)
-    rows, columns = (
-        max(PATCH_PIXELS, round(SHORT_SIDE_PIXELS * min(side / short, WIDEST_ASPECT) / PATCH_PIXELS) * PATCH_PIXELS)
-        for side in (height, width)
-    )
-    return model.columns or columns, model.rows or rows
-
-
-def normalised(rgb: Rgb, size: tuple[int, int]) -> Tensor:
-    """The picture as a batch of one, shape (1, 3, rows, columns), with ImageNet's mean and deviation."""
-    small = np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_CUBIC), dtype=np.float32)
-    small *= np.float32(1 / 255)
-    small -= np.array(MEAN, dtype=np.float32)
-    small /= np.array(DEVIATION, dtype=np.float32)
-    return np.ascontiguousarray(small.transpose(2, 0, 1)[None])
-
-
-def _plane(output: Tensor, aspect: float) -> Levels:
-    """The output as one plane, which may be coarser than the input but has its aspect (rows by columns)."""
-    *batch, rows, columns = output.shape if output.ndim > 1 else (0, 0)
-    like = 1 / LIKE_ASPECT <= rows / max(columns, 1) / aspect <= LIKE_ASPECT
-    if not like or set(batch) != {1} or not np.isfinite(output).all():
-        raise model_unusable("depth", f"its output of shape {output.shape} is not one number for each pixel")
-    return np.asarray(output.reshape(rows, columns), dtype=np.float32)
+COLOURED_LEVELS = 24
+"""Channels of a depth map differ by no more than this (JPEG and colour profiles leave a few levels)."""
+COLOURED_SHARE = 0.01
+"""Fraction of the pixels that may differ more."""
 
 
 def depth_levels(rgb: Rgb, path: Path) -> Levels:
@@ -65,8 +39,22 @@ def depth_levels(rgb: Rgb, path: Path) -> Levels:
         ImageError: `not_configured` when the file is no such model.
     """
     model = open_model("depth", path)
-    columns, rows = _input_size(rgb, model)
-    output = _plane(model.run(normalised(rgb, (columns, rows)))[0], rows / columns)
+    short = min(rgb.shape[:2])
+    rows, columns = (
+        fixed
+        or max(PATCH_PIXELS, round(SHORT_SIDE_PIXELS * min(side / short, WIDEST_ASPECT) / PATCH_PIXELS) * PATCH_PIXELS)
+        for fixed, side in zip((model.rows, model.columns), rgb.shape[:2], strict=True)
+    )
+    small = np.asarray(cv2.resize(rgb, (columns, rows), interpolation=cv2.INTER_CUBIC), dtype=np.float32)
+    small *= np.float32(1 / 255)
+    small -= np.array(MEAN, dtype=np.float32)
+    small /= np.array(DEVIATION, dtype=np.float32)
+    output = model.run(np.ascontiguousarray(small.transpose(2, 0, 1)[None]))[0]
+    *batch, found_rows, found_columns = output.shape if output.ndim > 1 else (0, 0)
+    like = 1 / LIKE_ASPECT <= found_rows / max(found_columns, 1) / (rows / columns) <= LIKE_ASPECT
+    if not like or set(batch) != {1} or not np.isfinite(output).all():
+        raise model_unusable("depth", f"its output of shape {output.shape} is not one number for each pixel")
+    output = output.reshape(found_rows, found_columns)
     farthest, nearest = float(output.min()), float(output.max())
     if nearest <= farthest:
         return np.zeros(rgb.shape[:2], dtype=np.float32)
@@ -75,6 +63,40 @@ def depth_levels(rgb: Rgb, path: Path) -> Levels:
     return np.asarray(grown, dtype=np.float32)
 
 
-def depth(rgb: Rgb, path: Path) -> Plane:
-    """The depth map of a photo: near is white. Raises as `depth_levels`."""
-    return np.asarray(cv2.convertScaleAbs(depth_levels(rgb, path)), dtype=np.uint8)
+def is_grey(rgb: Rgb) -> bool:
+    """Whether a picture has no colour, as a depth map has none and a normal map always has."""
+    spread = cv2.subtract(strongest_channel(rgb), weakest_channel(rgb))
+    coloured = cv2.countNonZero(cv2.threshold(spread, COLOURED_LEVELS, 255, cv2.THRESH_BINARY)[1])
+    return coloured <= COLOURED_SHARE * spread.size
+
+
+def normals(depth: Levels, background_threshold: float, flatness: float, red: str) -> Rgb:
+    """The directions of the surface as colours: red sideways, green up, blue towards the viewer.
+
+    The formula is that of ControlNet's MiDaS annotator (`MidasDetector`, sd-controlnet-normal): Sobel slopes of the
+    depth as the sideways parts, a constant towards the viewer, scaled to length one and from -1..1 to 0..255, blue in
+    front. There the depth is a network's raw output; here it is in levels of brightness.
+
+    Args:
+        depth: Nearer is larger; any scale, but `flatness` is in its units per pixel (times 8, Sobel's gain).
+        background_threshold: Of the range of the depth, 0 to 1: what is farther is flat.
+        flatness: The constant; smaller makes slopes stand out.
+        red: `left` (the reference: red where the surface faces left) or `right` (OpenGL).
+    """
+    nearest, farthest = float(depth.max()), float(depth.min())
+    limit = farthest + background_threshold * (nearest - farthest)
+    sign = np.float32(-1.0 if red == "right" else 1.0)
+
+    def normals_in(strip: Levels) -> Rgb:
+        far = strip < limit
+        across, down = (np.asarray(cv2.Sobel(strip, cv2.CV_32F, x, 1 - x), dtype=np.float32) for x in (1, 0))
+        across[far] = 0
+        down[far] = 0
+        across *= sign
+        ahead = np.full(strip.shape, flatness, dtype=np.float32)
+        length = np.sqrt(across * across + down * down + ahead * ahead)
+        parts = [part / length * np.float32(127.5) + np.float32(127.5) for part in (across, down, ahead)]
+        # rounded down, as the reference does
+        return np.asarray(cv2.merge([part.astype(np.uint8) for part in parts]), dtype=np.uint8)
+
+    return strip_by_strip(depth, np.empty((*depth.shape, 3), dtype=np.uint8), normals_in, margin_rows=1)

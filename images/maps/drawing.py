@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 import cv2
 import numpy as np
 
-from controlnet_mcp.images.maps.arrays import HALF, Plane, Rgb, luminance
+from controlnet_mcp.images.maps.arrays import HALF, Plane, Rgb, luminance, weakest_channel
 
 Ground: TypeAlias = Literal["light", "dark"]
 """What a drawing is drawn on: dark strokes on light paper, or light strokes on a dark board."""
@@ -43,12 +43,8 @@ def _brush(small: Plane) -> Plane:
     return np.ones((side, side), dtype=np.uint8)
 
 
-def _fraction(mask: Plane) -> float:
-    return cv2.countNonZero(mask) / float(mask.size)
-
-
 @dataclass(frozen=True, slots=True)
-class _Look:
+class StrokeShares:
     """What a plane shows if it is taken for dark strokes on light ground: fractions of its pixels.
 
     Attributes:
@@ -59,28 +55,28 @@ class _Look:
     stroked: float
     outlined: float
 
-    def is_drawing(self, most_stroked: float, most_outlined: float) -> bool:
+    @classmethod
+    def of(cls, small: Plane) -> "StrokeShares":
+        """Measure a plane.
+
+        Strokes are darker than the ground by a tenth. An outline is a drop of the ground by 15 %, or by half of what
+        the strokes drop: in a dim photo all drops are small.
+        """
+        brush = _brush(small)
+        paper = np.asarray(cv2.morphologyEx(small, cv2.MORPH_CLOSE, brush), dtype=np.uint8)
+        strokes_at = np.asarray(cv2.compare(small, cv2.convertScaleAbs(paper, alpha=0.9), cv2.CMP_LT), dtype=np.uint8)
+        stroked = cv2.countNonZero(strokes_at) / small.size
+        if not LEAST_STROKED <= stroked <= MOST_STROKED_PENCIL:
+            return cls(stroked, 1.0)
+        drop = cv2.mean(cv2.subtract(paper, small), mask=strokes_at)[0]
+        highest = np.asarray(cv2.dilate(paper, brush), dtype=np.uint8)
+        least = cv2.min(cv2.convertScaleAbs(highest, alpha=0.15), np.full_like(highest, max(1, round(drop / 2))))
+        outlined = cv2.compare(cv2.subtract(highest, cv2.erode(paper, brush)), least, cv2.CMP_GT)
+        return cls(stroked, cv2.countNonZero(outlined) / small.size)
+
+    def are_a_drawing(self, most_stroked: float, most_outlined: float) -> bool:
         """Whether there are strokes, up to `most_stroked`, and outlines only to `most_outlined` of them."""
         return LEAST_STROKED <= self.stroked <= most_stroked and self.outlined <= most_outlined * self.stroked
-
-
-def _look(small: Plane) -> _Look:
-    """Look at a plane.
-
-    Strokes are darker than the ground by a tenth. An outline is a drop of the ground by 15 %, or by half of what the
-    strokes drop: in a dim photo all drops are small.
-    """
-    brush = _brush(small)
-    paper = np.asarray(cv2.morphologyEx(small, cv2.MORPH_CLOSE, brush), dtype=np.uint8)
-    strokes_at = np.asarray(cv2.compare(small, cv2.convertScaleAbs(paper, alpha=0.9), cv2.CMP_LT), dtype=np.uint8)
-    stroked = _fraction(strokes_at)
-    if not LEAST_STROKED <= stroked <= MOST_STROKED_PENCIL:
-        return _Look(stroked, 1.0)
-    drop = cv2.mean(cv2.subtract(paper, small), mask=strokes_at)[0]
-    highest = np.asarray(cv2.dilate(paper, brush), dtype=np.uint8)
-    least = cv2.min(cv2.convertScaleAbs(highest, alpha=0.15), np.full_like(highest, max(1, round(drop / 2))))
-    outlined = cv2.compare(cv2.subtract(highest, cv2.erode(paper, brush)), least, cv2.CMP_GT)
-    return _Look(stroked, _fraction(np.asarray(outlined, dtype=np.uint8)))
 
 
 def find_ground(rgb: Rgb, *, tolerant: bool = False) -> Ground | None:
@@ -97,34 +93,14 @@ def find_ground(rgb: Rgb, *, tolerant: bool = False) -> Ground | None:
     """
     small = _sampled(luminance(rgb))
     mostly_light = cv2.countNonZero((small > HALF).view(np.uint8)) * 2 > small.size
-    looks: dict[Ground, _Look] = {}
+    shares: dict[Ground, StrokeShares] = {}
     for ground in GROUNDS if mostly_light else GROUNDS[::-1]:
-        looks[ground] = _look(small if ground == "light" else np.asarray(cv2.bitwise_not(small), dtype=np.uint8))
-        if looks[ground].is_drawing(most_stroked=0.25, most_outlined=0.35):
+        plane = small if ground == "light" else np.asarray(cv2.bitwise_not(small), dtype=np.uint8)
+        shares[ground] = StrokeShares.of(plane)
+        if shares[ground].are_a_drawing(most_stroked=0.25, most_outlined=0.35):
             return ground
-    pencilled = tolerant and mostly_light and looks["light"].is_drawing(MOST_STROKED_PENCIL, most_outlined=0.9)
+    pencilled = tolerant and mostly_light and shares["light"].are_a_drawing(MOST_STROKED_PENCIL, most_outlined=0.9)
     return "light" if pencilled else None
-
-
-def _paper(plane: Plane) -> Plane:
-    """Brightness of the ground at each pixel, never below half of its median: large blacks are ink, not shade."""
-    small = _sampled(plane)
-    brush = _brush(small)
-    paper = np.maximum(cv2.morphologyEx(small, cv2.MORPH_CLOSE, brush), np.uint8(np.median(small) / 2))
-    smooth = cv2.blur(paper, brush.shape)
-    return np.asarray(cv2.resize(smooth, plane.shape[::-1], interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
-
-
-def _stretch(ink: Plane) -> Plane:
-    """Table of 256 levels that makes the grain of the paper black and the stronger strokes white."""
-    step = max(1, max(ink.shape) // INK_SIDE_PIXELS)
-    sample = ink[::step, ::step]
-    low, median = np.percentile(sample, (16, 50))
-    black = median + 3.0 * (median - low) + FAINT_LEVELS
-    strong = sample[sample > black]
-    white = max(float(np.percentile(strong, 75)) if strong.size else 0.0, black + LEAST_CONTRAST)
-    levels = np.arange(256, dtype=np.float32)
-    return np.asarray(np.clip((levels - black) * (255.0 / (white - black)), 0, 255), dtype=np.uint8)
 
 
 def strokes(rgb: Rgb, ground: Ground) -> Plane:
@@ -132,8 +108,18 @@ def strokes(rgb: Rgb, ground: Ground) -> Plane:
 
     Ink of any colour counts: the channel in which it differs most from the ground decides.
     """
-    red, green, blue = cv2.split(rgb if ground == "light" else cv2.bitwise_not(rgb))
-    plane = np.asarray(cv2.min(cv2.min(red, green), blue), dtype=np.uint8)
-    paper = _paper(plane)
+    plane = weakest_channel(rgb if ground == "light" else np.asarray(cv2.bitwise_not(rgb), dtype=np.uint8))
+    small = _sampled(plane)
+    brush = _brush(small)
+    # never below half of its median: large blacks are ink, not shade
+    closed = np.maximum(cv2.morphologyEx(small, cv2.MORPH_CLOSE, brush), np.uint8(np.median(small) / 2))
+    paper = cv2.resize(cv2.blur(closed, brush.shape), plane.shape[::-1], interpolation=cv2.INTER_LINEAR)
     ink = np.asarray(cv2.divide(cv2.subtract(paper, plane), paper, scale=255.0), dtype=np.uint8)
-    return np.asarray(cv2.LUT(ink, _stretch(ink)), dtype=np.uint8)
+    step = max(1, max(ink.shape) // INK_SIDE_PIXELS)
+    sample = ink[::step, ::step]
+    low, median = np.percentile(sample, (16, 50))
+    black = median + 3.0 * (median - low) + FAINT_LEVELS  # above the grain of the paper
+    strong = sample[sample > black]
+    white = max(float(np.percentile(strong, 75)) if strong.size else 0.0, black + LEAST_CONTRAST)
+    stretched = np.clip((np.arange(256, dtype=np.float32) - black) * (255.0 / (white - black)), 0, 255)
+    return np.asarray(cv2.LUT(ink, stretched.astype(np.uint8)), dtype=np.uint8)

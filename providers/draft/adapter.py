@@ -4,20 +4,19 @@ Test mode (`simulate`) therefore takes the same way as a paid provider's answers
 """
 
 import difflib
+from http import HTTPStatus
 from typing import Literal
+from urllib.parse import urlencode
 
 from pydantic import Field
 
 from controlnet_mcp.images.modalities import MODALITIES
 from controlnet_mcp.images.picture import StoredPicture
 from controlnet_mcp.providers.base import Provider, Uploaded
-from controlnet_mcp.providers.draft.lexicon import MEDIA
-from controlnet_mcp.providers.draft.ticket import ORIGIN
 from controlnet_mcp.providers.http import Body, HttpCall, HttpReply, Steps
 from controlnet_mcp.providers.refusals import refusal
 from controlnet_mcp.providers.types import (
     Capabilities,
-    Control,
     Cost,
     FittedRequest,
     Frozen,
@@ -31,8 +30,18 @@ from controlnet_mcp.providers.types import (
     Support,
 )
 
-BASE_URL = ORIGIN
-_OK = 200
+BASE_URL = "draft://engine"
+MEDIA: dict[str, str] = {
+    "illustration": "gouache with ink outlines on paper; the default",
+    "watercolour": "transparent washes on rough paper",
+    "ink": "brush and hatching in black on rice paper",
+    "neon": "glowing lines in the dark",
+}
+"""Media that the draft engine draws in, each with what it looks like."""
+_OWN_COLOURS = (
+    "draft is no AI model and draws nothing new into a photo: it keeps the photo's own colours under the kept "
+    "structure (a grey one is tinted), in the manner of the medium. The words choose medium and mood."
+)
 
 
 class DraftOptions(Frozen):
@@ -53,8 +62,45 @@ class DraftOptions(Frozen):
     mark: bool = Field(default=True, description="Whether the small corner mark is drawn")
 
 
-def _capabilities() -> Capabilities:
-    return Capabilities(
+class TicketControl(Frozen):
+    """A control: its modality, conditioning scale 0 to 2, map or picture, and the photo that a map was made from."""
+
+    modality: str
+    image: str
+    photo: str | None = None
+    weight: float = 1.0
+
+
+class Ticket(DraftOptions):
+    """All that the engine knows of a job, kept by the caller; pictures are `blob:<sha256>`, times since the epoch."""
+
+    reference: str
+    prompt: str
+    negative_prompt: str = ""
+    controls: tuple[TicketControl, ...]
+    init_image: str | None = None
+    mask_image: str | None = None
+    strength: float = 0.75
+    model: str | None = None
+    width: int
+    height: int
+    num_images: int = 1
+    seed: int
+    accepted_at: float = 0.0
+
+    def image_url(self, index: int) -> str:
+        """Where the engine draws picture `index` of this job."""
+        return f"{BASE_URL}/v1/images/{index}?{urlencode({'ticket': self.model_dump_json()})}"
+
+
+class DraftProvider(Provider):
+    """Speaks to the embedded engine; needs no key."""
+
+    name: str = "draft"
+    title: str = "draft"
+    base_url: str = BASE_URL
+    options: type[Frozen] = DraftOptions
+    capabilities: Capabilities = Capabilities(
         modalities={
             name: Support(native=name, takes="map" if row.structure != "photo" else "picture")
             for name, row in MODALITIES.items()
@@ -71,55 +117,48 @@ def _capabilities() -> Capabilities:
         models=tuple(ModelInfo(name, "draft", summary) for name, summary in MEDIA.items()),
     )
 
-
-class DraftProvider(Provider):
-    """Speaks to the embedded engine; needs no key."""
-
-    name: str = "draft"
-    title: str = "draft"
-    base_url: str = BASE_URL
-    capabilities: Capabilities = _capabilities()
-    options: type[Frozen] = DraftOptions
-
     def fit(self, request: ResolvedRequest) -> FittedRequest:
-        """A model that there is not is left out, and said: the words of the prompt choose the medium then."""
-        if request.model is None or request.model.lower() in MEDIA:
-            return FittedRequest(request=request)
-        near = difflib.get_close_matches(request.model.lower(), MEDIA, n=1)
-        wish = f"Did you mean {near[0]}? " if near else ""
-        detail = f"draft has no model {request.model[:40]!r}; it was left out. {wish}Known: {', '.join(MEDIA)}."
-        notice = RequestWarning(kind="unsupported", feature="model", detail=detail)
-        return FittedRequest(request=request.model_copy(update={"model": None}), warnings=(notice,))
+        """Leave out an unknown model (the words of the prompt choose the medium then); say what becomes of photos."""
+        photos = [control.modality for control in request.controls if control.photo]
+        warnings = [
+            RequestWarning(kind="approximate", feature=modality, detail=_OWN_COLOURS) for modality in photos[:1]
+        ]
+        if request.model is not None and request.model.lower() not in MEDIA:
+            near = difflib.get_close_matches(request.model.lower(), MEDIA, n=1)
+            wish = f"Did you mean {near[0]}? " if near else ""
+            detail = f"draft has no model {request.model[:40]!r}; it was left out. {wish}Known: {', '.join(MEDIA)}."
+            warnings.append(RequestWarning(kind="unsupported", feature="model", detail=detail))
+            request = request.model_copy(update={"model": None})
+        return FittedRequest(request=request, warnings=tuple(warnings))
 
     def build(self, request: ResolvedRequest, reference: str, uploaded: Uploaded) -> HttpCall:  # noqa: ARG002  # none
-        """Pictures go by the hash under which the blob store holds them: the engine shares the store."""
+        """Name pictures by the hash under which the blob store holds them: the engine shares the store."""
+        same = {"prompt", "model", "width", "height", "num_images", "seed"}
         body: dict[str, Body] = {
             "reference": reference,
-            "prompt": request.prompt,
+            **request.model_dump(include=same),
             "negative_prompt": request.negative_prompt or "",
-            "controls": [_control(control) for control in request.controls],
+            "controls": [
+                {"modality": row.modality, "image": _hash(row.picture), "photo": _hash(row.photo), "weight": row.weight}
+                for row in request.controls
+            ],
             "init_image": _hash(request.init_image),
             "mask_image": _hash(request.mask_image),
             "strength": 0.75 if request.strength is None else request.strength,
-            "model": request.model,
-            "width": request.width,
-            "height": request.height,
-            "num_images": request.num_images,
-            "seed": request.seed,
             **DraftOptions.model_validate(request.options).model_dump(),
         }
         return HttpCall("POST", f"{BASE_URL}/v1/jobs", json=body, submits=True)
 
     def read(self, reply: HttpReply) -> Submission:
         """The ticket that comes back holds the whole job, so nothing is lost with the process."""
-        if reply.status != _OK:
+        if reply.status != HTTPStatus.OK:
             raise refusal(reply, said="")
         return reply.read(Submission)
 
     def poll(self, task: RemoteTask) -> Steps[Report]:
         """Ask for a report."""
         reply = yield HttpCall("GET", f"{BASE_URL}/v1/report", query=task.state)
-        if reply.status != _OK:
+        if reply.status != HTTPStatus.OK:
             raise refusal(reply)
         return reply.read(Report)
 
@@ -136,7 +175,3 @@ class DraftProvider(Provider):
 
 def _hash(picture: StoredPicture | None) -> str | None:
     return f"blob:{picture.sha256}" if picture else None
-
-
-def _control(control: Control) -> dict[str, Body]:
-    return {"modality": control.modality, "image": _hash(control.picture), "weight": control.weight}

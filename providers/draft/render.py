@@ -1,92 +1,176 @@
-"""Draws a picture that keeps the structure of a control map: the embedded engine's whole craft, without any weights.
-
-It is not AI generation: words choose medium, mood, colours, materials and light; nouns do not create content.
-"""
+"""Draws a picture on the structure of controls, without weights: words choose medium, mood and colours, no content."""
 
 from collections.abc import Callable
+from functools import cache
 
+import cv2
 import numpy as np
+from PIL import Image, ImageDraw, ImageFont
 
-from controlnet_mcp.providers.draft import compose, inkwork, mark
-from controlnet_mcp.providers.draft.brief import Brief, Layer
-from controlnet_mcp.providers.draft.canvas import Plane, Rgb, blend, blurred, distance, plane, resized_rgb
-from controlnet_mcp.providers.draft.lexicon import read
+from controlnet_mcp.images.modalities import MODALITIES, Structure
+from controlnet_mcp.images.resize import to_frame
+from controlnet_mcp.providers.draft.adapter import Ticket, TicketControl
+from controlnet_mcp.providers.draft.canvas import Field, Mask, Plane, Rgb, blend, blurred, distance, plane, resized
 from controlnet_mcp.providers.draft.media import PAINTERS
-from controlnet_mcp.providers.draft.scene import Scene
+from controlnet_mcp.providers.draft.scene import Scene, form, from_classes, from_lines, from_photo, from_relief, peopled
+from controlnet_mcp.providers.draft.words import Look, read
 
-__all__ = ["Brief", "Layer", "render"]
+_LEAD: tuple[Structure, ...] = ("photo", "classes", "lines", "depth", "normal", "skeleton")
+"""The control that says most about colour and place leads; the others add what they know."""
+_PLANNED_PIXELS, _PAINTED_PIXELS = 640 * 640, 1280 * 1280
+"""Above these, regions and light are found, and the surface is painted, smaller; lines stay at full size."""
+_OVER_PHOTO = 0.7
+"""Lines cover a photo, which has its own contrast, so much less than a coloured drawing."""
+_GRAIN_LEVELS, _HALF = 2.6, 127
+"""Deviation of the grain; level above which paper is light, and a mask means: repaint."""
 
-_PAINTED_PIXELS = 1536 * 1536
-"""Above this the surface is painted smaller and enlarged; lines and grain stay at full size."""
-_PLANNED_PIXELS = 640 * 640
-"""The same for finding regions, colours and light."""
 
+def draw(ticket: Ticket, index: int, picture: Callable[[str], Rgb]) -> Rgb:
+    """Draw picture `index` of a job, each with a seed of its own: the same ticket gives the same bytes.
 
-def render(brief: Brief, report: Callable[[float], None] | None = None) -> Rgb:
-    """Draw a brief: the same brief gives the same bytes.
-
-    Args:
-        brief: What to draw.
-        report: Told the share done, rising to 1.
-
-    Returns:
-        Picture of shape (height, width, 3).
+    `picture` gives the pixels of a picture that the ticket names, of any size.
     """
-    tell = report or _silent
-    look = read(brief.prompt, brief.negative_prompt, brief.seed)
-    medium = PAINTERS[look.medium]
-    width, height = _fitted(brief, _PAINTED_PIXELS)
-    scene = compose.compose(brief, look, _fitted(brief, _PLANNED_PIXELS), (width, height))
-    tell(0.4)
-    scene = _led_by_init(scene, brief)
-    surface, line_colour = medium.paint(scene, look)
-    tell(0.75)
-    strength = medium.photo_lines if scene.pictured else medium.opacity
-    lines = compose.final_lines(brief, scene, strength)
-    result = inkwork.finished(surface, line_colour, lines, medium.grain, look.key)
-    result = _composited(result, brief)
-    tell(1.0)
-    return result
+    picture = cache(picture)  # decoding takes longer than looking again
+    words = f"{ticket.model} of {ticket.prompt}" if ticket.model else ticket.prompt
+    look = read(words, ticket.negative_prompt, ticket.seed + index)
+    scene = _composed(ticket, look, picture)
+    paint, opacity = PAINTERS[look.medium]
+    surface, line_colour = paint(scene, look)
+    size = (ticket.width, ticket.height)
+    opacity *= _OVER_PHOTO if scene.pictured else 1
+    given = [control for control in ticket.controls if _structure(control) == "lines"]
+    drawn = [_opaque(_line_plane(picture(control.image), size), control.weight, opacity) for control in given]
+    if not given:
+        weight = max((control.weight for control in ticket.controls), default=1.0)
+        drawn = [_opaque(resized(scene.lines, size), weight, 0.8 * opacity)]
+    result = _finished(surface, line_colour, np.maximum.reduce(drawn), look.key)
+    return _confined(result, ticket, picture)
 
 
-def _silent(_share: float) -> None:
-    """Report to nobody."""
+def _structure(control: TicketControl) -> Structure:
+    return MODALITIES[control.modality].structure
 
 
-def _fitted(brief: Brief, pixels: int) -> tuple[int, int]:
-    scale = min(1.0, (pixels / (brief.width * brief.height)) ** 0.5)
-    return max(round(brief.width * scale), 8), max(round(brief.height * scale), 8)
-
-
-def _led_by_init(scene: Scene, brief: Brief) -> Scene:
-    """Let the start picture's colours lead, the more the lower the strength."""
-    if brief.init is None or brief.strength >= 1:
-        return scene
-    height, width = scene.shade.shape
-    start = resized_rgb(brief.init, width, height).astype(np.float32) / 255
-    share = 1 - max(brief.strength, 0.0) ** 1.5
-    scene.colour = blend(scene.colour, blurred(plane(start), max(min(height, width) / 256, 0.8)), share)
+def _composed(ticket: Ticket, look: Look, picture: Callable[[str], Rgb]) -> Scene:
+    """One scene of all the controls, at the size at which the medium paints; a photo leads."""
+    size = np.asarray((ticket.width, ticket.height))
+    scales = (min(1.0, (most / size.prod()) ** 0.5) for most in (_PLANNED_PIXELS, _PAINTED_PIXELS))
+    plan, work = ((max(round(size[0] * scale), 8), max(round(size[1] * scale), 8)) for scale in scales)
+    controls = sorted(ticket.controls, key=lambda row: (row.photo is None, _LEAD.index(_structure(row))))
+    lead = controls[0] if controls else None
+    start = to_frame(picture(ticket.init_image), *work) if ticket.init_image else None
+    photo = to_frame(picture(lead.photo or lead.image), *work) if lead else start
+    if photo is None:
+        scene = from_lines(np.zeros(plan[::-1], dtype=np.float32), look)
+    elif lead is None or lead.photo or _structure(lead) == "photo":
+        hole = to_frame(picture(ticket.mask_image), *work).max(axis=2) > _HALF if ticket.mask_image else None
+        filled = photo if hole is None else _filled(photo, hole, look)
+        scene = from_photo(filled, look, lead.modality if lead else "reference")
+    elif _structure(lead) == "lines":
+        scene = from_lines(_line_plane(picture(lead.image), plan), look)
+    else:
+        make = {"classes": from_classes, "skeleton": peopled}.get(_structure(lead), from_relief)
+        scene = make(to_frame(picture(lead.image), *plan), look)
+    for control in controls:
+        if control is not lead or control.photo or _structure(control) in {"depth", "normal"}:
+            _add(scene, control, look, picture(control.image))
+    planes = (scene.colour, scene.lines, scene.shade, scene.far, scene.sky, scene.glow)
+    scene = Scene(*(resized(values, work) for values in planes), pictured=scene.pictured)
+    if start is not None and ticket.strength < 1:  # the start picture's colours lead, the more the lower it is
+        colours = blurred(plane(start.astype(np.float32) / 255), max(min(work) / 256, 0.8))
+        scene.colour = blend(scene.colour, colours, 1 - ticket.strength**1.5)
     return scene
 
 
-def _composited(result: Rgb, brief: Brief) -> Rgb:
-    """Blend with the start picture, confine to the mask, set the mark."""
-    if brief.init is None:
-        return mark.marked(result) if brief.mark else result
-    start = resized_rgb(brief.init, brief.width, brief.height)
-    keep = (1 - min(max(brief.strength, 0.0), 1.0)) ** 2.5
-    if keep > 0:
-        result = np.asarray(result + (start.astype(np.float32) - result) * np.float32(keep) + 0.5, dtype=np.uint8)
-    if brief.mask is None:
-        return mark.marked(result) if brief.mark else result
-    share = _feathered(brief.mask, brief.width, brief.height)
-    result = np.asarray(start + (result.astype(np.float32) - start) * share[..., None] + 0.5, dtype=np.uint8)
-    return mark.marked(result, share > 0) if brief.mark else result
+def _add(scene: Scene, control: TicketControl, look: Look, rgb: Rgb) -> None:
+    """Work what a control knows into a scene: lines their ink, depth and normals their form, poses figures."""
+    size, weight = (int(scene.colour.shape[1]), int(scene.colour.shape[0])), min(control.weight, 1.0)
+    structure = _structure(control)
+    if structure == "lines":
+        scene.lines = plane(np.maximum(scene.lines * 0.5, _line_plane(rgb, size) * weight))
+    elif structure in {"depth", "normal"}:
+        shade, far = form(to_frame(rgb, *size), structure, look)
+        strength = weight * (0.3 if scene.pictured else 1.0)
+        scene.shade = plane(np.clip(scene.shade * (1 - 0.7 * weight) + shade * strength, -1, 1) * (1 - scene.sky))
+        scene.far = plane(np.maximum(scene.far * (1 - weight), far * strength * (1 - scene.sky)))
+    elif control.photo is None and structure == "skeleton":
+        peopled(to_frame(rgb, *size), look, scene)
+    elif control.photo is None:
+        scene.colour = blend(scene.colour, to_frame(rgb, *size).astype(np.float32) / 255, 0.35 * weight)
 
 
-def _feathered(mask: Rgb, width: int, height: int) -> Plane:
-    """1 well inside the mask, falling to 0 at its border and staying 0 outside."""
-    inside = resized_rgb(mask, width, height).max(axis=2) > 127  # noqa: PLR2004  # half way
-    seam = max(min(width, height) / 40, 2.0)
-    reach = distance(np.asarray(inside, dtype=np.bool_))
-    return plane(np.clip(reach / seam, 0, 1) * inside)
+def _line_plane(rgb: Rgb, size: tuple[int, int]) -> Plane:
+    """Line coverage, 0 to 1, of a line map at a size: also for dark lines on light paper, and thin or faint lines."""
+    peak = np.asarray(rgb.max(axis=2), dtype=np.uint8)
+    if int(np.median(peak)) > _HALF:
+        peak = np.asarray(255 - rgb.min(axis=2), dtype=np.uint8)
+    shrink = max(rgb.shape[0] / size[1], rgb.shape[1] / size[0])
+    if shrink > 1.5:  # noqa: PLR2004  # averaging would wash thin lines out: widen them first
+        peak = np.asarray(cv2.dilate(peak, np.ones((round(shrink), round(shrink)), dtype=np.uint8)), dtype=np.uint8)
+    scaled = to_frame(peak, *size)
+    seen = scaled[scaled > 24]  # noqa: PLR2004  # above the noise of JPEG
+    strong = max(float(np.percentile(seen, 90)) if seen.size else 255.0, 60.0)
+    return plane(np.clip(plane(scaled) / strong, 0, 1))
+
+
+def _opaque(lines: Plane, weight: float, strength: float) -> Plane:
+    """Opacity of lines: conditioning scale 0 leaves a trace, 1 is normal, 2 full and bolder."""
+    share = strength * (0.12 + 0.88 * weight) if weight <= 1 else min(strength + 0.3 * (weight - 1), 1.0)
+    crisp = (lines - 0.5) * 1.3 + 0.5  # enlarged lines are soft
+    return plane(np.clip(crisp * max(weight, 1), 0, 1) * share)
+
+
+def _filled(rgb: Rgb, hole: Mask, look: Look) -> Rgb:
+    """Fill what is to be repainted with what surrounds it, in a breath of the mood's colour."""
+    small = resized(rgb, (max(rgb.shape[1] // 8, 8), max(rgb.shape[0] // 8, 8)))
+    there = cv2.resize(cv2.dilate(hole.astype(np.uint8), np.ones((17, 17), dtype=np.uint8)), small.shape[1::-1])
+    around = resized(np.asarray(cv2.inpaint(small, there, 3, cv2.INPAINT_TELEA), dtype=np.uint8), rgb.shape[1::-1])
+    return np.asarray(np.where(hole[..., None], blend(around, plane(look.accents[0]) * 255, 0.25), rgb), dtype=np.uint8)
+
+
+def _finished(surface: Field, line_colour: Field, lines: Plane, key: bytes) -> Rgb:
+    """Bring a surface to the size of its lines and draw them on it, with grain; in bands, which need little memory."""
+    height, width = lines.shape
+    bytes_of = [np.asarray(field * 255 + 0.5, dtype=np.uint8) for field in (surface, line_colour)]
+    below, above = (resized(values, (width, height)) for values in bytes_of)
+    rng = np.random.Generator(np.random.PCG64(int.from_bytes(key, "big")))
+    for start in range(0, height, 256):
+        rows = np.s_[start : start + 256]
+        band = below[rows].astype(np.float32)
+        band += (above[rows] - band) * lines[rows][..., None]
+        band += rng.standard_normal((*band.shape[:2], 1), dtype=np.float32) * _GRAIN_LEVELS
+        below[rows] = np.clip(band + 0.5, 0, 255)
+    return below
+
+
+def _confined(result: Rgb, ticket: Ticket, picture: Callable[[str], Rgb]) -> Rgb:
+    """Blend with the start picture, confine to the mask (falling to 0 at its border), set the mark."""
+    allowed = np.ones(result.shape[:2], dtype=np.bool_)
+    if ticket.init_image:
+        start = to_frame(picture(ticket.init_image), ticket.width, ticket.height)
+        share = np.full(result.shape[:2], 1 - (1 - ticket.strength) ** 2.5, dtype=np.float32)
+        if ticket.mask_image:
+            mask = to_frame(picture(ticket.mask_image), ticket.width, ticket.height)
+            allowed = np.asarray(mask.max(axis=2) > _HALF, dtype=np.bool_)
+            share *= np.clip(distance(allowed) / max(min(mask.shape[:2]) / 40, 2.0), 0, 1) * allowed
+        result = np.asarray(blend(start, result, share) + 0.5, dtype=np.uint8)
+    return _marked(result, allowed) if ticket.mark else result
+
+
+def _marked(rgb: Rgb, allowed: Mask) -> Rgb:
+    """Set the word `draft` on a translucent pill in the lower right corner, where the whole of it fits."""
+    height, width = rgb.shape[:2]
+    size = max(round(min(height, width * 0.75) * 0.025), 8)
+    font = ImageFont.load_default(size)
+    left, top, right, bottom = (round(edge) for edge in font.getbbox("draft"))
+    pill = (round(right - left + 1.2 * size), round(bottom - top + 0.7 * size))
+    x, y = width - pill[0] - size // 2, height - pill[1] - size // 2
+    if min(x, y) < 0 or not bool(allowed[y : y + pill[1], x : x + pill[0]].all()):
+        return rgb
+    plate = Image.new("RGBA", pill, (0, 0, 0, 0))
+    pen = ImageDraw.Draw(plate)
+    pen.rounded_rectangle((0, 0, pill[0] - 1, pill[1] - 1), pill[1] // 2, fill=(22, 22, 28, 120))
+    pen.text((round(0.6 * size) - left, round(0.35 * size) - top), "draft", font=font, fill=(255, 255, 255, 225))
+    marked = Image.fromarray(rgb)
+    marked.paste(plate, (x, y), plate)
+    return np.asarray(marked, dtype=np.uint8)

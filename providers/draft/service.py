@@ -8,12 +8,20 @@ import httpx2
 from anyio import CapacityLimiter, to_thread
 from pydantic import ValidationError
 
+from controlnet_mcp.foundation.errors import ErrorCode
+from controlnet_mcp.foundation.limits import RESULT_LIMITS
 from controlnet_mcp.images.blob_store import BlobStore
-from controlnet_mcp.providers.draft.simulate import REFUSALS, report_at
-from controlnet_mcp.providers.draft.ticket import Ticket
-from controlnet_mcp.providers.types import RemoteTask, Submission
+from controlnet_mcp.providers.draft.adapter import Ticket
+from controlnet_mcp.providers.types import Fault, Output, RemoteTask, Report, Submission
 
 _JSON = {"content-type": "application/json"}
+_REFUSALS: dict[str | None, int] = {"payment_required": 402, "rate_limited": 429}
+"""Simulations that refuse the submission itself, with the HTTP status that a provider would use."""
+_FAULTS: dict[str | None, tuple[ErrorCode, str]] = {
+    "moderated": ("moderated", "The simulated safety filter stopped this picture."),
+    "failed": ("provider_failed", "The simulated engine failed."),
+    "timed_out": ("timed_out", "The simulated engine did not finish in time."),
+}
 
 
 class DraftTransport(httpx2.AsyncBaseTransport):
@@ -24,8 +32,7 @@ class DraftTransport(httpx2.AsyncBaseTransport):
 
     def __init__(self, blobs: BlobStore, clock: Callable[[], float]) -> None:
         """Take the blob store that holds control pictures, and a clock in seconds since the epoch."""
-        self._blobs = blobs
-        self._clock = clock
+        self._blobs, self._clock = blobs, clock
         self._limiter: CapacityLimiter | None = None
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
@@ -40,39 +47,45 @@ class DraftTransport(httpx2.AsyncBaseTransport):
         if path == "/v1/report":
             report = report_at(ticket, self._clock() - ticket.accepted_at)
             return httpx2.Response(200, headers=_JSON, content=report.model_dump_json())
-        return await self._draw(ticket, int(path.rsplit("/", 1)[-1]))
+        if self._limiter is None:
+            self._limiter = CapacityLimiter(2)
+        work = partial(draw_ticket, ticket, int(path.rsplit("/", 1)[-1]), self._blobs)
+        png = await to_thread.run_sync(work, limiter=self._limiter)
+        return httpx2.Response(200, headers={"content-type": "image/png"}, content=png)
 
     def _accept(self, body: bytes) -> httpx2.Response:
         ticket = Ticket.model_validate_json(body).model_copy(update={"accepted_at": self._clock()})
-        status = REFUSALS.get(ticket.simulate or "")
-        if status:
-            headers = {"retry-after": str(round(ticket.seconds))}
-            return httpx2.Response(status, headers=headers, text="Simulated refusal.")
+        if status := _REFUSALS.get(ticket.simulate):
+            return httpx2.Response(
+                status, headers={"retry-after": str(round(ticket.seconds))}, text="Simulated refusal."
+            )
         identity = hashlib.sha256(ticket.reference.encode()).hexdigest()[:24]
         task = RemoteTask(remote_id=f"draft_{identity}", state={"ticket": ticket.model_dump_json()})
         accepted = Submission(task=task, report=report_at(ticket, 0.0))
         return httpx2.Response(200, headers=_JSON, content=accepted.model_dump_json())
 
-    async def _draw(self, ticket: Ticket, index: int) -> httpx2.Response:
-        if self._limiter is None:
-            self._limiter = CapacityLimiter(2)
-        png = await to_thread.run_sync(partial(draw_ticket, ticket, index, self._blobs), limiter=self._limiter)
-        return httpx2.Response(200, headers={"content-type": "image/png"}, content=png)
+
+def report_at(ticket: Ticket, age_seconds: float) -> Report:
+    """Say how a job stands at an age: at once done, or what its test mode asks for."""
+    left = ticket.seconds - age_seconds
+    if ticket.simulate is None or left <= 0:
+        if ticket.simulate in _FAULTS:
+            code, message = _FAULTS[ticket.simulate]
+            hint = "This was asked for with provider_options.simulate; leave it out to get a picture."
+            return Report(phase="failed", fault=Fault(code=code, message=message, hint=hint))
+        outputs = tuple(Output(url=ticket.image_url(index)) for index in range(ticket.num_images))
+        return Report(phase="succeeded", progress=1.0, outputs=outputs, seed=ticket.seed)
+    if ticket.simulate == "queued":
+        return Report(phase="queued", stage="waiting in line", eta_seconds=left)
+    return Report(phase="running", stage="drawing", progress=age_seconds / ticket.seconds, eta_seconds=left)
 
 
 def draw_ticket(ticket: Ticket, index: int, blobs: BlobStore) -> bytes:
     """Draw picture `index` of a job as PNG; its text chunks say that no AI made it (CPU work: call it in a thread)."""
-    from controlnet_mcp.images.png import encode_png
-    from controlnet_mcp.providers.draft.drawing import brief_of
-    from controlnet_mcp.providers.draft.render import render
+    from controlnet_mcp.images.decode import decode
+    from controlnet_mcp.images.encode import encode_png
+    from controlnet_mcp.providers.draft.render import draw
 
-    pixels = render(brief_of(ticket, index, blobs))
-    return encode_png(
-        pixels,
-        {
-            "Software": "controlnet-mcp draft engine",
-            "ai_generated": "false",
-            "prompt": ticket.prompt,
-            "seed": str(ticket.seed + index),
-        },
-    )
+    pixels = draw(ticket, index, lambda name: decode(blobs.get(name.removeprefix("blob:")), RESULT_LIMITS))
+    texts = {"Software": "controlnet-mcp draft engine", "ai_generated": "false", "prompt": ticket.prompt}
+    return encode_png(pixels, {**texts, "seed": str(ticket.seed + index)})

@@ -13,9 +13,10 @@ from urllib.parse import urljoin
 from pydantic import Field, JsonValue, SecretStr
 
 from controlnet_mcp.foundation.errors import RequestError
+from controlnet_mcp.foundation.text import quote
 from controlnet_mcp.images.picture import StoredPicture
 from controlnet_mcp.providers.base import Uploaded, prefixed
-from controlnet_mcp.providers.errors import ProviderError, quote
+from controlnet_mcp.providers.errors import ProviderError
 from controlnet_mcp.providers.http import Body, HttpCall, HttpReply, PictureData, Steps
 from controlnet_mcp.providers.model_spec import Fitting, ModelSpec, choose_model, named_fields, supports
 from controlnet_mcp.providers.modelslab.models import (

@@ -14,9 +14,10 @@ from dataclasses import replace
 from pydantic import Field, JsonValue, SecretStr
 
 from controlnet_mcp.foundation.errors import RequestError
+from controlnet_mcp.foundation.text import quote
 from controlnet_mcp.images.picture import EXTENSIONS, StoredPicture
 from controlnet_mcp.providers.base import Uploaded, prefixed
-from controlnet_mcp.providers.errors import ProviderError, quote
+from controlnet_mcp.providers.errors import ProviderError
 from controlnet_mcp.providers.http import Body, HttpCall, HttpReply, PictureData, Steps
 from controlnet_mcp.providers.model_spec import Fitting, ModelSpec, named_fields, obstacle, present
 from controlnet_mcp.providers.refusals import fault, meaning_of

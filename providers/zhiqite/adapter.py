@@ -1,24 +1,31 @@
 """The adapter of zhiqite (api.zhiqite.com): AUTOMATIC1111's request in an envelope, answered by a task.
 
 Facts: the vendor's page `sd controlnet` and its sibling pages; conflicts are named where they are decided. The vendor
-takes pictures only as links, and answers with code strings inside HTTP 200.
+takes pictures only as links, and answers with code strings inside HTTP 200. The seventeen control families are the
+page's. The vendor's table of preprocessors and models is not public; the names here are those of sd-webui-controlnet,
+whose unit the page describes, and are unverified (reference: section 3.2).
 """
 
-import re
-from typing import Literal, TypeVar
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import Field, SecretStr
 
-from controlnet_mcp.foundation.errors import ErrorCode
-from controlnet_mcp.providers.base import Provider, Uploaded, prefixed
-from controlnet_mcp.providers.errors import Delivery, ProviderError, quote
+from controlnet_mcp.foundation.text import quote
+from controlnet_mcp.images.picture import StoredPicture
+from controlnet_mcp.providers.base import Uploaded, prefixed
+from controlnet_mcp.providers.errors import ProviderError
 from controlnet_mcp.providers.http import Body, HttpCall, HttpReply, PictureData, Steps
-from controlnet_mcp.providers.refusals import refusal as standard_refusal
+from controlnet_mcp.providers.model_spec import present
+from controlnet_mcp.providers.refusals import STANDARD, Meaning, refusal
 from controlnet_mcp.providers.types import (
     Capabilities,
+    Control,
     Fault,
+    FittedRequest,
+    Frozen,
     ModelInfo,
-    Output,
     RemoteTask,
     Report,
     ResolvedRequest,
@@ -26,43 +33,74 @@ from controlnet_mcp.providers.types import (
     Submission,
     Support,
 )
-from controlnet_mcp.providers.vendor import HostedSettings
-from controlnet_mcp.providers.zhiqite.units import FAMILIES, UnitOptions, unit
+from controlnet_mcp.providers.vendor import SUBMIT_TIMEOUT_SECONDS, HostedSettings, QueueProvider
+from controlnet_mcp.providers.wire import Number, Text, Whole, Wire, picture_in, whole
 
 _OK = 200
 _ROOT = "/AIGCImgOpenServ/saas/sd/v2"
 _DONE = 2
 """A public client takes this status as done; the vendor's list of status integers is not public (unverified)."""
 
-_CODES: dict[str, tuple[ErrorCode, str]] = {
-    "400": ("invalid_request", "Change the setting it names and try again."),
-    "401": ("unauthorized", "Check ZHIQITE_ACCESS_KEY_ID and ZHIQITE_ACCESS_KEY_SECRET."),
-    "402": ("payment_required", "Top up the account or choose another provider."),
-    "403": ("unauthorized", "The key may not use this."),
-    "404": ("not_found", "Check the name of the model with list_models."),
-    "429": ("rate_limited", "Wait and try again, or choose another provider."),
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """One control family: the page's name, its usual preprocessor and its usual model."""
+
+    name: str
+    module: str
+    model: str
+
+
+FAMILIES: dict[str, Family] = {
+    "canny": Family("canny", "canny", "control_v11p_sd15_canny"),
+    "depth": Family("depth", "depth_midas", "control_v11f1p_sd15_depth"),
+    "inpaint": Family("inpaint", "inpaint_global_harmonious", "control_v11p_sd15_inpaint"),
+    "lineart": Family("lineart", "lineart_standard", "control_v11p_sd15_lineart"),
+    "mlsd": Family("MLSD", "mlsd", "control_v11p_sd15_mlsd"),
+    "normal": Family("NormalMap", "normal_bae", "control_v11p_sd15_normalbae"),
+    "pose": Family("OpenPose", "openpose_full", "control_v11p_sd15_openpose"),
+    "reference": Family("Reference", "reference_only", "None"),
+    "scribble": Family("Scribble", "scribble_pidinet", "control_v11p_sd15_scribble"),
+    "seg": Family("Segmentation", "seg_ofade20k", "control_v11p_sd15_seg"),
+    "shuffle": Family("Shuffle", "shuffle", "control_v11e_sd15_shuffle"),
+    "softedge": Family("SoftEdge", "softedge_pidinet", "control_v11p_sd15_softedge"),
+    "t2i-adapter": Family("T2I-Adapter", "t2ia_color_grid", "t2iadapter_color_sd14v1"),
+    "tile": Family("Tile", "tile_resample", "control_v11f1e_sd15_tile"),
+    "gray": Family("Recolor", "recolor_luminance", "ioclab_sd15_recolor"),
+    "ip-adapter": Family("IP-Adapter", "ip-adapter_clip_sd15", "ip-adapter_sd15"),
+    "instant-id": Family("Instant-ID", "instant_id_face_embedding", "ip_adapter_instant_id_sdxl"),
 }
-"""No list of codes is published; those that mirror HTTP statuses are read that way (unverified)."""
-_SERVER_ERROR = re.compile(r"5\d\d")
-"""A code of the server's own fault proves nothing about whether a task was accepted."""
-
-CAPABILITIES = Capabilities(
-    modalities={name: Support(native=family.name, takes="either") for name, family in FAMILIES.items()},
-    settings=frozenset(
-        {"negative_prompt", "init_image", "strength", "model", "steps", "guidance", "scheduler", "seed"}
-    ),
-    sizes=SizeLimits(minimum=64, maximum=2048, multiple=8, preferred=768),
-    max_controls=8,
-    picture_per_control=True,
-    control_range=True,
-    needs_public_url=True,
-    deduplication="lookup",
-)
+"""Canonical modality to family."""
 
 
-class ZhiqiteOptions(UnitOptions):
-    """`provider_options` of zhiqite: the page's fields that have no common name."""
+class ZhiqiteSettings(HostedSettings):
+    """Variables of zhiqite."""
 
+    model_config = prefixed("zhiqite")
+
+    access_key_id: SecretStr = Field(description="zhiqite: access key id")
+    access_key_secret: SecretStr = Field(description="zhiqite: access key secret")
+    base_url: str = Field(default="https://api.zhiqite.com", description="zhiqite: base URL")
+
+
+class ZhiqiteOptions(Frozen):
+    """`provider_options` of zhiqite: the page's fields that have no common name; those of units apply to every unit."""
+
+    modules: dict[str, str] = Field(default={}, description="Preprocessor by modality, instead of the usual one")
+    models: dict[str, str] = Field(default={}, description="ControlNet model by modality, instead of the usual one")
+    unit_resize_mode: Literal["Just Resize", "Crop and Resize", "Resize and Fill"] = Field(
+        default="Crop and Resize", description="How a control picture is fitted to the frame"
+    )
+    low_vram: bool = Field(default=False, description="Run the control with little memory")
+    processor_res: int | None = Field(
+        default=None, ge=64, le=2048, description="Short side for the preprocessor, in pixels"
+    )
+    threshold_a: float | None = Field(default=None, description="First threshold of the preprocessor")
+    threshold_b: float | None = Field(default=None, description="Second threshold of the preprocessor")
+    pixel_perfect: bool = Field(default=True, description="Preprocess at the size of the result")
+    control_mode: Literal["Balanced", "My prompt is more important", "ControlNet is more important"] = Field(
+        default="Balanced", description="What wins when prompt and control disagree"
+    )
     restore_faces: bool = Field(default=False, description="Repair faces")
     enable_hr: bool = Field(default=False, description="Enlarge in a second pass")
     hr_scale: int | None = Field(default=None, ge=1, le=4, description="Factor of the second pass")
@@ -76,183 +114,145 @@ class ZhiqiteOptions(UnitOptions):
     flat: bool = Field(default=False, description="Send id_task, model and controlnet at the top level")
 
 
-class _Wire(BaseModel):
-    """Replies may gain fields, and codes and ids come as text or as numbers."""
+class Envelope(Wire):
+    """What is around every answer; codes come as text or as numbers."""
 
-    model_config = ConfigDict(extra="ignore", coerce_numbers_to_str=True)
+    code: str
 
 
-class _Data(_Wire):
+class Receipt(Wire):
+    """The task that was made."""
+
     task_id: str
 
 
-class _Submitted(_Wire):
-    code: str
-    msg: str = ""
-    data: _Data | None = None
+class SubmittedReply(Envelope):
+    """The answer to a submission."""
+
+    data: Receipt | None = None
 
 
-class _Image(_Wire):
-    image_url: str | None = None
+class Picture(Wire):
+    """One finished picture, and whether it passed the audit."""
+
+    image_url: Text = ""
     img_audit_status: bool | None = None
-    seed: int | None = None
+    seed: Whole = None
 
 
-class _Task(_Wire):
-    status: int | None = None
-    desc: str | None = None
-    progress: float | None = None
-    differentialImageRspList: tuple[_Image, ...] | None = None  # noqa: N815  # the vendor's name
+class Task(Wire):
+    """How a task stands."""
+
+    status: Whole = None
+    desc: Text = ""
+    progress: Number = None
+    pictures: tuple[Picture, ...] | None = Field(default=None, alias="differentialImageRspList")
+
+    @property
+    def report(self) -> Report:
+        """A link to a picture means done; unknown integers mean running, until the job's own deadline."""
+        pictures = self.pictures or ()
+        withheld = [row.img_audit_status is False for row in pictures]
+        pairs = zip(pictures, withheld, strict=True)
+        outputs = tuple(filter(None, (picture_in(row.image_url, flagged=flagged) for row, flagged in pairs)))
+        stage = quote(self.desc, 80) or None
+        if outputs:
+            seed = next((row.seed for row in pictures if row.seed), None)
+            return Report(phase="succeeded", outputs=outputs, seed=seed)
+        if pictures and self.status == _DONE and all(withheld):
+            fault = Fault(
+                code="moderated",
+                message="zhiqite: every picture was held back by its audit.",
+                hint="Change the prompt or the picture and try again.",
+            )
+            return Report(phase="failed", stage=stage, fault=fault)
+        progress = self.progress if self.progress is not None and 0 <= self.progress <= 1 else None
+        return Report(phase="running", stage=stage, progress=progress)
 
 
-class _Polled(_Wire):
-    code: str
-    msg: str = ""
-    data: _Task | None = None
+class TaskReply(Envelope):
+    """The answer to the question how a task stands."""
+
+    data: Task | None = None
 
 
-class _ModelRow(_Wire):
-    sdModelCheckpoint: str  # noqa: N815  # the vendor's name
-    sdModelName: str = ""  # noqa: N815  # the vendor's name
-    modelBaseModel: str | None = None  # noqa: N815  # the vendor's name
+class ModelRow(Wire):
+    """One checkpoint."""
+
+    checkpoint: str = Field(alias="sdModelCheckpoint")
+    title: Text = Field(default="", alias="sdModelName")
+    family: Text = Field(default="", alias="modelBaseModel")
 
 
-class _ModelPage(_Wire):
-    rows: tuple[_ModelRow, ...] = ()
+class ModelPage(Wire):
+    """One page of the list of checkpoints."""
+
+    rows: tuple[ModelRow, ...] = ()
 
 
-class _Models(_Wire):
-    code: str
-    msg: str = ""
-    data: _ModelPage | None = None
+class ModelsReply(Envelope):
+    """The answer to the question for checkpoints."""
+
+    data: ModelPage | None = None
 
 
-_ReplyT = TypeVar("_ReplyT", _Submitted, _Polled, _Models)
-
-
-class ZhiqiteSettings(HostedSettings):
-    """Variables of zhiqite."""
-
-    model_config = prefixed("zhiqite")
-
-    access_key_id: SecretStr = Field(description="zhiqite: access key id")
-    access_key_secret: SecretStr = Field(description="zhiqite: access key secret")
-    base_url: str = Field(default="https://api.zhiqite.com", description="zhiqite: base URL")
-
-
-class ZhiqiteProvider(Provider):
+class ZhiqiteProvider(QueueProvider):
     """Speaks to zhiqite."""
 
     name = "zhiqite"
     title = "zhiqite"
     settings = ZhiqiteSettings
-    capabilities = CAPABILITIES
     options = ZhiqiteOptions
+    refusals = (
+        Meaning(
+            {401},
+            "unauthorized",
+            "the keys were refused",
+            "Check ZHIQITE_ACCESS_KEY_ID and ZHIQITE_ACCESS_KEY_SECRET.",
+        ),
+    )
+    capabilities = Capabilities(
+        modalities={name: Support(native=family.name, takes="either") for name, family in FAMILIES.items()},
+        settings=frozenset(
+            {"negative_prompt", "init_image", "strength", "model", "steps", "guidance", "scheduler", "seed"}
+        ),
+        sizes=SizeLimits(minimum=64, maximum=2048, multiple=8, preferred=768),
+        max_controls=8,
+        picture_per_control=True,
+        control_range=True,
+        needs_public_url=True,
+        deduplication="lookup",
+    )
 
     def __init__(self, settings: ZhiqiteSettings) -> None:
         """Take the keys and the base URL."""
-        self.base_url = settings.base_url.rstrip("/")
-        self._headers: dict[str, str | SecretStr] = {
+        keys = {
             "X-Request-req-accessKeyId": settings.access_key_id,
             "X-Request-req-accessKeySecret": settings.access_key_secret,
         }
-        self.secrets = settings.secrets
+        super().__init__(settings, keys)
+
+    def fit(self, request: ResolvedRequest) -> FittedRequest:
+        """Leave a request as it is: every checkpoint takes all of it."""
+        return FittedRequest(request=request)
 
     def build(self, request: ResolvedRequest, reference: str, uploaded: Uploaded) -> HttpCall:  # noqa: ARG002  # none
-        """The page's example nests task, model and units in `alwayson_scripts`; its table lists them flat."""
-        options = ZhiqiteOptions.model_validate(request.options)
-        scripts = _present(
-            {
-                "sd_model_checkpoint": request.model,
-                "id_task": reference,
-                "sd_vae": options.sd_vae,
-                "output_image_format": options.output_image_format,
-                "image_link": _start_link(request),
-                "override_settings": _overrides(options),
-                "controlnet": {"args": [unit(control, options) for control in request.controls]},
-            }
-        )
-        placed = scripts if options.flat else {"alwayson_scripts": scripts}
-        return self._call(f"{_ROOT}/controlnet", {**_top_level(request, options), **placed}, submits=True)
+        """The page's example nests task, model and units in `alwayson_scripts`; its table lists them flat.
 
-    def read(self, reply: HttpReply) -> Submission:
-        """The answer names the task; it is the `id_task` that was sent."""
-        answer = self._checked(reply, _Submitted)
-        if answer.data is None:
-            raise self._refused("200 and no task id", answer.msg, delivery="unknown")
-        return Submission(task=RemoteTask(remote_id=answer.data.task_id), report=Report(phase="queued"))
-
-    def poll(self, task: RemoteTask) -> Steps[Report]:
-        """Only the current month can be queried."""
-        reply = yield self._call(f"{_ROOT}/queryTaskInfo", {"businessTaskId": task.remote_id})
-        data = self._checked(reply, _Polled).data
-        return Report(phase="running") if data is None else _report(data)
-
-    def look_up(self, reference: str) -> Steps[Submission | None]:
-        """Our `id_task` is the task's id, so asking about it finds what a lost answer would have named.
-
-        How an unknown id is answered is not documented: no data, or a code that blames the request, is taken for it.
+        The seed is an integer in the page's table and text in its example: the example is what was sent.
         """
-        reply = yield self._call(f"{_ROOT}/queryTaskInfo", {"businessTaskId": reference})
-        try:
-            data = self._checked(reply, _Polled).data
-        except ProviderError as error:
-            if error.code in {"not_found", "invalid_request"}:
-                return None
-            raise
-        return None if data is None else Submission(task=RemoteTask(remote_id=reference), report=_report(data))
-
-    def models(self) -> Steps[tuple[ModelInfo, ...]]:
-        """The vendor's checkpoints; `model` must be the full name with its code."""
-        reply = yield self._call(f"{_ROOT}/queryModelList", {"pageSize": 100, "pageNum": 1})
-        page = self._checked(reply, _Models).data or _ModelPage()
-        return tuple(ModelInfo(row.sdModelCheckpoint, row.modelBaseModel or "", row.sdModelName) for row in page.rows)
-
-    def _call(self, path: str, body: dict[str, Body], *, submits: bool = False) -> HttpCall:
-        return HttpCall("POST", f"{self.base_url}{path}", headers=self._headers, json=body, submits=submits)
-
-    def _checked(self, reply: HttpReply, model: type[_ReplyT]) -> _ReplyT:
-        """An answer counts only with HTTP 200 and the code string "200"."""
-        if reply.status != _OK:
-            raise standard_refusal(reply)
-        answer = reply.read(model)
-        if answer.code != "200":
-            raise self._refused(answer.code, answer.msg)
-        return answer
-
-    def _refused(self, code: str, said: str, delivery: Delivery = "refused") -> ProviderError:
-        meaning, hint = _CODES.get(code, ("provider_failed", "Change the request, or try again later."))
-        broken = _SERVER_ERROR.fullmatch(code) is not None
-        return ProviderError(
-            meaning,
-            f"zhiqite answered with code {quote(code, 20)}.",
-            provider=self.name,
-            hint=hint,
-            retryable=broken or meaning == "rate_limited",
-            delivery="unknown" if broken else delivery,
-            provider_message=said,
-        )
-
-
-def _present(fields: dict[str, Body]) -> dict[str, Body]:
-    return {name: value for name, value in fields.items() if value is not None}
-
-
-def _start_link(request: ResolvedRequest) -> Body:
-    if request.init_url is not None or request.init_image is None:
-        return request.init_url
-    return PictureData(request.init_image, "public_url")
-
-
-def _overrides(options: ZhiqiteOptions) -> Body:
-    layers = options.clip_stop_at_last_layers
-    return None if layers is None else {"CLIP_stop_at_last_layers": layers}
-
-
-def _top_level(request: ResolvedRequest, options: ZhiqiteOptions) -> dict[str, Body]:
-    """The seed is an integer in the page's table and text in its example: the example is what was sent."""
-    return _present(
-        {
+        options = ZhiqiteOptions.model_validate(request.options)
+        layers = options.clip_stop_at_last_layers
+        scripts: dict[str, Body] = {
+            "sd_model_checkpoint": request.model,
+            "id_task": reference,
+            "sd_vae": options.sd_vae,
+            "output_image_format": options.output_image_format,
+            "image_link": _link(request.init_image, request.init_url),
+            "override_settings": None if layers is None else {"CLIP_stop_at_last_layers": layers},
+            "controlnet": {"args": [_unit(control, options) for control in request.controls]},
+        }
+        body: dict[str, Body] = {
             "prompt": request.prompt,
             "negative_prompt": request.negative_prompt,
             "n_iter": request.num_images,
@@ -271,25 +271,94 @@ def _top_level(request: ResolvedRequest, options: ZhiqiteOptions) -> dict[str, B
             "hr_second_pass_steps": options.hr_second_pass_steps,
             "hr_resize_x": options.hr_resize_x,
             "hr_resize_y": options.hr_resize_y,
+            **(scripts if options.flat else {"alwayson_scripts": present(scripts)}),
         }
-    )
+        path = f"{_ROOT}/controlnet"
+        return self.call("POST", path, present(body), timeout_seconds=SUBMIT_TIMEOUT_SECONDS, submits=True)
 
+    def read(self, reply: HttpReply) -> Submission:
+        """The answer names the task; it is the `id_task` that was sent."""
+        receipt = self.checked(reply, SubmittedReply).data
+        if receipt is None:
+            raise self.unexpected(reply)
+        return Submission(task=RemoteTask(remote_id=receipt.task_id), report=Report(phase="queued"))
 
-def _report(data: _Task) -> Report:
-    """A link to a picture means done; unknown integers mean running, until the job's own deadline."""
-    images = data.differentialImageRspList or ()
-    outputs = tuple(
-        Output(url=image.image_url, flagged=image.img_audit_status is False) for image in images if image.image_url
-    )
-    stage = quote(data.desc or "", 80) or None
-    if outputs:
-        return Report(phase="succeeded", outputs=outputs, seed=next((row.seed for row in images if row.seed), None))
-    if images and data.status == _DONE and all(image.img_audit_status is False for image in images):
-        fault = Fault(
-            code="moderated",
-            message="zhiqite's audit held back every picture.",
-            hint="Change the prompt or the picture and try again.",
+    def status_call(self, task: RemoteTask) -> HttpCall:
+        """Only the current month can be queried."""
+        return self.call("POST", f"{_ROOT}/queryTaskInfo", {"businessTaskId": task.remote_id})
+
+    def understand(self, reply: HttpReply, task: RemoteTask) -> Report:  # noqa: ARG002  # the reply says all
+        """A task, or nothing of it yet."""
+        found = self.checked(reply, TaskReply).data
+        return found.report if found else Report(phase="running")
+
+    def look_up(self, reference: str) -> Steps[Submission | None]:
+        """Our `id_task` is the task's id, so asking about it finds what a lost answer would have named.
+
+        How an unknown id is answered is not documented: no data, or a code that blames the request, is taken for it.
+        """
+        task = RemoteTask(remote_id=reference)
+        reply = yield self.status_call(task)
+        try:
+            found = self.checked(reply, TaskReply).data
+        except ProviderError as error:
+            if error.code in {"not_found", "invalid_request"}:
+                return None
+            raise
+        return Submission(task=task, report=found.report) if found else None
+
+    def models(self) -> Steps[tuple[ModelInfo, ...]]:
+        """The vendor's checkpoints; `model` must be the full name with its code."""
+        call = self.call("POST", f"{_ROOT}/queryModelList", {"pageSize": 100, "pageNum": 1})
+        page = (yield from self.ask(call, ModelsReply)).data or ModelPage()
+        return tuple(ModelInfo(row.checkpoint, row.family, row.title) for row in page.rows)
+
+    def accepts(self, reply: HttpReply) -> bool:
+        """An answer counts only with HTTP 200 and the code string "200"."""
+        return reply.status == _OK and reply.read(Envelope).code == "200"
+
+    def refused(
+        self, reply: HttpReply, codes: Sequence[int | None] = (), wait_seconds: float | None = None
+    ) -> ProviderError:
+        """The error of an answer that does not count.
+
+        No list of codes is published; those that mirror HTTP statuses are read that way (unverified), and any other
+        is a refusal.
+        """
+        if reply.status != _OK:
+            return super().refused(reply, codes, wait_seconds)
+        code = reply.read(Envelope).code
+        other = Meaning(
+            (), "provider_failed", f"the answer was code {quote(code, 20)}", "Change the request, or try again later."
         )
-        return Report(phase="failed", stage=stage, fault=fault)
-    progress = data.progress if data.progress is not None and 0 <= data.progress <= 1 else None
-    return Report(phase="running", stage=stage, progress=progress)
+        table = (*self.refusals, *STANDARD, other)
+        codes = codes or (whole(code),)
+        said = self.said(reply)
+        return refusal(reply, title=self.title, table=table, said=said, codes=codes, wait_seconds=wait_seconds)
+
+
+def _link(picture: StoredPicture | None, url: str | None) -> Body:
+    """The link under which the vendor fetches a picture: its own, or a signed one of ours."""
+    return url if url is not None or picture is None else PictureData(picture, "public_url")
+
+
+def _unit(control: Control, options: ZhiqiteOptions) -> dict[str, Body]:
+    """One unit of `controlnet.args`; a ready map is not preprocessed again."""
+    family = FAMILIES[control.modality]
+    unit: dict[str, Body] = {
+        "image_link": _link(control.picture, control.source_url),
+        "enabled": True,
+        "module": "none" if control.is_map else options.modules.get(control.modality, family.module),
+        "model": options.models.get(control.modality, family.model),
+        "weight": control.weight,
+        "resize_mode": options.unit_resize_mode,
+        "low_vram": options.low_vram,
+        "processor_res": options.processor_res,
+        "threshold_a": options.threshold_a,
+        "threshold_b": options.threshold_b,
+        "guidance_start": control.start,
+        "guidance_end": control.end,
+        "pixel_perfect": options.pixel_perfect,
+        "control_mode": options.control_mode,
+    }
+    return present(unit)

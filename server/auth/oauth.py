@@ -16,10 +16,12 @@ from mcp.server.auth.provider import AccessToken
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from controlnet_mcp.foundation.redaction import SECRET
+from controlnet_mcp.images.download import TooLongError, TooSlowError, read_body
 
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 """Signatures with a private key only: a published key must never verify as a shared one, and `none` is no signature."""
 _FETCH_SECONDS = 10.0
+_MAX_KEY_SET_BYTES = 1024 * 1024
 _log = logging.getLogger(__name__)
 
 
@@ -40,17 +42,19 @@ _KEY_SET: TypeAdapter[dict[str, list[dict[str, object]]]] = TypeAdapter(dict[str
 
 @dataclass(slots=True)
 class KeySet:
-    """The issuer's public keys, fetched when an unknown one is named, but not more often than every half minute.
+    """The issuer's public keys, fetched when an unknown one is named and when they are old.
 
     Attributes:
         url: Where they are published.
         clock: Seconds, of any epoch.
-        pause_seconds: Shortest time between two fetches.
+        pause_seconds: Shortest time between two fetches, failed ones included.
+        lifetime_seconds: A key that the issuer withdrew opens nothing after this.
     """
 
     url: str
     clock: Callable[[], float] = time.monotonic
     pause_seconds: float = 30.0
+    lifetime_seconds: float = 300.0
     _keys: Mapping[str, jwt.PyJWK] = field(default_factory=dict[str, jwt.PyJWK], init=False)
     _fetched_at: float = field(default=float("-inf"), init=False)
     _one_at_a_time: anyio.Lock = field(default_factory=anyio.Lock, init=False)
@@ -58,7 +62,8 @@ class KeySet:
     async def find(self, key_id: str) -> jwt.PyJWK | None:
         """The key of an id."""
         async with self._one_at_a_time:
-            if key_id not in self._keys and self.clock() - self._fetched_at >= self.pause_seconds:
+            age_seconds = self.clock() - self._fetched_at
+            if age_seconds >= (self.lifetime_seconds if key_id in self._keys else self.pause_seconds):
                 self._fetched_at = self.clock()
                 await self._fetch()
             return self._keys.get(key_id)
@@ -66,11 +71,16 @@ class KeySet:
     async def _fetch(self) -> None:
         """Take over what is published now; where that fails, the keys stay as they are."""
         try:
-            async with httpx2.AsyncClient(follow_redirects=False, timeout=_FETCH_SECONDS) as client:
-                answer = (await client.get(self.url)).raise_for_status()
-            rows = _KEY_SET.validate_json(answer.content)["keys"]
+            with anyio.fail_after(_FETCH_SECONDS):
+                async with (
+                    httpx2.AsyncClient(follow_redirects=False) as client,
+                    client.stream("GET", self.url) as answer,
+                ):
+                    parts = answer.raise_for_status().aiter_bytes()
+                    content = await read_body(parts, max_bytes=_MAX_KEY_SET_BYTES, window_seconds=_FETCH_SECONDS)
+            rows = _KEY_SET.validate_json(content)["keys"]
             self._keys = {str(row["kid"]): jwt.PyJWK(row) for row in rows if row.get("alg", "EdDSA") in ALGORITHMS}
-        except (httpx2.HTTPError, PyJWTError, ValueError, KeyError) as error:
+        except (httpx2.HTTPError, TimeoutError, TooLongError, TooSlowError, PyJWTError, ValueError, KeyError) as error:
             _log.warning("The keys of the token issuer cannot be fetched: %s", type(error).__name__)
 
 

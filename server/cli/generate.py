@@ -20,6 +20,26 @@ from controlnet_mcp.tools.extract_control_map import EXTRACT_CONTROL_MAP, MapVie
 from controlnet_mcp.tools.tool import Services
 from controlnet_mcp.tools.views import Job
 
+_TEXTS = {
+    "extra_controls": "A further control: MODALITY:WEIGHT=IMAGE, or JSON with start, end, is_map (repeatable)",
+    "control_is_map": "IMAGE already is a control map: do not preprocess it",
+    "negative_prompt": "What to leave out of the picture",
+    "height": "Pixels",
+    "num_images": "How many pictures",
+    "steps": "Denoising steps",
+    "guidance": "How closely to follow the prompt (classifier-free guidance scale)",
+    "scheduler": "From list_models",
+    "seed": "The same seed gives the same picture, where the provider has seeds",
+    "provider_options": "One of the provider's own knobs (repeatable; see list_models)",
+    "like_job": "Repeat this job: PROMPT, IMAGE and all that is not given are as they were, pictures and seed too",
+    "wait_seconds": "How many seconds to wait for the end",
+    "dry_run": "Submit nothing, show the request, the price and the warnings",
+    "request_key": "The same key gives the same job instead of a new one",
+}
+_MAP_TEXTS = {
+    "parameters": "One of the map's knobs (repeatable): low_threshold, sigma_pixels, factor, invert, seed and others"
+}
+
 
 @dataclass(slots=True)
 class _Errand:
@@ -44,7 +64,7 @@ class _Errand:
 @click.command()
 @click.argument("prompt", required=False)
 @click.argument("control_image", metavar="IMAGE", required=False)
-@tool_options(CONTROLNET_GENERATE, positional=("prompt", "control_image"))
+@tool_options(CONTROLNET_GENERATE, _TEXTS, positional=("prompt", "control_image"))
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="File or folder for the pictures.")
 @click.option("--sidecar", is_flag=True, help="Save how each picture was made in a .json file beside it.")
 @click.option("--json", "as_json", is_flag=True, help="Print the job as JSON; copy pictures only to --output.")
@@ -81,7 +101,7 @@ def _check_given(values: Mapping[str, object]) -> None:
 
 @click.command()
 @click.argument("image")
-@tool_options(EXTRACT_CONTROL_MAP, positional=("image",))
+@tool_options(EXTRACT_CONTROL_MAP, _MAP_TEXTS, positional=("image",))
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="File or folder for the map.")
 @click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON; copy the map only to --output.")
 def control_map(output: Path | None, *, as_json: bool, **values: object) -> None:

@@ -15,7 +15,7 @@ import click
 from anyio import to_thread
 from pydantic import BaseModel
 
-from controlnet_mcp.images.sheets.layout import NARROWEST, WIDEST, WIDTH
+from controlnet_mcp.images.contact_sheet import NARROWEST, WIDEST, WIDTH
 from controlnet_mcp.jobs.record import JobRecord
 from controlnet_mcp.jobs.resource_uris import sheet_uri
 from controlnet_mcp.jobs.service import Caller, Finding, accepted_as, not_accepted
@@ -30,9 +30,16 @@ from controlnet_mcp.tools.list_jobs import LIST_JOBS, JobList
 from controlnet_mcp.tools.tool import Services
 from controlnet_mcp.tools.views import Job
 
+_LIST_TEXTS = {
+    "status": "Only jobs that stand like this",
+    "provider": "Only this provider",
+    "limit": "Most jobs",
+    "cursor": "Where the last page ended",
+}
+
 
 @click.group(invoke_without_command=True)
-@tool_options(LIST_JOBS)
+@tool_options(LIST_JOBS, _LIST_TEXTS)
 @click.option("--json", "as_json", is_flag=True, help="Print the jobs as JSON.")
 @click.pass_context
 def jobs(context: click.Context, /, *, as_json: bool, **values: object) -> None:
@@ -104,7 +111,7 @@ async def _look(services: Services, job_id: str, wait_seconds: float) -> Job:
 
 @click.command()
 @click.argument("job_id", metavar="JOB")
-@tool_options(JOB_STATUS, positional=("job_id",))
+@tool_options(JOB_STATUS, {"wait_seconds": "How many seconds to wait for the end"}, positional=("job_id",))
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Copy finished pictures to this file or folder.")
 @click.option(
     "--sidecar", is_flag=True, help="With --output, save how each picture was made in a .json file beside it."
@@ -166,7 +173,7 @@ class _Errand:
         return await to_thread.run_sync(self._draw, job, services)
 
     def _draw(self, job: JobRecord, services: Services) -> _Drawn:
-        from controlnet_mcp.images.sheets.page import compose, encode
+        from controlnet_mcp.images.contact_sheet.page import compose, encode
         from controlnet_mcp.jobs.sheets import sheet_of
 
         page = compose(sheet_of(job, services.blobs), self.width)

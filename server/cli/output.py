@@ -204,9 +204,9 @@ WORD_OF_TOOL: dict[str, str] = {
 }
 """Tool name to the word that does the same by hand."""
 
-_TOOLS = re.compile("|".join(WORD_OF_TOOL))
-
 
 def for_people(text: str) -> str:
-    """The text with commands in the place of tools."""
-    return _TOOLS.sub(lambda found: f"`controlnet-mcp {WORD_OF_TOOL[found[0]]}`", text)
+    """A sentence with the names of commands in the place of those of tools."""
+    for tool, word in WORD_OF_TOOL.items():
+        text = text.replace(tool, f"`controlnet-mcp {word}`")
+    return text

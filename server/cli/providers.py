@@ -13,7 +13,7 @@ from controlnet_mcp.tools.list_models import LIST_MODELS, ModelList
 
 
 @click.command()
-@tool_options(LIST_MODALITIES)
+@tool_options(LIST_MODALITIES, {"provider": "Only this provider", "modality": "Only this structure"})
 @click.option("--json", "as_json", is_flag=True, help="Print them as JSON.")
 def modalities(*, as_json: bool, **values: object) -> None:
     """Say which structures can be kept, by which providers, and who is ready."""

@@ -13,8 +13,8 @@ from anyio import to_thread
 from pydantic import BaseModel
 
 from controlnet_mcp.foundation.errors import ControlNetError
+from controlnet_mcp.foundation.limits import RESULT_LIMITS
 from controlnet_mcp.images.blob_store import BlobStore
-from controlnet_mcp.images.picture import RESULT_LIMITS
 from controlnet_mcp.server.auth.file_links import FileLinks
 from controlnet_mcp.tools.tool import Answer, Shown
 
@@ -69,12 +69,12 @@ def _preview(shown: Shown, blobs: BlobStore, max_bytes: int) -> types.ContentBlo
     from controlnet_mcp.images.encode import preview
 
     try:
-        original = blobs.get(shown.picture.sha256)
-        content, mime_type = preview(original, longest_side=PREVIEW_SIDE, max_bytes=max_bytes, limits=RESULT_LIMITS)
+        pixels = blobs.pixels(shown.picture.sha256, RESULT_LIMITS)
+        content = preview(pixels, longest_side=PREVIEW_SIDE, max_bytes=max_bytes)
     except ControlNetError as error:
         _log.warning("There is no preview of %s: %s", shown.uri, error)
         return None
-    return types.ImageContent(type="image", data=base64.b64encode(content).decode("ascii"), mime_type=mime_type)
+    return types.ImageContent(type="image", data=base64.b64encode(content).decode("ascii"), mime_type="image/jpeg")
 
 
 def _link(shown: Shown, links: FileLinks | None) -> types.ContentBlock:

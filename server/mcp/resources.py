@@ -10,8 +10,9 @@ from mcp.shared.exceptions import MCPError
 from pydantic import BaseModel
 
 from controlnet_mcp.foundation.errors import ControlNetError
+from controlnet_mcp.foundation.limits import RESULT_LIMITS
 from controlnet_mcp.images.blob_store import BlobStore
-from controlnet_mcp.images.picture import RESULT_LIMITS, StoredPicture
+from controlnet_mcp.images.picture import StoredPicture
 from controlnet_mcp.jobs.record import JobRecord
 from controlnet_mcp.jobs.service import Caller
 from controlnet_mcp.server.app import Application
@@ -131,7 +132,7 @@ class ResourceReader:
         content = await to_thread.run_sync(blobs.get, picture.sha256)
         if len(content) <= MAX_BLOB_BYTES:
             return [_blob(uri, content, picture.mime_type)]
-        smaller = await to_thread.run_sync(_smaller, uri, content)
+        smaller = await to_thread.run_sync(_smaller, uri, picture.sha256, blobs)
         return [smaller, await to_thread.run_sync(self._where, uri, picture)]
 
     def _where(self, uri: str, picture: StoredPicture) -> types.TextResourceContents:
@@ -152,11 +153,10 @@ def _blob(uri: str, content: bytes, mime_type: str) -> types.BlobResourceContent
     return types.BlobResourceContents(uri=uri, mime_type=mime_type, blob=base64.b64encode(content).decode("ascii"))
 
 
-def _smaller(uri: str, content: bytes) -> types.BlobResourceContents:
-    from controlnet_mcp.images.encode import recompress
+def _smaller(uri: str, sha256: str, blobs: BlobStore) -> types.BlobResourceContents:
+    from controlnet_mcp.images.encode import jpeg_within
 
-    copy, mime_type = recompress(content, MAX_BLOB_BYTES, RESULT_LIMITS)
-    return _blob(uri, copy, mime_type)
+    return _blob(uri, jpeg_within(blobs.pixels(sha256, RESULT_LIMITS), MAX_BLOB_BYTES), "image/jpeg")
 
 
 def _sheet(job: JobRecord, blobs: BlobStore) -> bytes:
@@ -168,4 +168,4 @@ def _sheet(job: JobRecord, blobs: BlobStore) -> bytes:
 def _described(sha256: str, blobs: BlobStore) -> StoredPicture:
     from controlnet_mcp.images.decode import original
 
-    return original(blobs.get(sha256), RESULT_LIMITS)[1]
+    return original(blobs.get(sha256), RESULT_LIMITS, blobs.decoder)[1]

@@ -10,7 +10,7 @@ import signal
 import sys
 import time
 from collections.abc import AsyncGenerator, Callable, Generator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,7 +28,8 @@ from starlette.types import Message, Receive, Scope, Send
 
 from controlnet_mcp.foundation.errors import ControlNetError
 from controlnet_mcp.images.blob_store import BlobStore
-from controlnet_mcp.images.sandbox import decoding_in_workers
+from controlnet_mcp.images.decode import Decoder
+from controlnet_mcp.images.sandbox import DecodeWorkers
 from controlnet_mcp.server import __version__
 from controlnet_mcp.server.app import Application, open_application
 from controlnet_mcp.server.auth.access import Access, check_host, open_access
@@ -167,11 +168,11 @@ class _WebServer(uvicorn.Server):
         self.handle_exit(signal.SIGTERM, None)
 
 
-async def serve(settings: Settings, host: str, port: int) -> int:
+async def serve(settings: Settings, host: str, port: int, decoder: Decoder) -> int:
     """Serve until the process is told to stop; gives the exit code."""
     asked = anyio.Event()
     async with ending_on_signals(asked.set) as ending:
-        async with open_application(settings) as application, background() as tasks:
+        async with open_application(settings, decoder) as application, background() as tasks:
             access = await open_access(settings)
             secret = await to_thread.run_sync(load_secret, settings.data_folder)
             base_url = settings.public_url or f"http://{host}:{port}"
@@ -195,6 +196,6 @@ def run(settings: Settings, host: str, port: int) -> None:
     """Block until the process is told to stop."""
     check_host(host, authenticates=settings.authenticates)
     log_to_stderr(settings.log_level, settings.redactor)
-    with decoding_in_workers(system_variables()):
-        code = anyio.run(serve, settings, host, port)
+    with closing(DecodeWorkers(system_variables())) as workers:
+        code = anyio.run(serve, settings, host, port, workers.decode)
     sys.exit(code)

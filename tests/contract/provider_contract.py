@@ -12,7 +12,7 @@ from pydantic import SecretStr, ValidationError
 from controlnet_mcp.foundation.errors import ControlNetError
 from controlnet_mcp.images.modalities import MODALITIES
 from controlnet_mcp.images.picture import StoredPicture
-from controlnet_mcp.images.sizes import fit_size
+from controlnet_mcp.images.resize import fit_size
 from controlnet_mcp.providers.base import Provider
 from controlnet_mcp.providers.errors import ProviderError
 from controlnet_mcp.providers.http import HttpCall, HttpReply

@@ -11,8 +11,7 @@ import pytest
 
 from controlnet_mcp import providers
 from controlnet_mcp.images.blob_store import BlobStore
-from controlnet_mcp.images.png import encode_png
-from controlnet_mcp.images.resize import store_pixels
+from controlnet_mcp.images.encode import encode_png
 from controlnet_mcp.providers.base import Provider
 from controlnet_mcp.providers.placeholders import PictureSource
 from controlnet_mcp.providers.registry import ADAPTERS, adapter_class, build_table
@@ -67,7 +66,7 @@ async def test_the_recipe_submits_polls_and_fetches(tmp_path: Path, registered: 
                 return httpx2.Response(200, content=encode_png(drawing))
 
     provider = registered(registered.settings.read(VARIABLES))
-    control = Control(modality="canny", picture=store_pixels(drawing, blobs), is_map=True)
+    control = Control(modality="canny", picture=blobs.put_pixels(drawing), is_map=True)
     request = ResolvedRequest(prompt="a house", controls=(control,), width=256, height=256, seed=1, steps=70)
     request = provider.fit(request).request
     runner = Sender(PictureSource(blobs), _nowhere, {"example": httpx2.MockTransport(answer)})

@@ -6,8 +6,7 @@ from itertools import chain
 import numpy as np
 import pytest
 
-from controlnet_mcp.images.checks import look
-from controlnet_mcp.images.checks.palettes import palettes
+from controlnet_mcp.images.classify import look, palettes
 from tests.support.labelled_pictures import blanks, maps, photos, sketches
 
 

@@ -8,10 +8,10 @@ import pytest
 from PIL import ExifTags, Image, PngImagePlugin
 
 from controlnet_mcp.foundation.errors import ImageError
+from controlnet_mcp.foundation.limits import Limits
 from controlnet_mcp.images.decode import clean, decode, original
+from controlnet_mcp.images.encode import encode_png
 from controlnet_mcp.images.maps.arrays import Rgb
-from controlnet_mcp.images.picture import Limits
-from controlnet_mcp.images.png import encode_png
 
 LIMITS = Limits()
 SECRET = b"52.5200 north"

@@ -10,11 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from controlnet_mcp.images.sheets.layout import NARROWEST, WIDTH, Size, grid_for
-from controlnet_mcp.images.sheets.page import compose, encode
-from controlnet_mcp.images.sheets.scripts import legible, plain, runs_leftwards
-from controlnet_mcp.images.sheets.sheet import Panel, Sheet
-from controlnet_mcp.images.sheets.typesetting import Style, lines_of, width_of
+from controlnet_mcp.foundation.text import one_line
+from controlnet_mcp.images.contact_sheet import NARROWEST, WIDTH, Panel, Sheet
+from controlnet_mcp.images.contact_sheet.page import Size, compose, encode, grid_for
+from controlnet_mcp.images.contact_sheet.text import Style, legible, lines_of, runs_leftwards, width_of
 from tests.support.sheet_reader import Found, meet, read_page
 
 WIDTHS = (NARROWEST, WIDTH, 2560)
@@ -181,10 +180,10 @@ def test_a_text_runs_as_its_first_letter_does(text: str, *, leftwards: bool) -> 
 @given(st.text())
 def test_a_plain_text_is_one_line_without_controls(text: str) -> None:
     """No override of direction, no line end, nothing unassigned; joiners stay, which shape letters."""
-    left = plain(text)
+    left = one_line(text, instead="", kept="\u200c\u200d")
     assert "\n" not in left
     assert all(char in "\u200c\u200d" or unicodedata.category(char)[0] != "C" for char in left)
-    assert plain(left) == left
+    assert one_line(left, instead="", kept="\u200c\u200d") == left
 
 
 @pytest.mark.parametrize(("as_jpeg", "form"), [(False, "PNG"), (True, "JPEG")])

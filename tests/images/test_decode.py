@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from PIL import ExifTags, Image
 
 from controlnet_mcp.foundation.errors import ImageError
+from controlnet_mcp.foundation.limits import Limits
 from controlnet_mcp.images.decode import decode
 from controlnet_mcp.images.maps.arrays import Rgb
-from controlnet_mcp.images.picture import Limits
 
 LIMITS = Limits()
 RED, GREEN, WHITE = (255, 0, 0), (0, 255, 0), (255, 255, 255)

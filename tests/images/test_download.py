@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from controlnet_mcp.foundation.errors import ControlNetError, ImageError, RequestError
+from controlnet_mcp.foundation.limits import Limits
 from controlnet_mcp.images import ssrf_guard
 from controlnet_mcp.images.download import fetch
-from controlnet_mcp.images.picture import Limits
-from controlnet_mcp.images.png import encode_png
+from controlnet_mcp.images.encode import encode_png
 
 pytestmark = pytest.mark.anyio
 

@@ -12,8 +12,8 @@ from hypothesis.extra.numpy import arrays
 from pydantic import ValidationError
 
 from controlnet_mcp.foundation.errors import RequestError
-from controlnet_mcp.images.maps import KNOBS, MapParameters, make_map
-from controlnet_mcp.images.maps.recipes import LEARNED, WEIGHTLESS
+from controlnet_mcp.images.maps import KNOBS, MapParameters
+from controlnet_mcp.images.maps.recipes import LEARNED, WEIGHTLESS, make_map
 from controlnet_mcp.images.modalities import MODALITIES
 
 LINE_MAPS = [name for name in WEIGHTLESS if MODALITIES[name].structure == "lines"]

@@ -13,7 +13,8 @@ from onnx import helper
 
 import controlnet_mcp
 from controlnet_mcp.foundation.errors import ControlNetError, RequestError
-from controlnet_mcp.images.maps import MapModels, MapParameters, make_map
+from controlnet_mcp.images.maps import MapModels, MapParameters
+from controlnet_mcp.images.maps.recipes import make_map
 from tests.support.onnx_models import brightness_depth, patch_depth, pose, write
 
 MEAN, DEVIATION = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
@@ -121,7 +122,8 @@ import sys
 sys.modules["onnxruntime"] = None
 import numpy as np
 from pathlib import Path
-from controlnet_mcp.images.maps import MapModels, make_map
+from controlnet_mcp.images.maps import MapModels
+from controlnet_mcp.images.maps.recipes import make_map
 try:
     make_map(np.zeros((8, 8, 3), np.uint8), "depth", models=MapModels(depth=Path({str(path)!r})))
 except Exception as error:

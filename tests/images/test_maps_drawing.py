@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from controlnet_mcp.images.maps import MapParameters, make_map
+from controlnet_mcp.images.maps import MapParameters
 from controlnet_mcp.images.maps.drawing import find_ground
+from controlnet_mcp.images.maps.recipes import make_map
 
 STROKED = ("sketch", "lineart", "scribble", "softedge")
 

@@ -10,7 +10,9 @@ from PIL import Image
 from skimage import data
 
 from controlnet_mcp.foundation.errors import RequestError
-from controlnet_mcp.images.maps import MapParameters, fit_for_detection, make_map
+from controlnet_mcp.images.maps import MapParameters
+from controlnet_mcp.images.maps.recipes import make_map
+from controlnet_mcp.images.resize import fit_for_detection
 
 PHOTOS = ("astronaut", "coffee", "chelsea", "camera")
 

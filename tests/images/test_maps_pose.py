@@ -10,7 +10,8 @@ import numpy.typing as npt
 import pytest
 
 from controlnet_mcp.foundation.errors import ControlNetError
-from controlnet_mcp.images.maps import MapModels, MapParameters, make_map
+from controlnet_mcp.images.maps import MapModels, MapParameters
+from controlnet_mcp.images.maps.recipes import make_map
 from tests.support.onnx_models import Floats, pose
 
 SIDE = 128

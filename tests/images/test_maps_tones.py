@@ -10,8 +10,9 @@ from PIL import Image, ImageFilter
 from skimage import data
 
 from controlnet_mcp.foundation.errors import RequestError
-from controlnet_mcp.images.maps import MapParameters, fit_for_detection, make_map
-from controlnet_mcp.images.maps.shuffle import shuffle
+from controlnet_mcp.images.maps import MapParameters
+from controlnet_mcp.images.maps.recipes import make_map, shuffle
+from controlnet_mcp.images.resize import fit_for_detection
 
 
 @pytest.fixture(scope="module")

@@ -12,17 +12,18 @@ import pytest
 from blockbuster import BlockBuster
 
 from controlnet_mcp.foundation.errors import ControlNetError
+from controlnet_mcp.foundation.limits import Limits
 from controlnet_mcp.images.blob_store import BlobStore
-from controlnet_mcp.images.encode import recompress
-from controlnet_mcp.images.picture import Limits, StoredPicture
-from controlnet_mcp.images.png import encode_png
+from controlnet_mcp.images.encode import encode_png, jpeg_within
+from controlnet_mcp.images.picture import StoredPicture
 from controlnet_mcp.images.read import PictureReader
 from tests.test_start import imported_by
 
 pytestmark = pytest.mark.anyio
 
-PICTURE = encode_png(np.random.default_rng(7).integers(0, 256, (12, 16, 3), dtype=np.uint8))
-JPEG = recompress(PICTURE, 100_000)[0]
+NOISE = np.random.default_rng(7).integers(0, 256, (12, 16, 3), dtype=np.uint8)
+PICTURE = encode_png(NOISE)
+JPEG = jpeg_within(NOISE, 100_000)
 DATA_URI = f"data:image/png;base64,{base64.b64encode(PICTURE).decode()}"
 
 OWNER = "somebody"
@@ -194,5 +195,5 @@ async def test_many_at_once_agree(reader: PictureReader, folder: Path) -> None:
 
 def test_the_reader_is_light() -> None:
     """Importing the door imports no decoder and no HTTP client: a start needs neither."""
-    imported = imported_by("import controlnet_mcp.images.read, controlnet_mcp.images.sizes")
+    imported = imported_by("import controlnet_mcp.images.read, controlnet_mcp.images.resize")
     assert imported & {"PIL", "numpy", "cv2", "httpx2", "httpcore2"} == set()

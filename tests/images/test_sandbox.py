@@ -16,9 +16,9 @@ import pytest
 from PIL import ExifTags, Image
 
 from controlnet_mcp.foundation.errors import ImageError
-from controlnet_mcp.images.decode import decode, decoding_by
+from controlnet_mcp.foundation.limits import Limits
+from controlnet_mcp.images.blob_store import BlobStore
 from controlnet_mcp.images.maps.arrays import Rgb
-from controlnet_mcp.images.picture import Limits
 from controlnet_mcp.images.pillow_decoder import pixels_of
 from controlnet_mcp.images.sandbox import (
     PICTURES_PER_WORKER,
@@ -26,7 +26,6 @@ from controlnet_mcp.images.sandbox import (
     BrokenWorkerError,
     DecodeWorkers,
     Worker,
-    decoding_in_workers,
 )
 from controlnet_mcp.server.settings import system_variables
 from tests.support.server_process import Web, connected
@@ -55,7 +54,7 @@ PICTURES = [saved("RGB", kind) for kind in ("PNG", "JPEG", "WEBP", "GIF", "BMP")
 @pytest.fixture(scope="module")
 def workers() -> Generator[DecodeWorkers]:
     """Workers that the tests share."""
-    with decoding_in_workers(system_variables()) as made:
+    with closing(DecodeWorkers(system_variables())) as made:
         yield made
 
 
@@ -97,20 +96,22 @@ def test_the_refusals_are_the_same(content: bytes, limits: Limits, workers: Deco
     assert busy(workers) is before
 
 
-def test_everything_that_decodes_takes_the_door(workers: DecodeWorkers) -> None:
-    """What the rest of the project calls goes to a worker while the block lasts, and no longer."""
+def test_whatever_a_store_of_pictures_decodes_goes_to_its_decoder(workers: DecodeWorkers, tmp_path: Path) -> None:
+    """Pictures that come in, results, and stored pictures that are looked at: nothing is decoded beside it."""
     before = busy(workers).decoded
-    decode(PICTURES[0], LIMITS)
-    assert busy(workers).decoded == before + 2
     used: list[bytes] = []
 
     def counting(content: bytes, limits: Limits) -> Rgb:
         used.append(content)
-        return pixels_of(content, limits)
+        return workers.decode(content, limits)
 
-    with decoding_by(counting):
-        decode(PICTURES[0], LIMITS)
-    assert used == [PICTURES[0]]
+    blobs = BlobStore(tmp_path, counting)
+    cleaned = blobs.put_clean(PICTURES[1], LIMITS)
+    blobs.put_original(PICTURES[2], LIMITS)
+    blobs.put_original(PICTURES[3], LIMITS)
+    assert blobs.pixels(cleaned.sha256, LIMITS).shape == (60, 40, 3)
+    assert used == [*PICTURES[1:4], blobs.get(cleaned.sha256)]
+    assert busy(workers).decoded == before + len(used) + 1
 
 
 def broken(python: str, **allowance: int) -> tuple[str, float]:

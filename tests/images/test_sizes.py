@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controlnet_mcp.images.sizes import fit_size
+from controlnet_mcp.images.resize import fit_size
 
 SIDES = st.integers(1, 9000)
 MULTIPLES = st.sampled_from([1, 2, 8, 16, 32, 64])

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from controlnet_mcp.images.resize import to_frame
-from controlnet_mcp.images.structure import LOW_SCORE, MEASURED, StructureScore, score_structure
-from controlnet_mcp.images.structure.measures import MEASURES
-from controlnet_mcp.providers.draft.render import Brief, Layer, render
+from controlnet_mcp.images.structure_score import LOW_SCORE, MEASURED, StructureScore
+from controlnet_mcp.images.structure_score.measures import MEASURES, score_structure
 from tests.support import sample_drawings
+from tests.support.draft_pictures import Given, drawn
 from tests.support.structure_pairs import (
     REDRAWN,
     RETOUCHED,
@@ -191,6 +191,6 @@ def test_nothing_asked_is_no_score_and_nothing_drawn_is_none(modality: str) -> N
 def test_a_picture_painted_with_texture_on_the_structure_keeps_it(prompt: str, modality: str) -> None:
     """Media add marks of their own, in light and in dark: recall counts for more than precision."""
     asked = map_of(sample_drawings.house(SIDE), modality)
-    painted = render(Brief(prompt, (Layer(modality, asked),), SIDE, SIDE, 1, negative_prompt="", mark=False))
+    painted = drawn(prompt, Given(modality, asked), size=SIDE)
     assert scored(asked, painted, modality) > 0.45
     assert scored(map_of(sample_drawings.vase(SIDE), modality), painted, modality) < LOW_SCORE

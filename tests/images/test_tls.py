@@ -18,11 +18,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from controlnet_mcp.foundation.errors import ImageError
-from controlnet_mcp.images import download as fetching
+from controlnet_mcp.foundation.limits import Limits
 from controlnet_mcp.images import ssrf_guard
 from controlnet_mcp.images.download import fetch
-from controlnet_mcp.images.picture import Limits
-from controlnet_mcp.images.png import encode_png
+from controlnet_mcp.images.encode import encode_png
 
 pytestmark = pytest.mark.anyio
 
@@ -107,7 +106,7 @@ def dialled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tu
     network = Detour(server.server_port)
     monkeypatch.setattr(anyio, "getaddrinfo", public)
     monkeypatch.setattr(ssrf_guard, "DIALLER", network)
-    monkeypatch.setattr(fetching, "tls_context", lambda: ssl.create_default_context(cafile=file))
+    monkeypatch.setattr(ssrf_guard, "tls_context", lambda: ssl.create_default_context(cafile=file))
     yield network.dialled
     server.shutdown()
     server.server_close()
@@ -139,7 +138,7 @@ async def test_https_never_becomes_http(dialled: list[tuple[str, int]]) -> None:
 
 def test_the_real_context_verifies() -> None:
     """What the tests replace asks for a valid certificate of the right name, and is made once."""
-    context = fetching.tls_context()
+    context = ssrf_guard.tls_context()
     assert context.verify_mode == ssl.CERT_REQUIRED
     assert context.check_hostname
-    assert fetching.tls_context() is context
+    assert ssrf_guard.tls_context() is context

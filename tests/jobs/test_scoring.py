@@ -13,9 +13,8 @@ import pytest
 from anyio import to_thread
 
 from controlnet_mcp.images.blob_store import BlobStore
-from controlnet_mcp.images.png import encode_png
-from controlnet_mcp.images.resize import store_pixels
-from controlnet_mcp.images.structure import StructureScore
+from controlnet_mcp.images.encode import encode_png
+from controlnet_mcp.images.structure_score import StructureScore
 from controlnet_mcp.jobs.budget import IN_FLIGHT
 from controlnet_mcp.jobs.record import JobRecord, ResultImage
 from controlnet_mcp.jobs.runner import JobRunner
@@ -55,14 +54,14 @@ def job_for(*controls: Control) -> JobRecord:
 
 async def control_of(blobs: BlobStore, rgb: Rgb, modality: str = "canny", weight: float = 1.0) -> Control:
     """A ready map as a control."""
-    picture = await to_thread.run_sync(store_pixels, rgb, blobs)
+    picture = await to_thread.run_sync(blobs.put_pixels, rgb)
     return Control(modality=modality, picture=picture, is_map=True, weight=weight)
 
 
 async def scored(scorer: Scorer, result: Rgb, *controls: Control) -> StructureScore | None:
     """The score of one result."""
     job = job_for(*controls)
-    image = ResultImage(picture=await to_thread.run_sync(store_pixels, result, scorer.blobs))
+    image = ResultImage(picture=await to_thread.run_sync(scorer.blobs.put_pixels, result))
     (found,) = await scorer.scored(job, (image,))
     assert found.picture == image.picture
     return found.structure

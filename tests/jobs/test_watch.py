@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 from controlnet_mcp.foundation.errors import StorageError
-from controlnet_mcp.images.picture import Limits
+from controlnet_mcp.foundation.limits import Limits
 from controlnet_mcp.images.read import PictureReader
 from controlnet_mcp.jobs.database import Database
 from controlnet_mcp.jobs.prepare import Preparer

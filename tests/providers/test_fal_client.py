@@ -24,8 +24,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from controlnet_mcp.images.encode import encode_png
-from controlnet_mcp.images.maps import make_map
 from controlnet_mcp.images.maps.arrays import Rgb
+from controlnet_mcp.images.maps.recipes import make_map
 from tests.support.edge_recall import chance_of, recall_of
 from tests.support.sample_drawings import house
 from tests.support.simulators.fal import FLAGGED, KEY, TIMED_OUT, Failure, FalStudio, fal

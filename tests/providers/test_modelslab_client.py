@@ -15,8 +15,8 @@ from typing import Protocol
 import pytest
 from pydantic import JsonValue, SecretStr, TypeAdapter
 
+from controlnet_mcp.foundation.limits import Limits
 from controlnet_mcp.images.decode import decode
-from controlnet_mcp.images.picture import Limits
 from controlnet_mcp.providers.http import HttpReply
 from controlnet_mcp.providers.modelslab.adapter import ModelsLabProvider, ModelsLabSettings
 from tests.support.sample_drawings import house

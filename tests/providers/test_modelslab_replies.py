@@ -10,8 +10,8 @@ import pytest
 from pydantic import BaseModel, ConfigDict, JsonValue, SecretStr
 
 from controlnet_mcp.foundation.redaction import Redactor
+from controlnet_mcp.images.encode import encode_png
 from controlnet_mcp.images.picture import StoredPicture
-from controlnet_mcp.images.png import encode_png
 from controlnet_mcp.providers.errors import ProviderError
 from controlnet_mcp.providers.http import HttpCall, HttpReply, ResultT, Steps
 from controlnet_mcp.providers.modelslab.adapter import ModelsLabProvider, ModelsLabSettings

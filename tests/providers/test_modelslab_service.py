@@ -11,11 +11,10 @@ import pytest
 from pydantic import SecretStr
 from starlette.responses import Response
 
+from controlnet_mcp.foundation.limits import Limits
 from controlnet_mcp.images.blob_store import BlobStore
 from controlnet_mcp.images.decode import decode
 from controlnet_mcp.images.maps.arrays import Rgb
-from controlnet_mcp.images.picture import Limits
-from controlnet_mcp.images.resize import store_pixels
 from controlnet_mcp.providers.errors import ProviderError
 from controlnet_mcp.providers.modelslab.adapter import ModelsLabProvider, ModelsLabSettings
 from controlnet_mcp.providers.placeholders import PictureSource
@@ -74,7 +73,7 @@ def adapter(simulator: ModelsLabSimulator, plan: str = "enterprise", **more: obj
 
 def request(blobs: BlobStore, **more: object) -> ResolvedRequest:
     """A request with a ready map."""
-    control = Control(modality="scribble", picture=store_pixels(drawing(), blobs), is_map=True)
+    control = Control(modality="scribble", picture=blobs.put_pixels(drawing()), is_map=True)
     values: dict[str, object] = {"prompt": "a house", "controls": (control,), "width": SIDE, "height": SIDE, "seed": 5}
     return ResolvedRequest.model_validate(values | more)
 
@@ -152,9 +151,9 @@ async def test_base64_needs_no_upload_and_no_link(
 
 async def test_a_public_link_is_passed_on(simulator: ModelsLabSimulator, blobs: BlobStore, runner: Sender) -> None:
     """The vendor fetches it itself, and preprocesses it when it is no map."""
-    simulator.web[LINK] = blobs.get(store_pixels(house(SIDE), blobs).sha256)
+    simulator.web[LINK] = blobs.get(blobs.put_pixels(house(SIDE)).sha256)
     provider = adapter(simulator, "community")
-    control = Control(modality="canny", picture=store_pixels(house(SIDE), blobs), source_url=LINK)
+    control = Control(modality="canny", picture=blobs.put_pixels(house(SIDE)), source_url=LINK)
     submission = await submit(runner, provider, request(blobs, controls=(control,)), "our-reference")
     body = json.loads(simulator.studio.calls("/api/v5/controlnet")[0].body)
     assert (body["init_image"], body["control_image"], body["auto_hint"]) == (LINK, LINK, "yes")
@@ -171,7 +170,7 @@ async def test_only_the_white_part_of_the_mask_is_repainted(
     mask = np.zeros((SIDE, SIDE, 3), dtype=np.uint8)
     mask[:, SIDE // 2 :] = 255
     start = np.full((SIDE, SIDE, 3), 90, dtype=np.uint8)
-    pictures = {"init_image": store_pixels(start, blobs), "mask_image": store_pixels(mask, blobs)}
+    pictures = {"init_image": blobs.put_pixels(start), "mask_image": blobs.put_pixels(mask)}
     provider = adapter(simulator)
     wish = provider.fit(request(blobs, **pictures)).request
     report = await finished(runner, provider, await submit(runner, provider, wish, "our-reference"))
@@ -257,7 +256,7 @@ REFUSED: tuple[tuple[dict[str, object], int, str], ...] = (
 
 async def test_the_simulator_refuses_what_the_vendor_refuses(simulator: ModelsLabSimulator, blobs: BlobStore) -> None:
     """With the vendor's sentences; the unchanged example of its page is accepted, numbers as text and all."""
-    simulator.web[LINK] = blobs.get(store_pixels(house(SIDE), blobs).sha256)
+    simulator.web[LINK] = blobs.get(blobs.put_pixels(house(SIDE)).sha256)
     example = json.loads(EXAMPLE.read_text(encoding="utf-8"))["body"] | {"key": ENTERPRISE_KEY, "init_image": LINK}
     async with httpx2.AsyncClient(base_url=f"{simulator.origin}/api/v1/enterprise") as client:
         accepted = await client.post("/controlnet", json=example)

@@ -8,7 +8,7 @@ import pytest
 from mcp.client.client import Client
 from mcp_types import TextContent
 
-from controlnet_mcp.images.png import encode_png
+from controlnet_mcp.images.encode import encode_png
 from tests.support.hosted_providers import serving
 from tests.support.sample_drawings import house
 from tests.support.server_process import Place, serving_http

@@ -7,11 +7,11 @@ import cv2
 import numpy as np
 import pytest
 
+from controlnet_mcp.foundation.limits import Limits
 from controlnet_mcp.images.blob_store import BlobStore
 from controlnet_mcp.images.decode import decode
 from controlnet_mcp.images.maps.arrays import Rgb
-from controlnet_mcp.images.picture import Limits, StoredPicture
-from controlnet_mcp.images.resize import store_pixels
+from controlnet_mcp.images.picture import StoredPicture
 from controlnet_mcp.providers.errors import ProviderError
 from controlnet_mcp.providers.placeholders import PictureSource
 from controlnet_mcp.providers.scenario.adapter import ScenarioProvider
@@ -94,7 +94,7 @@ async def test_the_whole_way(
     simulator: ScenarioSimulator, adapter: ScenarioProvider, runner: Sender, blobs: BlobStore, model: str
 ) -> None:
     """Submit, poll through every status, look at the asset, fetch: two pictures with the structure of the map."""
-    asked = wish(store_pixels(lines(), blobs), model=model, num_images=2, width=640, height=512)
+    asked = wish(blobs.put_pixels(lines()), model=model, num_images=2, width=640, height=512)
     submission = await submit(runner, adapter, asked, "ours")
     reports = await finished(runner, adapter, submission.task)
     assert [report.stage for report in reports] == list(STATUSES[1:])
@@ -109,7 +109,7 @@ async def test_the_whole_way(
 
 async def test_the_vendor_makes_the_map_of_a_photo(adapter: ScenarioProvider, runner: Sender, blobs: BlobStore) -> None:
     """With detection on, the result has the edges of the drawing."""
-    submission = await submit(runner, adapter, wish(store_pixels(house(512), blobs), is_map=False), "ours")
+    submission = await submit(runner, adapter, wish(blobs.put_pixels(house(512)), is_map=False), "ours")
     report = (await finished(runner, adapter, submission.task))[-1]
     assert shows(await runner.download(adapter, report.outputs[0]), lines())
 
@@ -118,7 +118,7 @@ async def test_the_siblings_are_accepted(
     simulator: ScenarioSimulator, adapter: ScenarioProvider, runner: Sender, blobs: BlobStore
 ) -> None:
     """Image-to-image, inpainting, IP-adapter and texture, each at its own endpoint."""
-    picture = store_pixels(house(512), blobs)
+    picture = blobs.put_pixels(house(512))
     for asked in (
         wish(picture, init_image=picture),
         wish(picture, init_image=picture, mask_image=picture, options={"disable_merging": True}),
@@ -135,7 +135,7 @@ async def test_a_kept_link_would_not_work(
     simulator: ScenarioSimulator, adapter: ScenarioProvider, runner: Sender, blobs: BlobStore
 ) -> None:
     """Each download looks at the asset first, so it works every time."""
-    submission = await submit(runner, adapter, wish(store_pixels(lines(), blobs)), "ours")
+    submission = await submit(runner, adapter, wish(blobs.put_pixels(lines())), "ours")
     (output,) = (await finished(runner, adapter, submission.task))[-1].outputs
     assert await runner.download(adapter, output) == await runner.download(adapter, output)
     fetched = [row for row in simulator.studio.received if row.path.startswith("/cdn/")]
@@ -163,7 +163,7 @@ async def test_a_large_picture_is_uploaded_first(
 
 def padded(blobs: BlobStore, size_bytes: int) -> StoredPicture:
     """The map as a stored picture of a certain size: bytes after the end of a PNG mean nothing."""
-    stored = store_pixels(lines(), blobs)
+    stored = blobs.put_pixels(lines())
     content = blobs.get(stored.sha256)
     content += bytes(size_bytes - len(content))
     sha256 = blobs.put(content, "image/png")
@@ -174,7 +174,7 @@ async def test_the_price_is_asked_without_a_job(
     simulator: ScenarioSimulator, adapter: ScenarioProvider, runner: Sender, blobs: BlobStore
 ) -> None:
     """HTTP 269, and nothing is charged."""
-    asked = wish(store_pixels(lines(), blobs), num_images=3)
+    asked = wish(blobs.put_pixels(lines()), num_images=3)
     cost = await runner.run(adapter, adapter.price(asked, {}))
     assert cost is not None
     assert (cost.amount, cost.estimated) == (15, True)
@@ -193,7 +193,7 @@ async def test_cancelling(
 ) -> None:
     """Where the kind can be stopped it is canceled; elsewhere it goes on to its result."""
     simulator.cancels = cancels
-    submission = await submit(runner, adapter, wish(store_pixels(lines(), blobs)), "ours")
+    submission = await submit(runner, adapter, wish(blobs.put_pixels(lines())), "ours")
     assert await runner.run(adapter, adapter.cancel(submission.task)) is cancels
     reports = await finished(runner, adapter, submission.task)
     assert reports[-1].phase == ("canceled" if cancels else "succeeded")
@@ -205,7 +205,7 @@ async def test_a_failed_job_tells_why(
     """Through the statuses to the failure."""
     simulator.statuses = ("queued", "in-progress", "failure")
     simulator.failure = {"error": "Out of memory", "hint": "Use a smaller size."}
-    submission = await submit(runner, adapter, wish(store_pixels(lines(), blobs)), "ours")
+    submission = await submit(runner, adapter, wish(blobs.put_pixels(lines())), "ours")
     fault = (await finished(runner, adapter, submission.task))[-1].fault
     assert fault is not None
     assert "Out of memory" in fault.message
@@ -216,7 +216,7 @@ async def test_a_refusal_costs_nothing(
 ) -> None:
     """A scripted ceiling, and a request that the vendor's own rules refuse."""
     simulator.studio.fail_next("/v1/generate", refused(429, "Too many", details={"actionLimit": 2}))
-    asked = wish(store_pixels(lines(), blobs))
+    asked = wish(blobs.put_pixels(lines()))
     with pytest.raises(ProviderError, match="at once"):
         await submit(runner, adapter, asked, "ours")
     with pytest.raises(ProviderError) as caught:

@@ -9,9 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from controlnet_mcp.foundation.limits import Limits
 from controlnet_mcp.images.blob_store import BlobStore
 from controlnet_mcp.images.decode import clean, decode
-from controlnet_mcp.images.picture import Limits, StoredPicture
+from controlnet_mcp.images.picture import StoredPicture
 from controlnet_mcp.providers.errors import ProviderError
 from controlnet_mcp.providers.placeholders import PictureSource
 from controlnet_mcp.providers.segmind.adapter import SegmindProvider, SegmindSettings

@@ -20,8 +20,8 @@ from pydantic import BaseModel
 from starlette.responses import JSONResponse
 from wavespeed import Client  # type: ignore[import-untyped]  # pyright: ignore[reportMissingTypeStubs]  # ships none
 
-from controlnet_mcp.images.maps import make_map
 from controlnet_mcp.images.maps.arrays import Rgb
+from controlnet_mcp.images.maps.recipes import make_map
 from tests.support.edge_recall import chance_of, recall_of
 from tests.support.sample_drawings import house
 from tests.support.simulators.serving import free_socket, origin_of, running

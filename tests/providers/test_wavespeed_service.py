@@ -12,9 +12,8 @@ from pydantic import SecretStr
 from starlette.responses import JSONResponse
 
 from controlnet_mcp.images.blob_store import BlobStore
-from controlnet_mcp.images.maps import make_map
 from controlnet_mcp.images.maps.arrays import Rgb
-from controlnet_mcp.images.resize import store_pixels
+from controlnet_mcp.images.maps.recipes import make_map
 from controlnet_mcp.providers.errors import ProviderError
 from controlnet_mcp.providers.placeholders import PictureSource
 from controlnet_mcp.providers.sender import Sender
@@ -79,7 +78,7 @@ def edges() -> Rgb:
 
 def request(blobs: BlobStore, modality: str = "canny", **changes: object) -> ResolvedRequest:
     """A small request with a map of ours."""
-    unit = Control(modality=modality, picture=store_pixels(edges(), blobs), is_map=True)
+    unit = Control(modality=modality, picture=blobs.put_pixels(edges()), is_map=True)
     fields = {"prompt": "a house", "controls": (unit,), "width": 576, "height": 576, "seed": 7}
     return ResolvedRequest.model_validate(fields | changes)
 

@@ -14,14 +14,12 @@ from starlette.routing import Route
 
 from controlnet_mcp.images.blob_store import BlobStore
 from controlnet_mcp.images.picture import StoredPicture
-from controlnet_mcp.images.resize import store_pixels
 from controlnet_mcp.providers.errors import ProviderError
 from controlnet_mcp.providers.http import HttpReply
 from controlnet_mcp.providers.placeholders import PictureSource, show
 from controlnet_mcp.providers.sender import Sender
 from controlnet_mcp.providers.types import Control, RemoteTask, Report, ResolvedRequest
-from controlnet_mcp.providers.zhiqite.adapter import CAPABILITIES, ZhiqiteProvider, ZhiqiteSettings
-from controlnet_mcp.providers.zhiqite.units import FAMILIES
+from controlnet_mcp.providers.zhiqite.adapter import FAMILIES, ZhiqiteProvider, ZhiqiteSettings
 from tests.support.hosted_providers import submit
 from tests.support.sample_drawings import house
 from tests.support.simulators.serving import free_socket, origin_of, running
@@ -175,7 +173,7 @@ def test_the_fields_are_those_of_the_adapter() -> None:
 def test_every_family_of_the_page_is_offered_and_sent(name: str) -> None:
     """The page's seventeen families, each as a unit with a preprocessor and a model."""
     modality = FAMILY_OF_PAGE[name]
-    assert CAPABILITIES.modalities[modality].native == name
+    assert ZhiqiteProvider.capabilities.modalities[modality].native == name
     body = json.dumps(sent(request({"modality": modality})))
     assert FAMILIES[modality].module in body
     assert FAMILIES[modality].model in body
@@ -275,7 +273,7 @@ def blobs(tmp_path: Path) -> BlobStore:
 
 async def test_the_whole_way_against_the_simulator(simulator: ZhiqiteSimulator, blobs: BlobStore) -> None:
     """Submit with a link of ours, poll to the end, fetch: the result shows the drawing."""
-    picture = store_pixels(house(256), blobs)
+    picture = blobs.put_pixels(house(256))
     with running(_files(blobs), listening := free_socket()):
         source = PictureSource(blobs, lambda row: f"{origin_of(listening)}/files/{row.sha256}")
         runner = Sender(source, _nowhere)
@@ -296,7 +294,7 @@ async def test_the_whole_way_against_the_simulator(simulator: ZhiqiteSimulator, 
 
 async def test_the_page_example_is_accepted(simulator: ZhiqiteSimulator, blobs: BlobStore) -> None:
     """The page's own request, with hosts of this machine: there is no published client to check the simulator with."""
-    picture = store_pixels(house(64), blobs)
+    picture = blobs.put_pixels(house(64))
     example = json.loads((REPLIES / "request_example.json").read_text())["body"]
     with running(_files(blobs), listening := free_socket()):
         scripts = example["alwayson_scripts"]

@@ -14,11 +14,11 @@ import pytest
 from PIL import ImageFile
 
 from controlnet_mcp.foundation.errors import ControlNetError, ImageError
+from controlnet_mcp.foundation.limits import Limits
 from controlnet_mcp.images import download as fetching
 from controlnet_mcp.images.decode import original
 from controlnet_mcp.images.download import fetch
-from controlnet_mcp.images.picture import Limits
-from controlnet_mcp.images.png import encode_png
+from controlnet_mcp.images.encode import encode_png
 from tests.support.attack_targets import Answer, Victim, giving, victim_of
 
 pytestmark = pytest.mark.anyio

@@ -12,10 +12,10 @@ import pytest
 from PIL import ExifTags, Image
 
 from controlnet_mcp.foundation.errors import ImageError
-from controlnet_mcp.images import decode as decoding
+from controlnet_mcp.foundation.limits import Limits
+from controlnet_mcp.images import blob_store
 from controlnet_mcp.images.blob_store import BlobStore
 from controlnet_mcp.images.decode import clean, original
-from controlnet_mcp.images.picture import Limits
 from controlnet_mcp.images.pillow_decoder import pixels_of
 from controlnet_mcp.images.read import PictureReader
 from controlnet_mcp.images.sandbox import Allowance, Worker
@@ -110,7 +110,7 @@ async def test_12_a_position_does_not_leave_the_machine(
     uri = f"data:;base64,{base64.b64encode(file.getvalue()).decode()}"
     picture = await readers[0].read(uri, local_paths=False)
     assert CANARY not in readers[0].blobs.get(picture.sha256)
-    monkeypatch.setattr(decoding, "clean", original)
+    monkeypatch.setattr(blob_store, "clean", original)
     picture = await readers[1].read(uri, local_paths=False)
     assert CANARY in readers[1].blobs.get(picture.sha256)
 

@@ -15,10 +15,10 @@ import pytest
 from pydantic import SecretStr
 
 from controlnet_mcp.foundation.errors import ControlNetError, ErrorCode
+from controlnet_mcp.foundation.limits import Limits
 from controlnet_mcp.images import ssrf_guard
 from controlnet_mcp.images.blob_store import BlobStore
 from controlnet_mcp.images.download import fetch
-from controlnet_mcp.images.picture import Limits
 from controlnet_mcp.providers import connections, errors, http
 from controlnet_mcp.providers.connections import body_of
 from controlnet_mcp.providers.errors import ProviderError

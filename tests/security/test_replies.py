@@ -16,11 +16,10 @@ from PIL import Image
 from pydantic import BaseModel
 
 from controlnet_mcp.foundation.errors import ControlNetError
+from controlnet_mcp.foundation.limits import Limits
 from controlnet_mcp.images.blob_store import BlobStore
-from controlnet_mcp.images.decode import decoding_by
+from controlnet_mcp.images.encode import encode_png
 from controlnet_mcp.images.maps.arrays import Rgb
-from controlnet_mcp.images.picture import Limits
-from controlnet_mcp.images.png import encode_png
 from controlnet_mcp.jobs.record import JobRecord
 from controlnet_mcp.jobs.results import collect
 from controlnet_mcp.providers.base import Provider
@@ -197,6 +196,6 @@ def test_without_the_decoder_half_a_picture_would_be_a_result(name: str, tmp_pat
         return np.zeros((8, 8, 3), dtype=np.uint8)
 
     hostile = Hostile(recorded(name, SIMULATIONS[name].finished), PNG[:50], receipt=True)
-    blobs = BlobStore(tmp_path)
-    with decoding_by(credulous), pytest.raises(OSError, match="truncated"):
+    blobs = BlobStore(tmp_path, credulous)
+    with pytest.raises(OSError, match="truncated"):
         anyio.run(lived, adapter(READY[name]), hostile, blobs)

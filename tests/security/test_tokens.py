@@ -171,6 +171,29 @@ async def test_unknown_keys_do_not_make_us_ask_again_and_again(jwks: str) -> Non
     assert await keys.find("one") is not None
 
 
+async def test_a_withdrawn_key_opens_nothing_after_its_time() -> None:
+    """A list of keys that is too long to be one changes nothing."""
+    row = {**ECAlgorithm.to_jwk(KEY.public_key(), as_dict=True), "alg": "ES256"}
+    published = {"keys": [{**row, "kid": "one"}, {**row, "kid": "two"}]}
+
+    async def keys_page(_request: Request) -> Response:
+        return JSONResponse(published)
+
+    clock = Clock()
+    with running(Starlette(routes=[Route("/jwks", keys_page)]), free_socket()) as origin:
+        keys = KeySet(f"{origin}/jwks", clock)
+        assert await keys.find("two") is not None
+        published["keys"] = [{**row, "kid": "one"}]
+        clock.now += 290
+        assert await keys.find("two") is not None
+        clock.now += 20
+        assert await keys.find("two") is None
+        published["keys"] = [{**row, "kid": "three", "padding": "x" * 2**20}]
+        clock.now += 310
+        assert await keys.find("three") is None
+        assert await keys.find("one") is not None
+
+
 async def opened(path: Path, redactor: Redactor | None = None, clock: Clock | None = None) -> TokenFile:
     """A file of tokens, read."""
     file = TokenFile(path, redactor or Redactor(), clock=clock or Clock())

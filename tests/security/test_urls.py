@@ -22,11 +22,11 @@ from pydantic_ai._ssrf import (  # pyright: ignore[reportPrivateUsage]  # the in
 )
 
 from controlnet_mcp.foundation.errors import ControlNetError
+from controlnet_mcp.foundation.limits import Limits
 from controlnet_mcp.images import download as fetching
 from controlnet_mcp.images import ssrf_guard
 from controlnet_mcp.images.download import fetch
-from controlnet_mcp.images.picture import Limits
-from controlnet_mcp.images.png import encode_png
+from controlnet_mcp.images.encode import encode_png
 from controlnet_mcp.images.ssrf_guard import is_public
 from tests.support.attack_targets import Detour, Victim, always, answering, giving, victim_of
 
@@ -230,7 +230,7 @@ async def test_2_a_second_answer_of_the_name_server_is_not_dialled(
     await outcome("https://pictures.example/cat.png")
     assert network.dialled == [(PUBLIC, 443)]
     monkeypatch.setattr(anyio, "getaddrinfo", answering((PUBLIC,), ("127.0.0.1",)))
-    monkeypatch.setattr(fetching, "GuardedBackend", CheckThenDial)
+    monkeypatch.setattr(ssrf_guard, "GuardedBackend", CheckThenDial)
     await outcome("https://pictures.example/cat.png")
     assert network.dialled[1:] == [("127.0.0.1", 443)]
 

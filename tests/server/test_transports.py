@@ -134,7 +134,7 @@ async def test_prompts_and_completions_work(connection: Connection) -> None:
     for name, value, expected in (
         ("modality", "dep", "depth"),
         ("provider", "dr", "draft"),
-        ("model", "penc", "pencil"),
+        ("model", "wat", "watercolour"),
         ("name", "mask", "mask_image"),
     ):
         completion = (await client.complete(template, {"name": name, "value": value})).completion

@@ -34,7 +34,7 @@ from controlnet_mcp.jobs.writer import JobWriter, LeaseLostError
 from controlnet_mcp.providers.placeholders import PictureSource
 from controlnet_mcp.providers.registry import ProviderEntry
 from controlnet_mcp.providers.registry import ready as find_ready
-from controlnet_mcp.providers.sender import open_runner
+from controlnet_mcp.providers.sender import open_sender
 from controlnet_mcp.providers.types import Control, Deduplication, ResolvedRequest
 from tests.support.job_layer import LEASE_SECONDS, PRINCIPAL, Clock, ScriptedProvider
 
@@ -229,7 +229,7 @@ class World:
         provider = ScriptedProvider(self.service.deduplication, cancels=True)
         wires = {provider.name: Wire(process, self.service)}
         leases = self.rules.leases(database, self.clock, LEASE_SECONDS)
-        async with open_runner(PictureSource(self.blobs), _no_fetch, wires) as sender:
+        async with open_sender(PictureSource(self.blobs), _no_fetch, wires) as sender:
             writer = JobWriter(leases, self.rules.ledger(database, self.clock), self.clock)
             entries = (ProviderEntry(provider.name, provider.capabilities, provider, ()),)
             pacer = PollPacer(Durations(SharedDatabase(Process(), self.connection)), lambda: 0.5)

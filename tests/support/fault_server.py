@@ -18,7 +18,7 @@ from pydantic import JsonValue, TypeAdapter
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from controlnet_mcp.images.png import encode_png
+from controlnet_mcp.images.encode import encode_png
 from controlnet_mcp.providers.base import Provider
 from controlnet_mcp.providers.connections import Confirm, Connections
 from controlnet_mcp.providers.http import MAX_JSON_BYTES, HttpCall, HttpReply

@@ -143,7 +143,7 @@ class Session:
 
 def settings_for(data_dir: Path, pictures: Path, **more: object) -> Settings:
     """Settings of a server that has no keys and may read one folder of pictures."""
-    values = {"data_dir": data_dir, "allowed_dirs": (pictures,), "keys": {}, **more}
+    values: dict[str, object] = {"data_dir": data_dir, "allowed_dirs": (pictures,), "keys": {}, **more}
     return Settings.model_validate(values)
 
 

@@ -15,7 +15,8 @@ import numpy.typing as npt
 from PIL import Image
 from skimage import data
 
-from controlnet_mcp.images.maps import MapParameters, make_map
+from controlnet_mcp.images.maps import MapParameters
+from controlnet_mcp.images.maps.recipes import make_map
 from tests.support import sample_drawings
 
 Rgb: TypeAlias = npt.NDArray[np.uint8]

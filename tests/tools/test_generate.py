@@ -4,6 +4,7 @@ import io
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 from pydantic import JsonValue
@@ -185,6 +186,27 @@ async def test_the_stand_in_says_that_it_is_one(session: Session) -> None:
         job = (await session.generate(provider=provider)).job
         assert [row.kind for row in job.warnings or () if row.feature == "provider"] == kinds
         assert job.ai_generated is False
+
+
+async def test_what_becomes_of_a_photo_is_said(session: Session) -> None:
+    """A photo keeps its own colours under its map, with a warning; drawings and maps that come alone have none."""
+    photo, sketch = (str(session.pictures / name) for name in ("photo.png", "sketch.png"))
+    first = (await session.generate(control_image=photo)).job
+    assert first.control_map_uri is not None
+    alone = (await session.generate(control_image=first.control_map_uri, control_is_map=True)).job
+    drawing = (await session.generate(control_image=sketch)).job
+    unmade = (await session.generate(control_image=photo, modality="depth")).job
+    jobs = (first, alone, drawing, unmade)
+    said = [[row.feature for row in job.warnings or () if "own colours" in row.detail] for job in jobs]
+    assert said == [["canny"], [], [], ["depth"]]
+    with Image.open(photo) as picture:
+        own = np.asarray(picture.convert("L").resize((16, 16)), dtype=np.uint8)
+    matches: list[float] = []
+    for job in (first, alone):
+        assert job.images is not None
+        drawn = opened(await session.read_picture(job.images[0].uri)).convert("L").resize((16, 16))
+        matches.append(float(np.corrcoef(own.ravel(), np.asarray(drawn, dtype=np.uint8).ravel())[0, 1]))
+    assert matches[0] > 0.85 > matches[1]
 
 
 async def test_the_size_follows_the_control_picture(session: Session) -> None:

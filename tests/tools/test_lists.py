@@ -128,7 +128,7 @@ async def test_models_of_the_draft_engine_are_listed(session: Session) -> None:
     reply = await session.call("list_models", provider="draft")
     listed = ModelList.model_validate_json(reply.text)
     assert reply.result.structured_content == json.loads(reply.text)
-    assert {"oil", "pencil"} <= {row.name for row in listed.models}
+    assert {"watercolour", "ink"} <= {row.name for row in listed.models}
     assert {"simulate", "seconds"} <= set(listed.options)
     assert all(listed.options.values()), "every option is described"
     assert listed.sizes.minimum <= 64 < listed.sizes.maximum
@@ -136,8 +136,8 @@ async def test_models_of_the_draft_engine_are_listed(session: Session) -> None:
 
 async def test_a_listed_model_can_be_asked_for(session: Session) -> None:
     """The name from the list is the name to use."""
-    job = (await session.generate(model="pencil")).job
-    assert (job.status, job.model) == ("succeeded", "pencil")
+    job = (await session.generate(model="ink")).job
+    assert (job.status, job.model) == ("succeeded", "ink")
 
 
 async def test_typed_answers_fit_their_schemas(session: Session) -> None:

@@ -8,9 +8,9 @@ from PIL import Image
 from pydantic import JsonValue
 
 from controlnet_mcp.foundation.errors import ImageError
-from controlnet_mcp.images.checks import Appearance
+from controlnet_mcp.images.modalities import Appearance
 from controlnet_mcp.images.picture import StoredPicture
-from controlnet_mcp.images.structure import StructureScore
+from controlnet_mcp.images.structure_score import StructureScore
 from controlnet_mcp.jobs.preprocess import ControlInput, check
 from controlnet_mcp.jobs.record import JobRecord, ResultImage
 from controlnet_mcp.providers.types import Control, ResolvedRequest, Takes

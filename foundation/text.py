@@ -1,0 +1,32 @@
+"""Text of others, made fit to be shown: bounded, in one line, without what could steer a terminal or a reader."""
+
+import re
+import unicodedata
+
+MAX_QUOTE_CHARACTERS = 300
+_TERMINAL = re.compile(r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b.?")
+"""Control sequences of terminals (ECMA-48): colours, cursor, titles and links, with their parameters."""
+
+
+def quote(text: str, limit: int = MAX_QUOTE_CHARACTERS) -> str:
+    """The words of others within `limit` characters: they are data, not instructions.
+
+    What is taken out leaves a space, so that no secret that was split by invisible characters is put together again.
+    """
+    plain = one_line(_TERMINAL.sub(" ", text[: limit * 4]))
+    return plain if len(plain) <= limit else plain[: limit - 1] + "…"
+
+
+def one_line(text: str, *, instead: str = " ", kept: str = "") -> str:
+    """The text in one line, without control characters, overrides of direction and unassigned characters.
+
+    Args:
+        text: Any text.
+        instead: Stands for each such character that is no white space.
+        kept: Such characters that stay.
+    """
+    shown = (
+        char if char in kept or unicodedata.category(char)[0] != "C" else " " if char.isspace() else instead
+        for char in text
+    )
+    return " ".join("".join(shown).split())

@@ -18,6 +18,7 @@ ADAPTERS: dict[str, str] = {
     "zhiqite": "controlnet_mcp.providers.zhiqite.adapter:ZhiqiteProvider",
     "modelslab": "controlnet_mcp.providers.modelslab.adapter:ModelsLabProvider",
     "wavespeed": "controlnet_mcp.providers.wavespeed.adapter:WaveSpeedProvider",
+    "fal": "controlnet_mcp.providers.fal.adapter:FalProvider",
     "draft": "controlnet_mcp.providers.draft.adapter:DraftProvider",
 }
 """Every provider, in the default order of `auto`; engines that draw without a model come last."""

@@ -41,6 +41,7 @@ SUCCESS = range(200, 300)
 _NOT_FOUND = 404
 _NO_SUCH_PATH = frozenset({_NOT_FOUND, 405})
 """A path that is not there may be taken for another one that only knows another method."""
+_KEY_REFUSED = frozenset({401, 403})
 _CANNOT_BE_STOPPED = frozenset({400, 404, 409})
 ASK_TIMEOUT_SECONDS, SUBMIT_TIMEOUT_SECONDS, UPLOAD_TIMEOUT_SECONDS = 30.0, 60.0, 120.0
 
@@ -276,6 +277,13 @@ class QueueProvider(HostedProvider):
         if not self.accepts(reply):
             raise self.refused(reply)
         return True
+
+    def balance(self) -> Steps[float | None]:
+        """Ask about a job that nobody made: no balance is told, but a refused key is."""
+        reply = yield self.status_call(RemoteTask(remote_id="none"))
+        if reply.status in _KEY_REFUSED:
+            raise self.refused(reply)
+        return None
 
     def phase_of(self, word: str) -> Phase:
         """Where a task stands, by the service's own word."""

@@ -14,7 +14,7 @@ from typing import Literal
 import httpx2
 import numpy as np
 import pytest
-from fal_client import Completed, FalClientHTTPError, InProgress, Queued, SyncClient, encode
+from fal_client import Completed, FalClientHTTPError, InProgress, Queued, Status, SyncClient, encode
 from huggingface_hub import InferenceClient, close_session
 from huggingface_hub.hf_api import InferenceProviderMapping
 from huggingface_hub.inference._providers._common import HARDCODED_MODEL_INFERENCE_MAPPING
@@ -27,6 +27,7 @@ from controlnet_mcp.images.encode import encode_png
 from controlnet_mcp.images.maps.arrays import Rgb
 from controlnet_mcp.images.maps.recipes import make_map
 from tests.support.edge_recall import chance_of, recall_of
+from tests.support.hostile_replies import FOLDER, recorded
 from tests.support.sample_drawings import house
 from tests.support.simulators.fal import FLAGGED, KEY, TIMED_OUT, Failure, FalStudio, fal
 from tests.support.simulators.serving import free_socket, origin_of, running
@@ -35,6 +36,9 @@ from tests.support.simulators.tunnel import tunnelling
 NAMES = frozenset({"queue.fal.run", "queue.falrun.com", "rest.fal.ai", "v3.fal.media"})
 UNION = "fal-ai/sdxl-controlnet-union"
 CANNY = "fal-ai/flux-control-lora-canny"
+REPLIES = FOLDER / "fal"
+SENT_AGAIN = {"error_409", "error_429", "error_502_ingress"}
+"""Errors after which the client sends a submission again."""
 HUB_NAME = "someone/control-lora-canny"
 
 
@@ -266,6 +270,59 @@ def test_the_client_is_told_that_it_asks_too_early(studio: FalStudio, client: Sy
     reply = httpx2.get(handle.response_url, headers={"Authorization": f"Key {KEY}"})
     assert (reply.status_code, reply.json()) == (400, {"detail": "Request is still in progress"})
     assert httpx2.get(handle.status_url, headers={"Authorization": f"Key {KEY}"}).status_code == 202
+
+
+def sample(name: str) -> Response:
+    """A sample reply as it would come."""
+    reply = recorded("fal", name)
+    return Response(reply.body, reply.status, dict(reply.headers))
+
+
+@pytest.mark.parametrize(
+    ("name", "status"),
+    [
+        ("queued", Queued(position=2)),
+        ("completed", Completed(logs=None, metrics={"inference_time": 3.7})),
+        ("completed_failed", Completed(None, {}, "Request timed out", "request_timeout")),
+        ("completed_cancelled", Completed(None, {}, "Request was cancelled by the client", "client_cancelled")),
+    ],
+)
+def test_the_client_understands_the_sample_statuses(
+    studio: FalStudio, client: SyncClient, name: str, status: Status
+) -> None:
+    """Each as it is meant."""
+    studio.fail_next(f"/{UNION}/requests/", sample(name))
+    assert client.status(UNION, "a-request") == status
+
+
+def test_the_client_knows_three_statuses(studio: FalStudio, client: SyncClient) -> None:
+    """Any other is an error to it."""
+    studio.fail_next(f"/{UNION}/requests/", sample("unknown_status"))
+    with pytest.raises(ValueError, match="Unknown status: FAILED"):
+        client.status(UNION, "a-request")
+
+
+@pytest.mark.parametrize("name", sorted({path.stem for path in REPLIES.glob("error_*.json")} - SENT_AGAIN))
+def test_the_client_understands_the_sample_errors(studio: FalStudio, client: SyncClient, name: str) -> None:
+    """The words are in `detail`, and the platform's kind of error is in the body and in a header field."""
+    studio.fail_next(f"/{UNION}", sample(name))
+    with pytest.raises(FalClientHTTPError) as caught:
+        client.submit(UNION, asked())
+    body = caught.value.response.json()
+    assert str(caught.value.status_code) in name
+    assert caught.value.message == body["detail"]
+    assert caught.value.error_type == body.get("error_type") == caught.value.response_headers.get("x-fal-error-type")
+
+
+@pytest.mark.parametrize("name", ["submitted", "submitted_bare", "submitted_elsewhere"])
+def test_the_client_understands_the_sample_receipts(studio: FalStudio, client: SyncClient, name: str) -> None:
+    """It keeps the links of the receipt and follows them to whatever host."""
+    studio.fail_next(f"/{UNION}", sample(name))
+    handle = client.submit(UNION, asked())
+    studio.fail_next(f"/{UNION}/requests/", sample("in_progress"), sample("cancel_requested"))
+    assert isinstance(handle.status(), InProgress)
+    handle.cancel()
+    assert studio.received[-1].path == f"/{UNION}/requests/{handle.request_id}/cancel"
 
 
 def test_pictures_come_inside_the_result_in_sync_mode(client: SyncClient) -> None:

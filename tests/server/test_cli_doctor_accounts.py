@@ -14,7 +14,7 @@ from tests.support.hosted_providers import HOSTED, SIMULATIONS, Hosted, serving_
 
 @pytest.fixture(scope="module")
 def services() -> Generator[Mapping[str, Hosted]]:
-    """All five simulators, running."""
+    """All simulators, running."""
     with serving_all() as opened:
         yield opened
 

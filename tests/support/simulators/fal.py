@@ -9,6 +9,7 @@ import base64
 import itertools
 import json
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -17,10 +18,11 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from controlnet_mcp.images.maps.arrays import Rgb
 from tests.support.simulators.fal_forms import FORMS, Form, bad_file, complaints
-from tests.support.simulators.studio import Studio, as_file, paint, read_picture
+from tests.support.simulators.studio import Simulation, Studio, as_file, paint, read_picture
 
 KEY = "6a1f0c52-7e3b-4c0e-9a55-0b6d3f1f2a77:2b7c9d1e4f60718293a4b5c6d7e8f901"
 _OBJECT: TypeAdapter[dict[str, JsonValue]] = TypeAdapter(dict[str, JsonValue])
@@ -382,3 +384,11 @@ class _Vendor:
         assert task.form is not None
         assert task.control is not None
         return as_file(paint(task.control, *self._size(task), task.seed + index), task.form.kind.upper())
+
+
+def _serve(origin: str) -> tuple[ASGIApp, Studio, Mapping[str, str]]:
+    studio = FalStudio(origin=origin, looks_until_done=1)
+    return fal(studio), studio, {"FAL_BASE_URL": origin}
+
+
+SIMULATION = Simulation(keys={"FAL_KEY": KEY}, serve=_serve, ended="completed", finished="result")

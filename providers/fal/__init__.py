@@ -1,0 +1,1 @@
+"""fal (queue.fal.run)."""

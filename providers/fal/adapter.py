@@ -11,8 +11,8 @@ from typing import Literal
 from pydantic import Field, JsonValue, SecretStr
 
 from controlnet_mcp.foundation.errors import RequestError
+from controlnet_mcp.foundation.text import quote
 from controlnet_mcp.providers.base import Uploaded, prefixed
-from controlnet_mcp.providers.errors import quote
 from controlnet_mcp.providers.http import Body, HttpCall, HttpReply
 from controlnet_mcp.providers.model_spec import Fitting, ModelSpec, Range, model_infos, named_fields, present, supports
 from controlnet_mcp.providers.refusals import LATER, Meaning, fault, meaning_of

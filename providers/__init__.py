@@ -1,1 +1,1 @@
-"""One file per image provider, a shared vocabulary and the runner that sends their requests."""
+"""One folder per image provider, a shared vocabulary, and the sender of their requests."""

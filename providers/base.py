@@ -78,7 +78,7 @@ def revealed(value: str | SecretStr) -> str:
 
 
 class Provider(ABC):
-    """An adapter: pure parts without I/O. The shared runner (`controlnet_mcp.providers.sender`) sends.
+    """An adapter: pure parts without I/O. The shared sender (`controlnet_mcp.providers.sender`) sends.
 
     A submission is: uploads (free and safe to repeat, remembered by content), then exactly one call that can cost
     money (`build`), whose reply `read` understands. The other conversations are generators that yield calls and are

@@ -1,15 +1,11 @@
-"""Whose word a URL is: the operator's, who configured an origin, or that of a reply, which nobody has to believe.
+"""The connections to providers: a pool for each, each call sent exactly once, each reply bounded.
 
-A call to a configured origin may go to a private address, through the operator's proxy and with a key. Any other place
-is one that a reply named: it is dialled through the guard that also stands before pictures of strangers, and a call
-that holds a secret never leaves for it.
+A URL has an origin that the operator configured, or is the word of a reply, which nobody has to believe. A call to a
+configured origin may go to a private address, through the operator's proxy and with a key. Any other place is dialled
+through the guard that also stands before pictures of strangers, and a call that holds a secret never leaves for it.
 
-The body of a reply: read as it comes over the wire, bounded in bytes and speed, inflated within the same bound.
-
-The one place where provider calls leave: a connection pool per provider, each call sent exactly once.
-
-Redirects are never followed: a key must not travel to where a reply points. Errors of the HTTP library become ours
-here and nowhere else.
+Redirects are never followed: a key must not travel to where a reply points. Bodies are bounded in bytes and speed, and
+inflated within the same bound. Errors of the HTTP library become ours here and nowhere else.
 """
 
 import zlib
@@ -39,7 +35,7 @@ _HTTPS_PORT, _HTTP_PORT = 443, 80
 def is_configured(provider: Provider, url: str) -> bool:
     """Whether a URL has an origin that the operator configured for the provider; text that is no URL has none."""
     try:
-        return _origin(url) in _origins((provider.base_url, *provider.further_urls))
+        return _origin(url) in map(_origin, (provider.base_url, *provider.further_urls))
     except httpx2.InvalidURL:
         return False
 
@@ -61,11 +57,6 @@ def check_foreign(provider: Provider, call: HttpCall, trusted_hosts: frozenset[s
         raise _refused(provider, "contains a user name or password")
     if any(isinstance(value, SecretStr) for value in call.headers.values()) or holds(call.json, SecretStr):
         raise _refused(provider, "would be given a key")
-
-
-@lru_cache
-def _origins(urls: tuple[str, ...]) -> frozenset[tuple[str, str, int | None]]:
-    return frozenset(map(_origin, urls))
 
 
 @lru_cache(maxsize=1024)  # a job is looked at under one URL again and again
@@ -196,7 +187,10 @@ class Connections:
                 body = await body_of(response, call, provider.name, provider.title)
             finally:
                 await response.aclose()
-        redactor = self._redactor(provider)
+        if provider.name not in self._redactors:
+            self._redactors[provider.name] = Redactor(provider.secrets)
+        # A reply that repeats our key, as some vendors' error messages do, must not carry it any further.
+        redactor = self._redactors[provider.name]
         headers = {name: redactor.text(value) for name, value in response.headers.items()}
         return HttpReply(provider.name, response.status_code, headers, redactor.body(body), provider.title)
 
@@ -205,12 +199,6 @@ class Connections:
         for client in self._clients.values():
             await client.aclose()
         self._clients.clear()
-
-    def _redactor(self, provider: Provider) -> Redactor:
-        """A reply that repeats our key, as some vendors' error messages do, must not carry it any further."""
-        if provider.name not in self._redactors:
-            self._redactors[provider.name] = Redactor(provider.secrets)
-        return self._redactors[provider.name]
 
     async def _client(self, provider: Provider, call: HttpCall) -> httpx2.AsyncClient:
         """The pool for the provider's own origins, or the guarded one for a place that a reply named."""

@@ -45,15 +45,10 @@ class ProviderError(ControlNetError):
         super().__init__(code, told, hint=hint, retryable=retryable)
         self.provider = provider
         self.delivery: Delivery = delivery
-        self.retry_after_seconds = _wait(retry_after_seconds)
+        self.retry_after_seconds: float | None = None
+        if retry_after_seconds is not None and retry_after_seconds >= 0:  # NaN is not
+            self.retry_after_seconds = min(retry_after_seconds, _LONGEST_WAIT_SECONDS)
         self.provider_message = said
-
-
-def _wait(seconds: float | None) -> float | None:
-    """A wait that a provider asked for, if it is one."""
-    if seconds is None or not seconds >= 0:  # NaN is not
-        return None
-    return min(seconds, _LONGEST_WAIT_SECONDS)
 
 
 @contextmanager

@@ -1,7 +1,7 @@
-"""What passes between an adapter and the one runner that sends: calls with placeholders, and replies.
+"""What passes between an adapter and the one sender: calls with placeholders, and replies.
 
 An adapter never touches bytes of pictures or the text of a secret. It puts `PictureData` and `SecretStr` leaves into
-its calls; the runner fills them in at the socket, and a dry run shows them abbreviated.
+its calls; the sender fills them in at the socket, and a dry run shows them abbreviated.
 """
 
 from collections.abc import Generator, Mapping
@@ -91,7 +91,7 @@ class HttpReply:
         provider: Name of the provider that was asked.
         status: HTTP status.
         headers: Header fields, names in lower case.
-        body: Bytes of the body, bounded by the runner.
+        body: Bytes of the body, bounded by the sender.
         title: The provider's name in sentences; empty stands for its short name.
     """
 

@@ -209,7 +209,15 @@ def fit(
             "assumed", "model", f"{spec.name} is not among the known models; it is sent the fields of {siblings}."
         )
     for name in _OPTIONAL:
-        _fit_setting(work, spec, name)
+        value = getattr(request, name)
+        if name not in spec.fields:
+            if value not in {None, ""}:
+                work.drop(name, **{name: None})
+        elif value is not None and name in spec.ranges:
+            used = work.clamp(name, value, spec.ranges[name])
+            work.change(**{name: round(used) if name in _WHOLE else used})
+        elif value is not None and name == "scheduler" and spec.schedulers:
+            work.change(scheduler=scheduler_named(value, spec))
     if "num_images" not in spec.fields and request.num_images > 1:
         work.warn("adjusted", "num_images", f"{spec.said} draws one picture at a time.", num_images=1)
     _fit_control(work, spec, can)
@@ -218,21 +226,6 @@ def fit(
     for name in sorted(foreign):
         work.drop_option(name)
     return work
-
-
-def _fit_setting(work: Fitting, spec: ModelSpec, name: str) -> None:
-    value = getattr(work.request, name)
-    if value is None:
-        return
-    if name not in spec.fields:
-        if value != "":
-            work.drop(name, **{name: None})
-        return
-    if name in spec.ranges:
-        used = work.clamp(name, value, spec.ranges[name])
-        work.change(**{name: round(used) if name in _WHOLE else used})
-    elif name == "scheduler" and spec.schedulers:
-        work.change(**{name: scheduler_named(value, spec)})
 
 
 def scheduler_named(name: str, spec: ModelSpec) -> str:

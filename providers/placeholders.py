@@ -38,10 +38,19 @@ def no_public_url(provider: str) -> RequestError:
 
 
 def fill(body: Body, source: PictureSource) -> JsonValue:
-    """Put real picture data and secrets where the adapter left placeholders (reads files: call it in a thread)."""
+    """Put real picture data and secrets where the adapter left placeholders (reads files: call it in a thread).
+
+    Raises:
+        RequestError: `not_configured`, where a link to this server is wanted that nobody outside could open.
+    """
     match body:
+        case PictureData(form="public_url"):
+            if source.public_link is None:
+                raise no_public_url("The provider")
+            return source.public_link(body.picture)
         case PictureData():
-            return _encode(body, source)
+            text = base64.b64encode(source.blobs.get(body.picture.sha256)).decode("ascii")
+            return f"data:{body.picture.mime_type};base64,{text}" if body.form == "data_url" else text
         case SecretStr():
             return body.get_secret_value()
         case list():
@@ -50,15 +59,6 @@ def fill(body: Body, source: PictureSource) -> JsonValue:
             return {key: fill(value, source) for key, value in body.items()}
         case _:
             return body
-
-
-def _encode(data: PictureData, source: PictureSource) -> str:
-    if data.form == "public_url":
-        if source.public_link is None:
-            raise no_public_url("The provider")
-        return source.public_link(data.picture)
-    text = base64.b64encode(source.blobs.get(data.picture.sha256)).decode("ascii")
-    return f"data:{data.picture.mime_type};base64,{text}" if data.form == "data_url" else text
 
 
 def show(body: Body) -> JsonValue:

@@ -79,13 +79,6 @@ class ProviderEntry:
     missing: tuple[str, ...] = ()
 
 
-def _entry(name: str, variables: Variables) -> ProviderEntry:
-    adapter = adapter_class(name)
-    missing = adapter.settings.missing(variables)
-    provider = None if missing else adapter(adapter.settings.read(variables))
-    return ProviderEntry(name, adapter.capabilities, provider, missing)
-
-
 class ProviderTable(Sequence[ProviderEntry]):
     """The rows, each made at the first look at it: a start does not wait for the adapters to be imported."""
 
@@ -114,7 +107,10 @@ class ProviderTable(Sequence[ProviderEntry]):
 
     def _row(self, name: str) -> ProviderEntry:
         if name not in self._rows:
-            self._rows[name] = _entry(name, self._variables)
+            adapter = adapter_class(name)
+            missing = adapter.settings.missing(self._variables)
+            provider = None if missing else adapter(adapter.settings.read(self._variables))
+            self._rows[name] = ProviderEntry(name, adapter.capabilities, provider, missing)
         return self._rows[name]
 
 

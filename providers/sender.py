@@ -1,7 +1,4 @@
-"""What was uploaded where, remembered by content as long as the provider keeps it.
-
-The one place that sends: drives an adapter's conversation over HTTP and fetches its results.
-"""
+"""The one place that sends: holds an adapter's conversations over HTTP, uploads pictures once, downloads results."""
 
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
@@ -16,7 +13,6 @@ from anyio import CapacityLimiter, to_thread
 from controlnet_mcp.foundation.errors import ImageError, RequestError
 from controlnet_mcp.foundation.limits import RESULT_LIMITS
 from controlnet_mcp.images.blob_store import BlobStore
-from controlnet_mcp.images.picture import StoredPicture
 from controlnet_mcp.providers.base import Provider
 from controlnet_mcp.providers.errors import ProviderError, told_with, undelivered
 from controlnet_mcp.providers.http import HttpCall, Steps
@@ -95,7 +91,14 @@ class Sender:
             ProviderError: Not sent.
         """
         with told_with(provider.name, "not_sent"):
-            uploaded = {row.sha256: await self._uploaded(provider, row) for row in provider.uploads(request)}
+            uploaded: dict[str, str] = {}
+            for picture in provider.uploads(request):
+                name = self._uploads.get(provider.name, picture.sha256)
+                if name is None:
+                    name = await self.run(provider, provider.upload(picture))
+                    lifetime = provider.capabilities.upload_lifetime_seconds
+                    self._uploads.put(provider.name, picture.sha256, name, lifetime)
+                uploaded[picture.sha256] = name
             return provider.build(request, reference, uploaded)
 
     async def submit(self, provider: Provider, call: HttpCall, confirm: "Confirm") -> Submission:
@@ -118,13 +121,6 @@ class Sender:
     async def poll(self, provider: Provider, task: RemoteTask) -> Report:
         """Ask how a task stands."""
         return await self._kept(provider, await self.run(provider, provider.poll(task)))
-
-    async def _uploaded(self, provider: Provider, picture: StoredPicture) -> str:
-        known = self._uploads.get(provider.name, picture.sha256)
-        if known is None:
-            known = await self.run(provider, provider.upload(picture))
-            self._uploads.put(provider.name, picture.sha256, known, provider.capabilities.upload_lifetime_seconds)
-        return known
 
     async def _kept(self, provider: Provider, report: Report) -> Report:
         """Store pictures that came inside a reply, so that what is written down names them by hash."""
@@ -152,12 +148,20 @@ class Sender:
             return result
 
     async def download(self, provider: Provider, output: Output) -> bytes:
-        """Fetch a result: from the provider's own origin like any call, from elsewhere as an untrusted picture."""
+        """Fetch a result: from the provider's own origin like any call, from elsewhere as an untrusted picture.
+
+        Raises:
+            ProviderError: It cannot be had from the provider, or its link is none: not the caller's fault.
+            ImageError: It cannot be had from elsewhere.
+        """
         from controlnet_mcp.providers.connections import is_configured
 
         url = await self.run(provider, provider.locate(output))
         if not is_configured(provider, url):
-            return await self._fetched(provider, url)
+            try:
+                return await self._fetch(url)
+            except RequestError as error:
+                raise undelivered(provider.name, provider.title, error) from error
         call = HttpCall("GET", url, timeout_seconds=120.0, max_reply_bytes=RESULT_LIMITS.max_bytes)
         reply = await self._connections.send(provider, call)
         if reply.status != OK:
@@ -171,15 +175,8 @@ class Sender:
         return reply.body
 
     def bringing(self, provider: Provider) -> CapacityLimiter:
-        """The turns in which one provider's results are brought home: until they are stored they are held in memory."""
+        """Turns to download results of one provider: until they are stored they are held in memory."""
         return self._bringing.setdefault(provider.name, CapacityLimiter(_BROUGHT_AT_ONCE))
-
-    async def _fetched(self, provider: Provider, url: str) -> bytes:
-        """A picture from a place that a reply named; text that is no link is the provider's fault, not the caller's."""
-        try:
-            return await self._fetch(url)
-        except RequestError as error:
-            raise undelivered(provider.name, provider.title, error) from error
 
     async def aclose(self) -> None:
         """Close all connections."""
@@ -188,18 +185,18 @@ class Sender:
 
 
 @asynccontextmanager
-async def open_runner(
+async def open_sender(
     source: PictureSource,
     fetch: Fetch,
     transports: Mapping[str, httpx2.AsyncBaseTransport],
     trusted_hosts: frozenset[str] = frozenset(),
 ) -> AsyncGenerator[Sender]:
-    """Open a runner for the life of the process."""
-    runner = Sender(source, fetch, transports, trusted_hosts)
+    """Open a sender for the life of the process."""
+    sender = Sender(source, fetch, transports, trusted_hosts)
     try:
-        yield runner
+        yield sender
     finally:
-        await runner.aclose()
+        await sender.aclose()
 
 
 def _stored(provider: Provider, output: Output, blobs: BlobStore) -> Output:

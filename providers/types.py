@@ -211,7 +211,7 @@ class Output(Frozen):
     Attributes:
         url: Where it can be fetched, as long as the provider keeps it.
         asset_id: The provider's id of it, from which `locate` makes a fresh URL.
-        content: Its bytes, when they came inside a reply; the runner stores them before anything else.
+        content: Its bytes, when they came inside a reply; the sender stores them before anything else.
         sha256: The stored bytes.
         flagged: Whether the provider's safety filter marked it.
     """

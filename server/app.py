@@ -1,8 +1,5 @@
 """Putting the process together: stores, providers, runner and services, once, outside any MCP session."""
 
-import random
-import secrets
-import socket
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager, closing
@@ -20,32 +17,15 @@ from controlnet_mcp.images.picture import StoredPicture
 from controlnet_mcp.images.read import PictureReader
 from controlnet_mcp.jobs.budget import JOBS, Spending
 from controlnet_mcp.jobs.database import Database
-from controlnet_mcp.jobs.drive import Driver
-from controlnet_mcp.jobs.durations import Durations
-from controlnet_mcp.jobs.leases import Leases
-from controlnet_mcp.jobs.ledger import Ledger
-from controlnet_mcp.jobs.polling import SHORTEST_SECONDS, PollPacer
+from controlnet_mcp.jobs.driver import build_driver
 from controlnet_mcp.jobs.prepare import Preparer
-from controlnet_mcp.jobs.resource_uris import Addresses
-from controlnet_mcp.jobs.retention import Retention, forgetting
-from controlnet_mcp.jobs.runner import JobRunner
-from controlnet_mcp.jobs.scoring import Scorer, depth_by
-from controlnet_mcp.jobs.service import JobService
+from controlnet_mcp.jobs.resource_uris import PictureLookup
+from controlnet_mcp.jobs.results import Scorer, depth_by
+from controlnet_mcp.jobs.service import JobService, Retention, build_service, process_name
 from controlnet_mcp.jobs.store import JobStore
-from controlnet_mcp.jobs.submission import Submitter
-from controlnet_mcp.jobs.subscriptions import JobSubscriptions
-from controlnet_mcp.jobs.writer import JobWriter
 from controlnet_mcp.providers.draft.service import DraftTransport
 from controlnet_mcp.providers.placeholders import PictureSource
-from controlnet_mcp.providers.registry import (
-    ADAPTERS,
-    NAMES,
-    ProviderEntry,
-    ProviderTable,
-    adapter_class,
-    build_table,
-    ready,
-)
+from controlnet_mcp.providers.registry import NAMES, ProviderEntry, ProviderTable, build_table
 from controlnet_mcp.providers.sender import open_runner
 from controlnet_mcp.server.auth.file_links import FileLinks, load_secret
 from controlnet_mcp.server.settings import Settings
@@ -70,7 +50,7 @@ class Application:
 
     settings: Settings
     services: Services
-    addresses: Addresses
+    addresses: PictureLookup
     table: ProviderTable
     tasks: TaskGroup
     drawing: CapacityLimiter = field(default_factory=partial(CapacityLimiter, SHEETS_AT_ONCE))
@@ -101,36 +81,29 @@ async def open_application(settings: Settings, decoder: Decoder = decode) -> Asy
             background() as tasks,
         ):
             entries = build_table(settings.keys, settings.providers)
-            leases = Leases(database, time.time, settings.lease_seconds)
-            writer = JobWriter(leases, Ledger(database, time.time), time.time)
-            pacer = PollPacer(Durations(database), random.SystemRandom().random, _shortest_pause_seconds)
-            submitter = Submitter(writer, sender, pacer, settings.submissions_in_flight)
-            driver = Driver(writer, submitter, pacer, partial(ready, entries), sender, blobs, _scorer(settings, blobs))
-            owner = f"{socket.gethostname()}-{secrets.token_hex(8)}"
-            runner = JobRunner(leases, driver, owner, time.time)
-            store = JobStore(database)
-            addresses = Addresses(store)
+            store = JobStore(database, lease_seconds=settings.lease_seconds)
+            addresses = PictureLookup(store)
             reader = _reader(settings, blobs, addresses)
-            watch = JobSubscriptions(store, runner)
-            desk = JobService(
-                store,
-                Preparer(entries, reader, blobs, settings.map_models, reachable=source.public_link is not None),
-                writer.ledger,
-                runner,
-                watch,
-                sender,
-                time.time,
-                settings.job_timeout_seconds,
-                _spending(settings, owner),
+            scorer = Scorer(blobs, depth_by(settings.map_models), enabled=settings.structure_scores)
+            in_flight = settings.submissions_in_flight
+            driver = build_driver(store, sender, entries, blobs, scorer=scorer, submissions_in_flight=in_flight)
+            reachable = source.public_link is not None
+            preparer = Preparer(entries, reader, blobs, settings.map_models, reachable=reachable)
+            owner = process_name()
+            desk = build_service(
+                driver,
+                preparer,
+                deadline_seconds=settings.job_timeout_seconds,
+                spending=_spending(settings, owner),
+                owner=owner,
             )
-            runner.start(tasks)
+            desk.start(tasks)
             if settings.retention_days is not None:
-                tasks.start_soon(forgetting, Retention(database, blobs, time.time, settings.retention_days))
-            watch.start(tasks)
+                tasks.start_soon(Retention(store, blobs, settings.retention_days).run)
             yield Application(settings, _services(settings, desk, entries, reader, blobs), addresses, entries, tasks)
 
 
-def _reader(settings: Settings, blobs: BlobStore, addresses: Addresses) -> PictureReader:
+def _reader(settings: Settings, blobs: BlobStore, addresses: PictureLookup) -> PictureReader:
     return PictureReader(
         blobs=blobs,
         limits=settings.limits,
@@ -138,15 +111,6 @@ def _reader(settings: Settings, blobs: BlobStore, addresses: Addresses) -> Pictu
         trusted_hosts=settings.trusted_hosts,
         resolve_resource=addresses.sha256_of,
     )
-
-
-def _scorer(settings: Settings, blobs: BlobStore) -> Scorer:
-    return Scorer(blobs, depth_by(settings.map_models), enabled=settings.structure_scores)
-
-
-def _shortest_pause_seconds(name: str) -> float:
-    """The shortest pause that a provider wants between two looks at a job."""
-    return adapter_class(name).capabilities.shortest_poll_seconds if name in ADAPTERS else SHORTEST_SECONDS
 
 
 async def _public_link(settings: Settings) -> Callable[[StoredPicture], str] | None:

@@ -317,20 +317,24 @@ class ZhiqiteProvider(QueueProvider):
         """An answer counts only with HTTP 200 and the code string "200"."""
         return reply.status == _OK and reply.read(Envelope).code == "200"
 
-    def refused(self, reply: HttpReply, codes: Sequence[int | None] = ()) -> ProviderError:
+    def refused(
+        self, reply: HttpReply, codes: Sequence[int | None] = (), wait_seconds: float | None = None
+    ) -> ProviderError:
         """The error of an answer that does not count.
 
         No list of codes is published; those that mirror HTTP statuses are read that way (unverified), and any other
         is a refusal.
         """
         if reply.status != _OK:
-            return super().refused(reply, codes)
+            return super().refused(reply, codes, wait_seconds)
         code = reply.read(Envelope).code
         other = Meaning(
             (), "provider_failed", f"the answer was code {quote(code, 20)}", "Change the request, or try again later."
         )
         table = (*self.refusals, *STANDARD, other)
-        return refusal(reply, title=self.title, table=table, said=self.said(reply), codes=codes or (whole(code),))
+        codes = codes or (whole(code),)
+        said = self.said(reply)
+        return refusal(reply, title=self.title, table=table, said=said, codes=codes, wait_seconds=wait_seconds)
 
 
 def _link(picture: StoredPicture | None, url: str | None) -> Body:

@@ -18,7 +18,7 @@ from pydantic import BaseModel
 from controlnet_mcp.images.contact_sheet import NARROWEST, WIDEST, WIDTH
 from controlnet_mcp.jobs.record import JobRecord
 from controlnet_mcp.jobs.resource_uris import sheet_uri
-from controlnet_mcp.jobs.service import Caller, Finding, accepted_as, not_accepted
+from controlnet_mcp.jobs.service import Caller, ManualResolution, accepted_as, not_accepted
 from controlnet_mcp.server.auth.principals import LOCAL
 from controlnet_mcp.server.cli import interruptible
 from controlnet_mcp.server.cli.options import arguments_of, tool_options
@@ -79,15 +79,15 @@ def resolve(job_id: str, remote_id: str | None, *, not_accepted: bool, send_agai
         raise click.UsageError("Say one of --accepted ID, --not-accepted and --send-again.")
     found = _finding(remote_id, send_again=send_again)
     job = run(partial(_resolve, job_id=job_id, found=found))
-    again = "" if found.ends else f" `controlnet-mcp status {job_id} --wait 60` waits for it."
+    again = "" if found.fault is not None else f" `controlnet-mcp status {job_id} --wait 60` waits for it."
     click.echo(f"The job is {job.status}.{again}")
 
 
-def _finding(remote_id: str | None, *, send_again: bool) -> Finding:
+def _finding(remote_id: str | None, *, send_again: bool) -> ManualResolution:
     return not_accepted(send_again=send_again) if remote_id is None else accepted_as(remote_id)
 
 
-async def _resolve(services: Services, job_id: str, found: Finding) -> JobRecord:
+async def _resolve(services: Services, job_id: str, found: ManualResolution) -> JobRecord:
     return await services.jobs.resolve(job_id, Caller(LOCAL, local=True), found)
 
 
@@ -174,7 +174,7 @@ class _Errand:
 
     def _draw(self, job: JobRecord, services: Services) -> _Drawn:
         from controlnet_mcp.images.contact_sheet.page import compose, encode
-        from controlnet_mcp.jobs.sheets import sheet_of
+        from controlnet_mcp.jobs.results import sheet_of
 
         page = compose(sheet_of(job, services.blobs), self.width)
         return _Drawn(encode(page, as_jpeg=self.as_jpeg), job.request.prompt, page.size)

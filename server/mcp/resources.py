@@ -160,7 +160,7 @@ def _smaller(uri: str, sha256: str, blobs: BlobStore) -> types.BlobResourceConte
 
 
 def _sheet(job: JobRecord, blobs: BlobStore) -> bytes:
-    from controlnet_mcp.jobs.sheets import sheet_file
+    from controlnet_mcp.jobs.results import sheet_file
 
     return sheet_file(job, blobs, max_bytes=MAX_BLOB_BYTES)
 

@@ -29,12 +29,12 @@ _NOT_IN_A_NAME = re.compile(r'[\x00-\x1f<>:"/\\|?*]|[. ]$')
 
 
 def is_plain_name(name: str) -> bool:
-    """Whether a name means one file on Windows, and no device, stream, pattern or other spelling of a file."""
+    """Tell whether a name means one file on Windows, and no device, stream, pattern or other spelling of a file."""
     return not _NOT_IN_A_NAME.search(name) and not _DEVICE.fullmatch(name)
 
 
 def is_link(status: os.stat_result) -> bool:
-    """Whether `lstat` found a symbolic link or, on Windows, any other reparse point (junctions, mounted folders)."""
+    """Tell whether `lstat` found a symbolic link or, on Windows, another reparse point (junction, mounted folder)."""
     reparse = getattr(stat, "FILE_ATTRIBUTE_REPARSE_POINT", 0x400)
     return stat.S_ISLNK(status.st_mode) or bool(getattr(status, "st_file_attributes", 0) & reparse)
 
@@ -49,7 +49,7 @@ def without_prefix(name: str) -> str:
 if sys.platform == "win32":
 
     def final_path(descriptor: int) -> Path:
-        """Where an open file really is, asked of its handle: no link and no swap can lie about that.
+        """The path of an open file by its handle, whatever links and swaps there were.
 
         Raises:
             OSError: The system does not tell.
@@ -76,7 +76,7 @@ else:
 
 
 BY_DESCRIPTOR = os.open in os.supports_dir_fd and hasattr(os, "O_NOFOLLOW")
-"""Whether this system opens names relative to an open folder."""
+"""True where this system opens names relative to an open folder."""
 
 _FOLDER_FLAGS = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0)
 # O_NONBLOCK: opening a FIFO must not wait for a writer. O_BINARY: Windows must not translate line ends.
@@ -169,7 +169,7 @@ def _open_resolved(folder: Path, parts: tuple[str, ...]) -> int:
                 raise _is_a_link(parts[-1])
         except OSError as error:
             raise _unreadable(parts[-1], error) from error
-        opened.pop_all()  # whoever reads the file closes it
+        opened.pop_all()  # `read_regular` closes it
         return descriptor
 
 

@@ -1,4 +1,4 @@
-"""The one HTTP client for links that others wrote: public addresses only, and the address that was checked is dialled.
+"""The one HTTP client for untrusted links: public addresses only, and the address that was checked is dialled.
 
 The guard stands where connections are made, so that neither a redirect, a second answer of the name server (DNS
 rebinding) nor an odd spelling of an address (`0x7f.1`) passes it. Imported lazily.
@@ -25,7 +25,7 @@ PORTS = frozenset({80, 443})
 """The only ports that are dialled at hosts which the operator has not named."""
 
 ADDRESS_TIMEOUT_SECONDS = 5.0
-"""How long one address of a host may take to answer before its next one is tried."""
+"""Time for one address of a host to answer before its next one is tried."""
 
 # Pyright sees only the stand-in that httpcore declares for machines without anyio.
 DIALLER: httpcore2.AsyncNetworkBackend = httpcore2.AnyIOBackend()  # pyright: ignore[reportAssignmentType]
@@ -42,9 +42,9 @@ CLOSED_V4: tuple[ipaddress.IPv4Network, ...] = tuple(
         ),
     )
 )
-"""IPv4 networks that are nobody's on the public internet, or everybody's own."""
+"""IPv4 networks that are not on the public internet."""
 OPEN_V6 = ipaddress.IPv6Network("2000::/3")
-"""All that is handed out to the public so far; every other IPv6 address is closed."""
+"""The IPv6 addresses that are allocated to the public so far; every other one is closed."""
 CLOSED_V6 = tuple(
     map(ipaddress.IPv6Network, ("2001::/23", "2001:db8::/32", "2002::/16", "2620:4f:8000::/48", "3fff::/20"))
 )
@@ -56,7 +56,7 @@ _ISATAP = frozenset({0x00005EFE, 0x02005EFE})
 
 
 def is_public(address: str) -> bool:
-    """Whether an IP address, as text, lies on the public internet. An address behind NAT64 counts as the IPv4 in it."""
+    """Tell whether an IP address, as text, lies on the public internet; NAT64 addresses count as the IPv4 in them."""
     ip = ipaddress.ip_address(address)
     if isinstance(ip, ipaddress.IPv6Address) and ip in NAT64:
         ip = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
@@ -67,7 +67,7 @@ def is_public(address: str) -> bool:
 
 
 def is_trusted(host: str, port: int, trusted_hosts: frozenset[str]) -> bool:
-    """Whether the operator named the host, alone or with this port (`host`, `host:port`, `[::1]:port`)."""
+    """Tell whether the operator named the host, alone or with this port (`host`, `host:port`, `[::1]:port`)."""
     name = host.lower().rstrip(".")
     spellings = {name, f"{name}:{port}", f"[{name}]", f"[{name}]:{port}"}
     return not spellings.isdisjoint(entry.strip().lower() for entry in trusted_hosts)
@@ -129,7 +129,7 @@ class GuardedBackend(httpcore2.AsyncNetworkBackend):
 
 
 class GuardedTransport(httpx2.AsyncHTTPTransport):
-    """Connections to places that somebody else named: through `GuardedBackend`, and through no proxy."""
+    """Connections to untrusted hosts: through `GuardedBackend`, and through no proxy."""
 
     def __init__(self, context: ssl.SSLContext, trusted_hosts: frozenset[str]) -> None:
         """Take the TLS context, and the hosts that the operator allows to be private."""
@@ -139,7 +139,7 @@ class GuardedTransport(httpx2.AsyncHTTPTransport):
 
 
 async def guarded_client(trusted_hosts: frozenset[str], headers: Mapping[str, str] | None = None) -> httpx2.AsyncClient:
-    """An HTTP client for links that others wrote: guarded, without proxy, redirects, cookies or time limits of its own.
+    """An HTTP client for untrusted links: guarded, without proxy, redirects, cookies or time limits of its own.
 
     Args:
         trusted_hosts: `host` or `host:port` that the operator allows to be private.

@@ -221,9 +221,9 @@ class Preprocessor:
         return self.appearances[picture.sha256]
 
     def _look(self, picture: StoredPicture) -> Appearance:
-        from controlnet_mcp.images.classify import look
+        from controlnet_mcp.images.classify import appearance_of
 
-        return look(self.blobs.pixels(picture.sha256, RESULT_LIMITS))
+        return appearance_of(self.blobs.pixels(picture.sha256, RESULT_LIMITS))
 
     def _make(self, picture: StoredPicture, modality: str) -> StoredPicture:
         from controlnet_mcp.images.maps.recipes import make_map

@@ -1,8 +1,8 @@
 """Text on a sheet, in any script: what can be drawn of it, broken into lines, and drawn.
 
 Imported lazily: it brings Pillow. Pillow's own font has plain Latin letters only, and a font of all scripts is larger
-than this program; but a machine on which somebody writes Chinese has a font for it. Pillow looks for `FALLBACKS` where
-each system keeps its fonts. What none of them draws is told in words.
+than this program; but a machine on which Chinese is written has a font for it. Pillow looks for `FALLBACKS` where each
+system keeps its fonts. A character that none of them draws is replaced by words.
 """
 
 import itertools
@@ -61,7 +61,7 @@ _PLAINER = str.maketrans(
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """How text looks: the size of its letters in pixels, its colour, and the most lines that it may take."""
+    """Style of a text: the size of its letters in pixels, its colour, and the most lines that it may take."""
 
     size: int
     colour: tuple[int, int, int]
@@ -124,12 +124,12 @@ def draw_lines(
 
 
 def width_of(text: str, size: int) -> float:
-    """How wide a line is in pixels."""
+    """The width of a line in pixels."""
     return sum(font.getlength(run) for run, font in _runs_of(text, size))
 
 
 def _fitting(text: str, size: int, width: int) -> int:
-    """How many characters stand on a line: up to the last place where it may break, or all that fit of a long word."""
+    """The number of characters of a line: up to the last place where it may break, or all that fit of a long word."""
     count, high = 1, min(len(text), max(1, width // max(1, size // 5)))
     while count < high:  # by halving, since a longer text is never narrower
         middle = (count + high + 1) // 2
@@ -146,14 +146,14 @@ def _fitting(text: str, size: int, width: int) -> int:
 
 
 def may_break(before: str, after: str) -> bool:
-    """Whether a line may end between two characters: after spaces, and around ideographs and their like."""
+    """Tell whether a line may end between two characters: after spaces, and around ideographs and their like."""
     if before.isspace():
         return not after.isspace()
     return unicodedata.east_asian_width(after) in _WIDE and unicodedata.category(after) not in {"Pe", "Po", "Pf"}
 
 
 def runs_leftwards(text: str) -> bool:
-    """Whether a text is written from right to left: its first letter with a direction says so (Unicode annex 9, P2)."""
+    """Tell whether a text is written from right to left, by its first letter with a direction (Unicode annex 9, P2)."""
     strong = (unicodedata.bidirectional(char) for char in text)
     return next((kind for kind in strong if kind in {"L", "R", "AL"}), "L") != "L"
 
@@ -170,8 +170,8 @@ def legible(text: str, drawable: Callable[[str], bool]) -> str:
         written = letters.translate(_PLAINER)
         return written if written and all(map(drawable, written)) else char
 
-    def told(char: str) -> tuple[bool, str]:
-        """Whether a character is written in a script, and the name of that script; of any other its own name."""
+    def named(char: str) -> tuple[bool, str]:
+        """Tell whether a character belongs to a script, and name that script; name any other character itself."""
         if passes(char):
             return False, ""
         name = unicodedata.name(char, "unknown").lower()
@@ -179,7 +179,7 @@ def legible(text: str, drawable: Callable[[str], bool]) -> str:
         return written, name.split(maxsplit=1)[0] if written else name
 
     parts: list[str] = []
-    for (written, name), chars in itertools.groupby("".join(c if passes(c) else simpler(c) for c in text), told):
+    for (written, name), chars in itertools.groupby("".join(c if passes(c) else simpler(c) for c in text), named):
         group = "".join(chars)
         if written:
             script = name.upper() if name == "cjk" else name.capitalize()
@@ -190,7 +190,7 @@ def legible(text: str, drawable: Callable[[str], bool]) -> str:
 
 
 def drawable(character: str) -> bool:
-    """Whether some font here draws a character so that it can be read."""
+    """Tell whether a font of this machine draws a character so that it can be read."""
     return bool(_face_of(character)) or _draws(None, character)
 
 
@@ -248,7 +248,7 @@ def _face_of(character: str) -> str | None:
 
 @lru_cache(maxsize=8192)
 def _draws(face: str | None, character: str) -> bool:
-    """Whether a font draws a character so that it can be read, its letters shaped where the script needs that."""
+    """Tell whether a font draws a character so that it can be read, its letters shaped where the script needs that."""
     if character.isspace():
         return True
     rightwards = unicodedata.bidirectional(character) in {"R", "AL", "AN"}

@@ -56,6 +56,7 @@ class Redactor:
 
 
 def _spellings(secret: str) -> set[str]:
+    """A secret as it is, as JSON escapes it, percent-encoded, and in base64."""
     if len(secret) < _SHORTEST:
         return set()
     encoded = base64.b64encode(secret.encode()).decode().rstrip("=")

@@ -220,31 +220,26 @@ def read_file(path_text: str, allowed_folders: Sequence[Path], max_bytes: int) -
 
 
 def _absolute(path_text: str) -> Path:
-    """The absolute path that a text means, with `..` resolved as text."""
-    text = _from_uri(path_text) if path_text.lower().startswith("file:") else path_text
+    """The absolute path that a path or a `file:` URI of this machine (RFC 8089) means, with `..` resolved as text."""
+    text = path_text
+    if text.lower().startswith("file:"):
+        try:
+            host, path = urlsplit(text)[1:3]
+        except ValueError:
+            host, path = "?", ""
+        if host.lower() not in {"", "localhost"}:
+            raise RequestError(
+                "invalid_request",
+                f"{path_text[:200]!r} does not name a file of this machine.",
+                hint="Write file:///full/path/of/picture.png, or pass the path itself.",
+            )
+        text = unquote(path).removeprefix("/" if os.name == "nt" else "")
     with suppress(OSError, ValueError):
         if text and "\0" not in text and os.fsencode(text):
             return Path(os.path.abspath(os.path.expanduser(text)))  # noqa: PTH100, PTH111  # pathlib keeps `..`
     raise RequestError(
         "invalid_request", f"{path_text[:200]!r} cannot be a path.", hint="Pass the full path of a picture file."
     )
-
-
-def _from_uri(uri: str) -> str:
-    """The path in a `file:` URI of this machine (RFC 8089)."""
-    try:
-        parts = urlsplit(uri)
-        local = parts.netloc.lower() in {"", "localhost"}
-    except ValueError:
-        local, parts = False, urlsplit("")
-    if not local:
-        raise RequestError(
-            "invalid_request",
-            f"{uri[:200]!r} does not name a file of this machine.",
-            hint="Write file:///full/path/of/picture.png, or pass the path itself.",
-        )
-    path = unquote(parts.path)
-    return path.removeprefix("/") if os.name == "nt" else path
 
 
 def _parts_below(path: Path, folder: Path) -> tuple[str, ...] | None:

@@ -8,6 +8,7 @@ system keeps its fonts. A character that none of them draws is replaced by words
 import itertools
 import unicodedata
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, lru_cache
 
@@ -35,6 +36,8 @@ _LINE_HEIGHT, _BASE_LINE = 1.4, 1.08
 """By the size of the letters: from line to line, and from the top of a line to its base; accents on capitals fit."""
 _ELLIPSIS = "…"
 _ANY_SIZE = 20
+_OWN = ""
+"""Stands for the font that Pillow brings, which has no file name."""
 _NOWHERE = "\U0010ffff"
 """No font draws this, so what is drawn instead shows how a font says that it has no glyph."""
 _JOINERS = "\u200c\u200d"
@@ -191,7 +194,7 @@ def legible(text: str, drawable: Callable[[str], bool]) -> str:
 
 def drawable(character: str) -> bool:
     """Tell whether a font of this machine draws a character so that it can be read."""
-    return bool(_face_of(character)) or _draws(None, character)
+    return _face_of(character) is not None
 
 
 def _runs_of(text: str, size: int) -> list[tuple[str, FreeTypeFont]]:
@@ -201,12 +204,10 @@ def _runs_of(text: str, size: int) -> list[tuple[str, FreeTypeFont]]:
         text: Every character of it `drawable`, or a space.
         size: Of the letters in pixels.
     """
-    if all(_draws(None, char) for char in text):
-        return [(text, _font(None, size))] if text else []
     whole = next((face for face in _faces() if all(_draws(face, char) for char in text)), None)
-    runs: list[tuple[str, str | None]] = []
+    runs: list[tuple[str, str]] = []
     for char in text:
-        face = whole or _face_of(char)
+        face = (_face_of(char) or _OWN) if whole is None else whole
         if runs and (runs[-1][1] == face or char.isspace()):
             runs[-1] = (runs[-1][0] + char, runs[-1][1])
         else:
@@ -216,21 +217,19 @@ def _runs_of(text: str, size: int) -> list[tuple[str, FreeTypeFont]]:
 
 @cache
 def _faces() -> tuple[str, ...]:
-    """Those of the fallbacks that this machine has."""
-    found: list[str] = []
+    """Pillow's own font, and those of the fallbacks that this machine has."""
+    found = [_OWN]
     for name in FALLBACKS:
-        try:
+        with suppress(OSError):
             ImageFont.truetype(name, _ANY_SIZE)
-        except OSError:
-            continue
-        found.append(name)
+            found.append(name)
     return tuple(found)
 
 
 @lru_cache(maxsize=64)
-def _font(face: str | None, size: int) -> FreeTypeFont:
-    """A font in a size; the one that Pillow brings has no name."""
-    if face is not None:
+def _font(face: str, size: int) -> FreeTypeFont:
+    """A font in a size."""
+    if face != _OWN:
         return ImageFont.truetype(face, size)
     font = ImageFont.load_default(size)
     if not isinstance(font, FreeTypeFont):  # a Pillow without FreeType; its wheels all have it
@@ -240,14 +239,12 @@ def _font(face: str | None, size: int) -> FreeTypeFont:
 
 @lru_cache(maxsize=4096)
 def _face_of(character: str) -> str | None:
-    """The first font of this machine that draws a character that Pillow's own does not."""
-    if _draws(None, character):
-        return None
+    """The first font of this machine that draws a character."""
     return next((face for face in _faces() if _draws(face, character)), None)
 
 
 @lru_cache(maxsize=8192)
-def _draws(face: str | None, character: str) -> bool:
+def _draws(face: str, character: str) -> bool:
     """Tell whether a font draws a character so that it can be read, its letters shaped where the script needs that."""
     if character.isspace():
         return True

@@ -13,7 +13,7 @@ import numpy as np
 
 from bench.support.command import run
 from controlnet_mcp.foundation.limits import Limits
-from controlnet_mcp.images.classify import look
+from controlnet_mcp.images.classify import appearance_of
 from controlnet_mcp.images.decode import decode
 from controlnet_mcp.images.encode import encode_png
 from controlnet_mcp.images.maps.arrays import Rgb
@@ -51,7 +51,7 @@ def main() -> None:
     grain = np.random.default_rng(1).normal(0, 8, page.shape)
     result = np.clip(page[..., [1, 2, 0]] + grain, 0, 255).astype(np.uint8)
     content = encode_png(result)
-    decoding, looking = _least(lambda: decode(content, Limits()), lambda: look(result))
+    decoding, looking = _least(lambda: decode(content, Limits()), lambda: appearance_of(result))
     print(
         f"{SIDE_PIXELS} px, one core, least of {TURNS}; decoding it {decoding:.1f} ms, a check of it {looking:.1f} ms"
     )

@@ -1,1 +1,1 @@
-"""What all layers stand on: the error tree, redaction of secrets, clean text, limits and who asks."""
+"""The base of all layers: the error tree, redaction of secrets, clean text and limits."""

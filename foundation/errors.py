@@ -27,7 +27,7 @@ ErrorCode: TypeAlias = Literal[
 
 
 class ControlNetError(Exception):
-    """A failure told in sentences that a language model and its user can act on.
+    """A failure in sentences that a language model and its user can act on.
 
     Attributes:
         code: The closed code that programs branch on.

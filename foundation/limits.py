@@ -1,4 +1,4 @@
-"""How much of a picture is accepted before anything of it is decoded or allocated."""
+"""Limits on pictures that hold before anything of them is decoded or allocated."""
 
 from dataclasses import dataclass
 
@@ -24,4 +24,4 @@ class Limits:
 
 
 RESULT_LIMITS = Limits(max_bytes=256 * 1024 * 1024, max_pixels=150_000_000, fetch_timeout_seconds=300.0)
-"""Wider than for what callers hand in: a result was paid for. What the store holds keeps within them."""
+"""Limits on results, which were paid for, and so on all stored pictures."""

@@ -1,4 +1,4 @@
-"""Cutting secrets out of whatever leaves: what is secret, in every spelling that the text of others can hold."""
+"""Redaction: secrets are cut out of all that leaves, in every spelling that other programs write them in."""
 
 import base64
 import json
@@ -16,13 +16,13 @@ class Redactor:
     """Replaces secrets: as they are, as JSON escapes them, percent-encoded, and in base64."""
 
     def __init__(self, secrets: Iterable[SecretStr] = ()) -> None:
-        """Take what is secret."""
+        """Take the secrets."""
         self._texts: tuple[str, ...] = ()
         self._bytes: tuple[bytes, ...] = ()
         self.learn(secrets)
 
     def learn(self, secrets: Iterable[SecretStr]) -> None:
-        """Take further secrets, such as tokens that the operator adds while the server runs."""
+        """Add secrets, such as tokens that the operator adds while the server runs."""
         found = {text for secret in secrets for text in _spellings(secret.get_secret_value())}
         ordered = sorted(found | set(self._texts), key=len, reverse=True)  # the longest first: some hold others
         self._texts = tuple(ordered)
@@ -56,6 +56,7 @@ class Redactor:
 
 
 def _spellings(secret: str) -> set[str]:
+    """A secret as it is, as JSON escapes it, percent-encoded, and in base64."""
     if len(secret) < _SHORTEST:
         return set()
     encoded = base64.b64encode(secret.encode()).decode().rstrip("=")

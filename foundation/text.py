@@ -1,4 +1,4 @@
-"""Text of others, made fit to be shown: bounded, in one line, without what could steer a terminal or a reader."""
+"""Untrusted text for display: bounded, in one line, without control sequences or overrides of direction."""
 
 import re
 import unicodedata
@@ -9,7 +9,7 @@ _TERMINAL = re.compile(r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\
 
 
 def quote(text: str, limit: int = MAX_QUOTE_CHARACTERS) -> str:
-    """The words of others within `limit` characters: they are data, not instructions.
+    """Untrusted text within `limit` characters: it is data, not instructions.
 
     What is taken out leaves a space, so that no secret that was split by invisible characters is put together again.
     """

@@ -69,8 +69,8 @@ def force_names(folder: Path) -> None:
 
 
 @contextmanager
-def explained() -> Generator[None, None, None]:
-    """Tell what went wrong with the data folder, and the operator what to do about it."""
+def storage_errors() -> Generator[None, None, None]:
+    """Raise errors of the system as `StorageError`, with a hint for the operator."""
     try:
         yield
     except OSError as error:
@@ -101,7 +101,7 @@ class BlobStore:
     """
 
     def __init__(self, folder: Path, decoder: Decoder = decode) -> None:
-        """Take the folder, and what decodes: this process, unless it is told otherwise."""
+        """Take the folder and the decoder; by default this process decodes."""
         self._folder = folder
         self.decoder = decoder
         self.seen: dict[str, Path] = {}
@@ -116,7 +116,7 @@ class BlobStore:
         return self.decoder(self.get(sha256), limits)
 
     def put_clean(self, content: bytes, limits: Limits) -> StoredPicture:
-        """Store a picture of a stranger as `controlnet_mcp.images.decode.clean` makes it.
+        """Store an untrusted picture as `controlnet_mcp.images.decode.clean` makes it.
 
         Raises:
             ImageError: `image_unreadable`: it is no picture, too large or broken.
@@ -158,12 +158,12 @@ class BlobStore:
         """
         sha256 = hashlib.sha256(content).hexdigest()
         path = self._folder / sha256[:2] / f"{sha256}.{EXTENSIONS[mime_type]}"
-        with explained():
+        with storage_errors():
             if not (path.is_file() and path.stat().st_size == len(content)):
                 make_private(path.parent)
                 write_whole(path, content)
             else:
-                os.utime(path)  # it is wanted again, so it is not old
+                os.utime(path)  # stored again, so it is not old
             force_names(path.parent)  # always: another writer may just have renamed the file
         self.seen[sha256] = path
         return sha256
@@ -173,10 +173,10 @@ class BlobStore:
 
         Raises:
             RequestError: `not_found`: nothing is stored under the key.
-            StorageError: `not_configured`: the file cannot be read, or was changed by somebody else.
+            StorageError: `not_configured`: the file cannot be read, or was changed on disk.
         """
         path = self.path(sha256)
-        with explained():
+        with storage_errors():
             content = path.read_bytes()
         if hashlib.sha256(content).hexdigest() != sha256:
             raise StorageError(
@@ -206,47 +206,47 @@ class BlobStore:
         )
 
     def older_than(self, before: float) -> set[str]:
-        """The keys of pictures that nobody stored since then (seconds since the epoch).
+        """The keys of pictures that were not stored since a time (seconds since the epoch).
 
         Raises:
             StorageError: `not_configured`: the data folder cannot be read.
         """
-        with explained():
+        with storage_errors():
             paths = [path for path in self._folder.glob("*/*") if _SHA256.fullmatch(path.stem)]
             return {path.stem for path in paths if path.stat().st_mtime < before}
 
-    def forget(self, sha256: str, before: float) -> None:
-        """Delete a picture with all that is noted of it, unless somebody stored it again since then.
+    def delete(self, sha256: str, before: float) -> None:
+        """Delete a picture and its notes, unless it was stored again since a time (seconds since the epoch).
 
         Raises:
             StorageError: `not_configured`: the data folder cannot be written.
         """
-        with suppress(RequestError), explained():
+        with suppress(RequestError), storage_errors():
             path = self.path(sha256)
             if path.stat().st_mtime < before:
                 path.unlink(missing_ok=True)
                 for note in path.parent.glob(f"{sha256}.*.json"):
                     note.unlink(missing_ok=True)
 
-    def forget_notes(self, about: Collection[str]) -> None:
-        """Delete what was noted of pictures under some names, whatever becomes of the pictures.
+    def delete_notes(self, about: Collection[str]) -> None:
+        """Delete the notes of some names on all pictures; the pictures stay.
 
         Raises:
             StorageError: `not_configured`: the data folder cannot be written.
         """
-        with explained():
+        with storage_errors():
             for note in self._folder.glob("*/*.json"):
                 if note.stem.partition(".")[2] in about:
                     note.unlink(missing_ok=True)
 
     def annotate(self, sha256: str, about: str, content: bytes) -> None:
-        """Write what is known of a picture into a file of its own beside it; the picture's bytes are not touched.
+        """Write a note on a picture into a file beside it; the picture's bytes are not touched.
 
-        Not forced to disk: a note that a power failure took is missed, but the record has the same facts.
+        Not forced to disk: a power failure may lose a note, but the record has the same facts.
 
         Args:
             sha256: The picture's key.
-            about: A name that tells this note from others on the same picture.
+            about: The name of this note.
             content: JSON.
 
         Raises:
@@ -254,16 +254,16 @@ class BlobStore:
             StorageError: As `put`.
         """
         path = note_beside(self.path(sha256), about)
-        with explained():
+        with storage_errors():
             write_whole(path, content, forced=False)
 
     def exists(self, sha256: str) -> bool:
-        """Whether something is stored under a key."""
+        """Tell whether something is stored under a key."""
         with suppress(RequestError):
             return self.path(sha256).is_file()
         return False
 
 
 def note_beside(picture: Path, about: str) -> Path:
-    """Where `annotate` writes what is known of a stored picture."""
+    """The file into which `annotate` writes a note on a stored picture."""
     return picture.with_suffix(f".{about}.json")

@@ -1,7 +1,7 @@
 """Look at a picture: a plain picture, a drawing, a control map of some kind, or nothing at all.
 
-Maps are told from pictures by measured traits; the limits lie between what was measured on either side, in brackets:
-the nearest plain picture and the nearest map of the labelled set. Imported lazily: it brings NumPy and OpenCV.
+Maps are told apart from pictures by measured traits; each limit lies between the two measurements in brackets: the
+nearest plain picture and the nearest map of the labelled set. Imported lazily: it brings NumPy and OpenCV.
 """
 
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ from controlnet_mcp.images.maps.drawing import find_ground
 from controlnet_mcp.images.modalities import Appearance
 
 BLANK_LEVELS = 12
-"""What differs from the commonest level by no more than this in every channel may be grain."""
+"""Levels in every channel by which grain may differ from the commonest level."""
 BLANK_SHARE = 0.0005
 """With fewer pixels than this beside the ground, there is nothing to keep."""
 COLOURLESS_LEVELS = 12
-"""What JPEG leaves of colour in a grey picture."""
+"""Levels of colour that JPEG leaves in a grey picture."""
 ONE_PIXEL_WIDE = 0.04
 """Most of a thin edge map that is left when its lines lose a pixel on either side [edges 0.00; sketches 0.06]."""
 PAINTED_SHARE = 0.85
@@ -37,7 +37,7 @@ VIVID_SHARE = 0.05
 LOOKED_AT_PIXELS = 384
 """Pictures are looked at with no longer side than this; lines may fade in it, but keep their share of the light."""
 STROKE = 0.015
-"""What a disc with a radius of this fraction of the longer side does not fit into is thin."""
+"""Radius, as a fraction of the longer side, of a disc that does not fit into what is thin."""
 _ADE20K = """
 787878 b47878 06e6e6 503232 04c803 787850 8c8c8c cc05ff e6e6e6 04fa07 e005ff ebff07 96053d 787846 08ff33 ff0652 8fff8c
 ccff04 ff3307 cc4603 0066c8 3de6fa ff0633 0b66ff ff0747 ff09e0 0907e6 dcdcdc ff095c 7009ff 08ffd6 07ffe0 ffb806 0aff47
@@ -73,7 +73,7 @@ def palettes() -> tuple[Rgb, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Traits:
-    """What a picture is like.
+    """Measured traits of a picture.
 
     Attributes:
         colour: Levels between the strongest and the weakest channel that 99 % of the pixels stay within.
@@ -100,13 +100,13 @@ class Traits:
 
     @property
     def skeleton(self) -> bool:
-        """Whether there are thin limbs of many vivid colours on black."""
+        """Thin limbs of many vivid colours on black."""
         # [stars on black are thin to 0.62 and pale; skeletons 0.92]
         return self.black > 0.75 and self.thin > 0.8 and self.vivid > 0.6 and self.hues >= 4  # noqa: PLR2004
 
     @property
     def lines(self) -> bool:
-        """Whether there are thin light lines on black, or soft contours: ridges on ground black in a twentieth."""
+        """Thin light lines on black, or soft contours: ridges whose ground is black at least in a twentieth."""
         darkest, middle = self.ground
         # [stars on black: thin 0.64, ground 0.08; drawings 0.71, or 0.55 on 0.00]
         crisp = (self.thin > 0.68 and middle < 0.3) or (self.thin > 0.45 and middle < 0.02)  # noqa: PLR2004
@@ -115,7 +115,7 @@ class Traits:
 
     @property
     def depth(self) -> bool:
-        """Whether it is smooth, without thin things, stretched over most of the range."""
+        """Smooth, without thin things, stretched over most of the range."""
         # [blurred photos: contrast 112; depth: thin 0.006, grain 0, contrast 136]
         return self.thin < 0.02 and self.grain <= 1 and self.contrast > 120  # noqa: PLR2004
 
@@ -168,7 +168,7 @@ def stroke_survival(rgb: Rgb) -> float:
 
 
 def is_painted(rgb: Rgb) -> bool:
-    """Whether nearly all is in the flat colours of a known palette, some of them vivid."""
+    """Tell whether nearly all is in the flat colours of a known palette, some of them vivid."""
     step = max(1, max(rgb.shape[:2]) // SAMPLED_PIXELS)
     grid = np.asarray(rgb[::step, ::step], dtype=np.int16)
     change: npt.NDArray[np.int16] = np.abs(grid[:, 1:] - grid[:, :-1]).max(axis=2)
@@ -187,7 +187,7 @@ def is_painted(rgb: Rgb) -> bool:
 
 
 def is_blank(rgb: Rgb) -> bool:
-    """Whether next to nothing stands out from the commonest level of each channel."""
+    """Tell whether next to nothing stands out from the commonest level of each channel."""
     channels = range(3)
     middle = np.array([cv2.calcHist([rgb], [channel], None, [256], [0, 256]).argmax() for channel in channels])
     low, high = np.clip(middle - BLANK_LEVELS, 0, 255), np.clip(middle + BLANK_LEVELS, 0, 255)
@@ -195,11 +195,11 @@ def is_blank(rgb: Rgb) -> bool:
     return bool(rgb.shape[0] * rgb.shape[1] - ground < BLANK_SHARE * rgb.shape[0] * rgb.shape[1])
 
 
-def look(rgb: Rgb) -> Appearance:
-    """Tell what a picture looks like.
+def appearance_of(rgb: Rgb) -> Appearance:
+    """Classify a picture by its looks.
 
     CPU-bound, a few milliseconds: call it in a thread. On the labelled set of tests/images/test_classify.py 95 % and
-    more are told right, and no photo is ever blank.
+    more are classified right, and no photo is ever blank.
 
     Args:
         rgb: Shape (height, width, 3), 8 bits, any size.

@@ -1,7 +1,7 @@
-"""Decoding the bytes of strangers to pixels, and the clean copy that is stored and sent to third parties.
+"""Decoding untrusted bytes to pixels, and the clean copy that is stored and sent to third parties.
 
-Decoding is the only step that runs large native code on such bytes. Whoever decodes is given a `Decoder`: in this
-process, or, in a process that serves others, in workers that may die of a picture (`controlnet_mcp.images.sandbox`).
+Decoding is the only step that runs large native code on such bytes. A `Decoder` works in this process, or, where HTTP
+is served, in workers that a picture may crash (`controlnet_mcp.images.sandbox`).
 Importing this module is cheap: Pillow, NumPy and OpenCV come with the first picture.
 """
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from controlnet_mcp.images.maps.arrays import Rgb
 
 Decoder: TypeAlias = Callable[[bytes, Limits], "Rgb"]
-"""As `decode`; it blocks, and is called in worker threads."""
+"""A function like `decode`; it blocks, and is called in worker threads."""
 
 
 def decode(content: bytes, limits: Limits) -> "Rgb":

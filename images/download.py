@@ -1,7 +1,7 @@
-"""Downloading a picture from a link that somebody wrote: without credentials, cookies or proxy, within bytes and time.
+"""Downloading a picture from an untrusted link: without credentials, cookies or proxy, within bytes and time.
 
 A timeout for each read alone lets a peer hold a connection for ever with a byte now and then; so a body must also
-keep to a lowest speed, which no honest server is below. Imported lazily.
+keep to a lowest speed. Imported lazily.
 """
 
 from collections.abc import AsyncIterator, Callable

@@ -1,4 +1,4 @@
-"""Pictures on their way out: PNG for the store, small JPEG copies that keep inside a byte budget.
+"""Encoding: PNG for the store, small JPEG copies that keep inside a byte budget.
 
 PNG is 8-bit RGB without metadata, fast to make and the same bytes every time. Copies are JPEG because every host shows
 it; WebP was measured at about two thirds of the bytes for ten times the time. Imported lazily: it brings Pillow, NumPy
@@ -65,7 +65,7 @@ def _one_pixel(info: PngInfo | None = None) -> bytes:
 
 
 def is_bare(content: bytes) -> bool:
-    """Whether a PNG is 8-bit RGB and holds nothing but its pixels: no metadata, no profile, nothing after the end."""
+    """Tell whether a PNG is 8-bit RGB and holds only its pixels: no metadata, no profile, nothing after the end."""
     if not content.startswith(_SIGNATURE) or content[24:26] != _EIGHT_BIT_RGB:
         return False
     offset, name = len(_SIGNATURE), b""

@@ -1,22 +1,22 @@
-"""The shared vocabulary of structures: canonical names, their aliases, and what each one is.
+"""Modalities: canonical names, their aliases, and the structure of each one's map.
 
 The names are the union of the tables of the five hosted providers' pages (Scenario, Segmind, zhiqite, ModelsLab,
 WaveSpeed). A provider's own spelling lives in its adapter.
 """
 
 import difflib
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Literal, TypeAlias
 
 from controlnet_mcp.foundation.errors import RequestError
 
 Structure: TypeAlias = Literal["lines", "photo", "depth", "normal", "skeleton", "classes"]
-"""How a control map carries structure: white lines on black, a plain (possibly degraded) picture, near-is-bright
-depth, surface normals as RGB, limbs as coloured lines on black, or one flat colour per class."""
+"""Form of a control map: white lines on black, a plain (possibly degraded) picture, near-is-bright depth, surface
+normals as RGB, limbs as coloured lines on black, or one flat colour per class."""
 
 MapKind: TypeAlias = Literal["edge", "sketch", "depth", "skeleton", "segmentation"]
-"""Control maps that can be told from pictures: thin edges, softer or thicker light lines on black, smooth grey depth,
-coloured limbs on black, flat colours of a known palette. (Normal maps cannot be told from coloured pictures.)"""
+"""Control maps that are recognised by looking: thin edges, softer or thicker light lines on black, smooth grey depth,
+coloured limbs on black, flat colours of a known palette. (Normal maps look like coloured pictures.)"""
 
 Appearance: TypeAlias = Literal["blank", "drawing", "picture"] | MapKind
 
@@ -27,105 +27,77 @@ STRUCTURES: dict[MapKind, Structure] = {
     "skeleton": "skeleton",
     "segmentation": "classes",
 }
-"""What each kind of map carries."""
+"""Kind of map to the structure that it carries."""
 
 
 @dataclass(frozen=True, slots=True)
 class Modality:
-    """One kind of structure that a picture can hand on.
+    """A kind of structure that can be taken from a picture.
 
     Attributes:
         name: Canonical name.
-        structure: How its map carries structure.
-        computed: Whether `controlnet_mcp.images.maps` makes the map of a photo without trained weights.
+        structure: The form of its map.
         summary: What it keeps, in a few words for a language model.
         aliases: Other names that resolve to this one.
+        computed: Whether `controlnet_mcp.images.maps` makes the map of a photo without trained weights.
         approximate: Whether our map only approximates the learned reference detector.
     """
 
     name: str
     structure: Structure
-    computed: bool
     summary: str
     aliases: tuple[str, ...] = ()
+    _: KW_ONLY
+    computed: bool = False
     approximate: bool = False
 
 
 _ROWS = (
-    Modality("canny", "lines", computed=True, summary="edges of a photo or drawing", aliases=("edge", "edges")),
-    Modality("scribble", "lines", computed=True, summary="loose thick lines", aliases=("xdog", "doodle")),
-    Modality("sketch", "lines", computed=True, summary="a hand drawing", aliases=("drawing",)),
-    Modality("lineart", "lines", computed=True, summary="clean ink lines", aliases=("lines", "line-art")),
-    Modality(
-        "softedge",
-        "lines",
-        computed=True,
-        summary="soft contours",
-        aliases=("hed", "soft-edge", "pidinet"),
-        approximate=True,
-    ),
+    Modality("canny", "lines", "edges of a photo or drawing", ("edge", "edges"), computed=True),
+    Modality("scribble", "lines", "loose thick lines", ("xdog", "doodle"), computed=True),
+    Modality("sketch", "lines", "a hand drawing", ("drawing",), computed=True),
+    Modality("lineart", "lines", "clean ink lines", ("lines", "line-art"), computed=True),
+    Modality("softedge", "lines", "soft contours", ("hed", "soft-edge", "pidinet"), computed=True, approximate=True),
     Modality(
         "mlsd",
         "lines",
+        "straight lines of buildings and rooms",
+        ("straight-lines", "m-lsd"),
         computed=True,
-        summary="straight lines of buildings and rooms",
-        aliases=("straight-lines", "m-lsd"),
         approximate=True,
     ),
-    Modality("tile", "photo", computed=True, summary="colours and layout at low detail", aliases=("tiles",)),
-    Modality("blur", "photo", computed=True, summary="a blurred picture made sharp", aliases=("deblur", "unblur")),
+    Modality("tile", "photo", "colours and layout at low detail", ("tiles",), computed=True),
+    Modality("blur", "photo", "a blurred picture made sharp", ("deblur", "unblur"), computed=True),
     Modality(
         "gray",
         "photo",
+        "a grey picture coloured",
+        ("grey", "recolor", "recolour", "grayscale", "colorize", "colourise"),
         computed=True,
-        summary="a grey picture coloured",
-        aliases=("grey", "recolor", "recolour", "grayscale", "colorize", "colourise"),
     ),
     Modality(
-        "low-quality",
-        "photo",
-        computed=True,
-        summary="a poor picture restored",
-        aliases=("low_quality", "lowquality", "restore"),
+        "low-quality", "photo", "a poor picture restored", ("low_quality", "lowquality", "restore"), computed=True
     ),
-    Modality("shuffle", "photo", computed=True, summary="colours without layout"),
+    Modality("shuffle", "photo", "colours without layout", computed=True),
     Modality(
         "color-grid",
         "photo",
+        "colours in coarse squares",
+        ("colour-grid", "color", "colour", "palette", "t2ia-color-grid"),
         computed=True,
-        summary="colours in coarse squares",
-        aliases=("colour-grid", "color", "colour", "palette", "t2ia-color-grid"),
     ),
-    Modality("depth", "depth", computed=False, summary="near and far", aliases=("depth-map", "midas", "zoe")),
-    Modality(
-        "normal", "normal", computed=False, summary="surface directions", aliases=("normal-map", "normalmap", "bae")
-    ),
-    Modality(
-        "pose", "skeleton", computed=False, summary="body pose", aliases=("openpose", "dwpose", "skeleton", "dw-pose")
-    ),
-    Modality("face", "skeleton", computed=False, summary="face landmarks", aliases=("face-detector", "face_detector")),
-    Modality(
-        "seg",
-        "classes",
-        computed=False,
-        summary="regions by class (ADE20K colours)",
-        aliases=("segmentation", "segment", "semantic"),
-    ),
-    Modality("illusion", "photo", computed=False, summary="a pattern hidden in light and shadow", aliases=("qrcode",)),
-    Modality("inpaint", "photo", computed=False, summary="all but the masked part", aliases=("inpainting", "repaint")),
-    Modality("reference", "photo", computed=False, summary="look and layout of a picture"),
-    Modality("ip-adapter", "photo", computed=False, summary="style of a picture", aliases=("ip_adapter", "ipadapter")),
-    Modality("instant-id", "photo", computed=False, summary="a person's identity", aliases=("instantid", "instant_id")),
-    Modality(
-        "t2i-adapter", "photo", computed=False, summary="adapter-guided layout", aliases=("t2i_adapter", "t2iadapter")
-    ),
-    Modality(
-        "aesthetic",
-        "photo",
-        computed=False,
-        summary="composition of a picture",
-        aliases=("aesthetic-controlnet", "aesthetic_controlnet"),
-    ),
+    Modality("depth", "depth", "near and far", ("depth-map", "midas", "zoe")),
+    Modality("normal", "normal", "surface directions", ("normal-map", "normalmap", "bae")),
+    Modality("pose", "skeleton", "body pose", ("openpose", "dwpose", "skeleton", "dw-pose")),
+    Modality("face", "skeleton", "face landmarks", ("face-detector", "face_detector")),
+    Modality("seg", "classes", "regions by class (ADE20K colours)", ("segmentation", "segment", "semantic")),
+    Modality("illusion", "photo", "a pattern hidden in light and shadow", ("qrcode",)),
+    Modality("inpaint", "photo", "all but the masked part", ("inpainting", "repaint")),
+    Modality("reference", "photo", "look and layout of a picture"),
+    Modality("ip-adapter", "photo", "style of a picture", ("ip_adapter", "ipadapter")),
+    Modality("instant-id", "photo", "a person's identity", ("instantid", "instant_id")),
+    Modality("t2i-adapter", "photo", "adapter-guided layout", ("t2i_adapter", "t2iadapter")),
+    Modality("aesthetic", "photo", "composition of a picture", ("aesthetic-controlnet", "aesthetic_controlnet")),
 )
 MODALITIES: dict[str, Modality] = {row.name: row for row in _ROWS}
 """Canonical name to modality, in the order in which they are listed."""

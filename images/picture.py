@@ -53,7 +53,7 @@ SourceType: TypeAlias = Literal["image/png", "image/jpeg", "image/webp", "image/
 """The MIME types that are decoded; every other format is refused."""
 
 SIGNATURE_BYTES = 64
-"""How many leading bytes are enough to tell the format."""
+"""Leading bytes that are enough to tell the format."""
 
 _ACCEPTED = "PNG, JPEG, WebP, GIF (its first frame) and BMP are accepted"
 _SIGNATURES: tuple[tuple[bytes, SourceType], ...] = (

@@ -1,6 +1,6 @@
 """Decoding untrusted bytes by Pillow alone: one named decoder for the format that the first bytes show.
 
-Imported lazily: it brings Pillow and NumPy, and not OpenCV, which never sees a file that somebody else wrote. The size
+Imported lazily: it brings Pillow and NumPy, and not OpenCV, which never sees an untrusted file. The size
 in the header is checked before a pixel is allocated: Pillow's own allow-list and bomb check come too late for a warning
 to be an error without changing the whole process. Colour profiles are dropped, not applied.
 """

@@ -33,10 +33,10 @@ _PICTURE_STARTS = {
 _LONGEST_PATH = 4096
 _URL_SAFE = str.maketrans("-_", "+/")
 CLEANED_AT_ONCE = 4
-"""How many pictures are decoded at the same time; the largest legal one takes about 400 MB meanwhile."""
+"""Pictures that are decoded at the same time; the largest legal one takes about 400 MB."""
 
 _REMEMBERED = 256
-"""How many pictures are known by the hash of what was handed in, some hundred bytes each."""
+"""Stored pictures that are remembered by the hash of their source, some hundred bytes each."""
 
 _SCHEME = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.\-]+):(?P<slashes>//)?")
 _ACCEPTED = "Pass an https link, a data: URI, a controlnet:// reference or the path of a local file."
@@ -47,7 +47,7 @@ def read_data_uri(uri: str, max_bytes: int) -> bytes:
 
     Raises:
         RequestError: `invalid_request`: there is no comma, or the base64 is broken.
-        ImageError: `image_unreadable`: more than `max_bytes`; told before anything is decoded.
+        ImageError: `image_unreadable`: more than `max_bytes`; raised before anything is decoded.
     """
     header, comma, body = uri.partition(":")[2].partition(",")
     if not comma:
@@ -114,7 +114,7 @@ class PictureReader:
             reference: An http(s) link, `data:` or `file:` URI, `controlnet://` reference or path.
             local_paths: Whether paths and `file:` URIs may be read at all: only where caller and server share a
                 machine.
-            owner: Whose `controlnet://` references may be read; nobody's unless it is said.
+            owner: The owner of the `controlnet://` references that may be read.
 
         Raises:
             RequestError: `invalid_request`: nothing that names a picture; `not_found`: an unknown reference.

@@ -29,12 +29,12 @@ _NOT_IN_A_NAME = re.compile(r'[\x00-\x1f<>:"/\\|?*]|[. ]$')
 
 
 def is_plain_name(name: str) -> bool:
-    """Whether a name means one file on Windows, and no device, stream, pattern or other spelling of a file."""
+    """Tell whether a name means one file on Windows, and no device, stream, pattern or other spelling of a file."""
     return not _NOT_IN_A_NAME.search(name) and not _DEVICE.fullmatch(name)
 
 
 def is_link(status: os.stat_result) -> bool:
-    """Whether `lstat` found a symbolic link or, on Windows, any other reparse point (junctions, mounted folders)."""
+    """Tell whether `lstat` found a symbolic link or, on Windows, another reparse point (junction, mounted folder)."""
     reparse = getattr(stat, "FILE_ATTRIBUTE_REPARSE_POINT", 0x400)
     return stat.S_ISLNK(status.st_mode) or bool(getattr(status, "st_file_attributes", 0) & reparse)
 
@@ -49,7 +49,7 @@ def without_prefix(name: str) -> str:
 if sys.platform == "win32":
 
     def final_path(descriptor: int) -> Path:
-        """Where an open file really is, asked of its handle: no link and no swap can lie about that.
+        """The path of an open file by its handle, whatever links and swaps there were.
 
         Raises:
             OSError: The system does not tell.
@@ -76,7 +76,7 @@ else:
 
 
 BY_DESCRIPTOR = os.open in os.supports_dir_fd and hasattr(os, "O_NOFOLLOW")
-"""Whether this system opens names relative to an open folder."""
+"""True where this system opens names relative to an open folder."""
 
 _FOLDER_FLAGS = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0)
 # O_NONBLOCK: opening a FIFO must not wait for a writer. O_BINARY: Windows must not translate line ends.
@@ -169,7 +169,7 @@ def _open_resolved(folder: Path, parts: tuple[str, ...]) -> int:
                 raise _is_a_link(parts[-1])
         except OSError as error:
             raise _unreadable(parts[-1], error) from error
-        opened.pop_all()  # whoever reads the file closes it
+        opened.pop_all()  # `read_regular` closes it
         return descriptor
 
 
@@ -220,31 +220,26 @@ def read_file(path_text: str, allowed_folders: Sequence[Path], max_bytes: int) -
 
 
 def _absolute(path_text: str) -> Path:
-    """The absolute path that a text means, with `..` resolved as text."""
-    text = _from_uri(path_text) if path_text.lower().startswith("file:") else path_text
+    """The absolute path that a path or a `file:` URI of this machine (RFC 8089) means, with `..` resolved as text."""
+    text = path_text
+    if text.lower().startswith("file:"):
+        try:
+            host, path = urlsplit(text)[1:3]
+        except ValueError:
+            host, path = "?", ""
+        if host.lower() not in {"", "localhost"}:
+            raise RequestError(
+                "invalid_request",
+                f"{path_text[:200]!r} does not name a file of this machine.",
+                hint="Write file:///full/path/of/picture.png, or pass the path itself.",
+            )
+        text = unquote(path).removeprefix("/" if os.name == "nt" else "")
     with suppress(OSError, ValueError):
         if text and "\0" not in text and os.fsencode(text):
             return Path(os.path.abspath(os.path.expanduser(text)))  # noqa: PTH100, PTH111  # pathlib keeps `..`
     raise RequestError(
         "invalid_request", f"{path_text[:200]!r} cannot be a path.", hint="Pass the full path of a picture file."
     )
-
-
-def _from_uri(uri: str) -> str:
-    """The path in a `file:` URI of this machine (RFC 8089)."""
-    try:
-        parts = urlsplit(uri)
-        local = parts.netloc.lower() in {"", "localhost"}
-    except ValueError:
-        local, parts = False, urlsplit("")
-    if not local:
-        raise RequestError(
-            "invalid_request",
-            f"{uri[:200]!r} does not name a file of this machine.",
-            hint="Write file:///full/path/of/picture.png, or pass the path itself.",
-        )
-    path = unquote(parts.path)
-    return path.removeprefix("/") if os.name == "nt" else path
 
 
 def _parts_below(path: Path, folder: Path) -> tuple[str, ...] | None:

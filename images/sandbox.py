@@ -1,8 +1,8 @@
-"""Decoding in processes that may die of a picture: for HTTP mode, where pictures come from strangers.
+"""Decoding in processes of their own, which a picture may crash: for HTTP mode, where pictures are untrusted.
 
 A worker is this project's own program (`controlnet_mcp.images.sandbox_worker`) with an empty environment and bounds on
-memory, CPU time and files, asked one picture at a time and believed in nothing. Raw bytes come back and no pickles: a
-picture that takes the process over gains nothing in this one. Workers start when the first picture comes.
+memory, CPU time and files; it is given one picture at a time, and its answers are checked. Raw bytes come back and no
+pickles: a picture that takes over the worker gains nothing in this process. Workers start with the first picture.
 """
 
 import os
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 PROGRAM = ("-m", "controlnet_mcp.images.sandbox_worker")
 _LONGEST_SENTENCE_BYTES = 2000
 WORKERS = 2
-"""How many pictures are decoded at the same time, and so how often the memory of the largest one is taken."""
+"""Pictures that are decoded at the same time; each may take the memory of the largest one."""
 PICTURES_PER_WORKER = 200
-"""How many pictures a worker decodes before a fresh one takes its place."""
+"""Pictures that a worker decodes before a new one replaces it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Allowance:
 
 
 class BrokenWorkerError(Exception):
-    """The worker ended, or answered with something that it cannot have meant."""
+    """The worker ended, or its answer is not one of the protocol."""
 
 
 class Worker:
@@ -76,7 +76,7 @@ class Worker:
         self._answers = cast("BufferedReader", self.process.stdout)
 
     def decode(self, content: bytes, limits: Limits, allowance: Allowance) -> "Rgb":
-        """Decode a picture as `controlnet_mcp.images.decode.decode` does; no answer beyond the limits is believed.
+        """Decode a picture as `controlnet_mcp.images.decode.decode` does; no answer beyond the limits is accepted.
 
         Raises:
             ImageError: The refusal of the decoder.
@@ -127,13 +127,13 @@ class Worker:
 
 @dataclass(slots=True)
 class DecodeWorkers:
-    """A few workers, started when there is something for them to do.
+    """A pool of workers, each started when it is needed.
 
     Attributes:
         environment: The only variables that a worker is given.
         allowance: The time that one picture may take.
         program: Arguments of Python that start a worker.
-        idle: Those that nobody uses now, the last one used first; `None` where none was started yet.
+        idle: Those that are not in use, the last one used first; `None` where none was started yet.
     """
 
     environment: Mapping[str, str]
@@ -155,7 +155,7 @@ class DecodeWorkers:
             raise too_large(limits.max_bytes)
         worker = self.idle.get()
         try:
-            if worker is not None and worker.process.poll() is not None:  # somebody may have ended an idle one
+            if worker is not None and worker.process.poll() is not None:  # the system may have ended an idle one
                 worker.end()
                 worker = None
             worker = worker or Worker(self.environment, self.program)
@@ -176,7 +176,7 @@ class DecodeWorkers:
             self.idle.put(worker)
 
     def close(self) -> None:
-        """End all workers, once nobody decodes any more."""
+        """End all workers; call it when no picture is being decoded."""
         for worker in [self.idle.get() for _ in range(WORKERS)]:
             if worker is not None:
                 worker.end()

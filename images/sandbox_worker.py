@@ -1,4 +1,4 @@
-"""The other side of a decoding worker: a program that reads pictures from stdin and writes their pixels to stdout.
+"""The program of a decoding worker: it reads pictures from stdin and writes their pixels to stdout.
 
 It holds nothing that is worth stealing: no key in its environment, no file but its three pipes. Before each picture it
 bounds its own memory and CPU time where the system can (POSIX; macOS accepts the bound on memory without enforcing it;
@@ -30,7 +30,7 @@ _UNKNOWN_BASE_BYTES = 768 * 1024 * 1024
 
 
 def main() -> None:
-    """Serve until stdin ends; a picture that breaks the bounds ends the process."""
+    """Decode pictures until stdin ends; one that breaks the bounds ends the process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     warnings.simplefilter("ignore")  # nobody would read them
     for name in ("PIL.ImagePalette", "PIL.TiffImagePlugin"):  # Pillow imports both only when a picture needs them
@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def _address_space_bytes() -> int:
-    """What the interpreter and its libraries occupy already, before any picture."""
+    """Address space of the interpreter and its libraries, before any picture."""
     if sys.platform == "win32":
         return _UNKNOWN_BASE_BYTES
     import resource

@@ -1,4 +1,4 @@
-"""The one HTTP client for links that others wrote: public addresses only, and the address that was checked is dialled.
+"""The one HTTP client for untrusted links: public addresses only, and the address that was checked is dialled.
 
 The guard stands where connections are made, so that neither a redirect, a second answer of the name server (DNS
 rebinding) nor an odd spelling of an address (`0x7f.1`) passes it. Imported lazily.
@@ -25,30 +25,28 @@ PORTS = frozenset({80, 443})
 """The only ports that are dialled at hosts which the operator has not named."""
 
 ADDRESS_TIMEOUT_SECONDS = 5.0
-"""How long one address of a host may take to answer before its next one is tried."""
+"""Time for one address of a host to answer before its next one is tried."""
 
 # Pyright sees only the stand-in that httpcore declares for machines without anyio.
 DIALLER: httpcore2.AsyncNetworkBackend = httpcore2.AnyIOBackend()  # pyright: ignore[reportAssignmentType]
 """Makes the connections that the guard allows."""
 
-CLOSED_V4: tuple[ipaddress.IPv4Network, ...] = tuple(
+OPEN_V6 = ipaddress.IPv6Network("2000::/3")
+"""The IPv6 addresses that are allocated to the public so far; every other one is closed."""
+CLOSED = tuple(
     map(
-        ipaddress.IPv4Network,
+        ipaddress.ip_network,
         (
             *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12"),
             *("192.0.0.0/24", "192.0.2.0/24", "192.31.196.0/24", "192.52.193.0/24", "192.88.99.0/24"),
             *("192.168.0.0/16", "192.175.48.0/24", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24"),
             *("168.63.129.16/32", "224.0.0.0/4", "240.0.0.0/4"),
+            # within OPEN_V6: Teredo and other protocols, documentation, 6to4, AS112
+            *("2001::/23", "2001:db8::/32", "2002::/16", "2620:4f:8000::/48", "3fff::/20"),
         ),
     )
 )
-"""IPv4 networks that are nobody's on the public internet, or everybody's own."""
-OPEN_V6 = ipaddress.IPv6Network("2000::/3")
-"""All that is handed out to the public so far; every other IPv6 address is closed."""
-CLOSED_V6 = tuple(
-    map(ipaddress.IPv6Network, ("2001::/23", "2001:db8::/32", "2002::/16", "2620:4f:8000::/48", "3fff::/20"))
-)
-"""Parts of it that are not: Teredo and other protocols, documentation, 6to4, AS112."""
+"""Networks that are not on the public internet."""
 NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 """Holds an IPv4 address in its last 32 bits (RFC 6052)."""
 _ISATAP = frozenset({0x00005EFE, 0x02005EFE})
@@ -56,18 +54,16 @@ _ISATAP = frozenset({0x00005EFE, 0x02005EFE})
 
 
 def is_public(address: str) -> bool:
-    """Whether an IP address, as text, lies on the public internet. An address behind NAT64 counts as the IPv4 in it."""
+    """Tell whether an IP address, as text, lies on the public internet; NAT64 addresses count as the IPv4 in them."""
     ip = ipaddress.ip_address(address)
-    if isinstance(ip, ipaddress.IPv6Address) and ip in NAT64:
+    if ip in NAT64:
         ip = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
-    if isinstance(ip, ipaddress.IPv4Address):
-        return not any(ip in network for network in CLOSED_V4)
-    in_tunnel = int(ip) >> 32 & 0xFFFFFFFF in _ISATAP
-    return ip in OPEN_V6 and not in_tunnel and not any(ip in network for network in CLOSED_V6)
+    allocated = isinstance(ip, ipaddress.IPv4Address) or (ip in OPEN_V6 and int(ip) >> 32 & 0xFFFFFFFF not in _ISATAP)
+    return allocated and not any(ip in network for network in CLOSED)
 
 
 def is_trusted(host: str, port: int, trusted_hosts: frozenset[str]) -> bool:
-    """Whether the operator named the host, alone or with this port (`host`, `host:port`, `[::1]:port`)."""
+    """Tell whether the operator named the host, alone or with this port (`host`, `host:port`, `[::1]:port`)."""
     name = host.lower().rstrip(".")
     spellings = {name, f"{name}:{port}", f"[{name}]", f"[{name}]:{port}"}
     return not spellings.isdisjoint(entry.strip().lower() for entry in trusted_hosts)
@@ -97,8 +93,8 @@ class GuardedBackend(httpcore2.AsyncNetworkBackend):
                 the name has no address.
             httpcore2.ConnectError: Nothing answers.
         """
+        *others, last = await self.checked_addresses(host, port)
         seconds = min(timeout or ADDRESS_TIMEOUT_SECONDS, ADDRESS_TIMEOUT_SECONDS)
-        *others, last = await self._checked_addresses(host, port)
         for address in others:
             with suppress(httpcore2.ConnectError, httpcore2.ConnectTimeout):
                 return await DIALLER.connect_tcp(address, port, seconds, local_address, socket_options)
@@ -108,8 +104,12 @@ class GuardedBackend(httpcore2.AsyncNetworkBackend):
         """Wait, as httpcore asks between attempts."""
         await DIALLER.sleep(seconds)
 
-    async def _checked_addresses(self, host: str, port: int) -> list[str]:
-        """All addresses of a host, in the system's order; none if any of them is closed."""
+    async def checked_addresses(self, host: str, port: int) -> list[str]:
+        """All addresses of a host, in the system's order.
+
+        Raises:
+            ImageError: As `connect_tcp`.
+        """
         trusted = is_trusted(host, port, self._trusted_hosts)
         if not trusted and port not in PORTS:
             raise blocked(host, f"port {port} is not one of {sorted(PORTS)}")
@@ -129,7 +129,7 @@ class GuardedBackend(httpcore2.AsyncNetworkBackend):
 
 
 class GuardedTransport(httpx2.AsyncHTTPTransport):
-    """Connections to places that somebody else named: through `GuardedBackend`, and through no proxy."""
+    """Connections to untrusted hosts: through `GuardedBackend`, and through no proxy."""
 
     def __init__(self, context: ssl.SSLContext, trusted_hosts: frozenset[str]) -> None:
         """Take the TLS context, and the hosts that the operator allows to be private."""
@@ -139,7 +139,7 @@ class GuardedTransport(httpx2.AsyncHTTPTransport):
 
 
 async def guarded_client(trusted_hosts: frozenset[str], headers: Mapping[str, str] | None = None) -> httpx2.AsyncClient:
-    """An HTTP client for links that others wrote: guarded, without proxy, redirects, cookies or time limits of its own.
+    """An HTTP client for untrusted links: guarded, without proxy, redirects, cookies or time limits of its own.
 
     Args:
         trusted_hosts: `host` or `host:port` that the operator allows to be private.

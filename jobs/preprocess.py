@@ -190,9 +190,9 @@ class Preprocessor:
         """What a picture looks like, from memory where it was looked at before."""
 
         def look_at_it() -> Appearance:
-            from controlnet_mcp.images.classify import look
+            from controlnet_mcp.images.classify import appearance_of
 
-            return look(self.blobs.pixels(picture.sha256, RESULT_LIMITS))
+            return appearance_of(self.blobs.pixels(picture.sha256, RESULT_LIMITS))
 
         if picture.sha256 not in self.appearances:
             seen = await to_thread.run_sync(look_at_it)

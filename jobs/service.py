@@ -365,11 +365,11 @@ class Retention:
         while deleted := await self.store.delete_old(before):
             jobs |= deleted
         if jobs:
-            await to_thread.run_sync(self.blobs.forget_notes, jobs)
+            await to_thread.run_sync(self.blobs.delete_notes, jobs)
         old = await to_thread.run_sync(self.blobs.older_than, before)
         unreferenced = await self.store.unreferenced(old) if old else old
         for sha256 in unreferenced:
-            await to_thread.run_sync(self.blobs.forget, sha256, before)
+            await to_thread.run_sync(self.blobs.delete, sha256, before)
         return len(jobs), len(unreferenced)
 
     async def run(self) -> None:

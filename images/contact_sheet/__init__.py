@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from controlnet_mcp.images.maps.arrays import Rgb
 
 WIDTH = 1280
-"""Of a sheet in pixels, where nothing else is wanted: a common screen."""
+"""Default width of a sheet in pixels: a common screen."""
 NARROWEST, WIDEST = 640, 4096
 """Smallest and largest width of a sheet in pixels."""
 

@@ -23,13 +23,13 @@ _NO_PICTURE = "no longer in the data folder"
 _GOOD_SHAPE = 0.75
 """Height of the best page by its width."""
 _EMPTY_PLACE = 0.45
-"""How bad an empty place at the end is, on the scale of the logarithm of a page's shape."""
+"""Penalty of an empty place at the end, on the scale of the logarithm of a page's shape."""
 _TALLEST = 0.8
 """Most height of a picture, by the width of the page: so that each can be seen at one glance."""
 _WIDTH_OF_WORDS = 185
 """Narrowest place in which captions can be read, in pixels of a page that is `WIDTH` wide."""
 _SMALLEST_SIDE = 64
-"""What a picture needs on its shorter side to be seen, in pixels."""
+"""Shorter side in pixels below which a picture is hard to see."""
 _SIZE_OF_WORDS = 90
 """About the height that heading and captions take of a row, in the same pixels."""
 
@@ -44,22 +44,22 @@ class Scale:
     width: int
 
     def __call__(self, pixels: float, least: int = 1) -> int:
-        """What stands for so many pixels of a page that is `WIDTH` wide."""
+        """Scale a length on a page that is `WIDTH` wide."""
         return max(least, round(pixels * self.width / WIDTH))
 
     @property
     def heading(self) -> Style:
-        """The largest letters."""
+        """The heading of the page."""
         return Style(self(24, 15), _TEXT, 4)
 
     @property
     def caption(self) -> Style:
-        """What a picture is."""
+        """Captions of pictures."""
         return Style(self(18, 13), _TEXT, 2)
 
     @property
     def quiet(self) -> Style:
-        """All the rest."""
+        """Details and notes."""
         return Style(self(16, 12), _QUIET, 3)
 
 
@@ -111,7 +111,7 @@ def compose(sheet: Sheet, width: int = WIDTH) -> Image.Image:
 
     Args:
         sheet: What is on it, with at least one panel.
-        width: In pixels; brought between `NARROWEST` and `WIDEST`. The height follows.
+        width: In pixels; clamped to `NARROWEST` and `WIDEST`. The height follows.
     """
     scale = Scale(min(max(width, NARROWEST), WIDEST))
     margin, inner = scale(_MARGIN), scale.width - 2 * scale(_MARGIN)

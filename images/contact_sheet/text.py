@@ -1,13 +1,14 @@
 """Text on a sheet, in any script: what can be drawn of it, broken into lines, and drawn.
 
 Imported lazily: it brings Pillow. Pillow's own font has plain Latin letters only, and a font of all scripts is larger
-than this program; but a machine on which somebody writes Chinese has a font for it. Pillow looks for `FALLBACKS` where
-each system keeps its fonts. What none of them draws is told in words.
+than this program; but a machine on which Chinese is written has a font for it. Pillow looks for `FALLBACKS` where each
+system keeps its fonts. A character that none of them draws is replaced by words.
 """
 
 import itertools
 import unicodedata
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, lru_cache
 
@@ -35,6 +36,8 @@ _LINE_HEIGHT, _BASE_LINE = 1.4, 1.08
 """By the size of the letters: from line to line, and from the top of a line to its base; accents on capitals fit."""
 _ELLIPSIS = "…"
 _ANY_SIZE = 20
+_OWN = ""
+"""Stands for the font that Pillow brings, which has no file name."""
 _NOWHERE = "\U0010ffff"
 """No font draws this, so what is drawn instead shows how a font says that it has no glyph."""
 _JOINERS = "\u200c\u200d"
@@ -61,7 +64,7 @@ _PLAINER = str.maketrans(
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """How text looks: the size of its letters in pixels, its colour, and the most lines that it may take."""
+    """Style of a text: the size of its letters in pixels, its colour, and the most lines that it may take."""
 
     size: int
     colour: tuple[int, int, int]
@@ -124,12 +127,12 @@ def draw_lines(
 
 
 def width_of(text: str, size: int) -> float:
-    """How wide a line is in pixels."""
+    """The width of a line in pixels."""
     return sum(font.getlength(run) for run, font in _runs_of(text, size))
 
 
 def _fitting(text: str, size: int, width: int) -> int:
-    """How many characters stand on a line: up to the last place where it may break, or all that fit of a long word."""
+    """The number of characters of a line: up to the last place where it may break, or all that fit of a long word."""
     count, high = 1, min(len(text), max(1, width // max(1, size // 5)))
     while count < high:  # by halving, since a longer text is never narrower
         middle = (count + high + 1) // 2
@@ -146,14 +149,14 @@ def _fitting(text: str, size: int, width: int) -> int:
 
 
 def may_break(before: str, after: str) -> bool:
-    """Whether a line may end between two characters: after spaces, and around ideographs and their like."""
+    """Tell whether a line may end between two characters: after spaces, and around ideographs and their like."""
     if before.isspace():
         return not after.isspace()
     return unicodedata.east_asian_width(after) in _WIDE and unicodedata.category(after) not in {"Pe", "Po", "Pf"}
 
 
 def runs_leftwards(text: str) -> bool:
-    """Whether a text is written from right to left: its first letter with a direction says so (Unicode annex 9, P2)."""
+    """Tell whether a text is written from right to left, by its first letter with a direction (Unicode annex 9, P2)."""
     strong = (unicodedata.bidirectional(char) for char in text)
     return next((kind for kind in strong if kind in {"L", "R", "AL"}), "L") != "L"
 
@@ -170,8 +173,8 @@ def legible(text: str, drawable: Callable[[str], bool]) -> str:
         written = letters.translate(_PLAINER)
         return written if written and all(map(drawable, written)) else char
 
-    def told(char: str) -> tuple[bool, str]:
-        """Whether a character is written in a script, and the name of that script; of any other its own name."""
+    def named(char: str) -> tuple[bool, str]:
+        """Tell whether a character belongs to a script, and name that script; name any other character itself."""
         if passes(char):
             return False, ""
         name = unicodedata.name(char, "unknown").lower()
@@ -179,7 +182,7 @@ def legible(text: str, drawable: Callable[[str], bool]) -> str:
         return written, name.split(maxsplit=1)[0] if written else name
 
     parts: list[str] = []
-    for (written, name), chars in itertools.groupby("".join(c if passes(c) else simpler(c) for c in text), told):
+    for (written, name), chars in itertools.groupby("".join(c if passes(c) else simpler(c) for c in text), named):
         group = "".join(chars)
         if written:
             script = name.upper() if name == "cjk" else name.capitalize()
@@ -190,8 +193,8 @@ def legible(text: str, drawable: Callable[[str], bool]) -> str:
 
 
 def drawable(character: str) -> bool:
-    """Whether some font here draws a character so that it can be read."""
-    return bool(_face_of(character)) or _draws(None, character)
+    """Tell whether a font of this machine draws a character so that it can be read."""
+    return _face_of(character) is not None
 
 
 def _runs_of(text: str, size: int) -> list[tuple[str, FreeTypeFont]]:
@@ -201,12 +204,10 @@ def _runs_of(text: str, size: int) -> list[tuple[str, FreeTypeFont]]:
         text: Every character of it `drawable`, or a space.
         size: Of the letters in pixels.
     """
-    if all(_draws(None, char) for char in text):
-        return [(text, _font(None, size))] if text else []
     whole = next((face for face in _faces() if all(_draws(face, char) for char in text)), None)
-    runs: list[tuple[str, str | None]] = []
+    runs: list[tuple[str, str]] = []
     for char in text:
-        face = whole or _face_of(char)
+        face = (_face_of(char) or _OWN) if whole is None else whole
         if runs and (runs[-1][1] == face or char.isspace()):
             runs[-1] = (runs[-1][0] + char, runs[-1][1])
         else:
@@ -216,21 +217,19 @@ def _runs_of(text: str, size: int) -> list[tuple[str, FreeTypeFont]]:
 
 @cache
 def _faces() -> tuple[str, ...]:
-    """Those of the fallbacks that this machine has."""
-    found: list[str] = []
+    """Pillow's own font, and those of the fallbacks that this machine has."""
+    found = [_OWN]
     for name in FALLBACKS:
-        try:
+        with suppress(OSError):
             ImageFont.truetype(name, _ANY_SIZE)
-        except OSError:
-            continue
-        found.append(name)
+            found.append(name)
     return tuple(found)
 
 
 @lru_cache(maxsize=64)
-def _font(face: str | None, size: int) -> FreeTypeFont:
-    """A font in a size; the one that Pillow brings has no name."""
-    if face is not None:
+def _font(face: str, size: int) -> FreeTypeFont:
+    """A font in a size."""
+    if face != _OWN:
         return ImageFont.truetype(face, size)
     font = ImageFont.load_default(size)
     if not isinstance(font, FreeTypeFont):  # a Pillow without FreeType; its wheels all have it
@@ -240,15 +239,13 @@ def _font(face: str | None, size: int) -> FreeTypeFont:
 
 @lru_cache(maxsize=4096)
 def _face_of(character: str) -> str | None:
-    """The first font of this machine that draws a character that Pillow's own does not."""
-    if _draws(None, character):
-        return None
+    """The first font of this machine that draws a character."""
     return next((face for face in _faces() if _draws(face, character)), None)
 
 
 @lru_cache(maxsize=8192)
-def _draws(face: str | None, character: str) -> bool:
-    """Whether a font draws a character so that it can be read, its letters shaped where the script needs that."""
+def _draws(face: str, character: str) -> bool:
+    """Tell whether a font draws a character so that it can be read, its letters shaped where the script needs that."""
     if character.isspace():
         return True
     rightwards = unicodedata.bidirectional(character) in {"R", "AL", "AN"}

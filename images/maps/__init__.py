@@ -44,7 +44,7 @@ _NOT_REPORTED = frozenset({"thresholds"})
 
 
 class MapParameters(BaseModel):
-    """How to make a control map. A knob that is set must be one that the modality has (see `KNOBS`)."""
+    """Parameters of a control map. A knob that is set must be one that the modality has (see `KNOBS`)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
@@ -155,7 +155,7 @@ class MapModels:
     pose: Path | None = None
 
     def makes(self, modality: str) -> bool:
-        """Whether a map of this canonical name can be made of a photo with these."""
+        """Tell whether a map of this canonical name can be made of a photo with these."""
         wanted = WANTED.get(modality)
         return wanted is not None and getattr(self, wanted) is not None
 
@@ -195,11 +195,11 @@ def model_unusable(kind: str, why: str) -> ImageError:
 
 
 Tensor: TypeAlias = "npt.NDArray[np.float32]"
-"""What goes in and comes out: 32-bit floats of any shape."""
+"""Input or output of a model: 32-bit floats of any shape."""
 
 
 class _Port(Protocol):
-    """What onnxruntime tells of an input or output; a dimension that is not fixed is a name or None."""
+    """Onnxruntime's description of an input or output; a dimension that is not fixed is a name or None."""
 
     name: str
     shape: Sequence[int | str | None]

@@ -14,7 +14,7 @@ from controlnet_mcp.images.maps import model_unusable, open_model
 from controlnet_mcp.images.maps.arrays import Levels, Rgb, strip_by_strip, strongest_channel, weakest_channel
 
 SHORT_SIDE_PIXELS = 518
-"""Where the model takes any size: Depth-Anything's own, for the shorter side."""
+"""Shorter side of the input where the model takes any size: that of Depth-Anything."""
 PATCH_PIXELS = 14
 """Both sides are multiples of this: the patch of the DINOv2 encoder."""
 MEAN = (0.485, 0.456, 0.406)
@@ -22,7 +22,7 @@ MEAN = (0.485, 0.456, 0.406)
 DEVIATION = (0.229, 0.224, 0.225)
 """ImageNet's standard deviation, likewise."""
 LIKE_ASPECT = 1.1
-"""By what factor the aspect of the output may differ from that of the input."""
+"""Factor by which the aspect of the output may differ from that of the input."""
 WIDEST_ASPECT = 4.0
 """A longer strip is squeezed to this, or its input would take gigabytes."""
 COLOURED_LEVELS = 24
@@ -64,7 +64,7 @@ def depth_levels(rgb: Rgb, path: Path) -> Levels:
 
 
 def is_grey(rgb: Rgb) -> bool:
-    """Whether a picture has no colour, as a depth map has none and a normal map always has."""
+    """Tell whether a picture has no colour, as a depth map has none and a normal map always has."""
     spread = cv2.subtract(strongest_channel(rgb), weakest_channel(rgb))
     coloured = cv2.countNonZero(cv2.threshold(spread, COLOURED_LEVELS, 255, cv2.THRESH_BINARY)[1])
     return coloured <= COLOURED_SHARE * spread.size

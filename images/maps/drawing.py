@@ -9,14 +9,14 @@ import numpy as np
 from controlnet_mcp.images.maps.arrays import HALF, Plane, Rgb, luminance, weakest_channel
 
 Ground: TypeAlias = Literal["light", "dark"]
-"""What a drawing is drawn on: dark strokes on light paper, or light strokes on a dark board."""
+"""The ground of a drawing: dark strokes on light paper, or light strokes on a dark board."""
 
 SAMPLE_SIDE_PIXELS = 448
 """A picture is judged, and its paper is measured, at no more than this."""
 INK_SIDE_PIXELS = 1024
 """The strength of the strokes is read off about this many rows and columns."""
 BRUSH = 1 / 16
-"""Nothing wider than this fraction of the longer side counts as a stroke."""
+"""Widest stroke, as a fraction of the longer side."""
 LEAST_STROKED = 0.002
 """Fraction of pixels that must be strokes: blank paper is no drawing."""
 FAINT_LEVELS = 4
@@ -45,7 +45,7 @@ def _brush(small: Plane) -> Plane:
 
 @dataclass(frozen=True, slots=True)
 class StrokeShares:
-    """What a plane shows if it is taken for dark strokes on light ground: fractions of its pixels.
+    """Fractions of the pixels of a plane that is taken for dark strokes on light ground.
 
     Attributes:
         stroked: Those in thin dark strokes.
@@ -75,12 +75,12 @@ class StrokeShares:
         return cls(stroked, cv2.countNonZero(outlined) / small.size)
 
     def are_a_drawing(self, most_stroked: float, most_outlined: float) -> bool:
-        """Whether there are strokes, up to `most_stroked`, and outlines only to `most_outlined` of them."""
+        """Tell whether there are strokes, up to `most_stroked`, and outlines only to `most_outlined` of them."""
         return LEAST_STROKED <= self.stroked <= most_stroked and self.outlined <= most_outlined * self.stroked
 
 
 def find_ground(rgb: Rgb, *, tolerant: bool = False) -> Ground | None:
-    """What the picture is drawn on if it is a clean line drawing, else None (a photo, a painting, blank paper).
+    """The ground of the picture if it is a clean line drawing, else None (a photo, a painting, blank paper).
 
     A drawing is mostly ground; when all that is thin is closed away, next to nothing with an outline is left, only the
     ground, evenly or unevenly lit. (The limits were set on photos, cut-out objects and drawings: drawings have up to a

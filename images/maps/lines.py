@@ -16,7 +16,7 @@ EDGE_SHARE = 0.1
 NOISE_FACTOR = 2.5
 """An edge begins at no less than this many times the median gradient: in a picture of grain that is no edge."""
 LEAST, MOST = 24, 255
-"""Levels: below is the grain of a good camera; above is outside the knob's range, and all else is an edge there."""
+"""Range of the high threshold in levels: below is the grain of a good camera, above the end of the knob's range."""
 STRONGEST = 4 * 255 * 2
 """Largest length of a Sobel gradient, as the sum of its two parts."""
 LINEART_LEAST = 16
@@ -38,7 +38,7 @@ SAMPLE_SIDE = 256
 SEGMENT_SCALE = 0.55
 """The picture is scaled by this before lines are looked for (at OpenCV's own 0.8: more short lines, more memory)."""
 SEGMENT_PIXELS = 576
-"""And so that its longer side has no more than this."""
+"""Most pixels of the longer side of the scaled picture."""
 
 
 def canny(rgb: Rgb, low_threshold: int, high_threshold: int) -> Plane:
@@ -72,7 +72,7 @@ def _blurred(levels: Levels, sigma_pixels: float) -> Levels:
 
 
 def darker_than_around(rgb: Rgb, around_sigma_pixels: float, fine_sigma_pixels: float = 0.0) -> Levels:
-    """By how many levels each pixel is darker than its surroundings in all three channels (negative: brighter).
+    """Levels by which each pixel is darker than its surroundings in all three channels (negative: brighter).
 
     The least of the three differences counts. One channel at a time is faster than all at once, and takes less memory.
 

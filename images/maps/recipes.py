@@ -56,12 +56,12 @@ LEAST_FACTOR = 1.1
 GRID_PIXELS = 256
 """Distance of the random grid points, and the margin that is cut off around the picture."""
 STRIP_COLUMNS = 128
-"""How much of the noise is resized at a time."""
+"""Columns of the noise that are resized at a time."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Drawn:
-    """A map as its maker hands it back.
+    """A map as its maker returns it.
 
     Attributes:
         map: One channel (which stands for three equal ones) or three.
@@ -240,7 +240,7 @@ def _grown(small: Rgb, like: Rgb) -> Rgb:
 def tile(rgb: Rgb, factor: float) -> Rgb:
     """Colours and layout without detail: shrunk by `factor` (area averaging) and grown back (bicubic).
 
-    The small picture is sd-webui's tile_resample, byte for byte; there it is grown by whoever uses it.
+    The small picture is sd-webui's tile_resample, byte for byte; there its user enlarges it.
     """
     return _grown(_small(rgb, factor), rgb) if factor >= LEAST_FACTOR else rgb.copy()
 
@@ -350,4 +350,4 @@ LEARNED: dict[str, Callable[[Rgb, MapParameters, MapModels], Drawn]] = {
     "normal": normal_map,
     "pose": pose_map,
 }
-"""Likewise, for those that are made with a model file of the user's, or (normal) of a given depth map."""
+"""The same for those that are made with a model file of the user's, or (normal) of a given depth map."""

@@ -1,4 +1,4 @@
-"""Structure scores: how much of the asked structure is in a finished picture.
+"""Structure scores: the share of the asked structure that is in a finished picture.
 
 Importing this package is cheap; `controlnet_mcp.images.structure_score.measures` measures. Why which measure:
 docs/decisions/2026-11-25-structure-score.md.
@@ -30,7 +30,7 @@ LOW_SCORE = 0.35
 
 
 class StructureScore(BaseModel):
-    """How much of the structure that was asked for is in a picture, as it is written into the job's record.
+    """A score of a picture for one control, as it is written into the job's record.
 
     Attributes:
         modality: Canonical name of the control that was looked for.

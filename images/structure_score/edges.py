@@ -1,4 +1,4 @@
-"""Lines as points with a direction, brought to one size and compared: F-measure with a tolerance, beyond chance."""
+"""Lines as points with a direction, at one size, aligned and compared: F-measure with a tolerance, beyond chance."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -27,9 +27,9 @@ DIRECTIONS = 6
 LIT = 64
 """Pixels of a line map above this belong to a line: half of what a thin line has left after shrinking by two."""
 WIDEST_STROKE_PIXELS = 8
-"""What is wider is a filled shape, of which only the outline counts."""
+"""Widest line; a wider area is a filled shape, of which only the outline counts."""
 TOLERANCE = 0.0042
-"""How far a line may lie off, as a fraction of the diagonal: 3 px at 512 x 512 (BSDS allows 0.0075)."""
+"""Most distance between two lines that meet, as a fraction of the diagonal: 3 px at 512 x 512 (BSDS allows 0.0075)."""
 THRESHOLDS = ((100, 200), (50, 100), (20, 40))
 """Canny's, from the usual to those that see pale pictures."""
 ONE_THRESHOLD = THRESHOLDS[1:2]
@@ -37,7 +37,7 @@ ONE_THRESHOLD = THRESHOLDS[1:2]
 SURROUNDINGS = 1 / 8
 """Chance is estimated in a box of this fraction of the longer side."""
 MOST_CHANCE = 0.9
-"""Where lines are so dense that nearly every point meets one, more is not allowed for."""
+"""Most chance that is allowed for, where lines are so dense that nearly every point meets one."""
 SAMPLED_POINTS = 10_000
 """Of more points than twice this, only every second, third… is looked up; the error is well below 0.01."""
 RECALL_WEIGHT = 4.0
@@ -73,7 +73,7 @@ def fitted_lines(line_map: Rgb, size: Size) -> Plane:
 
 
 def best_shift(still: Levels, moving: Levels) -> Shift:
-    """How far `moving` has to go to lie best over `still`, at most `LARGEST_SHIFT`, in steps of two pixels.
+    """The shift by which `moving` lies best over `still`, at most `LARGEST_SHIFT`, in steps of two pixels.
 
     The peak of the cross-correlation at half size; what lies outside counts as the mean.
     """
@@ -118,7 +118,7 @@ class Lines:
 
     @property
     def empty(self) -> bool:
-        """Whether there is no line."""
+        """True where there is no line."""
         return not self.pixels.any()
 
     def blurred(self) -> Levels:
@@ -167,7 +167,7 @@ def edges_at_thresholds(result: Rgb, thresholds: Sequence[tuple[int, int]] = THR
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reach:
-    """Where a line of each direction meets some lines; both arrays have the shape (directions, height, width).
+    """Places where a line of each direction meets some lines; both arrays have the shape (directions, height, width).
 
     Attributes:
         near: 255 where a line of about this direction (30 degrees either way) is within the tolerance.

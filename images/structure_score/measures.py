@@ -56,7 +56,7 @@ COARSE_SIDE_PIXELS = 64
 COARSE_SIGMAS_PIXELS = (0.7, 1.4, 2.8)
 """At that size; the map of a blurred picture at the default of 9 px is met at every usual resolution."""
 LEAST_SIDE_PIXELS = 16
-"""Nothing is measured in smaller pictures."""
+"""Shorter side below which nothing is measured."""
 FLAT = 0.01
 """Deviation, as a fraction of the range, below which a depth map has no structure."""
 LEAST_SHARE = 0.002
@@ -71,7 +71,7 @@ UNLABELLED = 255
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pair:
-    """What was asked for and what came out; see `score_structure`."""
+    """A control picture or map and a result; see `score_structure`."""
 
     asked: Rgb
     result: Rgb
@@ -221,7 +221,7 @@ def blurred(levels: Levels, sigma_pixels: float = WINDOW_SIGMA_PIXELS) -> Levels
 
 
 def detail_of(levels: Levels) -> Levels:
-    """Where something is drawn, however bright its ground is: what pictures are laid over each other by."""
+    """Local contrast: strong where something is drawn, however bright its ground is; two pictures are aligned by it."""
     return np.asarray(np.abs(levels - blurred(levels)), dtype=np.float32)
 
 

@@ -6,7 +6,7 @@ from itertools import chain
 import numpy as np
 import pytest
 
-from controlnet_mcp.images.classify import look, palettes
+from controlnet_mcp.images.classify import appearance_of, palettes
 from tests.support.labelled_pictures import blanks, maps, photos, sketches
 
 
@@ -14,7 +14,7 @@ def test_maps_and_pictures_are_told_apart_and_no_photo_is_blank() -> None:
     """At least 95 % of the whole set, and 90 % of every kind; blank is the one look that is an error."""
     confusion: Counter[tuple[str, str]] = Counter()
     for label, _, rgb in chain(photos(), sketches(), maps(), blanks()):
-        seen = look(rgb)
+        seen = appearance_of(rgb)
         confusion[label, "picture" if seen == "drawing" else seen] += 1
     total = confusion.total()
     right = {label: count for (label, seen), count in confusion.items() if label == seen}
@@ -28,7 +28,7 @@ def test_maps_and_pictures_are_told_apart_and_no_photo_is_blank() -> None:
 
 def test_drawings_on_paper_are_seen_as_drawings() -> None:
     """They may be handed in as line maps without a word."""
-    seen = Counter(look(rgb) for _, _, rgb in sketches())
+    seen = Counter(appearance_of(rgb) for _, _, rgb in sketches())
     assert seen["drawing"] > 0.8 * seen.total(), seen
 
 
@@ -48,4 +48,4 @@ def test_voc_colours_are_those_of_its_rule() -> None:
 def test_any_size_can_be_looked_at(size: tuple[int, int]) -> None:
     """Strips and specks too."""
     random = np.random.default_rng(1)
-    assert look(random.integers(0, 256, (*size, 3), dtype=np.uint8)) in {"picture", "blank", "drawing", "edge"}
+    assert appearance_of(random.integers(0, 256, (*size, 3), dtype=np.uint8)) in {"picture", "blank", "drawing", "edge"}

@@ -111,7 +111,7 @@ async def test_a_picture_that_is_stored_again_is_young_again(tmp_path: Path, pic
         shop.clock.now += 40 * DAY
         os.utime(await to_thread.run_sync(shop.blobs.path, sha256), (0, 0))
         await to_thread.run_sync(shop.blobs.put, pixel(1, pictures), "image/png")
-        await to_thread.run_sync(shop.blobs.forget, sha256, 1_000_000_000.0)
+        await to_thread.run_sync(shop.blobs.delete, sha256, 1_000_000_000.0)
         assert await to_thread.run_sync(shop.blobs.exists, sha256)
 
 

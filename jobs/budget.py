@@ -1,13 +1,10 @@
-"""Whether a new job may be written: room among the caller's unfinished jobs, and budget.
+"""Limits on new jobs: how many a caller may have, the operator's caps on spending, and the question above a threshold.
 
-Everything is counted inside the transaction that inserts the job, so that no number of calls at the same time can pass
-a cap together. Amounts are whole millionths of the provider's unit: sums of them are exact.
-
-What a job may cost: the operator's caps in each provider's own unit, and the question above a threshold.
+Caps are in each provider's own unit. Everything is counted inside the transaction that inserts the job, so that no
+number of calls at the same time can pass a cap together. Amounts are whole millionths of the unit: sums are exact.
 """
 
 import math
-import sqlite3
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -15,9 +12,9 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from controlnet_mcp.foundation.errors import RequestError
-from controlnet_mcp.jobs.prepare import Prepared
 from controlnet_mcp.jobs.record import JobRecord
-from controlnet_mcp.jobs.store import JobStore
+from controlnet_mcp.jobs.store import Account, JobStore
+from controlnet_mcp.providers.base import Provider
 from controlnet_mcp.providers.types import Cost
 
 Amounts: TypeAlias = Mapping[str, float]
@@ -25,20 +22,7 @@ Amounts: TypeAlias = Mapping[str, float]
 
 JOBS = "jobs"
 DAY_SECONDS = 86400.0
-IN_FLIGHT = "SELECT COUNT(*) FROM jobs WHERE principal = ? AND ended = 0 AND status != 'succeeded'"
 _SCALE = 1_000_000
-
-_SPENT = """
-    SELECT s.provider, CASE
-        WHEN j.status IN ('failed', 'canceled') AND json_extract(j.document, '$.task') IS NULL AND j.orphans = '[]'
-        THEN NULL
-        ELSE COALESCE(MAX(0, CAST(ROUND(json_extract(j.document, '$.cost.amount') * 1000000) AS INTEGER)),
-                      s.millionths, 0) * (1 + COALESCE(json_array_length(j.orphans), 0)) END
-    FROM spending s LEFT JOIN jobs j USING (job_id) WHERE s.principal = ? AND
-"""
-"""What each job of a caller cost: what the provider charged where that is known, else what was expected; nothing where
-the submission was refused or never left, and once more for every second charge. What was expected of a job stays when
-the job is forgotten."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,27 +47,21 @@ class Admission:
     per_session: Amounts
     per_day: Amounts
 
-    def __call__(self, db: sqlite3.Connection, job: JobRecord) -> None:
-        """Let a job in, and note what it is expected to cost.
+    def __call__(self, account: Account, job: JobRecord) -> None:
+        """Let a job in, and write what it is expected to cost.
 
         Raises:
             RequestError: `rate_limited` or `payment_required`; nothing may be written then.
         """
-        check_room(db.execute(IN_FLIGHT, (job.principal,)).fetchone()[0], self.jobs_in_flight)
+        check_room(account.unfinished(), self.jobs_in_flight)
         if not self.paid:
             return
-        own = None if self.amount is None else millionths(self.amount)
         if self.per_session:
-            spent = db.execute(f"{_SPENT} s.run = ?", (job.principal, self.run)).fetchall()
-            self._check(job.provider, spent, self.per_session, "since this server started")
+            self._check(job.provider, account.spent_in_run(self.run), self.per_session, "since this server started")
         if self.per_day:
-            since = job.created_at - DAY_SECONDS
-            spent = db.execute(f"{_SPENT} s.at > ?", (job.principal, since)).fetchall()
+            spent = account.spent_since(job.created_at - DAY_SECONDS)
             self._check(job.provider, spent, self.per_day, "in 24 hours")
-        db.execute(
-            "INSERT INTO spending (job_id, principal, run, provider, millionths, at) VALUES (?, ?, ?, ?, ?, ?)",
-            (job.job_id, job.principal, self.run, job.provider, own, job.created_at),
-        )
+        account.reserve(job, self.run, None if self.amount is None else millionths(self.amount))
 
     def _check(self, provider: str, spent: list[tuple[str, int | None]], caps: Amounts, period: str) -> None:
         """Refuse a job that would pass a cap."""
@@ -162,7 +140,7 @@ class Spending:
         Raises:
             RequestError: `rate_limited`: the caller has as many unfinished jobs as are allowed.
         """
-        unfinished = await store.count(IN_FLIGHT, principal)
+        unfinished = await store.unfinished(principal)
         check_room(unfinished + self._prepared_now[principal], self.jobs_in_flight)
         self._prepared_now[principal] += 1
         try:
@@ -171,12 +149,13 @@ class Spending:
             self._prepared_now[principal] -= 1
 
     async def agree(
-        self, prepared: Prepared, price: Callable[[], Awaitable[Cost | None]], ask_user: AskUser | None
+        self, provider: Provider, pictures: int, price: Callable[[], Awaitable[Cost | None]], ask_user: AskUser | None
     ) -> Admission:
         """Settle what a job is expected to cost, and ask about it where that is wanted.
 
         Args:
-            prepared: The job.
+            provider: Who is to draw.
+            pictures: How many.
             price: Asks the provider for its price; awaited only when a rule needs it.
             ask_user: Asks the person; `None` where that cannot be done.
 
@@ -184,14 +163,13 @@ class Spending:
             RequestError: `payment_required`, `canceled` or `not_configured`: it must not be bought.
             ProviderError: The price could not be asked for.
         """
-        provider = prepared.provider
         paid = not provider.capabilities.free
         cost: Cost | None = None
         if paid:
             self._check_named(provider.name)
-            cost = await self._cost(prepared, price)
+            cost = await self._cost(provider.name, pictures, price)
             self._check_call(provider.name, cost)
-            await self._confirm(prepared, cost, ask_user)
+            await self._confirm(provider.name, cost, ask_user)
         return Admission(
             jobs_in_flight=self.jobs_in_flight,
             paid=paid,
@@ -212,9 +190,8 @@ class Spending:
                 hint=f"Use {' or '.join(sorted(capped))}, or let the operator name {provider} in a cap.",
             )
 
-    async def _cost(self, prepared: Prepared, price: Callable[[], Awaitable[Cost | None]]) -> Cost | None:
+    async def _cost(self, name: str, pictures: int, price: Callable[[], Awaitable[Cost | None]]) -> Cost | None:
         """The price, when a rule needs it: the provider's word before the operator's estimate."""
-        name = prepared.provider.name
         if not any(name in rule for rule in (self.per_call, self.per_session, self.per_day, self.confirm_above)):
             return None
         told = await price()
@@ -226,7 +203,7 @@ class Spending:
                 f"Spending on {name} is capped, but {name} does not tell what this would cost. Nothing was submitted.",
                 hint=f"The operator can set {_PREFIX}COST_ESTIMATES={name}=PRICE_PER_PICTURE, or cap {JOBS} instead.",
             )
-        amount = self.estimates[name] * prepared.request.num_images
+        amount = self.estimates[name] * pictures
         return Cost(amount=amount, unit=told.unit if told else "units", estimated=True)
 
     def _check_call(self, provider: str, cost: Cost | None) -> None:
@@ -237,8 +214,7 @@ class Spending:
                 f"{self.per_call[provider]:g} {cost.unit} a job on {provider}", f"this costs {cost.amount:g}"
             )
 
-    async def _confirm(self, prepared: Prepared, cost: Cost | None, ask_user: AskUser | None) -> None:
-        name = prepared.provider.name
+    async def _confirm(self, name: str, cost: Cost | None, ask_user: AskUser | None) -> None:
         dear = _exceeds(1, self.confirm_above, JOBS) or (cost and _exceeds(cost.amount, self.confirm_above, name))
         if not dear:
             return

@@ -1,24 +1,146 @@
-"""The SQLite file of the record: one connection, one statement block at a time, in a worker thread."""
+"""The SQLite file of the record: its tables, one connection on a thread of its own, and transactions.
+
+The tables are kept as the steps that lead to them, so that a file of any earlier version is brought up to date. A step
+that was released is never changed; what is new is a further step.
+
+Forcing a commit to disk takes longer than all else, so blocks of statements that wait at the same time share one
+transaction. A block that fails is undone alone; the others go on and are committed together.
+"""
 
 import sqlite3
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
-from functools import partial
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import Generic, TypeVar, cast
 
 from anyio import CancelScope, CapacityLimiter, Lock, to_thread
 from anyio.lowlevel import checkpoint_if_cancelled
 
 from controlnet_mcp.foundation.errors import StorageError
-from controlnet_mcp.jobs.blocks import Block
-from controlnet_mcp.jobs.schema import MIGRATIONS, SCHEMA_VERSION
 
 ResultT = TypeVar("ResultT")
 
 _BUSY_SECONDS = 5.0
 _SWITCHES = 20
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (
+        """
+        CREATE TABLE jobs (
+            job_id TEXT PRIMARY KEY,
+            principal TEXT NOT NULL,
+            provider TEXT NOT NULL,
+            status TEXT NOT NULL,
+            ended INTEGER NOT NULL,
+            created_at REAL NOT NULL,
+            request_key TEXT,
+            fingerprint TEXT NOT NULL,
+            delivered INTEGER NOT NULL DEFAULT 0,
+            cancel_requested INTEGER NOT NULL DEFAULT 0,
+            lease_owner TEXT,
+            lease_until REAL NOT NULL DEFAULT 0,
+            fence INTEGER NOT NULL DEFAULT 0,
+            document TEXT NOT NULL
+        ) STRICT
+        """,
+        "CREATE UNIQUE INDEX jobs_request_key ON jobs (principal, request_key) WHERE request_key IS NOT NULL",
+        "CREATE INDEX jobs_fingerprint ON jobs (principal, fingerprint, created_at)",
+        "CREATE INDEX jobs_newest ON jobs (principal, created_at, job_id)",
+        "CREATE INDEX jobs_open ON jobs (lease_until) WHERE ended = 0",
+        """
+        CREATE TABLE attempts (
+            attempt_id INTEGER PRIMARY KEY AUTOINCREMENT,
+            job_id TEXT NOT NULL,
+            kind TEXT NOT NULL,
+            at REAL NOT NULL,
+            fact TEXT NOT NULL
+        ) STRICT
+        """,
+        "CREATE INDEX attempts_job ON attempts (job_id, attempt_id)",
+    ),
+    ("ALTER TABLE jobs ADD COLUMN orphans TEXT NOT NULL DEFAULT '[]'",),
+    (
+        """
+        CREATE TABLE durations (
+            duration_id INTEGER PRIMARY KEY AUTOINCREMENT,
+            provider TEXT NOT NULL,
+            model TEXT NOT NULL,
+            size INTEGER NOT NULL,
+            seconds REAL NOT NULL
+        ) STRICT
+        """,
+        "CREATE INDEX durations_kind ON durations (provider, model, size, duration_id)",
+    ),
+    (
+        """
+        CREATE TABLE spending (
+            job_id TEXT PRIMARY KEY,
+            principal TEXT NOT NULL,
+            run TEXT NOT NULL,
+            provider TEXT NOT NULL,
+            millionths INTEGER,
+            at REAL NOT NULL
+        ) STRICT
+        """,
+        "CREATE INDEX spending_recent ON spending (principal, at)",
+        "CREATE INDEX jobs_in_flight ON jobs (principal) WHERE ended = 0",
+        """
+        CREATE TABLE maps (
+            principal TEXT NOT NULL,
+            sha256 TEXT NOT NULL,
+            PRIMARY KEY (principal, sha256)
+        ) STRICT
+        """,
+    ),
+)
+SCHEMA_VERSION = len(MIGRATIONS)
+
+
+class Block(Generic[ResultT]):
+    """Statements that belong together, and their result or their error."""
+
+    def __init__(self, work: Callable[[sqlite3.Connection], ResultT]) -> None:
+        """Take the statements."""
+        self._work = work
+        self._results: list[ResultT] = []
+        self._error: BaseException | None = None
+
+    @property
+    def settled(self) -> bool:
+        """Whether it was committed or failed."""
+        return bool(self._results) or self._error is not None
+
+    def fail(self, error: BaseException) -> None:
+        """Keep why nothing of it was committed."""
+        self._results.clear()
+        self._error = self._error or error
+
+    def take_part(self, connection: sqlite3.Connection) -> None:
+        """Run inside a transaction; a failure undoes this block only.
+
+        Raises:
+            sqlite3.Error: The whole transaction was lost with it (a full disk, for one).
+        """
+        connection.execute("SAVEPOINT block")
+        try:
+            self._results.append(self._work(connection))
+        except BaseException as error:
+            self._error = error
+            if not connection.in_transaction:
+                raise
+            connection.execute("ROLLBACK TO block")
+        connection.execute("RELEASE block")
+
+    def result(self) -> ResultT:
+        """Return what the statements gave.
+
+        Raises:
+            BaseException: Why they were not committed.
+        """
+        if self._error is not None:
+            raise self._error
+        return self._results[0]
 
 
 class Database:
@@ -53,17 +175,30 @@ class Database:
             return block.result()
 
     def also(self, work: Callable[[sqlite3.Connection], object]) -> None:
-        """Run `work` with the next transaction, which need not be waited for; lost if there is none any more."""
+        """Queue `work` for the next transaction without waiting for it; lost if there is none any more."""
         self._queued(work)
 
-    async def rows(self, sql: str, values: Sequence[object] = ()) -> list[tuple[object, ...]]:
-        """Read without a transaction, so that readers never wait for writers.
+    async def read(self, work: Callable[[sqlite3.Connection], ResultT]) -> ResultT:
+        """Run `work` on the database thread without a transaction, so that readers never wait for writers.
 
         Raises:
             StorageError: As `run`.
         """
+
+        def read() -> ResultT:
+            with self._explained():
+                return work(self._open())
+
         async with self._turn:
-            return await self._in_thread(partial(self._read, sql, values))
+            return await self._in_thread(read)
+
+    async def rows(self, sql: str, values: Sequence[object] = ()) -> list[tuple[object, ...]]:
+        """Read the rows that a statement gives.
+
+        Raises:
+            StorageError: As `run`.
+        """
+        return await self.read(lambda db: db.execute(sql, values).fetchall())
 
     def close(self) -> None:
         """Close the file; a later `run` opens it again."""
@@ -96,10 +231,6 @@ class Database:
             for block in blocks:
                 block.fail(error)
 
-    def _read(self, sql: str, values: Sequence[object]) -> list[tuple[object, ...]]:
-        with self._explained():
-            return self._open().execute(sql, values).fetchall()
-
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:
             self._connection = _open(self._path)
@@ -107,37 +238,61 @@ class Database:
 
     @contextmanager
     def _explained(self) -> Generator[None]:
+        """Raise errors of SQLite and of the disk as errors that say what to do.
+
+        Raises:
+            StorageError: `not_configured`, retryable unless the file is damaged.
+        """
         try:
             yield
         except (sqlite3.Error, OSError) as error:
-            raise _told(self._path, error) from error
+            corrupt = isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError)
+            if corrupt:
+                message = f"The job database {self._path} is damaged ({error}). It was left as it is."
+                hint = "Move the file away to start afresh, or restore a copy; the pictures beside it are untouched."
+            else:
+                message = f"The job database {self._path} cannot be used ({error})."
+                hint = (
+                    "Check that the data folder is writable and has room, or set CONTROLNET_MCP_DATA_DIR to another "
+                    "folder."
+                )
+            raise StorageError("not_configured", message, hint=hint, retryable=not corrupt) from error
 
 
 def _open(path: Path) -> sqlite3.Connection:
+    """Open the file, create it where there is none, and bring an older one up to date.
+
+    Raises:
+        StorageError: `not_configured` when a newer version wrote it; nothing in it is changed.
+    """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     path.touch(mode=0o600)  # SQLite gives its other files the same mode
     connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     try:
         version = int(connection.execute("PRAGMA user_version").fetchone()[0])
-        _check_version(version, path)
+        _refuse_newer(version, path)
         _write_ahead(connection)
         connection.execute("PRAGMA synchronous = FULL")
         if version < SCHEMA_VERSION:
-            _migrate(connection)
+            connection.execute("BEGIN IMMEDIATE")
+            version = int(connection.execute("PRAGMA user_version").fetchone()[0])  # another process may have been here
+            for statement in (line for migration in MIGRATIONS[version:] for line in migration):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            connection.execute("COMMIT")
     except BaseException:
         connection.close()
         raise
     return connection
 
 
-def _migrate(connection: sqlite3.Connection) -> None:
-    """Bring an older file up to date, in one transaction; another process may have done it meanwhile."""
-    connection.execute("BEGIN IMMEDIATE")
-    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
-    for statement in (line for migration in MIGRATIONS[version:] for line in migration):
-        connection.execute(statement)
-    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-    connection.execute("COMMIT")
+def _refuse_newer(version: int, path: Path) -> None:
+    if version > SCHEMA_VERSION:
+        raise StorageError(
+            "not_configured",
+            f"The job database {path} was written by a newer version of controlnet-mcp.",
+            hint="Update controlnet-mcp, or set CONTROLNET_MCP_DATA_DIR to another folder.",
+        )
 
 
 def _write_ahead(connection: sqlite3.Connection) -> None:
@@ -149,24 +304,3 @@ def _write_ahead(connection: sqlite3.Connection) -> None:
         connection.execute("BEGIN IMMEDIATE")
         connection.execute("ROLLBACK")
     connection.execute("PRAGMA journal_mode = WAL")
-
-
-def _check_version(version: int, path: Path) -> None:
-    """Refuse a file of a newer version before anything in it is changed."""
-    if version > SCHEMA_VERSION:
-        raise StorageError(
-            "not_configured",
-            f"The job database {path} was written by a newer version of controlnet-mcp.",
-            hint="Update controlnet-mcp, or set CONTROLNET_MCP_DATA_DIR to another folder.",
-        )
-
-
-def _told(path: Path, error: sqlite3.Error | OSError) -> StorageError:
-    corrupt = isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError)
-    if corrupt:
-        message = f"The job database {path} is damaged ({error}). It was left as it is."
-        hint = "Move the file away to start afresh, or restore a copy; the pictures beside it are untouched."
-    else:
-        message = f"The job database {path} cannot be used ({error})."
-        hint = "Check that the data folder is writable and has room, or set CONTROLNET_MCP_DATA_DIR to another folder."
-    return StorageError("not_configured", message, hint=hint, retryable=not corrupt)

@@ -1,32 +1,78 @@
-"""When a job will be done, as a distribution of durations, and how long looking at it can be put off.
+"""When to look at a job again or to try again, and what a provider's report changes in it.
 
 Looking costs a request, not looking costs the time that a finished result lies unseen. Inspection theory (Barlow,
 Hunter and Proschan, 1963) balances the two: with a hazard h and a price of c seconds for a request, the best spacing
 of looks is sqrt(2c / h). The rule here is the same without the assumption that h stands still until the next look:
 look when the time that the result is expected to have lain unseen reaches c.
 
-When to look at a job again: soon after it is done, with few requests. Pure; the random number is handed in.
-
-Three things are weighed. How long earlier jobs of the same kind took (`controlnet_mcp.jobs.polling`); without them,
-short pauses that grow to under two seconds, since nothing is known and a job may be done at once. What the provider
-says of the time that is left. And bounds: nobody is asked more often than they bear, and every job is looked at when
-its deadline comes. The constants were chosen by simulation; `bench/detection.py` measures what came of them.
-
-Joins the policy of `controlnet_mcp.jobs.polling` to a job, to what its provider said, and to earlier durations.
+Three things are weighed: how long earlier jobs of the same kind took (without them, short pauses that grow to under two
+seconds), what the provider says of the time that is left, and bounds (nobody is asked more often than they bear, and
+every job is looked at when its deadline comes). The constants were chosen by simulation; `bench/detection.py` measures
+the result. All but the history of durations is pure; the random number is handed in.
 """
 
 import math
+from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Protocol
 
-from controlnet_mcp.jobs.durations import Durations, kind_of
-from controlnet_mcp.jobs.record import JobRecord
-from controlnet_mcp.providers.types import Report
+from controlnet_mcp.foundation.errors import ControlNetError, StorageError
+from controlnet_mcp.jobs.record import JobKind, JobRecord
+from controlnet_mcp.jobs.submission_log import fault_of, unknown_outcome
+from controlnet_mcp.providers.errors import ProviderError
+from controlnet_mcp.providers.types import Fault, Report
+
+SHORTEST_SECONDS = 0.1
+"""Shortest pause for providers that do not ask for a longer one."""
+LONGEST_SECONDS = 15.0
+FEWEST_JOBS = 3
+"""With fewer earlier jobs, the pauses are those of an unknown provider."""
+KEPT = 50
+"""How many durations of a kind are kept."""
 
 _BISECTIONS = 16
 """Halvings of the span in question: 15 seconds become a quarter of a millisecond."""
 _TINY = 1e-300
+_JITTER = 0.1
+_SHORTEST_SHARE = 0.03
+"""A pause is at least this share of the time that has passed, so that requests grow with its logarithm only."""
+_BLIND_FIRST_SECONDS, _BLIND_SHARE, _BLIND_LONGEST_SECONDS = 0.3, 0.6, 1.8
+"""Pauses without a history: an early look for jobs that are done at once, then closer than every two seconds."""
+_DEAREST_REQUEST_SECONDS = 0.105
+_PRICE_PER_SQUARE_SECOND = 0.001
+"""A request for a job of a second is worth a millisecond of delay: delays hurt where results come quickly."""
+_FORGETTING = 0.98
+"""Weight of a job beside the one that came after it."""
+_PRIOR_JOBS, _PRIOR_SIGMA = 3.0, 0.4
+"""The assumed spread before any job was seen, and how many jobs that is worth."""
+_SURPRISE, _SURPRISE_OF_FEW, _SURPRISE_SIGMA = 0.04, 0.3, 1.0
+"""Share of jobs that follow no history (and more of it while the history is short), and their spread: a provider that
+became faster is noticed, and one that became slower is not asked in a frenzy."""
+_TOLD_SIGMA = 0.35
+"""Spread of the errors of remaining times that providers tell."""
+_LEAST_PROGRESS = 0.05
+
+_FIRST_BACKOFF_SECONDS = 1.0
+_LONGEST_BACKOFF_SECONDS = 15.0
+_LONGEST_RETRY_AFTER_SECONDS = 120.0
+"""A provider that asks for a longer pause is asked again after this all the same; only a reply can be wrong."""
+_FEWEST_TRIES = 4
+
+_DEADLINE = Fault(
+    code="timed_out",
+    message="The provider did not finish before the job's deadline.",
+    hint="Try again, or choose another provider or model.",
+    retryable=True,
+)
+_UNEXPLAINED = Fault(
+    code="provider_failed",
+    message="The provider failed without saying why.",
+    hint="Try again, or change the prompt or the model.",
+    retryable=True,
+)
+_TOLD = ("progress", "stage", "eta_seconds", "seed", "cost", "credits_left")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,76 +109,45 @@ class LogNormal:
         return (math.log(seconds) - math.log(self.median_seconds)) / self.sigma
 
 
-@dataclass(frozen=True, slots=True)
-class Forecast:
-    """A mixture of distributions; the weights sum to 1."""
-
-    parts: Sequence[LogNormal]
-
-    def pause_seconds(self, elapsed_seconds: float, price_seconds: float, longest_seconds: float) -> float:
-        """How long to put off the next look at a job that was not done just now.
-
-        Args:
-            elapsed_seconds: How long it has run.
-            price_seconds: What a request costs, in seconds for which a result lies unseen.
-            longest_seconds: The longest pause.
-
-        Returns:
-            The pause after which the expected unseen time reaches the price, 0 to `longest_seconds`.
-        """
-        unseen_seconds = self._unseen_after(elapsed_seconds)
-        if unseen_seconds(longest_seconds) <= price_seconds:
-            return longest_seconds
-        shorter, longer = 0.0, longest_seconds
-        for _ in range(_BISECTIONS):
-            middle = (shorter + longer) / 2
-            if unseen_seconds(middle) < price_seconds:
-                shorter = middle
-            else:
-                longer = middle
-        return longer
-
-    def _unseen_after(self, elapsed: float) -> Callable[[float], float]:
-        """The expected unseen time as a function of a pause, given that the job was not done before it."""
-        left = max(sum(part.left(elapsed) for part in self.parts), _TINY)
-        done = sum(part.done(elapsed) for part in self.parts)
-        before = sum(part.unseen(elapsed) for part in self.parts)
-        return lambda pause: (sum(part.unseen(elapsed + pause) for part in self.parts) - before - pause * done) / left
-
-
 def _normal(score: float) -> float:
     """The normal distribution function."""
     return math.erfc(-score / math.sqrt(2)) / 2
 
 
-SHORTEST_SECONDS = 0.1
-"""Shortest pause for providers that do not ask for a longer one."""
-LONGEST_SECONDS = 15.0
-FEWEST_JOBS = 3
-"""With fewer earlier jobs, the pauses are those of a provider that is not known."""
+def spacing_seconds(parts: Sequence[LogNormal], elapsed: float, price: float, longest: float) -> float:
+    """How long to put off the next look at a job that was not done just now.
 
-_JITTER = 0.1
-_SHORTEST_SHARE = 0.03
-"""A pause is at least this share of the time that has passed, so that requests grow with its logarithm only."""
-_BLIND_FIRST_SECONDS, _BLIND_SHARE, _BLIND_LONGEST_SECONDS = 0.3, 0.6, 1.8
-_DEAREST_REQUEST_SECONDS = 0.105
-_PRICE_PER_SQUARE_SECOND = 0.001
-"""A request for a job of a second is worth a millisecond of delay: delays hurt where results come quickly."""
-_FORGETTING = 0.98
-"""Weight of a job beside the one that came after it."""
-_PRIOR_JOBS, _PRIOR_SIGMA = 3.0, 0.4
-"""What the spread is taken for before any job was seen, and how many jobs that is worth."""
-_SURPRISE, _SURPRISE_OF_FEW, _SURPRISE_SIGMA = 0.04, 0.3, 1.0
-"""Share of jobs that follow no history (and more of it while the history is short), and their spread: a provider that
-became faster is noticed, and one that became slower is not asked in a frenzy."""
-_TOLD_SIGMA = 0.35
-"""How far remaining times that providers tell are off."""
-_LEAST_PROGRESS = 0.05
+    Args:
+        parts: A mixture of distributions of durations; the weights sum to 1.
+        elapsed: How long the job has run, in seconds.
+        price: The cost of a request, in seconds for which a result lies unseen.
+        longest: The longest pause in seconds.
+
+    Returns:
+        The pause after which the expected unseen time reaches the price, 0 to `longest`.
+    """
+    left = max(sum(part.left(elapsed) for part in parts), _TINY)
+    done = sum(part.done(elapsed) for part in parts)
+    before = sum(part.unseen(elapsed) for part in parts)
+
+    def unseen(pause: float) -> float:
+        return (sum(part.unseen(elapsed + pause) for part in parts) - before - pause * done) / left
+
+    if unseen(longest) <= price:
+        return longest
+    low, high = 0.0, longest
+    for _ in range(_BISECTIONS):
+        middle = (low + high) / 2
+        if unseen(middle) < price:
+            low = middle
+        else:
+            high = middle
+    return high
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What a look at an unfinished job told.
+    """The state of an unfinished job at one look at it.
 
     Attributes:
         elapsed_seconds: Time since the provider accepted it.
@@ -156,29 +171,23 @@ def pause_seconds(history: Sequence[float], look: Look, chance: float) -> float:
 
     Args:
         history: Seconds that earlier jobs of this kind took, oldest first.
-        look: What the last look told.
+        look: The state of the job at the last look.
         chance: A random number from 0 to 1, so that jobs that were started together are not asked for together.
 
     Returns:
         From `look.shortest_seconds` to `LONGEST_SECONDS`, and not past the deadline.
     """
     elapsed = max(look.elapsed_seconds, 0.0)
-    pause = _learned(history, elapsed) if len(history) >= FEWEST_JOBS else _blind(elapsed)
-    told = _told(history, look, elapsed)
+    if len(history) >= FEWEST_JOBS:
+        pause = _spaced(*_expected(tuple(history)), elapsed)
+    else:
+        pause = min(_BLIND_FIRST_SECONDS + _BLIND_SHARE * elapsed, _BLIND_LONGEST_SECONDS)
+    told = _remaining_seconds(history, look, elapsed)
     if told is not None:
-        pause = math.sqrt(pause * _until(told))
+        until = _spaced(max(told, SHORTEST_SECONDS), _TOLD_SIGMA, _SURPRISE + _SURPRISE_OF_FEW, 0.0)
+        pause = math.sqrt(pause * until)
     pause = max(pause, _SHORTEST_SHARE * elapsed) * (1 + _JITTER * (2 * chance - 1))
     return max(min(pause, LONGEST_SECONDS, look.left_seconds), look.shortest_seconds)
-
-
-def _blind(elapsed: float) -> float:
-    """Nothing is known: an early look for jobs that are done at once, then closer than every two seconds."""
-    return min(_BLIND_FIRST_SECONDS + _BLIND_SHARE * elapsed, _BLIND_LONGEST_SECONDS)
-
-
-def _learned(history: Sequence[float], elapsed: float) -> float:
-    """The pause after earlier jobs."""
-    return _spaced(*_expected(tuple(history)), elapsed)
 
 
 @lru_cache
@@ -197,18 +206,14 @@ def _expected(history: tuple[float, ...]) -> tuple[float, float, float]:
     return math.exp(mean), math.sqrt(variance), surprise
 
 
-def _until(told: float) -> float:
-    """The pause after a provider's word on the time that is left."""
-    return _spaced(max(told, SHORTEST_SECONDS), _TOLD_SIGMA, _SURPRISE + _SURPRISE_OF_FEW, 0.0)
-
-
 def _spaced(median: float, sigma: float, surprise: float, elapsed: float) -> float:
+    """The pause where most jobs follow a distribution, and a share of surprises a wide one of the same median."""
     price = min(_DEAREST_REQUEST_SECONDS, _PRICE_PER_SQUARE_SECOND * median * median)
-    usual, surprising = LogNormal(median, sigma, 1 - surprise), LogNormal(median, _SURPRISE_SIGMA, surprise)
-    return Forecast((usual, surprising)).pause_seconds(elapsed, price, LONGEST_SECONDS)
+    parts = (LogNormal(median, sigma, 1 - surprise), LogNormal(median, _SURPRISE_SIGMA, surprise))
+    return spacing_seconds(parts, elapsed, price, LONGEST_SECONDS)
 
 
-def _told(history: Sequence[float], look: Look, elapsed: float) -> float | None:
+def _remaining_seconds(history: Sequence[float], look: Look, elapsed: float) -> float | None:
     """The remaining seconds as the provider tells them, or as they follow from what it tells."""
     if look.eta_seconds is not None:
         return max(look.eta_seconds, 0.0)
@@ -219,27 +224,51 @@ def _told(history: Sequence[float], look: Look, elapsed: float) -> float | None:
     return None
 
 
+class DurationLog(Protocol):
+    """Where durations of finished jobs are kept, for all processes on a data folder."""
+
+    async def durations(self, kind: JobKind, most: int) -> list[float]:
+        """Read the seconds that the last jobs of a kind took, oldest first."""
+        ...
+
+    def add_duration(self, kind: JobKind, seconds: float, most: int) -> None:
+        """Queue one more, and keep the newest `most` of its kind."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class PollPacer:
-    """Says when to look next, and learns from every job that was seen to finish.
+    """Chooses when to look next, and learns from every job that was seen to finish.
 
     Attributes:
-        durations: What earlier jobs took.
+        log: Where durations are kept; each kind is read once, then kept in memory.
         chance: Random numbers from 0 to 1.
-        shortest_seconds: Gives the shortest pause that a provider wants, by its name.
+        shortest_seconds: The shortest pause that a provider of a name wants.
     """
 
-    durations: Durations
+    log: DurationLog
     chance: Callable[[], float]
     shortest_seconds: Callable[[str], float] = lambda _name: SHORTEST_SECONDS
+    _known: dict[JobKind, deque[float]] = field(default_factory=dict[JobKind, deque[float]], init=False)
 
-    async def prepare(self, job: JobRecord) -> None:
-        """Read what `pause_seconds` will want to know; without it, a job's kind counts as unknown.
+    async def load(self, kind: JobKind) -> None:
+        """Read a kind's durations, unless that was done before; without it, the kind counts as unknown.
 
         Raises:
             StorageError: The record cannot be read.
         """
-        await self.durations.load(kind_of(job.provider, job.request))
+        if kind not in self._known:
+            self._known.setdefault(kind, deque(await self.log.durations(kind, KEPT), KEPT))
+
+    def known(self, kind: JobKind) -> Sequence[float]:
+        """Seconds that the last jobs of a kind took, oldest first, as far as they were loaded."""
+        return tuple(self._known.get(kind, ()))
+
+    def add(self, kind: JobKind, seconds: float) -> None:
+        """Keep one more duration."""
+        if kind in self._known:
+            self._known[kind].append(seconds)
+        self.log.add_duration(kind, seconds, KEPT)
 
     def pause_seconds(self, job: JobRecord, report: Report, now: float) -> float:
         """How long to leave a job alone that was not done at `now`."""
@@ -252,10 +281,10 @@ class PollPacer:
             queue_position=report.queue_position,
             shortest_seconds=self.shortest_seconds(job.provider),
         )
-        return pause_seconds(self.durations.known(kind_of(job.provider, job.request)), look, self.chance())
+        return pause_seconds(self.known(job.kind), look, self.chance())
 
     def learn(self, job: JobRecord, now: float) -> None:
-        """Take note of how long a job took that is seen to be done for the first time.
+        """Keep how long a job took that is seen to be done for the first time.
 
         It ended between the last look that found it unfinished and this one: the middle is taken, unless the looks
         were too far apart to tell anything (a restart, a computer that slept). A job that was done when it was
@@ -265,4 +294,54 @@ class PollPacer:
             return
         seconds = (job.looked_at + now) / 2 - job.accepted_at
         if seconds > 0:
-            self.durations.add(kind_of(job.provider, job.request), seconds)
+            self.add(job.kind, seconds)
+
+
+def apply_report(job: JobRecord, report: Report, now: float, pacer: PollPacer) -> JobRecord:
+    """The job after a report, not written yet; what the report leaves out stays as it was.
+
+    Args:
+        job: The job, with its task.
+        report: The provider's report.
+        now: Seconds since the epoch.
+        pacer: Chooses when to look next.
+    """
+    told = {name: value for name in _TOLD if (value := getattr(report, name)) is not None}
+    match report.phase:
+        case "succeeded":
+            return job.model_copy(update={**told, "state": "fetching", "outputs": report.outputs, "wake_at": 0.0})
+        case "failed":
+            return job.model_copy(update=told).ending("failed", now, report.fault or _UNEXPLAINED)
+        case "canceled":
+            return job.model_copy(update=told).ending("canceled", now, report.fault)
+        case "queued" | "running" as phase:
+            job = job.model_copy(update=told)
+            if now >= job.deadline_at:
+                return job.ending("failed", now, _DEADLINE)
+            wake_at = now + pacer.pause_seconds(job, report, now)
+            waiting = {"state": "running", "queued": phase == "queued", "looked_at": now, "wake_at": wake_at}
+            return job.model_copy(update=waiting)
+
+
+def out_of_tries(job: JobRecord, now: float) -> bool:
+    """Whether a job's time is up and its last step failed often enough not to blame a computer that slept."""
+    return now >= job.deadline_at and job.failures >= _FEWEST_TRIES
+
+
+def after_failure(job: JobRecord, error: ControlNetError, now: float) -> JobRecord:
+    """The job after a step that failed, not written yet: the step is tried again, until the deadline.
+
+    Each pause is longer than the one before, and as long as the provider asks unless time runs out. A computer that
+    slept past the deadline gets some tries all the same, a job that is still being submitted then may have been
+    accepted, and one whose pictures only lack room on this disk waits for room.
+    """
+    no_room = job.state == "fetching" and isinstance(error, StorageError)
+    if no_room or not out_of_tries(job, now):
+        asked = error.retry_after_seconds if isinstance(error, ProviderError) else None
+        backoff = min(_FIRST_BACKOFF_SECONDS * 2.0 ** min(job.failures, 10), _LONGEST_BACKOFF_SECONDS)
+        wake_at = max(now + backoff, min(now + min(asked or 0.0, _LONGEST_RETRY_AFTER_SECONDS), job.deadline_at))
+        again = {"failures": job.failures + 1, "wake_at": wake_at, "stage": f"trying again: {error.message}"}
+        return job.model_copy(update=again)
+    if job.state == "submitting":
+        return job.ending("uncertain", now, unknown_outcome(fault_of(error)))
+    return job.ending("failed", now, fault_of(error))

@@ -14,8 +14,11 @@ Settings that a provider cannot honour become warnings, never a silent drop.
 Repeating a job with changes: what is not said is as it was, on another provider too.
 
 From a wish to a job that is ready to be driven: provider chosen, pictures read, maps made, settings checked.
+
+Choosing a provider from what they can do; nothing here knows one by name but the engine that `auto` takes last.
 """
 
+import difflib
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -35,7 +38,6 @@ from controlnet_mcp.jobs.preprocess import OutputSize, Preprocessor
 from controlnet_mcp.jobs.record import JobRecord
 from controlnet_mcp.jobs.request import GenerateRequest, RequestedModality, parse_extra, parse_modalities
 from controlnet_mcp.jobs.resource_uris import source_uri
-from controlnet_mcp.jobs.select import Candidate, candidates
 from controlnet_mcp.providers.base import Provider
 from controlnet_mcp.providers.placeholders import no_public_url
 from controlnet_mcp.providers.registry import ProviderEntry
@@ -142,7 +144,7 @@ def sources_of(pictures: InputImages) -> dict[str, StoredPicture]:
     return {name: picture for name, picture in named.items() if picture is not None}
 
 
-def kept_wish(wish: GenerateRequest, job_id: str, sources: Mapping[str, StoredPicture]) -> GenerateRequest:
+def kept_request(wish: GenerateRequest, job_id: str, sources: Mapping[str, StoredPicture]) -> GenerateRequest:
     """The wish as it goes into the record: what was read here is named by the job's own addresses."""
     extras = [
         extra.model_copy(update={"image": source_uri(job_id, extra_name(index))})
@@ -292,14 +294,14 @@ def repeated(
     Raises:
         RequestError: `unsupported` when the record of the job is too old to be repeated.
     """
-    if earlier.wish is None:
+    if earlier.asked is None:
         raise RequestError(
             "unsupported",
             f"The job {earlier.job_id} was made by a version that did not keep enough to repeat it.",
             hint="Give prompt and control_image without like_job; job_status shows what it was.",
         )
     seed = earlier.request.seed if earlier.seed is None else earlier.seed
-    before = earlier.wish.model_dump(mode="json") | {"provider": earlier.provider, "seed": seed}
+    before = earlier.asked.model_dump(mode="json") | {"provider": earlier.provider, "seed": seed}
     before |= _links(earlier) if by_link else {}
     provider = changes.get("provider", earlier.provider)
     lost = [name for name in _OF_THE_PROVIDER if provider != earlier.provider and name not in changes and before[name]]
@@ -327,6 +329,119 @@ def _lost(name: str, earlier: JobRecord) -> RequestWarning:
 
 
 @dataclass(frozen=True, slots=True)
+class Candidate:
+    """A provider that may do it, and what to say if it does."""
+
+    provider: Provider
+    notices: tuple[RequestWarning, ...] = ()
+
+
+def candidates(
+    wish: GenerateRequest, asks: Sequence[RequestedModality], entries: Sequence[ProviderEntry]
+) -> list[Candidate]:
+    """Find the providers for a wish, the first choice first; each may still find that its models cannot.
+
+    Args:
+        wish: What is asked for.
+        asks: Its modalities.
+        entries: All providers, in the operator's order.
+
+    Raises:
+        RequestError: Nobody of that name, not ready, or nobody can do it; the hint names who can.
+    """
+    if wish.provider != "auto":
+        return [Candidate(_named(wish, asks, entries))]
+    ready = [(entry, entry.provider) for entry in entries if entry.provider]
+    able = [(entry, provider) for entry, provider in ready if not obstacles(wish, asks, provider)]
+    able.sort(key=lambda row: not _fits(wish, row[0]))  # stable: the operator's order stays within each half
+    models = [provider for _, provider in able if provider.capabilities.ai_generated]
+    if models:
+        return [Candidate(provider, (_chosen(provider.name),)) for provider in models]
+    if not able or any(provider.capabilities.ai_generated for _, provider in ready):
+        raise RequestError(
+            "unsupported",
+            "No ready provider can do this.",
+            hint=" ".join(_why_not(wish, asks, entries)) or "list_modalities shows who can do what.",
+        )
+    stand_in = able[0][1]
+    return [Candidate(stand_in, (_only_draft(stand_in.name, entries),))]
+
+
+def obstacles(wish: GenerateRequest, asks: Sequence[RequestedModality], provider: Provider) -> list[str]:
+    """What keeps a provider from doing this at all, each in a few words; empty when it can."""
+    can = provider.capabilities
+    count = len(asks) + len(wish.extra_controls)
+    missing = [ask.modality.name for ask in asks if ask.modality.name not in can.modalities]
+    checks = (
+        (bool(missing), f"it has no {' or '.join(missing)}"),
+        (count > can.max_controls, f"it takes at most {can.max_controls} control{'s' * (can.max_controls > 1)}"),
+        (bool(wish.extra_controls) and not can.picture_per_control, "its controls share one picture"),
+        (wish.init_image is not None and "init_image" not in can.settings, "it has no image-to-image"),
+        (wish.mask_image is not None and "mask_image" not in can.settings, "it has no inpainting"),
+        (wish.control_image.startswith("asset_") and not can.asset_ids, "it has no asset ids"),
+    )
+    return [reason for failed, reason in checks if failed]
+
+
+def entry_named(name: str, entries: Sequence[ProviderEntry]) -> ProviderEntry:
+    """Find a provider's row.
+
+    Raises:
+        RequestError: `invalid_request` when nobody has this name; the nearest is in the hint.
+    """
+    entry = next((entry for entry in entries if entry.name == name.strip().lower()), None)
+    if entry is None:
+        names = [row.name for row in entries]
+        near = difflib.get_close_matches(name.lower(), names, n=1)
+        wish_text = f"Did you mean {near[0]}? " if near else ""
+        raise RequestError(
+            "invalid_request",
+            f"There is no provider called {name[:40]!r}.",
+            hint=f"{wish_text}Known: auto, {', '.join(names)}.",
+        )
+    return entry
+
+
+def _fits(wish: GenerateRequest, entry: ProviderEntry) -> bool:
+    """Whether the wanted sides are inside the provider's limits, so that nothing has to be adjusted."""
+    sizes = entry.capabilities.sizes
+    return all(sizes.minimum <= side <= sizes.maximum for side in (wish.width, wish.height) if side)
+
+
+def _named(wish: GenerateRequest, asks: Sequence[RequestedModality], entries: Sequence[ProviderEntry]) -> Provider:
+    entry = entry_named(wish.provider, entries)
+    if entry.provider is None:
+        raise RequestError(
+            "not_configured",
+            f"The provider {entry.name} is not ready.",
+            hint=f"Set {' and '.join(entry.missing)} for the server, or use another provider.",
+        )
+    reasons = obstacles(wish, asks, entry.provider)
+    if reasons:
+        able = [row.name for row in entries if row.provider and not obstacles(wish, asks, row.provider)]
+        others = f"These can: {', '.join(able)}." if able else "No ready provider can."
+        raise RequestError("unsupported", f"{entry.name} cannot do this: {', '.join(reasons)}.", hint=others)
+    return entry.provider
+
+
+def _why_not(wish: GenerateRequest, asks: Sequence[RequestedModality], entries: Sequence[ProviderEntry]) -> list[str]:
+    ready = [entry.provider for entry in entries if entry.provider]
+    return [f"{provider.name}: {', '.join(obstacles(wish, asks, provider))}." for provider in ready]
+
+
+def _chosen(name: str) -> RequestWarning:
+    detail = f"{name} is the first ready provider, in the operator's order, that can do this."
+    return RequestWarning(kind="assumed", feature="provider", detail=detail)
+
+
+def _only_draft(name: str, entries: Sequence[ProviderEntry]) -> RequestWarning:
+    keys = ", ".join(variable for entry in entries for variable in entry.missing[:1])
+    to_do = f" Set a key ({keys}) for a real model." if keys else ""
+    detail = f"No other provider is ready, so the built-in {name} engine drew this; it is not an AI model.{to_do}"
+    return RequestWarning(kind="draft", feature="provider", detail=detail)
+
+
+@dataclass(frozen=True, slots=True)
 class Prepared:
     """A generation with everything settled, and what had to be said on the way."""
 
@@ -335,6 +450,13 @@ class Prepared:
     warnings: tuple[RequestWarning, ...]
     control_map: StoredPicture | None
     sources: dict[str, StoredPicture]
+
+    def planned_uploads(self) -> dict[str, str]:
+        """Placeholders for pictures that would be uploaded first, in a request that is only shown or priced."""
+        pictures = self.provider.uploads(self.request)
+        return {
+            row.sha256: f"(link of the upload of sha256 {row.sha256[:12]}, {row.size_bytes} bytes)" for row in pictures
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -407,12 +529,6 @@ class Preparer:
             raise no_public_url(provider.name)
         unseen = [control for control in request.controls if control.picture is None and control.source_url]
         return [_not_checked(provider.name)] if unseen else []
-
-
-def planned_uploads(prepared: Prepared) -> dict[str, str]:
-    """What stands for pictures that would be uploaded first, in a request that is only shown or priced."""
-    pictures = prepared.provider.uploads(prepared.request)
-    return {row.sha256: f"(link of the upload of sha256 {row.sha256[:12]}, {row.size_bytes} bytes)" for row in pictures}
 
 
 def _request(

@@ -1,8 +1,10 @@
-"""What is durably known of one generation."""
+"""The durable record of one generation."""
 
+import math
+from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from controlnet_mcp.images.picture import StoredPicture
 from controlnet_mcp.images.structure_score import StructureScore
@@ -16,6 +18,26 @@ Status: TypeAlias = Literal["queued", "running", "succeeded", "failed", "cancele
 
 ENDED: frozenset[State] = frozenset({"succeeded", "failed", "canceled", "uncertain"})
 """States that nothing drives any further."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobKind:
+    """Jobs that are expected to take about as long as each other.
+
+    Attributes:
+        provider: Name of the provider.
+        model: The model that was asked for, or nothing for the provider's own choice.
+        size: Binary logarithm of all pixels together, rounded: halves and doubles are told apart.
+    """
+
+    provider: str
+    model: str
+    size: int
+
+    @classmethod
+    def of(cls, provider: str, request: ResolvedRequest) -> "JobKind":
+        """The kind of a request to a provider."""
+        return cls(provider, request.model or "", round(math.log2(request.width * request.height * request.num_images)))
 
 
 class ResultImage(Frozen):
@@ -46,7 +68,7 @@ class JobRecord(Frozen):
         looked_at: When the provider last said that it is not done.
         wake_at: When the next step is due.
         failures: Steps that failed in a row.
-        wish: What was asked for, its pictures named by where the record keeps them; `None` in older records.
+        asked: The request as it was asked, its pictures named by where the record keeps them; `None` in older records.
         sources: The pictures that were handed in, by the name that `controlnet_mcp.jobs.prepare` gives them.
         control_map: The map that was made of the control picture, if one was.
         measured: Whether the structure scores of its pictures are final; until then a finished job may still change.
@@ -55,6 +77,8 @@ class JobRecord(Frozen):
         delivered: Whether an answer that names it went out (a column of its own).
         orphans: Ids of further tasks that the provider accepted for it: second charges (a column of its own).
     """
+
+    model_config = ConfigDict(validate_by_name=True)
 
     job_id: str
     principal: str
@@ -77,7 +101,7 @@ class JobRecord(Frozen):
     task: RemoteTask | None = None
     outputs: tuple[Output, ...] = ()
     images: tuple[ResultImage, ...] = ()
-    wish: GenerateRequest | None = None
+    asked: GenerateRequest | None = Field(default=None, validation_alias="wish", serialization_alias="wish")
     sources: dict[str, StoredPicture] = Field(default_factory=dict[str, StoredPicture])
     control_map: StoredPicture | None = None
     seed: int | None = None
@@ -92,9 +116,19 @@ class JobRecord(Frozen):
     orphans: tuple[str, ...] = ()
 
     @property
+    def kind(self) -> JobKind:
+        """Jobs that are expected to take as long as this one."""
+        return JobKind.of(self.provider, self.request)
+
+    @property
     def ended(self) -> bool:
         """Whether nothing more will happen by itself."""
         return self.state in ENDED
+
+    @property
+    def cancellation_settled(self) -> bool:
+        """Whether a request to stop it has had its effect, or never will have."""
+        return self.ended or self.cancel_answered
 
     @property
     def settled(self) -> bool:
@@ -111,3 +145,9 @@ class JobRecord(Frozen):
                 return "queued" if self.queued and self.state == "running" else "running"
             case ended:
                 return ended
+
+    def ending(
+        self, state: Literal["succeeded", "failed", "canceled", "uncertain"], now: float, fault: Fault | None = None
+    ) -> "JobRecord":
+        """The job after its end at `now` (seconds since the epoch), with the fault that ended it."""
+        return self.model_copy(update={"state": state, "fault": fault, "finished_at": now, "eta_seconds": None})

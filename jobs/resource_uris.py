@@ -1,4 +1,4 @@
-"""Our resource URIs, and the blobs that they mean."""
+"""Resource URIs, and the stored pictures that they name."""
 
 import re
 from dataclasses import dataclass
@@ -45,8 +45,8 @@ def map_uri(sha256: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Addresses:
-    """Looks URIs up for whoever asks: what belongs to others does not exist."""
+class PictureLookup:
+    """Finds the pictures behind URIs for whoever asks: what belongs to others does not exist."""
 
     store: JobStore
 

@@ -1,29 +1,67 @@
-"""Bringing finished pictures home: downloaded, proved to be pictures, stored as the provider sent them."""
+"""Finished pictures: downloaded and stored as the provider sent them, scored, and shown with how they were made.
 
-from dataclasses import dataclass
+Scores say how much of the asked structure is in a picture; they are measured in passing, never at the cost of a job.
+Provenance is one file for each picture and job, `<sha256>.<job_id>.json`, because two jobs may have drawn the same
+bytes. It names pictures by their hashes, and holds no key, no path and no link but those of the provider's options,
+without the parts in which secrets travel. The comparison sheet of a job is made when somebody asks for it and not kept:
+everything on it is in the record and the blob store.
+"""
+
+import logging
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
-from anyio import to_thread
+import anyio
+from anyio import CapacityLimiter, to_thread
+from pydantic import JsonValue
 
-from controlnet_mcp.foundation.errors import ControlNetError, ImageError, StorageError
+from controlnet_mcp.foundation.errors import ControlNetError, ImageError, RequestError, StorageError
 from controlnet_mcp.foundation.limits import RESULT_LIMITS
 from controlnet_mcp.images.blob_store import BlobStore
+from controlnet_mcp.images.maps import MapModels
 from controlnet_mcp.images.picture import StoredPicture
+from controlnet_mcp.images.structure_score import MEASURED, StructureScore
+from controlnet_mcp.jobs.prepare import CONTROL, MASK, START, extra_name
 from controlnet_mcp.jobs.record import JobRecord, ResultImage
+from controlnet_mcp.jobs.request import parse_modalities
 from controlnet_mcp.providers.base import Provider
 from controlnet_mcp.providers.errors import ProviderError, undelivered
 from controlnet_mcp.providers.sender import Sender
-from controlnet_mcp.providers.types import Output, RequestWarning
+from controlnet_mcp.providers.types import Control, Cost, Frozen, Output, RequestWarning, ResolvedRequest
+
+if TYPE_CHECKING:
+    from controlnet_mcp.images.contact_sheet import Panel, Sheet
+    from controlnet_mcp.images.maps.arrays import Levels, Rgb
+    from controlnet_mcp.images.structure_score import DepthOf
+
+PATIENCE_SECONDS = 15.0
+"""Longest that a finished job waits for its scores, the wait for other jobs' included."""
+_LINK = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://")
+_MEASURES = {
+    "edge_f1": "edge F1",
+    "boundary_f1": "boundary F1",
+    "ssim": "SSIM",
+    "miou": "mIoU",
+    "depth_rmse": "depth RMSE",
+}
+"""How people write the names of measures."""
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Collected:
-    """What could be brought home.
+class Results:
+    """The pictures of a job, as far as they could be downloaded.
 
     Attributes:
         images: The pictures that are stored, in order.
         outputs: All outputs; those that are stored name their hash, so that they are not fetched again.
-        missing: Why another one is not, worth another try; `None` when all are there.
+        missing: Why another one is not there, worth another try; `None` when all are there.
     """
 
     images: tuple[ResultImage, ...]
@@ -31,19 +69,21 @@ class Collected:
     missing: ControlNetError | None = None
 
     @property
-    def notices(self) -> list[RequestWarning]:
-        """What to say when the rest is given up."""
+    def warnings(self) -> list[RequestWarning]:
+        """The warning for when the rest is given up."""
         if self.missing is None:
             return []
         detail = f"Only {len(self.images)} of the pictures could be brought home: {self.missing.message}"
         return [RequestWarning(kind="adjusted", feature="num_images", detail=detail)]
 
 
-async def collect(job: JobRecord, provider: Provider, runner: Sender, blobs: BlobStore) -> Collected:
-    """Fetch every output of a job; safe to repeat, since pictures are stored under their own hash.
+async def download_results(job: JobRecord, provider: Provider, sender: Sender, blobs: BlobStore) -> Results:
+    """Download every output of a job, prove it to be a picture and store it as the provider sent it.
+
+    Safe to repeat, since pictures are stored under their own hash.
 
     Raises:
-        ProviderError: There is nothing to fetch.
+        ProviderError: There is nothing to download.
         StorageError: There is no room for a picture, or the data folder cannot be written.
     """
     if not job.outputs:
@@ -55,27 +95,275 @@ async def collect(job: JobRecord, provider: Provider, runner: Sender, blobs: Blo
     missing: ControlNetError | None = None
     for output in job.outputs:
         try:
-            async with runner.bringing(provider):
-                image = await _bring(output, provider, runner, blobs)
+            async with sender.bringing(provider):
+                content = None if output.sha256 else await sender.download(provider, output)
+                store = partial(_stored, output, content, blobs)
+                picture = await to_thread.run_sync(store, limiter=sender.decoding)
         except StorageError:
             raise
         except ControlNetError as error:
-            missing = error
+            image_fault = isinstance(error, ImageError)
+            missing = undelivered(provider.name, provider.title, error) if image_fault else error
             outputs.append(output)
         else:
-            images.append(image)
-            outputs.append(output.model_copy(update={"sha256": image.picture.sha256}))
-    return Collected(tuple(images), tuple(outputs), missing)
-
-
-async def _bring(output: Output, provider: Provider, runner: Sender, blobs: BlobStore) -> ResultImage:
-    try:
-        content = None if output.sha256 else await runner.download(provider, output)
-        picture = await to_thread.run_sync(partial(_stored, output, content, blobs), limiter=runner.decoding)
-    except ImageError as error:
-        raise undelivered(provider.name, provider.title, error) from error
-    return ResultImage(picture=picture, flagged=output.flagged)
+            images.append(ResultImage(picture=picture, flagged=output.flagged))
+            outputs.append(output.model_copy(update={"sha256": picture.sha256}))
+    return Results(tuple(images), tuple(outputs), missing)
 
 
 def _stored(output: Output, content: bytes | None, blobs: BlobStore) -> StoredPicture:
     return blobs.put_original(blobs.get(output.sha256 or "") if content is None else content, RESULT_LIMITS)
+
+
+def depth_by(models: MapModels) -> "DepthOf | None":
+    """The operator's own depth model, where one is set; it is opened when the first picture is scored."""
+    path = models.depth
+    return None if path is None else partial(_depth_levels, path)
+
+
+def _depth_levels(path: Path, rgb: "Rgb") -> "Levels":
+    from controlnet_mcp.images.maps.depth import depth_levels
+
+    return depth_levels(rgb, path)
+
+
+@dataclass(frozen=True, slots=True)
+class Scorer:
+    """Scores one job's pictures at a time, in a worker thread.
+
+    Attributes:
+        blobs: Where control pictures and results are.
+        depth_of: A depth model, where there is one; without it depth is not scored.
+        patience_seconds: Longest that `scored` takes.
+        enabled: Whether the operator wants scores at all.
+    """
+
+    blobs: BlobStore
+    depth_of: "DepthOf | None" = None
+    patience_seconds: float = PATIENCE_SECONDS
+    enabled: bool = True
+    _at_once: CapacityLimiter = field(default_factory=partial(CapacityLimiter, 1), init=False)
+
+    async def scored(self, job: JobRecord, images: tuple[ResultImage, ...]) -> tuple[ResultImage, ...]:
+        """The pictures with their scores; unchanged where nothing can be measured, it takes too long, or it fails."""
+        control = self._looked_for(job)
+        if control is None:
+            return images
+        with anyio.move_on_after(self.patience_seconds):
+            work = partial(self._score_all, control, images, job.job_id)
+            return await to_thread.run_sync(work, limiter=self._at_once, abandon_on_cancel=True)
+        _log.warning("The pictures of job %s were not scored in %g seconds.", job.job_id, self.patience_seconds)
+        return images
+
+    def measures(self, job: JobRecord) -> bool:
+        """Whether there is anything to score."""
+        return self._looked_for(job) is not None
+
+    def _looked_for(self, job: JobRecord) -> Control | None:
+        """The first control that has a measure and a picture, and was meant to have a weight."""
+        able = MEASURED if self.depth_of else MEASURED - {"depth"}
+        controls = job.request.controls if self.enabled else ()
+        return next((row for row in controls if row.picture and row.weight > 0 and row.modality in able), None)
+
+    def _score_all(self, control: Control, images: tuple[ResultImage, ...], job_id: str) -> tuple[ResultImage, ...]:
+        try:
+            asked = self._pixels(control.picture)
+            scores = [self._score(control, asked, self._pixels(image.picture)) for image in images]
+            return tuple(
+                image.model_copy(update={"structure": score}) for image, score in zip(images, scores, strict=True)
+            )
+        except Exception:  # noqa: BLE001  # whatever goes wrong here, the pictures are paid for and there
+            _log.exception("The pictures of job %s could not be scored.", job_id)
+            return images
+
+    def _pixels(self, picture: StoredPicture | None) -> "Rgb":
+        return self.blobs.pixels(picture.sha256 if picture else "", RESULT_LIMITS)
+
+    def _score(self, control: Control, asked: "Rgb", result: "Rgb") -> StructureScore | None:
+        from controlnet_mcp.images.structure_score.measures import score_structure
+
+        return score_structure(asked, result, control.modality, is_map=control.is_map, depth_of=self.depth_of)
+
+
+class Provenance(Frozen):
+    """What is known of how one picture was made.
+
+    Attributes:
+        format: Name and version of this form.
+        job_id: The job that brought it.
+        index: Which of the job's pictures it is, counted from 0.
+        image: The picture as it was delivered, by its hash.
+        provider: Who drew it.
+        request: All that was asked of the provider: prompt, model, controls with weights and hashes, size, steps.
+        seed: Of the job's first picture, as the provider told it.
+        sources: The pictures that were handed in, from which maps may have been made.
+        cost: Of the whole job, in the provider's own unit.
+        created_at: When it was asked for.
+    """
+
+    format: str = "controlnet-mcp provenance 1"
+    job_id: str
+    index: int
+    image: ResultImage
+    provider: str
+    request: ResolvedRequest
+    seed: int | None = None
+    sources: dict[str, StoredPicture]
+    cost: Cost | None = None
+    created_at: datetime
+
+
+def provenance_of(job: JobRecord, index: int) -> Provenance:
+    """What is known of one picture of a job that succeeded, counted from 0."""
+    return Provenance(
+        job_id=job.job_id,
+        index=index,
+        image=job.images[index],
+        provider=job.provider,
+        request=_without_links(job.request),
+        seed=job.seed,
+        sources=job.sources,
+        cost=job.cost,
+        created_at=datetime.fromtimestamp(round(job.created_at, 3), UTC),
+    )
+
+
+async def keep_provenance(job: JobRecord, blobs: BlobStore) -> None:
+    """Write the files of a job that is about to succeed; one that cannot be written costs no picture, but is logged."""
+    notes = [provenance_of(job, index) for index in range(len(job.images))]
+    try:
+        await to_thread.run_sync(partial(_write, notes, blobs))
+    except ControlNetError as error:
+        _log.warning("It could not be noted how the pictures of job %s were made: %s", job.job_id, error)
+
+
+def _write(notes: Sequence[Provenance], blobs: BlobStore) -> None:
+    for note in notes:
+        content = note.model_dump_json(exclude_none=True, indent=2).encode()
+        blobs.annotate(note.image.picture.sha256, note.job_id, content)
+
+
+def _without_links(request: ResolvedRequest) -> ResolvedRequest:
+    controls = tuple(control.model_copy(update={"source_url": None}) for control in request.controls)
+    options = {name: _bare(value) for name, value in request.options.items() if value is not None}
+    return request.model_copy(update={"controls": controls, "init_url": None, "mask_url": None, "options": options})
+
+
+def _bare(value: JsonValue) -> JsonValue:
+    """A value of an option; a link is cut to its host and path."""
+    match value:
+        case str() if _LINK.match(value):
+            link = urlsplit(value)
+            return f"{link.scheme}://{link.hostname or ''}{link.path}"
+        case list():
+            return [_bare(inner) for inner in value]
+        case dict():
+            return {name: _bare(inner) for name, inner in value.items()}
+        case _:
+            return value
+
+
+def sheet_of(job: JobRecord, blobs: BlobStore) -> "Sheet":
+    """Lay out a job for `controlnet_mcp.images.contact_sheet.page.compose`; pictures are read when they are drawn.
+
+    Raises:
+        RequestError: `not_found` when the job has no result to be compared.
+    """
+    from controlnet_mcp.images.contact_sheet import Sheet
+
+    if job.state != "succeeded":
+        raise RequestError(
+            "not_found",
+            f"The job {job.job_id} has no sheet: it is {job.status}.",
+            hint="Only a job that succeeded has one; job_status waits for it.",
+        )
+    made = datetime.fromtimestamp(job.created_at, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    panels = (*_handed_in(job, blobs), *_results(job, blobs))
+    return Sheet(job.request.prompt, tuple(_lines(job)), panels, f"{job.job_id} · {made} · controlnet-mcp")
+
+
+def sheet_file(job: JobRecord, blobs: BlobStore, *, max_bytes: int) -> bytes:
+    """The sheet of a job as a JPEG of at most `max_bytes`.
+
+    Raises:
+        RequestError: As `sheet_of`.
+    """
+    import numpy as np
+
+    from controlnet_mcp.images.contact_sheet.page import compose
+    from controlnet_mcp.images.encode import jpeg_within
+
+    page = compose(sheet_of(job, blobs))
+    return jpeg_within(np.asarray(page, dtype=np.uint8), max_bytes)
+
+
+def _lines(job: JobRecord) -> Iterator[str]:
+    request = job.request
+    if request.negative_prompt:
+        yield f"Without: {request.negative_prompt}"
+    cost = f"{job.cost.amount:g} {job.cost.unit}" if job.cost and job.cost.amount else None
+    parts = (
+        " + ".join(f"{control.modality}:{control.weight:g}" for control in request.controls),
+        job.provider,
+        request.model,
+        None if job.seed is None else f"seed {job.seed}",
+        f"{request.width}x{request.height} pixels",
+        cost,
+    )
+    yield " · ".join(part for part in parts if part)
+
+
+def _handed_in(job: JobRecord, blobs: BlobStore) -> "Iterator[Panel]":
+    """What went in, each picture once, and after it the maps that were made of it."""
+    shown: set[str] = set()
+    for name, control in _named_controls(job):
+        source = job.sources.get(name)
+        rows = ((source, "Control image"), (control.picture, "Control map" if control.is_map else "Control image"))
+        for picture, caption in rows:
+            if picture is not None and picture.sha256 not in shown:
+                shown.add(picture.sha256)
+                taken = source is not None and control.is_map and picture == control.picture == source
+                yield _panel(picture, "Control map" if taken else caption, _detail(control, picture), blobs)
+    for name, caption in ((START, "Start image"), (MASK, "Mask")):
+        picture = job.sources.get(name)
+        if picture is not None and picture.sha256 not in shown:
+            yield _panel(picture, caption, "", blobs)
+
+
+def _named_controls(job: JobRecord) -> Iterator[tuple[str, Control]]:
+    """The controls with the name of the picture that each one came from."""
+    shared = len(parse_modalities(job.asked.modality)) if job.asked else len(job.request.controls)
+    for index, control in enumerate(job.request.controls):
+        yield (CONTROL if index < shared else extra_name(index - shared)), control
+
+
+def _detail(control: Control, picture: StoredPicture) -> str:
+    return f"{control.modality}:{control.weight:g}" if picture == control.picture else ""
+
+
+def _results(job: JobRecord, blobs: BlobStore) -> "Iterator[Panel]":
+    alone = len(job.images) == 1
+    for index, image in enumerate(job.images):
+        yield _panel(image.picture, "Result" if alone else f"Result {index + 1}", _merits(image), blobs)
+
+
+def _merits(image: ResultImage) -> str:
+    structure = image.structure
+    measure = _MEASURES.get(structure.metric, structure.metric) if structure else ""
+    score = f"structure kept: {structure.score:.2f} ({measure})" if structure else ""
+    return ", ".join(part for part in (score, "flagged by the provider" if image.flagged else "") if part)
+
+
+def _panel(picture: StoredPicture, caption: str, detail: str, blobs: BlobStore) -> "Panel":
+    from controlnet_mcp.images.contact_sheet import Panel
+
+    return Panel(picture.width, picture.height, partial(_pixels, picture.sha256, blobs), caption, detail)
+
+
+def _pixels(sha256: str, blobs: BlobStore) -> "Rgb | None":
+    """A picture from the store; one that is gone leaves its place empty, the rest is worth seeing."""
+    try:
+        return blobs.pixels(sha256, RESULT_LIMITS)
+    except ControlNetError as error:
+        _log.warning("A picture is missing on a sheet: %s", error)
+        return None

@@ -1,65 +1,36 @@
-"""What a person can find in a provider's own history about a submission whose outcome is not known here.
-
-The counter of the job layer: submit, look up, wait, cancel, list. Tools talk to nothing below it.
-"""
+"""Everything that tools can do with jobs: plan, submit, follow, cancel, resolve, list, and delete what is old."""
 
 import hashlib
 import logging
 import secrets
+import socket
+import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
-from functools import partial
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import anyio
+from anyio import CancelScope, to_thread
+from anyio.abc import TaskGroup
 
-from controlnet_mcp.foundation.errors import RequestError, StorageError
+from controlnet_mcp.foundation.errors import ControlNetError, RequestError, StorageError
+from controlnet_mcp.images.blob_store import BlobStore
 from controlnet_mcp.jobs.budget import AskUser, Spending
-from controlnet_mcp.jobs.facts import SubmissionEvent
-from controlnet_mcp.jobs.faults import DENIED
-from controlnet_mcp.jobs.ledger import Ledger
-from controlnet_mcp.jobs.prepare import Prepared, Preparer, kept_wish, planned_uploads
+from controlnet_mcp.jobs.driver import Driver, JobRunner
+from controlnet_mcp.jobs.prepare import Prepared, Preparer, kept_request
 from controlnet_mcp.jobs.record import JobRecord, Status
 from controlnet_mcp.jobs.request import GenerateRequest
-from controlnet_mcp.jobs.runner import JobRunner
 from controlnet_mcp.jobs.store import JobStore, Page
+from controlnet_mcp.jobs.submission_log import DENIED, SubmissionEvent
 from controlnet_mcp.jobs.subscriptions import JobSubscriptions
 from controlnet_mcp.providers.sender import Sender
 from controlnet_mcp.providers.types import Cost, Fault, RemoteTask, Report, RequestWarning, Submission
 
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One finding.
-
-    Attributes:
-        fact: How it is written down.
-        fault: What the job ends with, if it ends.
-    """
-
-    fact: SubmissionEvent
-    fault: Fault | None = None
-
-    @property
-    def ends(self) -> bool:
-        """Whether the job is over; otherwise it is driven again."""
-        return self.fault is not None
-
-
-def accepted_as(remote_id: str) -> Finding:
-    """It was accepted, and this is the provider's id of it: the job goes on with that."""
-    task = RemoteTask(remote_id=remote_id)
-    return Finding(SubmissionEvent.of("answer", Submission(task=task, report=Report(phase="running"))))
-
-
-def not_accepted(*, send_again: bool) -> Finding:
-    """It was not accepted: the job has failed, or is submitted again."""
-    return Finding(SubmissionEvent.of("denial", DENIED), None if send_again else DENIED)
-
-
+_DAY_SECONDS = 86400.0
+_RETENTION_PAUSE_SECONDS = 3600.0
 _log = logging.getLogger(__name__)
 
-Watcher: TypeAlias = Callable[[JobRecord], Awaitable[None]]
+OnChange: TypeAlias = Callable[[JobRecord], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,103 +49,140 @@ class Caller:
 
 
 @dataclass(frozen=True, slots=True)
+class ManualResolution:
+    """What a person found in a provider's own history about a submission whose outcome is not known here.
+
+    Attributes:
+        event: As it is written into the log.
+        fault: What the job ends with; `None` when it is driven again.
+    """
+
+    event: SubmissionEvent
+    fault: Fault | None = None
+
+
+def accepted_as(remote_id: str) -> ManualResolution:
+    """It was accepted, and this is the provider's id of it: the job goes on with that."""
+    task = RemoteTask(remote_id=remote_id)
+    return ManualResolution(SubmissionEvent.of("answer", Submission(task=task, report=Report(phase="running"))))
+
+
+def not_accepted(*, send_again: bool) -> ManualResolution:
+    """It was not accepted: the job has failed, or is submitted again."""
+    return ManualResolution(SubmissionEvent.of("denial", DENIED), None if send_again else DENIED)
+
+
+@dataclass(frozen=True, slots=True)
 class JobService:
-    """Everything a tool can do with jobs."""
+    """Everything a tool can do with jobs.
+
+    Attributes:
+        deadline_seconds: How long a job may take.
+    """
 
     store: JobStore
-    intake: Preparer
-    ledger: Ledger
+    preparer: Preparer
     runner: JobRunner
-    watch: JobSubscriptions
+    subscriptions: JobSubscriptions
     sender: Sender
     clock: Callable[[], float]
     deadline_seconds: float
     spending: Spending = field(default_factory=Spending)
 
+    def start(self, tasks: TaskGroup) -> None:
+        """Drive jobs in tasks of this group, those of earlier processes first."""
+        self.runner.start(tasks)
+        self.subscriptions.start(tasks)
+
     async def submit(
         self,
-        wish: GenerateRequest,
+        asked: GenerateRequest,
         caller: Caller,
         request_key: str | None = None,
         *,
-        said: tuple[RequestWarning, ...] = (),
+        warnings: tuple[RequestWarning, ...] = (),
     ) -> JobRecord:
-        """Start a generation, or give the job that this wish already started.
+        """Start a generation, or return the job that this request already started.
 
         Args:
-            wish: What to draw.
+            asked: What to draw.
             caller: For whom.
             request_key: The same key means the same job.
-            said: What had to be said of the wish already.
+            warnings: Warnings about the request that go into the job.
 
         Raises:
             ControlNetError: What no attempt could make right; nothing was sent.
         """
-        fingerprint = hashlib.sha256(wish.model_dump_json().encode()).hexdigest()
+        fingerprint = hashlib.sha256(asked.model_dump_json().encode()).hexdigest()
         earlier = await self.store.earlier(caller.principal, request_key=request_key, fingerprint=fingerprint)
         if earlier is not None:
             return earlier
         async with self.spending.room(self.store, caller.principal):
-            prepared = await self.intake.prepare(wish, local_paths=caller.local, owner=caller.principal)
-            admit = await self.spending.agree(prepared, partial(self._price, prepared), caller.ask_user)
-            record = self._record(wish, replace(prepared, warnings=(*said, *prepared.warnings)), caller)
-            kept = await self.store.add(record, request_key=request_key, fingerprint=fingerprint, admit=admit)
-        self.runner.wake(kept.job_id)
+            prepared = await self.preparer.prepare(asked, local_paths=caller.local, owner=caller.principal)
+            provider, pictures = prepared.provider, prepared.request.num_images
+            admit = await self.spending.agree(provider, pictures, lambda: self._price(prepared), caller.ask_user)
+            record = self._record(asked, prepared, caller, (*warnings, *prepared.warnings))
+            with CancelScope(shield=True):  # nobody else drives a job that this process has claimed
+                kept, lease = await self.store.add(
+                    record, request_key=request_key, fingerprint=fingerprint, admit=admit, owner=self.runner.owner
+                )
+                self.runner.wake(kept.job_id, (kept, lease) if lease else None)
         return kept
 
-    async def plan(self, wish: GenerateRequest, caller: Caller) -> tuple[Prepared, Cost | None]:
-        """Settle a wish and ask for its price, without submitting it."""
-        prepared = await self.intake.prepare(wish, local_paths=caller.local, owner=caller.principal)
+    async def plan(self, asked: GenerateRequest, caller: Caller) -> tuple[Prepared, Cost | None]:
+        """Prepare a request and ask for its price, without submitting it."""
+        prepared = await self.preparer.prepare(asked, local_paths=caller.local, owner=caller.principal)
         return prepared, await self._price(prepared)
 
     async def get(self, job_id: str, caller: Caller) -> JobRecord:
-        """Read a job; `not_found` for unknown ones and those of others."""
+        """Read a job.
+
+        Raises:
+            RequestError: `not_found`, the same for unknown jobs and jobs of others.
+        """
         return await self.store.get(job_id, caller.principal)
 
-    async def wait(self, job: JobRecord, until: float, watch: Watcher | None = None) -> JobRecord:
-        """Wait until a job ends or the clock passes `until` (seconds since the epoch), telling `watch` of changes."""
-        with self.watch.follow(job) as sight:
-            while not (job.ended or sight.closed) and (left := until - self.clock()) > 0:
+    async def wait(self, job: JobRecord, until: float, on_change: OnChange | None = None) -> JobRecord:
+        """Wait until a job ends or the clock passes `until` (seconds since the epoch), telling of changes."""
+        with self.subscriptions.follow(job) as followed:
+            while not (job.ended or followed.closed) and (left := until - self.clock()) > 0:
                 before = job
                 with anyio.move_on_after(left):
-                    job = await sight.after(job)
-                if watch is not None and job is not before:
-                    await watch(job)
+                    job = await followed.after(job)
+                if on_change is not None and job is not before:
+                    await on_change(job)
         return job
 
-    async def measured(self, job: JobRecord, caller: Caller, patience_seconds: float) -> JobRecord:
+    async def scored(self, job: JobRecord, seconds: float) -> JobRecord:
         """Wait a little for the structure scores of a job that has just succeeded, if this process is at them."""
-        with anyio.move_on_after(patience_seconds):
-            busy = job.state == "succeeded"
-            while busy and not job.measured:
-                change, busy = self.runner.next_change(job.job_id), self.runner.drives(job.job_id)
-                job = await self.get(job.job_id, caller)
-                if busy and not job.measured:
-                    await change.wait()
+        if job.state == "succeeded" and not job.measured:
+            with self.subscriptions.follow(job) as followed, anyio.move_on_after(seconds):
+                while self.subscriptions.drives(job.job_id) and not job.measured:
+                    job = await followed.after(job)
         return job
 
     async def cancel(self, job_id: str, caller: Caller, until: float) -> JobRecord:
-        """Ask for a job to be stopped and wait shortly for what the provider says."""
+        """Ask for a job to be stopped and wait shortly for the provider's answer."""
         job = await self.get(job_id, caller)
         if job.ended:
             return job
-        with self.watch.follow(job) as sight:
+        with self.subscriptions.follow(job) as followed:
             await self.store.request_cancel(job_id)
             self.runner.wake(job_id)
-            while not (_heeded(job) or sight.closed) and (left := until - self.clock()) > 0:
+            while not (job.cancellation_settled or followed.closed) and (left := until - self.clock()) > 0:
                 with anyio.move_on_after(left):
-                    job = await sight.after(job)
+                    job = await followed.after(job)
         return job
 
-    async def resolve(self, job_id: str, caller: Caller, found: Finding) -> JobRecord:
-        """Take a person's word for what became of an uncertain submission.
+    async def resolve(self, job_id: str, caller: Caller, found: ManualResolution) -> JobRecord:
+        """Take a person's word for the outcome of an uncertain submission.
 
         Raises:
             RequestError: `not_found`, or `invalid_request` when the job is not uncertain.
         """
         await self.get(job_id, caller)
-        deadline = None if found.ends else self.clock() + self.deadline_seconds
-        if not await self.ledger.resolve(job_id, found.fact, deadline_at=deadline, fault=found.fault):
+        deadline = self.clock() + self.deadline_seconds if found.fault is None else None
+        if not await self.store.resolve(job_id, found.event, deadline_at=deadline, fault=found.fault):
             raise RequestError(
                 "invalid_request",
                 f"The job {job_id} is not uncertain, so there is nothing to resolve.",
@@ -190,15 +198,15 @@ class JobService:
         return await self.store.page(caller.principal, status=status, provider=provider, limit=limit, cursor=cursor)
 
     async def delivered(self, job_id: str) -> None:
-        """Note that an answer which names this job goes out, so that the same wish means a new job from now on."""
+        """Write that an answer which names this job goes out, so that the same request means a new job from now on."""
         await self.store.mark_delivered(job_id)
 
     async def undelivered(self, job_id: str) -> None:
-        """Note that the answer did not arrive, so that the same wish still means this job."""
+        """Write that the answer did not arrive, so that the same request still means this job."""
         await self.store.mark_undelivered(job_id)
 
     async def hold_map(self, sha256: str, caller: Caller) -> None:
-        """Note that a caller made a map, so that its URI opens for them and nobody else.
+        """Write that a caller made a map, so that its URI opens for them and nobody else.
 
         Where the record fails, the map is still worth looking at; nothing could be made of it then anyway.
         """
@@ -211,9 +219,11 @@ class JobService:
         provider = prepared.provider
         if not provider.capabilities.prices:
             return None
-        return await self.sender.run(provider, provider.price(prepared.request, planned_uploads(prepared)))
+        return await self.sender.run(provider, provider.price(prepared.request, prepared.planned_uploads()))
 
-    def _record(self, wish: GenerateRequest, prepared: Prepared, caller: Caller) -> JobRecord:
+    def _record(
+        self, asked: GenerateRequest, prepared: Prepared, caller: Caller, warnings: tuple[RequestWarning, ...]
+    ) -> JobRecord:
         now, job_id = self.clock(), f"job_{secrets.token_hex(16)}"
         return JobRecord(
             job_id=job_id,
@@ -225,14 +235,86 @@ class JobService:
             created_at=now,
             updated_at=now,
             deadline_at=now + self.deadline_seconds,
-            wish=kept_wish(wish, job_id, prepared.sources),
+            asked=kept_request(asked, job_id, prepared.sources),
             sources=prepared.sources,
             control_map=prepared.control_map,
             seed=prepared.request.seed,
-            warnings=prepared.warnings,
+            warnings=warnings,
         )
 
 
-def _heeded(job: JobRecord) -> bool:
-    """Whether a wish to stop a job has had its effect, or never will have."""
-    return job.ended or job.cancel_answered
+def build_service(
+    driver: Driver, preparer: Preparer, *, deadline_seconds: float, spending: Spending | None = None, owner: str = ""
+) -> JobService:
+    """Put the job layer of one process together, on the record and the providers that its driver has.
+
+    Args:
+        driver: Drives the jobs.
+        preparer: Prepares requests.
+        deadline_seconds: How long a job may take.
+        spending: The operator's limits.
+        owner: Name of this process, unique on the data folder; by default one is made.
+    """
+    subscriptions = JobSubscriptions(driver.store)
+    return JobService(
+        driver.store,
+        preparer,
+        JobRunner(driver, subscriptions, owner or process_name()),
+        subscriptions,
+        driver.sender,
+        driver.clock,
+        deadline_seconds,
+        spending or Spending(),
+    )
+
+
+def process_name() -> str:
+    """A name of this process that no other one on a data folder has."""
+    return f"{socket.gethostname()}-{secrets.token_hex(8)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """Deletes jobs and pictures that are older than `days`: jobs first, then pictures that no job names any more.
+
+    A job is deleted when it was created long ago, has ended, and an answer that names it went out. A picture is deleted
+    when it was not stored or asked for since then either.
+
+    Attributes:
+        days: How long they are kept at least.
+        clock: Seconds since the epoch.
+    """
+
+    store: JobStore
+    blobs: BlobStore
+    days: float
+    clock: Callable[[], float] = time.time
+
+    async def delete_old(self) -> tuple[int, int]:
+        """Delete what is old; returns the number of jobs and the number of pictures.
+
+        Raises:
+            StorageError: The record cannot be read or written.
+        """
+        before = self.clock() - self.days * _DAY_SECONDS
+        jobs: set[str] = set()
+        while deleted := await self.store.delete_old(before):
+            jobs |= deleted
+        if jobs:
+            await to_thread.run_sync(self.blobs.forget_notes, jobs)
+        old = await to_thread.run_sync(self.blobs.older_than, before)
+        unreferenced = await self.store.unreferenced(old) if old else old
+        for sha256 in unreferenced:
+            await to_thread.run_sync(self.blobs.forget, sha256, before)
+        return len(jobs), len(unreferenced)
+
+    async def run(self) -> None:
+        """Delete what is old, now and every hour; a failure is logged and tried again."""
+        while True:
+            try:
+                jobs, pictures = await self.delete_old()
+            except ControlNetError as error:
+                _log.warning("Old jobs could not be deleted: %s", error)
+            else:
+                _log.info("%d jobs and %d pictures were deleted because of their age.", jobs, pictures)
+            await anyio.sleep(_RETENTION_PAUSE_SECONDS)

@@ -1,56 +1,153 @@
-"""The callers' side of the record: adding, reading, listing; the drivers' side is `controlnet_mcp.jobs.leases`."""
+"""All statements of the record: jobs, their leases, the log of their submissions, spending, durations and retention.
 
+A lease is taken by one process at a time, and a write under a lost lease is void: its fence is no longer the job's.
+Events of a submission are appended whoever holds the lease: a process that lost its lease can still record a reply. An
+acceptance that comes late resumes a job without a task, even one that had ended as uncertain, and is kept as a second
+charge beside a task that the job already has.
+"""
+
+import json
+import re
 import sqlite3
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from controlnet_mcp.foundation.errors import RequestError
 from controlnet_mcp.jobs.database import Database
-from controlnet_mcp.jobs.record import JobRecord, Status
-from controlnet_mcp.jobs.rows import COLUMNS, record_of
+from controlnet_mcp.jobs.record import JobKind, JobRecord, Status
+from controlnet_mcp.jobs.submission_log import SETTLING, SubmissionEvent, SubmissionEvents
+from controlnet_mcp.providers.types import Fault, Submission
 
-Admit: TypeAlias = Callable[[sqlite3.Connection, JobRecord], None]
-"""Looks at a new job inside the transaction that writes it; what it raises keeps the job out."""
-
+_BESIDE = "cancel_requested, delivered, orphans"
+"""Columns that others than a job's driver write, beside its document."""
+_COLUMNS = f"document, {_BESIDE}"
+_UNFINISHED = "SELECT COUNT(*) FROM jobs WHERE principal = ? AND ended = 0 AND status != 'succeeded'"
+_SPENT = """
+    SELECT s.provider, CASE
+        WHEN j.status IN ('failed', 'canceled') AND json_extract(j.document, '$.task') IS NULL AND j.orphans = '[]'
+        THEN NULL
+        ELSE COALESCE(MAX(0, CAST(ROUND(json_extract(j.document, '$.cost.amount') * 1000000) AS INTEGER)),
+                      s.millionths, 0) * (1 + COALESCE(json_array_length(j.orphans), 0)) END
+    FROM spending s LEFT JOIN jobs j USING (job_id) WHERE s.principal = ? AND
+"""
+"""The cost of each job of a caller: what the provider charged where that is known, else what was expected; NULL where
+the submission was refused or never left, and once more for every second charge. The expected cost of a job stays when
+the job is deleted."""
+_DELETABLE = "ended = 1 AND delivered = 1 AND status != 'uncertain' AND created_at < ?1"
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_PAGE = 500
+"""How many jobs are deleted or read in one statement."""
 _KEPT_JOBS = 256
 """How many finished jobs stay in memory, a few kilobytes each."""
 
 
+class LeaseLostError(Exception):
+    """Another process drives this job now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to drive a job: writes carry the fence, so that a late owner's writes are void."""
+
+    job_id: str
+    fence: int
+
+
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page of jobs, newest first, and where the next begins."""
+    """One page of jobs, newest first, and the cursor of the next."""
 
     jobs: tuple[JobRecord, ...]
     next_cursor: str | None
 
 
-class JobStore:
-    """Reads and writes `JobRecord`s."""
+@dataclass(frozen=True, slots=True)
+class Account:
+    """The unfinished jobs and the spending of one caller, inside the transaction that adds a job.
 
-    def __init__(self, database: Database) -> None:
-        """Take the database."""
+    Costs are rows of provider and millionths of its unit; `None` for a job that cost nothing.
+    """
+
+    db: sqlite3.Connection
+    principal: str
+
+    def unfinished(self) -> int:
+        """Count the jobs that have not ended."""
+        return int(self.db.execute(_UNFINISHED, (self.principal,)).fetchone()[0])
+
+    def spent_in_run(self, run: str) -> list[tuple[str, int | None]]:
+        """Read the costs of jobs that were added in one run of the server."""
+        return self.db.execute(f"{_SPENT} s.run = ?", (self.principal, run)).fetchall()
+
+    def spent_since(self, at: float) -> list[tuple[str, int | None]]:
+        """Read the costs of jobs that were added after a time in seconds since the epoch."""
+        return self.db.execute(f"{_SPENT} s.at > ?", (self.principal, at)).fetchall()
+
+    def reserve(self, job: JobRecord, run: str, millionths: int | None) -> None:
+        """Write the expected cost of a new job."""
+        self.db.execute(
+            "INSERT INTO spending (job_id, principal, run, provider, millionths, at) VALUES (?, ?, ?, ?, ?, ?)",
+            (job.job_id, self.principal, run, job.provider, millionths, job.created_at),
+        )
+
+
+Admit: TypeAlias = Callable[[Account, JobRecord], None]
+"""Checks a new job inside the transaction that adds it; what it raises keeps the job out."""
+
+
+class JobStore:
+    """Reads and writes everything that is kept of jobs.
+
+    Attributes:
+        lease_seconds: How long a lease lasts without renewal.
+    """
+
+    def __init__(self, database: Database, clock: Callable[[], float] = time.time, lease_seconds: float = 30.0) -> None:
+        """Take the database, a clock in seconds since the epoch, and the length of a lease."""
         self._database = database
+        self._clock = clock
+        self.lease_seconds = lease_seconds
         self._finished: dict[str, JobRecord] = {}
 
+    # What callers do with jobs.
+
     async def add(
-        self, record: JobRecord, *, request_key: str | None, fingerprint: str, admit: Admit | None = None
-    ) -> JobRecord:
-        """Insert a new job, or give the earlier one that this request must not repeat.
+        self,
+        record: JobRecord,
+        *,
+        request_key: str | None,
+        fingerprint: str,
+        admit: Admit | None = None,
+        owner: str | None = None,
+    ) -> tuple[JobRecord, Lease | None]:
+        """Insert a new job, or return the earlier one that this request must not repeat.
+
+        Args:
+            record: The new job.
+            request_key: The caller's key of the request.
+            fingerprint: Digest of the request.
+            admit: Checks the job.
+            owner: The process that is to drive the new job; without one it is free.
+
+        Returns:
+            The job, and the owner's lease on it if it is new.
 
         Raises:
-            RequestError: `admit` does not let it in; nothing was written.
+            RequestError: `admit` refuses the job; nothing was written.
         """
 
-        def work(db: sqlite3.Connection) -> JobRecord:
+        def work(db: sqlite3.Connection) -> tuple[JobRecord, Lease | None]:
             earlier = _earlier(db, record.principal, request_key, fingerprint)
             if earlier is not None:
-                return earlier
+                return earlier, None
             if admit is not None:
-                admit(db, record)
+                admit(Account(db, record.principal), record)
+            lease = None if owner is None else Lease(record.job_id, 1)
             db.execute(
                 "INSERT INTO jobs (job_id, principal, provider, status, ended, created_at, request_key, fingerprint,"
-                " document) VALUES (?, ?, ?, ?, 0, ?, ?, ?, ?)",
+                " document, lease_owner, lease_until, fence) VALUES (?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     record.job_id,
                     record.principal,
@@ -59,16 +156,23 @@ class JobStore:
                     record.created_at,
                     request_key,
                     fingerprint,
-                    record.model_dump_json(),
+                    record.model_dump_json(by_alias=True),
+                    owner,
+                    self._clock() + self.lease_seconds if lease else 0.0,
+                    lease.fence if lease else 0,
                 ),
             )
-            return record
+            return record, lease
 
         return await self._database.run(work)
 
     async def earlier(self, principal: str, *, request_key: str | None, fingerprint: str) -> JobRecord | None:
         """Find the job that a repeated request means, if there is one."""
-        return await self._database.run(lambda db: _earlier(db, principal, request_key, fingerprint))
+        return await self._database.read(lambda db: _earlier(db, principal, request_key, fingerprint))
+
+    async def unfinished(self, principal: str) -> int:
+        """Count the jobs of a caller that have not ended."""
+        return await self._database.read(lambda db: Account(db, principal).unfinished())
 
     async def get(self, job_id: str, principal: str) -> JobRecord:
         """Read one job of a caller; one that succeeded and was delivered never changes, so it is read once.
@@ -79,86 +183,382 @@ class JobStore:
         kept = self._finished.get(job_id)
         if kept is not None and kept.principal == principal:
             return kept
-        sql = f"SELECT {COLUMNS} FROM jobs WHERE job_id = ? AND principal = ?"  # noqa: S608  # a constant
+        sql = f"SELECT {_COLUMNS} FROM jobs WHERE job_id = ? AND principal = ?"  # noqa: S608  # a constant
         rows = await self._database.rows(sql, (job_id, principal))
         if not rows:
             raise RequestError(
                 "not_found", f"There is no job {job_id[:60]!r}.", hint="list_jobs shows the jobs that exist."
             )
-        record = record_of(rows[0])
+        record = _record_of(rows[0])
         if record.state == "succeeded" and record.measured and record.delivered:
-            self._keep(record)
+            if len(self._finished) >= _KEPT_JOBS:
+                self._finished.pop(next(iter(self._finished)))
+            self._finished[job_id] = record
         return record
 
-    def _keep(self, record: JobRecord) -> None:
-        if len(self._finished) >= _KEPT_JOBS:
-            self._finished.pop(next(iter(self._finished)))
-        self._finished[record.job_id] = record
+    async def page(
+        self, principal: str, *, status: Status | None, provider: str | None, limit: int, cursor: str | None
+    ) -> Page:
+        """List a caller's jobs, newest first.
+
+        Raises:
+            RequestError: `invalid_request` for a cursor that no page named.
+        """
+        created_at, _, before_id = (cursor or "inf").partition("~")
+        try:
+            before = float(created_at)
+        except ValueError:
+            raise RequestError(
+                "invalid_request",
+                "This cursor is not one of ours.",
+                hint="Use next_cursor of the last answer, or none.",
+            ) from None
+        sql = (
+            f"SELECT {_COLUMNS} FROM jobs WHERE principal = ?1"  # noqa: S608  # a constant
+            " AND (?2 IS NULL OR status = ?2) AND (?3 IS NULL OR provider = ?3)"
+            " AND (created_at, job_id) < (?4, ?5) ORDER BY created_at DESC, job_id DESC LIMIT ?6"
+        )
+        rows = await self._database.rows(sql, (principal, status, provider, before, before_id, limit + 1))
+        jobs = tuple(_record_of(row) for row in rows[:limit])
+        return Page(jobs, f"{jobs[-1].created_at!r}~{jobs[-1].job_id}" if len(rows) > limit else None)
 
     async def request_cancel(self, job_id: str) -> None:
-        """Note that the caller wants a job stopped; whoever drives it reads this."""
-        sql = "UPDATE jobs SET cancel_requested = 1 WHERE job_id = ?"
-        await self._database.run(lambda db: db.execute(sql, (job_id,)))
+        """Write that the caller wants a job stopped; its driver reads this."""
+        await self._execute("UPDATE jobs SET cancel_requested = 1 WHERE job_id = ?", job_id)
 
     async def mark_delivered(self, job_id: str) -> None:
-        """Note that an answer which names this job went out."""
-        sql = "UPDATE jobs SET delivered = 1 WHERE job_id = ? AND delivered = 0"
-        await self._database.run(lambda db: db.execute(sql, (job_id,)))
+        """Write that an answer which names this job went out."""
+        await self._execute("UPDATE jobs SET delivered = 1 WHERE job_id = ? AND delivered = 0", job_id)
 
     async def mark_undelivered(self, job_id: str) -> None:
-        """Note that the answer did not arrive after all."""
-        sql = "UPDATE jobs SET delivered = 0 WHERE job_id = ? AND delivered = 1"
-        await self._database.run(lambda db: db.execute(sql, (job_id,)))
+        """Write that the answer did not arrive after all."""
+        await self._execute("UPDATE jobs SET delivered = 0 WHERE job_id = ? AND delivered = 1", job_id)
         self._finished.pop(job_id, None)  # it may have been read meanwhile
 
-    async def count(self, sql: str, principal: str) -> int:
-        """The answer to a statement that counts rows of one caller."""
-        return int(str((await self._database.rows(sql, (principal,)))[0][0]))
-
     async def hold_map(self, principal: str, sha256: str) -> None:
-        """Note that a caller made a map, so that its address opens for them."""
-        sql = "INSERT OR IGNORE INTO maps (principal, sha256) VALUES (?, ?)"
-        await self._database.run(lambda db: db.execute(sql, (principal, sha256)))
+        """Write that a caller made a map, so that its URI opens for them."""
+        await self._execute("INSERT OR IGNORE INTO maps (principal, sha256) VALUES (?, ?)", principal, sha256)
 
     async def holds_map(self, principal: str, sha256: str) -> bool:
         """Whether a caller made a map."""
         sql = "SELECT 1 FROM maps WHERE principal = ? AND sha256 = ?"
         return bool(await self._database.rows(sql, (principal, sha256)))
 
-    async def page(
-        self, principal: str, *, status: Status | None, provider: str | None, limit: int, cursor: str | None
-    ) -> Page:
-        """List a caller's jobs, newest first."""
-        before, before_id = _position(cursor)
+    # Leases: who drives which job.
+
+    async def claim(self, job_id: str, owner: str) -> tuple[JobRecord, Lease] | None:
+        """Take a free job that is not settled, under a lease with a new fence."""
+        now = self._clock()
         sql = (
-            f"SELECT {COLUMNS} FROM jobs WHERE principal = ?1"  # noqa: S608  # a constant
-            " AND (?2 IS NULL OR status = ?2) AND (?3 IS NULL OR provider = ?3)"
-            " AND (created_at, job_id) < (?4, ?5) ORDER BY created_at DESC, job_id DESC LIMIT ?6"
+            "UPDATE jobs SET lease_owner = ?, lease_until = ?, fence = fence + 1"  # noqa: S608  # a constant is added
+            " WHERE job_id = ? AND ended = 0 AND (lease_until < ? OR lease_owner = ?)"
+            f" RETURNING {_COLUMNS}, fence"
         )
-        values = (principal, status, provider, before, before_id, limit + 1)
-        rows = await self._database.rows(sql, values)
-        jobs = tuple(record_of(row) for row in rows[:limit])
-        more = len(rows) > limit
-        return Page(jobs, f"{jobs[-1].created_at!r}~{jobs[-1].job_id}" if more else None)
+        values = (owner, now + self.lease_seconds, job_id, now, owner)
+        rows = await self._database.run(lambda db: db.execute(sql, values).fetchall())
+        return (_record_of(rows[0]), Lease(job_id, int(rows[0][-1]))) if rows else None
+
+    async def holds(self, lease: Lease) -> bool:
+        """Whether a lease is still in force, by the record and by the clock."""
+        sql = "SELECT 1 FROM jobs WHERE job_id = ? AND fence = ? AND lease_until >= ?"
+        return bool(await self._database.rows(sql, (lease.job_id, lease.fence, self._clock())))
+
+    async def renew(self, owner: str) -> int:
+        """Prolong every lease that a process holds and that has not run out; returns their number."""
+        now = self._clock()
+        sql = "UPDATE jobs SET lease_until = ? WHERE lease_owner = ? AND ended = 0 AND lease_until >= ?"
+        return await self._execute(sql, now + self.lease_seconds, owner, now)
+
+    async def release(self, lease: Lease) -> None:
+        """Give a lease back, so that another process need not wait for its end."""
+        sql = "UPDATE jobs SET lease_until = 0, lease_owner = NULL WHERE job_id = ? AND fence = ?"
+        await self._execute(sql, lease.job_id, lease.fence)
+
+    async def unowned(self) -> Sequence[str]:
+        """Find jobs that are not settled and that nobody drives, oldest first."""
+        sql = "SELECT job_id FROM jobs WHERE ended = 0 AND lease_until < ? ORDER BY created_at LIMIT 1000"
+        return [str(row[0]) for row in await self._database.rows(sql, (self._clock(),))]
+
+    async def cancel_requested(self, owner: str) -> Sequence[str]:
+        """Find unfinished jobs of a process whose callers want them stopped."""
+        sql = "SELECT job_id FROM jobs WHERE ended = 0 AND cancel_requested = 1 AND lease_owner = ?"
+        return [str(row[0]) for row in await self._database.rows(sql, (owner,))]
+
+    # Writes under a lease: each one sets `updated_at`, and raises `LeaseLostError` when another process drives the job.
+
+    async def save(self, job: JobRecord, lease: Lease, *, judged: int | None = None) -> JobRecord:
+        """Write a job's new value.
+
+        Args:
+            job: The new value.
+            lease: The right to write it.
+            judged: The number of events by which a job without a task was found to have ended; where none were
+                looked at, no acceptance may be in the log. A job whose log has more by now does not end: it is
+                submitting, so that the next step decides again.
+
+        Raises:
+            LeaseLostError: Nothing was written.
+        """
+
+        def work(db: sqlite3.Connection) -> JobRecord:
+            if job.ended and job.task is None:
+                sql = "SELECT count(*), count(*) FILTER (WHERE kind = 'answer') FROM attempts WHERE job_id = ?"
+                events, answers = db.execute(sql, (job.job_id,)).fetchone()
+                if answers if judged is None else events != judged:
+                    return job.model_copy(update={"state": "submitting", "fault": None, "finished_at": None})
+            return self.write_row(db, job, lease)
+
+        return await self._database.run(work)
+
+    async def intend(self, job: JobRecord, lease: Lease, *, unless_canceled: bool) -> JobRecord | None:
+        """Write that a job is about to be submitted, as its state and as an event, both or neither.
+
+        Args:
+            job: The job.
+            lease: The right to write it.
+            unless_canceled: Whether a job that the caller wants stopped is not to be submitted; it gives nothing then.
+
+        Raises:
+            LeaseLostError: Nothing was written.
+        """
+        submitting = job.model_copy(update={"state": "submitting"})
+        intent = SubmissionEvent.of("intent", job.request)
+
+        def work(db: sqlite3.Connection) -> JobRecord | None:
+            if unless_canceled:
+                sql = "SELECT cancel_requested FROM jobs WHERE job_id = ?"
+                if db.execute(sql, (job.job_id,)).fetchone()[0]:
+                    return None
+            saved = self.write_row(db, submitting, lease)
+            self._append(db, job.job_id, intent)
+            return saved
+
+        return await self._database.run(work)
+
+    async def accept(self, job: JobRecord, lease: Lease, submission: Submission) -> JobRecord:
+        """Write that the provider accepted, and the job's new value.
+
+        Raises:
+            LeaseLostError: Only the event was written, and a job without a task will be resumed by it.
+        """
+        event = SubmissionEvent.of("answer", submission)
+
+        def work(db: sqlite3.Connection) -> JobRecord | None:
+            self._append(db, job.job_id, event)
+            try:
+                return self._with_second_charges(db, self.write_row(db, job, lease))
+            except LeaseLostError:
+                self._resume_by_late_answer(db, job.job_id)
+                return None
+
+        saved = await self._database.run(work)
+        if saved is None:
+            raise LeaseLostError(job.job_id)
+        return saved
+
+    async def resume(self, job: JobRecord, lease: Lease) -> JobRecord:
+        """Write the value of a job that goes on with an acceptance in the log.
+
+        Raises:
+            LeaseLostError: Nothing was written.
+        """
+        return await self._database.run(lambda db: self._with_second_charges(db, self.write_row(db, job, lease)))
+
+    def write_row(self, db: sqlite3.Connection, job: JobRecord, lease: Lease) -> JobRecord:
+        """Write a job's new value inside a transaction; returns it with what others wrote beside it.
+
+        Raises:
+            LeaseLostError: Nothing was written.
+        """
+        job = job.model_copy(update={"updated_at": self._clock()})
+        sql = (
+            "UPDATE jobs SET document = ?, status = ?, ended = ?"  # noqa: S608  # a constant is added
+            f" WHERE job_id = ? AND fence = ? RETURNING {_BESIDE}"
+        )
+        rows = db.execute(sql, (*_document(job), job.job_id, lease.fence)).fetchall()
+        if not rows:
+            raise LeaseLostError(job.job_id)
+        return _with_beside(job, rows[0])
+
+    # The log of submissions.
+
+    async def events(self, job_id: str) -> SubmissionEvents:
+        """Read all events of a job's submissions."""
+        return await self._database.read(lambda db: _events(db, job_id))
+
+    async def append(self, job_id: str, event: SubmissionEvent) -> None:
+        """Append an event, and change a job that had ended as uncertain by it.
+
+        If no submission is unresolved any more, nothing was bought, and the job has failed. If an outcome became
+        unknown only now, the provider may know our reference only now, and the next action is decided again.
+        """
+
+        def work(db: sqlite3.Connection) -> None:
+            self._append(db, job_id, event)
+            if event.kind == "unknown":
+                self._change_ended(db, job_id, only="uncertain", state="submitting")
+            elif event.kind in SETTLING and _events(db, job_id).unresolved <= 0:
+                fault = Fault.model_validate_json(event.details)
+                self._change_ended(db, job_id, only="uncertain", state="failed", fault=fault)
+
+        await self._database.run(work)
+
+    async def resolve(
+        self, job_id: str, event: SubmissionEvent, *, deadline_at: float | None, fault: Fault | None
+    ) -> bool:
+        """Write what a person found out about an uncertain job; false if it is not one.
+
+        Args:
+            job_id: Which job.
+            event: What was found.
+            deadline_at: Until when it may be driven again; `None` ends it.
+            fault: What it ends with.
+        """
+        state = "failed" if deadline_at is None else "submitting"
+        changes = {"fault": fault} if deadline_at is None else {"deadline_at": deadline_at}
+
+        def work(db: sqlite3.Connection) -> bool:
+            changed = self._change_ended(db, job_id, only="uncertain", state=state, **changes)
+            if changed:
+                self._append(db, job_id, event)
+            return changed
+
+        return await self._database.run(work)
+
+    def _append(self, db: sqlite3.Connection, job_id: str, event: SubmissionEvent) -> None:
+        values = (job_id, event.kind, self._clock(), event.details)
+        db.execute("INSERT INTO attempts (job_id, kind, at, fact) VALUES (?, ?, ?, ?)", values)
+
+    def _resume_by_late_answer(self, db: sqlite3.Connection, job_id: str) -> None:
+        """Let a job without a task be driven again; one with a task has a second charge."""
+        row = db.execute(f"SELECT {_COLUMNS} FROM jobs WHERE job_id = ?", (job_id,)).fetchone()  # noqa: S608  # a constant
+        record = None if row is None else _record_of(row)
+        if record is not None and record.task is not None:
+            self._with_second_charges(db, record)
+        elif record is not None and record.ended:
+            self._change_ended(db, job_id, only=record.state, state="submitting")
+
+    def _change_ended(self, db: sqlite3.Connection, job_id: str, *, only: str, state: str, **more: object) -> bool:
+        """Change an ended job that nobody drives; false when it is not in the state `only`."""
+        row = db.execute(f"SELECT {_COLUMNS} FROM jobs WHERE job_id = ?", (job_id,)).fetchone()  # noqa: S608  # a constant
+        if row is None or (record := _record_of(row)).state != only or not record.ended:
+            return False
+        changes = {"state": state, "fault": None, "updated_at": self._clock(), "wake_at": 0.0, "failures": 0, **more}
+        changed = record.model_copy(update=changes)
+        if not changed.ended:
+            changed = changed.model_copy(update={"finished_at": None})
+        sql = "UPDATE jobs SET document = ?, status = ?, ended = ?, lease_until = 0 WHERE job_id = ?"
+        db.execute(sql, (*_document(changed), job_id))
+        return True
+
+    def _with_second_charges(self, db: sqlite3.Connection, record: JobRecord) -> JobRecord:
+        """Write the ids of tasks that were accepted for a job beside its own."""
+        own = record.task.remote_id if record.task else None
+        others = sorted({row.task.remote_id for row in _events(db, record.job_id).answers} - {own})
+        if own is None or others == sorted(record.orphans):
+            return record
+        db.execute("UPDATE jobs SET orphans = ? WHERE job_id = ?", (json.dumps(others), record.job_id))
+        return record.model_copy(update={"orphans": tuple(others)})
+
+    # How long jobs took.
+
+    async def durations(self, kind: JobKind, most: int) -> list[float]:
+        """Read the seconds that the last jobs of a kind took, oldest first.
+
+        Raises:
+            StorageError: The record cannot be read.
+        """
+        sql = (
+            "SELECT seconds FROM durations WHERE provider = ? AND model = ? AND size = ?"
+            " ORDER BY duration_id DESC LIMIT ?"
+        )
+        rows = await self._database.rows(sql, (kind.provider, kind.model, kind.size, most))
+        return [float(str(row[0])) for row in reversed(rows)]
+
+    def add_duration(self, kind: JobKind, seconds: float, most: int) -> None:
+        """Queue one more duration, and the deletion of all but the newest `most`; written with the next transaction."""
+        key = (kind.provider, kind.model, kind.size)
+
+        def work(db: sqlite3.Connection) -> None:
+            db.execute("INSERT INTO durations (provider, model, size, seconds) VALUES (?, ?, ?, ?)", (*key, seconds))
+            db.execute(
+                "DELETE FROM durations WHERE provider = ?1 AND model = ?2 AND size = ?3 AND duration_id <="
+                " (SELECT duration_id FROM durations WHERE provider = ?1 AND model = ?2 AND size = ?3"
+                " ORDER BY duration_id DESC LIMIT 1 OFFSET ?4)",
+                (*key, most),
+            )
+
+        self._database.also(work)
+
+    # Retention.
+
+    async def delete_old(self, before: float) -> set[str]:
+        """Delete a page of jobs that ended and were delivered, created before a time; returns their ids.
+
+        An uncertain job, and one that was never delivered, is kept.
+
+        Raises:
+            StorageError: The record cannot be read or written.
+        """
+
+        def work(db: sqlite3.Connection) -> set[str]:
+            sql = f"SELECT job_id FROM jobs WHERE {_DELETABLE} LIMIT ?2"  # noqa: S608  # a constant
+            ids = db.execute(sql, (before, _PAGE)).fetchall()
+            for table in ("attempts", "jobs"):
+                db.executemany(f"DELETE FROM {table} WHERE job_id = ?", ids)  # noqa: S608  # one of two names
+            return {str(row[0]) for row in ids}
+
+        return await self._database.run(work)
+
+    async def unreferenced(self, pictures: set[str]) -> set[str]:
+        """Find those of some pictures, by SHA-256, that no job names; reads a page of jobs at a time."""
+        last = ""
+        while pictures:
+            sql = "SELECT job_id, document FROM jobs WHERE job_id > ? ORDER BY job_id LIMIT ?"
+            rows = await self._database.rows(sql, (last, _PAGE))
+            if not rows:
+                break
+            pictures = pictures.difference(*(_SHA256.findall(str(document)) for _, document in rows))
+            last = str(rows[-1][0])
+        return pictures
+
+    async def examine(self) -> tuple[str, int]:
+        """Check the file, which reads all of it: SQLite's word on it, which should be `ok`, and the number of jobs."""
+        ((sound,),) = await self._database.rows("PRAGMA quick_check(1)")
+        ((count,),) = await self._database.rows("SELECT count(*) FROM jobs")
+        return str(sound), int(str(count))
+
+    async def _execute(self, sql: str, *values: object) -> int:
+        """Run one statement in a transaction; returns the number of rows that it changed."""
+        return await self._database.run(lambda db: db.execute(sql, values).rowcount)
+
+
+def _document(job: JobRecord) -> tuple[str, Status, int]:
+    """The columns that follow from a job's value: document, status, ended."""
+    return job.model_dump_json(by_alias=True), job.status, int(job.settled)
+
+
+def _record_of(row: tuple[object, ...]) -> JobRecord:
+    """Read a row that starts with the `_COLUMNS`."""
+    return _with_beside(JobRecord.model_validate_json(str(row[0])), row[1:])
+
+
+def _with_beside(record: JobRecord, row: tuple[object, ...]) -> JobRecord:
+    """A record with the columns `_BESIDE`."""
+    orphans = tuple(json.loads(str(row[2]))) if row[2] != "[]" else ()
+    return record.model_copy(update={"cancel_requested": bool(row[0]), "delivered": bool(row[1]), "orphans": orphans})
 
 
 def _earlier(db: sqlite3.Connection, principal: str, request_key: str | None, fingerprint: str) -> JobRecord | None:
+    """The job with a key, or the undelivered one without a key that asks for the same."""
+    clause, value = "request_key IS NULL AND delivered = 0 AND fingerprint = ?", fingerprint
     if request_key is not None:
         clause, value = "request_key = ?", request_key
-    else:
-        clause, value = "request_key IS NULL AND delivered = 0 AND fingerprint = ?", fingerprint
-    sql = f"SELECT {COLUMNS} FROM jobs WHERE principal = ? AND {clause} ORDER BY created_at DESC LIMIT 1"  # noqa: S608  # clause is one of two literals
+    sql = f"SELECT {_COLUMNS} FROM jobs WHERE principal = ? AND {clause} ORDER BY created_at DESC LIMIT 1"  # noqa: S608  # clause is one of two literals
     row = db.execute(sql, (principal, value)).fetchone()
-    return None if row is None else record_of(row)
+    return None if row is None else _record_of(row)
 
 
-def _position(cursor: str | None) -> tuple[float, str]:
-    if cursor is None:
-        return float("inf"), ""
-    created_at, _, job_id = cursor.partition("~")
-    try:
-        return float(created_at), job_id
-    except ValueError:
-        raise RequestError(
-            "invalid_request", "This cursor is not one of ours.", hint="Use next_cursor of the last answer, or none."
-        ) from None
+def _events(db: sqlite3.Connection, job_id: str) -> SubmissionEvents:
+    sql = "SELECT kind, fact FROM attempts WHERE job_id = ? ORDER BY attempt_id"
+    return SubmissionEvents([SubmissionEvent(kind, details) for kind, details in db.execute(sql, (job_id,))])

@@ -1,4 +1,7 @@
-"""Watching jobs, whoever drives them: one look at the record for everybody who waits for the same job."""
+"""Following jobs, whoever drives them: this process is told of its own jobs, and reads the record for all others.
+
+However many follow a job, there is one reading of the record for all of them.
+"""
 
 import logging
 from collections.abc import Awaitable, Callable, Generator
@@ -9,26 +12,23 @@ from anyio.abc import TaskGroup
 
 from controlnet_mcp.foundation.errors import ControlNetError, RequestError
 from controlnet_mcp.jobs.record import JobRecord
-from controlnet_mcp.jobs.runner import JobRunner
 from controlnet_mcp.jobs.store import JobStore
 
-OTHER_PROCESS_SECONDS = 0.5
-"""How often a job is looked at that another process may drive; nobody tells this one of its changes."""
-OWN_SECONDS = 5.0
-"""How often a job is looked at that this process drives, and tells of."""
+READ_SECONDS = 0.5
+"""How often a job is read that another process may drive; nobody tells this one of its changes."""
 _log = logging.getLogger(__name__)
 
 
 class JobSubscription:
-    """One job as it was last seen, shared by all who watch it."""
+    """One job as it was last seen, shared by all who follow it."""
 
     def __init__(self, job: JobRecord) -> None:
-        """Take the job as its first watcher knows it."""
+        """Take the job as its first follower knows it."""
         self.job = job
-        self.watchers = 0
+        self.followers = 0
         self.closed = False
-        self.looking = anyio.CancelScope()
-        self._moved = anyio.Event()
+        self.reading: anyio.CancelScope | None = None
+        self._changed = anyio.Event()
 
     def show(self, job: JobRecord) -> None:
         """Take a newer state of the job, and wake those who have not seen it."""
@@ -42,91 +42,118 @@ class JobSubscription:
         self._wake()
 
     async def after(self, job: JobRecord) -> JobRecord:
-        """Wait until the job is no longer as given, or until the watch is closed; gives it as it is then."""
+        """Wait until the job is no longer as given, or until the subscription is closed; returns it as it is then."""
         while not (self.closed or _differs(self.job, job)):
-            await self._moved.wait()
+            await self._changed.wait()
         return self.job
 
     def _wake(self) -> None:
-        self._moved.set()
-        self._moved = anyio.Event()
+        self._changed.set()
+        self._changed = anyio.Event()
 
 
 class JobSubscriptions:
-    """Looks at jobs as long as somebody watches them: one read of the record per change, however many watch."""
+    """The jobs that are followed in this process, and those that it drives, as far as it knows them."""
 
-    def __init__(self, store: JobStore, runner: JobRunner) -> None:
-        """Take where jobs are written down, and who tells of changes made in this process."""
+    def __init__(self, store: JobStore) -> None:
+        """Take the record."""
         self._store = store
-        self._runner = runner
-        self._sights: dict[str, JobSubscription] = {}
+        self._followed: dict[str, JobSubscription] = {}
+        self._driven: dict[str, JobRecord | None] = {}
         self._closed = False
         self._tasks: TaskGroup | None = None
 
     def start(self, tasks: TaskGroup) -> None:
-        """Look from now on, in tasks of this group."""
+        """Read the record from now on, in tasks of this group."""
         self._tasks = tasks
 
     def close(self) -> None:
         """Let nobody wait any longer, because the process ends: callers are given their jobs as they stand."""
         self._closed = True
-        for sight in self._sights.values():
-            sight.close()
+        for followed in self._followed.values():
+            followed.close()
 
     @property
-    def watched(self) -> int:
-        """How many jobs are being looked at."""
-        return len(self._sights)
+    def followed(self) -> int:
+        """The number of jobs that are followed."""
+        return len(self._followed)
+
+    def latest(self, job_id: str) -> JobRecord | None:
+        """A job as this process knows it while it drives it; not all of that is worth a write to the record."""
+        return self._driven.get(job_id)
+
+    def drives(self, job_id: str) -> bool:
+        """Whether this process drives a job, so that it tells of all changes."""
+        return job_id in self._driven
+
+    def begin_driving(self, job_id: str) -> None:
+        """Tell that this process drives a job from now on."""
+        self._driven[job_id] = None
+
+    def publish(self, job: JobRecord) -> None:
+        """Tell of a change of a job that this process drives."""
+        self._driven[job.job_id] = job
+        if followed := self._followed.get(job.job_id):
+            followed.show(job)
+
+    def end_driving(self, job_id: str) -> None:
+        """Tell that this process drives a job no longer; if it is not over, another one may."""
+        self._driven.pop(job_id, None)
+        if followed := self._followed.get(job_id):
+            self._start_reading(followed)
 
     @contextmanager
     def follow(self, job: JobRecord) -> Generator[JobSubscription]:
-        """Watch a job for the length of the block; whoever leaves, by whatever way, leaves nothing behind."""
-        sight = self._sight_of(job)
-        sight.watchers += 1
+        """Follow a job for the length of the block; whoever leaves, by whatever way, leaves nothing behind."""
+        followed = self._followed.get(job.job_id)
+        if followed is None:
+            followed = self._followed[job.job_id] = JobSubscription(self.latest(job.job_id) or job)
+            followed.closed = self._closed
+            self._start_reading(followed)
+        elif job.updated_at > followed.job.updated_at:
+            followed.show(job)
+        followed.followers += 1
         try:
-            yield sight
+            yield followed
         finally:
-            sight.watchers -= 1
-            if not sight.watchers:
-                del self._sights[job.job_id]
-                sight.looking.cancel()
+            followed.followers -= 1
+            if not followed.followers:
+                del self._followed[job.job_id]
+                if followed.reading is not None:
+                    followed.reading.cancel()
 
     async def announce(
         self, job: JobRecord, tell: Callable[[JobRecord], Awaitable[None]], spacing_seconds: float
     ) -> None:
         """Tell of changes until the job is over, not more often than the spacing; the last state is always told."""
-        with self.follow(job) as sight:
-            while not (_over(job) or sight.closed):
-                before, job = job, await sight.after(job)
+        with self.follow(job) as followed:
+            while not (_over(job) or followed.closed):
+                before, job = job, await followed.after(job)
                 if job is not before:
                     await tell(job)
                     await anyio.sleep(0 if _over(job) else spacing_seconds)
 
-    def _sight_of(self, job: JobRecord) -> JobSubscription:
-        sight = self._sights.get(job.job_id)
-        if sight is None:
-            sight = self._sights[job.job_id] = JobSubscription(job)
-            sight.closed = self._closed
-            if self._tasks is not None:
-                self._tasks.start_soon(self._look, sight)
-        elif job.updated_at > sight.job.updated_at:
-            sight.show(job)
-        return sight
+    def _start_reading(self, followed: JobSubscription) -> None:
+        idle = followed.reading is None and not self.drives(followed.job.job_id)
+        if self._tasks is not None and idle and not _over(followed.job):
+            followed.reading = anyio.CancelScope()
+            self._tasks.start_soon(self._read, followed, followed.reading)
 
-    async def _look(self, sight: JobSubscription) -> None:
-        """Read at the beginning and after every change; one that comes during a read is not missed."""
-        job_id, principal = sight.job.job_id, sight.job.principal
-        with sight.looking:
-            while not _over(sight.job):
-                change = self._runner.next_change(job_id)
+    async def _read(self, followed: JobSubscription, scope: anyio.CancelScope) -> None:
+        """Read a job again and again until it is over or this process drives it."""
+        job_id, principal = followed.job.job_id, followed.job.principal
+        with scope:
+            while not (self.drives(job_id) or _over(followed.job)):
                 try:
-                    sight.show(self._runner.latest(job_id) or await self._store.get(job_id, principal))
+                    read = await self._store.get(job_id, principal)
+                    if not self.drives(job_id):
+                        followed.show(read)
                 except RequestError:
-                    return  # the job is gone from the record
+                    break  # the job is gone from the record
                 except ControlNetError as error:
-                    _log.warning("Job %s cannot be looked at: %s", job_id, error)
-                with anyio.move_on_after(OWN_SECONDS if self._runner.drives(job_id) else OTHER_PROCESS_SECONDS):
-                    await change.wait()
+                    _log.warning("Job %s cannot be read: %s", job_id, error)
+                await anyio.sleep(READ_SECONDS)
+        followed.reading = None
 
 
 def _differs(one: JobRecord, other: JobRecord) -> bool:

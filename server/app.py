@@ -1,8 +1,5 @@
 """The parts of a serving process, put together once, outside any MCP session."""
 
-import random
-import secrets
-import socket
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, closing
@@ -20,31 +17,15 @@ from controlnet_mcp.images.picture import StoredPicture
 from controlnet_mcp.images.read import PictureReader
 from controlnet_mcp.jobs.budget import JOBS, Spending
 from controlnet_mcp.jobs.database import Database
-from controlnet_mcp.jobs.drive import Driver
-from controlnet_mcp.jobs.durations import Durations
-from controlnet_mcp.jobs.leases import Leases
-from controlnet_mcp.jobs.ledger import Ledger
-from controlnet_mcp.jobs.polling import SHORTEST_SECONDS, PollPacer
+from controlnet_mcp.jobs.driver import build_driver
 from controlnet_mcp.jobs.prepare import Preparer
-from controlnet_mcp.jobs.resource_uris import Addresses
-from controlnet_mcp.jobs.retention import Retention, forgetting
-from controlnet_mcp.jobs.runner import JobRunner
-from controlnet_mcp.jobs.scoring import Scorer, depth_by
-from controlnet_mcp.jobs.service import JobService
+from controlnet_mcp.jobs.resource_uris import PictureLookup
+from controlnet_mcp.jobs.results import Scorer, depth_by
+from controlnet_mcp.jobs.service import Retention, build_service, process_name
 from controlnet_mcp.jobs.store import JobStore
-from controlnet_mcp.jobs.submission import Submitter
-from controlnet_mcp.jobs.subscriptions import JobSubscriptions
-from controlnet_mcp.jobs.writer import JobWriter
 from controlnet_mcp.providers.draft.service import DraftTransport
 from controlnet_mcp.providers.placeholders import PictureSource
-from controlnet_mcp.providers.registry import (
-    ADAPTERS,
-    NAMES,
-    ProviderTable,
-    adapter_class,
-    build_table,
-    ready,
-)
+from controlnet_mcp.providers.registry import NAMES, ProviderTable, build_table
 from controlnet_mcp.providers.sender import open_runner
 from controlnet_mcp.server.auth.file_links import FileLinks, load_secret
 from controlnet_mcp.server.settings import Settings
@@ -69,7 +50,7 @@ class Application:
 
     settings: Settings
     services: Services
-    addresses: Addresses
+    pictures: PictureLookup
     table: ProviderTable
     tasks: TaskGroup
     drawing: CapacityLimiter = field(default_factory=partial(CapacityLimiter, SHEETS_AT_ONCE))
@@ -103,35 +84,25 @@ async def open_application(settings: Settings, decoder: Decoder = decode) -> Asy
     source = PictureSource(blobs, public_link)
     with closing(Database(settings.data_folder / "jobs.sqlite3")) as database:
         async with open_runner(source, fetch, engines, settings.trusted_hosts) as sender, background() as tasks:
-            store = JobStore(database)
-            owner = f"{socket.gethostname()}-{secrets.token_hex(8)}"
-            leases = Leases(database, time.time, settings.lease_seconds)
-            writer = JobWriter(leases, Ledger(database, time.time), time.time)
-            pacer = PollPacer(Durations(database), random.SystemRandom().random, _shortest_pause_seconds)
-            submitter = Submitter(writer, sender, pacer, settings.submissions_in_flight)
+            store = JobStore(database, lease_seconds=settings.lease_seconds)
             scorer = Scorer(blobs, depth_by(settings.map_models), enabled=settings.structure_scores)
-            driver = Driver(writer, submitter, pacer, partial(ready, table), sender, blobs, scorer)
-            runner = JobRunner(leases, driver, owner, time.time)
-            watch = JobSubscriptions(store, runner)
-            addresses = Addresses(store)
+            in_flight = settings.submissions_in_flight
+            driver = build_driver(store, sender, table, blobs, scorer=scorer, submissions_in_flight=in_flight)
+            lookup = PictureLookup(store)
             reader = PictureReader(
-                blobs, settings.limits, settings.allowed_folders, settings.trusted_hosts, addresses.sha256_of
+                blobs, settings.limits, settings.allowed_folders, settings.trusted_hosts, lookup.sha256_of
             )
-            jobs = JobService(
-                store,
+            owner = process_name()
+            jobs = build_service(
+                driver,
                 Preparer(table, reader, blobs, settings.map_models, reachable=public_link is not None),
-                writer.ledger,
-                runner,
-                watch,
-                sender,
-                time.time,
-                settings.job_timeout_seconds,
-                _spending(settings, owner),
+                deadline_seconds=settings.job_timeout_seconds,
+                spending=_spending(settings, owner),
+                owner=owner,
             )
-            runner.start(tasks)
+            jobs.start(tasks)
             if settings.retention_days is not None:
-                tasks.start_soon(forgetting, Retention(database, blobs, time.time, settings.retention_days))
-            watch.start(tasks)
+                tasks.start_soon(Retention(store, blobs, settings.retention_days).run)
             services = Services(
                 jobs,
                 table,
@@ -142,12 +113,7 @@ async def open_application(settings: Settings, decoder: Decoder = decode) -> Asy
                 settings.previews,
                 settings.map_models,
             )
-            yield Application(settings, services, addresses, table, tasks)
-
-
-def _shortest_pause_seconds(name: str) -> float:
-    """The shortest pause that a provider wants between two looks at a job."""
-    return adapter_class(name).capabilities.shortest_poll_seconds if name in ADAPTERS else SHORTEST_SECONDS
+            yield Application(settings, services, lookup, table, tasks)
 
 
 def _spending(settings: Settings, run: str) -> Spending:

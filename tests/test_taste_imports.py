@@ -180,7 +180,7 @@ def test_a_rule_finds_what_breaks_it(rule: Rule, path: str, text: str) -> None:
         (points_inwards, "jobs/record.py", "from controlnet_mcp.jobs.states import State"),
         (points_inwards, "tests/test_jobs.py", "import controlnet_mcp.server.cli"),
         (uses_names_in_their_place, "server/settings.py", "import os\nX = os.environ"),
-        (uses_names_in_their_place, "jobs/runner.py", "from anyio import sleep"),
+        (uses_names_in_their_place, "jobs/driver.py", "from anyio import sleep"),
         (uses_names_in_their_place, "tools/generate.py", "import anyio\nX = anyio.sleep_forever"),
         (uses_names_in_their_place, "server/cli/install.py", "import subprocess"),
         (uses_names_in_their_place, "jobs/record.py", "def f(asyncio, printer): return asyncio, printer.print"),

@@ -2,7 +2,7 @@
 
 from pydantic import BaseModel, Field, JsonValue
 
-from controlnet_mcp.jobs.prepare import PICTURES, planned_uploads, repeated
+from controlnet_mcp.jobs.prepare import PICTURES, repeated
 from controlnet_mcp.jobs.record import JobRecord
 from controlnet_mcp.jobs.request import Details, GenerateRequest, Prompt
 from controlnet_mcp.providers.placeholders import show, shown_headers
@@ -57,14 +57,14 @@ async def generate(services: Services, arguments: GenerateArguments, call: Call)
     if arguments.dry_run:
         return await _dry_run(services, wish, call, said)
     started = services.jobs.clock()
-    job = await services.jobs.submit(wish, call.caller, arguments.request_key, said=said)
+    job = await services.jobs.submit(wish, call.caller, arguments.request_key, warnings=said)
     job = await wait_for(services, call, job, arguments.wait_seconds, started)
     return await job_answer(services, call, _compared(job, wish), previews=arguments.previews)
 
 
 def _compared(job: JobRecord, wish: GenerateRequest) -> JobRecord:
     """The job, and a word on settings that it was not made with: an earlier job may have had the same key."""
-    made_with = job.wish or wish
+    made_with = job.asked or wish
     others = [name for name in GenerateRequest.model_fields if name not in PICTURES]
     differing = [name for name in others if getattr(made_with, name) != getattr(wish, name)]
     if not differing:
@@ -98,7 +98,7 @@ async def _meant(
 
 async def _dry_run(services: Services, wish: GenerateRequest, call: Call, said: tuple[RequestWarning, ...]) -> Answer:
     prepared, price = await services.jobs.plan(wish, call.caller)
-    request = prepared.provider.build(prepared.request, "(a fresh reference)", planned_uploads(prepared))
+    request = prepared.provider.build(prepared.request, "(a fresh reference)", prepared.planned_uploads())
     view = HttpView(
         method=request.method, url=request.url, headers=shown_headers(request), json_body=show(request.json)
     )

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from pydantic import Field
 
+from controlnet_mcp.jobs.prepare import entry_named
 from controlnet_mcp.jobs.record import Status
-from controlnet_mcp.jobs.select import entry_named
 from controlnet_mcp.tools.tool import Answer, Arguments, Call, Hints, Services, tool
 from controlnet_mcp.tools.views import Job, View, views_of
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from controlnet_mcp.images.maps import KNOBS, NO_MODELS, MapModels
 from controlnet_mcp.images.modalities import MODALITIES, Modality, resolve
-from controlnet_mcp.jobs.select import entry_named
+from controlnet_mcp.jobs.prepare import entry_named
 from controlnet_mcp.providers.registry import ProviderEntry
 from controlnet_mcp.providers.types import Capabilities
 from controlnet_mcp.tools.tool import Answer, Arguments, Call, Hints, Services, tool

@@ -2,7 +2,7 @@
 
 from controlnet_mcp.foundation.errors import ControlNetError
 from controlnet_mcp.foundation.text import quote
-from controlnet_mcp.jobs.select import entry_named
+from controlnet_mcp.jobs.prepare import entry_named
 from controlnet_mcp.providers.registry import ProviderEntry
 from controlnet_mcp.providers.types import ModelInfo
 from controlnet_mcp.tools.tool import Answer, Arguments, Call, Hints, Services, tool

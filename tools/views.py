@@ -178,7 +178,7 @@ async def wait_for(
     until = started + wait_seconds
     job = await services.jobs.wait(job, until, tell)
     patience = min(max(until - services.jobs.clock(), _SCORE_SECONDS[0]), _SCORE_SECONDS[1])
-    return await services.jobs.measured(job, call.caller, patience)
+    return await services.jobs.scored(job, patience)
 
 
 def _above(last: float, job: JobRecord) -> float:

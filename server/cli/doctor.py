@@ -22,6 +22,7 @@ from anyio import to_thread
 from controlnet_mcp.foundation.errors import ControlNetError, RequestError
 from controlnet_mcp.images.blob_store import BlobStore
 from controlnet_mcp.jobs.database import Database
+from controlnet_mcp.jobs.store import JobStore
 from controlnet_mcp.providers.base import Provider
 from controlnet_mcp.providers.placeholders import PictureSource
 from controlnet_mcp.providers.registry import ProviderEntry, build_table, provider_variables
@@ -92,8 +93,7 @@ async def _database(path: Path) -> Finding:
         return Finding("ok", "job database", "not there yet; it is made with the first job")
     database = Database(path)
     try:
-        [(sound,)] = await database.rows("PRAGMA quick_check(1)")
-        [(count,)] = await database.rows("SELECT count(*) FROM jobs")
+        sound, count = await JobStore(database).examine()
     except ControlNetError as error:
         return Finding("broken", "job database", str(error))
     finally:

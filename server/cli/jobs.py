@@ -81,7 +81,7 @@ def resolve(job_id: str, remote_id: str | None, *, failed: bool, send_again: boo
         raise click.UsageError("Say one of --accepted ID, --not-accepted and --send-again.")
     found = not_accepted(send_again=send_again) if remote_id is None else accepted_as(remote_id)
     job = run(lambda services: services.jobs.resolve(job_id, Caller(LOCAL, local=True), found))
-    again = "" if found.ends else f" `controlnet-mcp status {job_id} --wait 60` waits for it."
+    again = "" if found.fault is not None else f" `controlnet-mcp status {job_id} --wait 60` waits for it."
     click.echo(f"The job is {job.status}.{again}")
 
 
@@ -164,7 +164,7 @@ def sheet(job_id: str, output: Path | None, width: int, *, as_json: bool) -> Non
     as_jpeg = output is not None and output.suffix.lower() in _JPEG
 
     from controlnet_mcp.images.contact_sheet.page import compose, encode
-    from controlnet_mcp.jobs.sheets import sheet_of
+    from controlnet_mcp.jobs.results import sheet_of
 
     async def draw(services: Services) -> tuple[JobRecord, "Image.Image"]:
         job = await services.jobs.get(job_id, Caller(LOCAL, local=True))

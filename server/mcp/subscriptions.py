@@ -113,7 +113,7 @@ class JobUpdates:
         async def announce() -> None:
             try:
                 with scope:
-                    await self.jobs.watch.announce(job, told, SPACING_SECONDS)
+                    await self.jobs.subscriptions.announce(job, told, SPACING_SECONDS)
             finally:
                 self.following -= 1
 

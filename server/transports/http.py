@@ -156,7 +156,7 @@ class _WebServer(uvicorn.Server):
         """Once asked, take no more connections; open ones end, and who waits for a job is given it as it stands."""
         await asked.wait()
         updates.close()
-        updates.jobs.watch.close()
+        updates.jobs.subscriptions.close()
         self.handle_exit(signal.SIGTERM, None)
 
 

@@ -17,11 +17,16 @@ from anyio.abc import TaskGroup
 from PIL import Image
 
 from controlnet_mcp.images.blob_store import BlobStore
-from controlnet_mcp.jobs.facts import SubmissionEvents
-from controlnet_mcp.jobs.leases import Lease, Leases, Saved, written
-from controlnet_mcp.jobs.ledger import Ledger
 from controlnet_mcp.jobs.record import JobRecord
-from controlnet_mcp.jobs.verdict import Adopt, LookUp, Send, Verdict, verdict
+from controlnet_mcp.jobs.store import JobStore, Lease
+from controlnet_mcp.jobs.submission_log import (
+    LookUp,
+    NextAction,
+    ResumeAccepted,
+    Send,
+    SubmissionEvents,
+    next_action,
+)
 from controlnet_mcp.providers.types import Deduplication, Submission
 from tests.support.crash_simulation import Outcome, Process, Rules, Service, World, memory
 
@@ -182,63 +187,57 @@ async def test_no_schedule_does_so_whatever_the_network_does(store: Store) -> No
     assert runs > 8000
 
 
-def judge_that_resends(facts: SubmissionEvents, deduplication: Deduplication, *, in_time: bool) -> Verdict:
+def send_again(events: SubmissionEvents, deduplication: Deduplication, *, in_time: bool) -> NextAction:
     """Broken: what may have been accepted is sent again."""
-    judged = verdict(facts, deduplication, in_time=in_time)
-    return Send(again=False) if facts.unresolved > 0 and not isinstance(judged, Adopt) else judged
+    action = next_action(events, deduplication, in_time=in_time)
+    return Send(again=False) if events.unresolved > 0 and not isinstance(action, ResumeAccepted) else action
 
 
-def judge_that_trusts_an_empty_look_up(
-    facts: SubmissionEvents, deduplication: Deduplication, *, in_time: bool
-) -> Verdict:
+def trust_an_empty_lookup(events: SubmissionEvents, deduplication: Deduplication, *, in_time: bool) -> NextAction:
     """Broken: what the provider does not know yet is sent again."""
-    judged = verdict(facts, deduplication, in_time=in_time)
-    return Send(again=False) if isinstance(judged, LookUp) and facts.vain_look_ups else judged
+    action = next_action(events, deduplication, in_time=in_time)
+    return Send(again=False) if isinstance(action, LookUp) and events.empty_lookups else action
 
 
-def judge_that_adopts_nothing(facts: SubmissionEvents, deduplication: Deduplication, *, in_time: bool) -> Verdict:
-    """Broken: an answer on record is not looked at."""
-    return verdict(
-        SubmissionEvents([row for row in facts.rows if row.kind != "answer"]), deduplication, in_time=in_time
-    )
+def resume_nothing(events: SubmissionEvents, deduplication: Deduplication, *, in_time: bool) -> NextAction:
+    """Broken: an acceptance in the log is not looked at."""
+    others = SubmissionEvents([row for row in events.rows if row.kind != "answer"])
+    return next_action(others, deduplication, in_time=in_time)
 
 
-class LedgerWithoutIntents(Ledger):
-    """Broken: what is about to be sent is not written down first."""
+class StoreWithoutIntents(JobStore):
+    """Broken: what is about to be sent is not written first."""
 
-    async def intend(self, record: JobRecord, lease: Lease, *, wanted_only: bool) -> JobRecord | None:  # noqa: ARG002  # the point
-        """Write the state, not the fact."""
-        return await self._database.run(lambda db: written(db, record, lease))
-
-
-class LedgerThatForgetsLateAnswers(Ledger):
-    """Broken: who lost the lease says nothing."""
-
-    async def answer(self, record: JobRecord, lease: Lease, submission: Submission) -> JobRecord | None:
-        """Write the answer only together with the job."""
-        if not await self._database.run(lambda db: written(db, record, lease)):
-            return None
-        return await super().answer(record, lease, submission)
+    async def intend(self, job: JobRecord, lease: Lease, *, unless_canceled: bool) -> JobRecord | None:  # noqa: ARG002  # the point
+        """Write the state, not the event."""
+        submitting = job.model_copy(update={"state": "submitting"})
+        return await self._database.run(lambda db: self.write_row(db, submitting, lease))
 
 
-class LeasesThatEndBlindly(Leases):
-    """Broken: a job ends although facts came in since it was judged."""
+class StoreThatForgetsLateAnswers(JobStore):
+    """Broken: a process that lost its lease writes nothing."""
 
-    async def save(self, record: JobRecord, lease: Lease, judged: int | None = None) -> Saved:  # noqa: ARG002  # the point
+    async def accept(self, job: JobRecord, lease: Lease, submission: Submission) -> JobRecord:
+        """Write the acceptance only together with the job."""
+        await self._database.run(lambda db: self.write_row(db, job, lease))
+        return await super().accept(job, lease, submission)
+
+
+class StoreThatEndsBlindly(JobStore):
+    """Broken: a job ends although events came in since that was decided."""
+
+    async def save(self, job: JobRecord, lease: Lease, *, judged: int | None = None) -> JobRecord:  # noqa: ARG002  # the point
         """Write whatever comes."""
-        return await self._database.run(lambda db: written(db, record, lease))
+        return await self._database.run(lambda db: self.write_row(db, job, lease))
 
 
 MUTANTS: Mapping[str, tuple[Rules, Case]] = {
-    "no intent": (Rules(ledger=LedgerWithoutIntents), Case("none", ("accepted",))),
-    "blind resend": (Rules(judge=judge_that_resends), Case("none", ("lost after",))),
-    "resend after an empty look-up": (
-        Rules(judge=judge_that_trusts_an_empty_look_up),
-        Case("lookup", ("accepted",)),
-    ),
-    "adopt nothing": (Rules(judge=judge_that_adopts_nothing), Case("none", ("accepted",))),
-    "forget late answers": (Rules(ledger=LedgerThatForgetsLateAnswers), Case("none", ("accepted",))),
-    "end blindly": (Rules(leases=LeasesThatEndBlindly), Case("none", ("accepted",))),
+    "no intent": (Rules(store=StoreWithoutIntents), Case("none", ("accepted",))),
+    "blind resend": (Rules(decide=send_again), Case("none", ("lost after",))),
+    "resend after an empty look-up": (Rules(decide=trust_an_empty_lookup), Case("lookup", ("accepted",))),
+    "resume nothing": (Rules(decide=resume_nothing), Case("none", ("accepted",))),
+    "forget late answers": (Rules(store=StoreThatForgetsLateAnswers), Case("none", ("accepted",))),
+    "end blindly": (Rules(store=StoreThatEndsBlindly), Case("none", ("accepted",))),
 }
 
 

@@ -6,13 +6,14 @@ import anyio
 import httpx2
 import pytest
 
-from controlnet_mcp.jobs.runner import JobRunner
+from controlnet_mcp.jobs.driver import JobRunner
+from controlnet_mcp.jobs.subscriptions import JobSubscriptions
 from controlnet_mcp.providers.base import Provider
 from controlnet_mcp.providers.errors import ProviderError
 from controlnet_mcp.providers.sender import Sender
 from controlnet_mcp.providers.types import ResolvedRequest
 from controlnet_mcp.server.transports.shutdown import background
-from tests.support.job_layer import PICTURE_URL, Answer, Service, broken, open_workshop, says
+from tests.support.job_layer import PICTURE_URL, Answer, Service, a_moment, broken, open_workshop, says
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("loop_watch")]
 
@@ -45,7 +46,7 @@ async def test_a_wish_that_comes_while_a_job_waits_in_line_keeps_it_from_being_s
         assert claimed is not None
         await shop.store.request_cancel("job_1")
         job = await shop.driver.step(*claimed)
-        assert await shop.known("intent") == []
+        assert await shop.events("intent") == []
     assert (job.status, service.requests) == ("canceled", [])
 
 
@@ -68,18 +69,18 @@ async def test_a_job_whose_uploads_fail_can_be_canceled(tmp_path: Path, monkeypa
 
 async def test_a_wish_told_to_another_process_is_heard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is only written down, and nobody wakes the job, which would not be looked at for a long time."""
-    monkeypatch.setattr("controlnet_mcp.jobs.runner.WISH_SECONDS", 0.01)
+    monkeypatch.setattr("controlnet_mcp.jobs.driver.CANCEL_SECONDS", 0.01)
     service = Service([says("queued", 201, eta=500)], [RUNNING])
     async with open_workshop(tmp_path, service) as shop, background() as tasks:
         await shop.add()
-        runner = JobRunner(shop.leases, shop.driver, "one", shop.clock)
+        runner = JobRunner(shop.driver, JobSubscriptions(shop.store), "one")
         runner.start(tasks)
         with anyio.fail_after(5):
             while (await shop.read()).task is None:
-                await runner.changed("job_1", 0.2)
+                await a_moment()
             await shop.store.request_cancel("job_1")
             while not (await shop.read()).ended:
-                await runner.changed("job_1", 0.2)
+                await a_moment()
         assert (await shop.read()).status == "canceled"
     assert (service.count("DELETE", "jobs"), service.count("GET", "jobs")) == (1, 0)
 

@@ -6,12 +6,14 @@ import httpx2
 import pytest
 
 from controlnet_mcp.jobs.database import Database
-from controlnet_mcp.jobs.durations import KEPT, Durations, Kind, kind_of
+from controlnet_mcp.jobs.polling import KEPT, PollPacer
+from controlnet_mcp.jobs.record import JobKind
+from controlnet_mcp.jobs.store import JobStore
 from tests.support.job_layer import PICTURE_URL, Service, Workshop, broken, open_workshop, says
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("loop_watch")]
 
-KIND = Kind("scripted", "", 12)
+KIND = JobKind("scripted", "", 12)
 DONE = says("succeeded", url=PICTURE_URL)
 
 
@@ -23,13 +25,13 @@ def service(pictures: Path) -> Service:
     )
 
 
-async def told(folder: Path, kind: Kind = KIND) -> list[float]:
+async def told(folder: Path, kind: JobKind = KIND) -> list[float]:
     """The durations as another process reads them."""
     database = Database(folder / "jobs.sqlite3")
     try:
-        durations = Durations(database)
-        await durations.load(kind)
-        return list(durations.known(kind))
+        pacer = PollPacer(JobStore(database), lambda: 0.5)
+        await pacer.load(kind)
+        return list(pacer.known(kind))
     finally:
         database.close()
 
@@ -54,14 +56,14 @@ async def test_a_finished_job_leaves_the_middle_of_when_it_ended(tmp_path: Path,
     assert unfinished.looked_at is not None
     (seconds,) = await told(tmp_path)
     assert seconds == pytest.approx((unfinished.looked_at + seen_at) / 2 - 1_800_000_000.0)
-    assert kind_of("scripted", request) == KIND
+    assert JobKind.of("scripted", request) == KIND
 
 
 async def test_what_was_learned_sets_the_pauses_of_the_next_process(tmp_path: Path, service: Service) -> None:
     """Three jobs that took eight seconds: the next one is left alone for most of that."""
     async with open_workshop(tmp_path, service) as shop:
         for _ in range(3):
-            shop.driver.pacer.durations.add(KIND, 8.0)
+            shop.driver.pacer.add(KIND, 8.0)
         await run(shop, "job_1")
     async with open_workshop(tmp_path, service) as shop:
         await shop.add("job_2")
@@ -72,16 +74,16 @@ async def test_what_was_learned_sets_the_pauses_of_the_next_process(tmp_path: Pa
 
 async def test_only_the_last_jobs_of_a_kind_are_remembered(tmp_path: Path, service: Service) -> None:
     """Fifty of each kind, the newest, in memory as in the file; other kinds are not touched."""
-    other = Kind("scripted", "large", 12)
+    other = JobKind("scripted", "large", 12)
     async with open_workshop(tmp_path, service) as shop:
-        durations = shop.driver.pacer.durations
-        await durations.load(KIND)
-        assert durations.known(KIND) == ()
-        durations.add(other, 1.0)
+        pacer = shop.driver.pacer
+        await pacer.load(KIND)
+        assert pacer.known(KIND) == ()
+        pacer.add(other, 1.0)
         for number in range(KEPT + 10):
-            durations.add(KIND, float(number + 1))
+            pacer.add(KIND, float(number + 1))
         await shop.add()
-        assert durations.known(KIND) == tuple(float(number + 11) for number in range(KEPT))
+        assert pacer.known(KIND) == tuple(float(number + 11) for number in range(KEPT))
     assert await told(tmp_path) == [float(number + 11) for number in range(KEPT)]
     assert await told(tmp_path, other) == [1.0]
 
@@ -125,4 +127,4 @@ async def test_sizes_that_differ_much_are_kinds_of_their_own(tmp_path: Path, ser
         request = (await shop.add()).request
     four = request.model_copy(update={"num_images": 4})
     wider = request.model_copy(update={"width": request.width + 8})
-    assert kind_of("scripted", four) != kind_of("scripted", request) == kind_of("scripted", wider)
+    assert JobKind.of("scripted", four) != JobKind.of("scripted", request) == JobKind.of("scripted", wider)

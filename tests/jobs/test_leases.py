@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from controlnet_mcp.jobs.facts import SubmissionEvent
-from controlnet_mcp.jobs.writer import LeaseLostError
+from controlnet_mcp.jobs.store import LeaseLostError
+from controlnet_mcp.jobs.submission_log import SubmissionEvent
 from controlnet_mcp.providers.types import Fault, RemoteTask, Report, Submission
 from tests.support.job_layer import LEASE_SECONDS, PRINCIPAL, Clock, Service, broken, open_workshop, says
 
@@ -22,10 +22,10 @@ async def test_a_leased_job_is_left_alone(tmp_path: Path) -> None:
         await one.add()
         assert await one.claim("one") is not None
         assert await two.claim("two") is None
-        assert list(await two.leases.unowned()) == []
+        assert list(await two.store.unowned()) == []
         assert await one.claim("one") is not None
         clock.now += LEASE_SECONDS + 1
-        assert list(await two.leases.unowned()) == ["job_1"]
+        assert list(await two.store.unowned()) == ["job_1"]
         assert await two.claim("two") is not None
 
 
@@ -36,7 +36,7 @@ async def test_a_renewed_lease_lasts_longer(tmp_path: Path) -> None:
         claimed = await shop.claim("one")
         assert claimed is not None
         shop.clock.now += LEASE_SECONDS - 1
-        assert await shop.leases.renew("one") == 1
+        assert await shop.store.renew("one") == 1
         shop.clock.now += LEASE_SECONDS - 1
         assert await shop.claim("two") is None
 
@@ -47,7 +47,7 @@ async def test_a_released_lease_is_free_at_once(tmp_path: Path) -> None:
         await shop.add()
         claimed = await shop.claim("one")
         assert claimed is not None
-        await shop.leases.release(claimed[1])
+        await shop.store.release(claimed[1])
         assert await shop.claim("two") is not None
 
 
@@ -64,8 +64,8 @@ async def test_a_lost_lease_writes_nothing(tmp_path: Path) -> None:
         with pytest.raises(LeaseLostError):
             await shop.driver.step(*old)
         assert await shop.read() == before
-        assert await shop.leases.renew("one") == 0
-        await shop.leases.release(old[1])
+        assert await shop.store.renew("one") == 0
+        await shop.store.release(old[1])
         assert await shop.claim("three") is None, "the new owner's lease is untouched"
 
 
@@ -121,7 +121,7 @@ async def test_an_ended_job_is_driven_by_nobody(tmp_path: Path) -> None:
         await shop.store.request_cancel("job_1")
         shop.clock.now += 3600
         assert await shop.claim() is None
-        assert list(await shop.leases.unowned()) == []
+        assert list(await shop.store.unowned()) == []
         assert (await shop.read()).fault == ended.fault
 
 
@@ -131,11 +131,11 @@ async def test_facts_are_read_in_the_order_in_which_they_were_written(tmp_path: 
         for job_id in ("job_1", "job_2"):
             await shop.add(job_id)
             answer = Submission(task=RemoteTask(remote_id=f"of {job_id}"), report=Report(phase="queued"))
-            await shop.ledger.add(job_id, SubmissionEvent.of("answer", answer))
+            await shop.store.append(job_id, SubmissionEvent.of("answer", answer))
         for message in ("first", "second"):
-            await shop.ledger.add("job_1", SubmissionEvent.of("unknown", Fault(code="timed_out", message=message)))
-        told = [Fault.model_validate_json(row).message for row in await shop.known("unknown")]
-        (answer_of_two,) = await shop.known("answer", "job_2")
+            await shop.store.append("job_1", SubmissionEvent.of("unknown", Fault(code="timed_out", message=message)))
+        told = [Fault.model_validate_json(row).message for row in await shop.events("unknown")]
+        (answer_of_two,) = await shop.events("answer", "job_2")
     assert told == ["first", "second"]
     assert "of job_2" in answer_of_two
     assert PRINCIPAL

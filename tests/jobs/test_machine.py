@@ -14,10 +14,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from PIL import Image
 
 from controlnet_mcp.images.blob_store import BlobStore
-from controlnet_mcp.jobs.facts import SubmissionEvents
-from controlnet_mcp.jobs.verdict import Adopt, Send, Verdict, verdict
 from controlnet_mcp.providers.types import Deduplication
-from tests.durability.test_crash_schedules import aftermath, wrong_with
+from tests.durability.test_crash_schedules import aftermath, send_again, wrong_with
 from tests.support.crash_simulation import Outcome, Process, Rules, Service, World, memory
 
 WORKERS = st.integers(0, 1)
@@ -145,19 +143,13 @@ def test_the_promises_hold_in_any_order(machine: type[Life]) -> None:
     run_state_machine_as_test(machine, settings=SETTINGS)
 
 
-def judge_that_resends(facts: SubmissionEvents, deduplication: Deduplication, *, in_time: bool) -> Verdict:
-    """Broken: what may have been accepted is sent again."""
-    judged = verdict(facts, deduplication, in_time=in_time)
-    return Send(again=False) if facts.unresolved > 0 and not isinstance(judged, Adopt) else judged
-
-
 def test_the_machine_finds_a_broken_rule(machine: type[Life]) -> None:
     """It can fail."""
 
     class Broken(machine):  # type: ignore[misc,valid-type]  # a subclass of a fixture's class
         """A life under a rule that resends."""
 
-        broken = Rules(judge=judge_that_resends)
+        broken = Rules(decide=send_again)
 
     with pytest.raises(AssertionError):
         run_state_machine_as_test(Broken, settings=settings(SETTINGS, report_multiple_bugs=False))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controlnet_mcp.jobs.polling import FEWEST_JOBS, LONGEST_SECONDS, Forecast, LogNormal, Look, pause_seconds
+from controlnet_mcp.jobs.polling import FEWEST_JOBS, LONGEST_SECONDS, LogNormal, Look, pause_seconds, spacing_seconds
 from tests.support.polling_simulation import (
     WORKLOADS,
     Found,
@@ -64,18 +64,18 @@ def test_progress_brings_the_next_look_closer(history: list[float], elapsed: flo
 @given(median=st.floats(0.1, 1000), sigma=st.floats(0.05, 2), elapsed=st.floats(0, 1000), price=st.floats(1e-3, 1))
 def test_a_dearer_request_is_made_later(median: float, sigma: float, elapsed: float, price: float) -> None:
     """And the pause is that of the exact rule: a look comes when the expected unseen time reaches the price."""
-    forecast = Forecast((LogNormal(median, sigma),))
-    pauses = [forecast.pause_seconds(elapsed, price * factor, 30) for factor in (1, 2, 4)]
+    parts = (LogNormal(median, sigma),)
+    pauses = [spacing_seconds(parts, elapsed, price * factor, 30) for factor in (1, 2, 4)]
     assert pauses == sorted(pauses)
     assert all(0 < pause <= 30 for pause in pauses)
 
 
 def test_the_spacing_is_that_of_inspection_theory() -> None:
     """Where the hazard h stands nearly still, looks are sqrt(2c / h) apart."""
-    forecast, price = Forecast((LogNormal(20, 0.5),)), 0.0001
+    parts, price = (LogNormal(20, 0.5),), 0.0001
     density = 1 / (20 * 0.5 * math.sqrt(2 * math.pi))
     hazard = density / 0.5
-    assert forecast.pause_seconds(20, price, 30) == pytest.approx(math.sqrt(2 * price / hazard), rel=0.02)
+    assert spacing_seconds(parts, 20, price, 30) == pytest.approx(math.sqrt(2 * price / hazard), rel=0.02)
 
 
 def test_a_job_of_an_unknown_kind_is_looked_at_early_and_then_every_two_seconds() -> None:

@@ -98,7 +98,7 @@ async def test_a_picture_inside_the_reply_is_kept_at_once(tmp_path: Path, pictur
             assert job.status == "succeeded"
             assert await to_thread.run_sync(shop.blobs.get, job.images[0].picture.sha256) == picture.content
             assert len(job.model_dump_json()) < 5000
-            assert all(len(row) < 5000 for row in await shop.known("answer"))
+            assert all(len(row) < 5000 for row in await shop.events("answer"))
 
 
 async def test_nonsense_inside_the_reply_is_no_picture(tmp_path: Path) -> None:

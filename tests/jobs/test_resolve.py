@@ -5,9 +5,10 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from controlnet_mcp.jobs.facts import SubmissionEvent
 from controlnet_mcp.jobs.record import JobRecord
 from controlnet_mcp.jobs.service import accepted_as, not_accepted
+from controlnet_mcp.jobs.store import Lease, LeaseLostError
+from controlnet_mcp.jobs.submission_log import SubmissionEvent
 from controlnet_mcp.providers.types import RemoteTask, Report, Submission
 from controlnet_mcp.tools.views import job_view
 from tests.support.job_layer import LEASE_SECONDS, PICTURE_URL, Service, Workshop, broken, open_workshop, says
@@ -36,7 +37,7 @@ async def resolve(shop: Workshop, fact: SubmissionEvent, *, ends: bool = False) 
     """Write a finding down as the desk does."""
     fault = not_accepted(send_again=False).fault if ends else None
     deadline = None if ends else shop.clock.now + 600
-    return await shop.ledger.resolve("job_1", fact, deadline_at=deadline, fault=fault)
+    return await shop.store.resolve("job_1", fact, deadline_at=deadline, fault=fault)
 
 
 async def test_a_job_goes_on_with_the_task_that_a_person_found(tmp_path: Path, picture: httpx2.Response) -> None:
@@ -44,7 +45,7 @@ async def test_a_job_goes_on_with_the_task_that_a_person_found(tmp_path: Path, p
     service = Service(submit=[LOST], poll=[DONE], download=[picture])
     async with open_workshop(tmp_path, service) as shop:
         await uncertain(shop)
-        assert await resolve(shop, accepted_as("task-77").fact)
+        assert await resolve(shop, accepted_as("task-77").event)
         job = await shop.steps()
     assert (job.status, job.task, len(job.images)) == ("succeeded", RemoteTask(remote_id="task-77"), 1)
     assert service.count("POST", "jobs") == 1
@@ -54,9 +55,9 @@ async def test_a_job_that_was_not_accepted_has_failed(tmp_path: Path) -> None:
     """Nothing was bought, and the caller may ask anew."""
     async with open_workshop(tmp_path, Service(submit=[LOST])) as shop:
         await uncertain(shop)
-        assert await resolve(shop, not_accepted(send_again=False).fact, ends=True)
+        assert await resolve(shop, not_accepted(send_again=False).event, ends=True)
         job = await shop.read()
-        assert not await resolve(shop, accepted_as("task-1").fact), "only an uncertain job can be resolved"
+        assert not await resolve(shop, accepted_as("task-1").event), "only an uncertain job can be resolved"
     assert job.status == "failed"
     assert job.fault is not None
     assert "Nothing was bought" in job.fault.message
@@ -68,7 +69,7 @@ async def test_a_job_is_sent_again_when_a_person_says_so(tmp_path: Path) -> None
     async with open_workshop(tmp_path, service) as shop:
         await uncertain(shop)
         for expected in ("uncertain", "queued"):
-            assert await resolve(shop, not_accepted(send_again=True).fact)
+            assert await resolve(shop, not_accepted(send_again=True).event)
             assert (await shop.step()).status == expected
     assert service.count("POST", "jobs") == 3
 
@@ -98,12 +99,13 @@ async def test_a_second_charge_is_told(tmp_path: Path) -> None:
     """A person said that it was not accepted and had it sent again, and then the first answer turned up."""
     async with open_workshop(tmp_path, Service(submit=[LOST, says("queued", 201)], poll=[says("running")])) as shop:
         job = await uncertain(shop)
-        assert await resolve(shop, not_accepted(send_again=True).fact)
+        assert await resolve(shop, not_accepted(send_again=True).event)
         await shop.step()
         late = Submission(task=RemoteTask(remote_id="task-0"), report=Report(phase="queued"))
         nobody = await shop.claim("nobody")
         assert nobody is not None
-        await shop.ledger.answer(job, type(nobody[1])("job_1", nobody[1].fence - 1), late)
+        with pytest.raises(LeaseLostError):
+            await shop.store.accept(job, Lease("job_1", nobody[1].fence - 1), late)
         told = await shop.read()
     assert told.task == RemoteTask(remote_id="task-1")
     assert told.orphans == ("task-0",)

@@ -9,9 +9,9 @@ from anyio import to_thread
 from controlnet_mcp.foundation.errors import RequestError
 from controlnet_mcp.images.picture import StoredPicture
 from controlnet_mcp.jobs.record import JobRecord, ResultImage
-from controlnet_mcp.jobs.retention import Retention
+from controlnet_mcp.jobs.service import Retention
 from controlnet_mcp.server.settings import Settings
-from tests.support.job_layer import PRINCIPAL, Service, Workshop, open_workshop
+from tests.support.job_layer import PRINCIPAL, Service, Workshop, a_moment, open_workshop
 from tests.support.mcp_session import open_session
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("loop_watch")]
@@ -37,7 +37,7 @@ async def keep(shop: Workshop, job_id: str, content: bytes, **changes: object) -
     ended = claimed[0].model_copy(
         update={"state": "succeeded", "measured": True, "images": (ResultImage(picture=picture),)} | changes
     )
-    await shop.leases.save(ended, claimed[1])
+    await shop.store.save(ended, claimed[1])
     await shop.store.mark_delivered(job_id)
     return sha256
 
@@ -49,7 +49,7 @@ def notes(folder: Path, sha256: str) -> set[str]:
 
 def retention_of(shop: Workshop, days: float = 30) -> Retention:
     """What forgets in a workshop."""
-    return Retention(shop.database, shop.blobs, shop.clock, days)
+    return Retention(shop.store, shop.blobs, days, shop.clock)
 
 
 async def exists(shop: Workshop, job_id: str) -> bool:
@@ -68,13 +68,13 @@ async def test_what_is_old_and_delivered_is_forgotten(tmp_path: Path, pictures: 
         shop.clock.now += 20 * DAY
         young = await keep(shop, "job_young", pixel(2, pictures))
         shop.clock.now += 20 * DAY
-        assert await retention_of(shop).forget() == (1, 1)
+        assert await retention_of(shop).delete_old() == (1, 1)
         assert not await exists(shop, "job_old")
         assert await exists(shop, "job_young")
         assert not await to_thread.run_sync(shop.blobs.exists, old)
         assert await to_thread.run_sync(shop.blobs.exists, young)
         assert (notes(tmp_path, old), notes(tmp_path, young)) == (set(), {"job_young"})
-        assert not (await shop.ledger.facts("job_old")).rows
+        assert not (await shop.store.events("job_old")).rows
 
 
 async def test_what_was_not_delivered_is_kept(tmp_path: Path, pictures: Path) -> None:
@@ -85,7 +85,7 @@ async def test_what_was_not_delivered_is_kept(tmp_path: Path, pictures: Path) ->
         await keep(shop, "job_uncertain", pixel(2, pictures), state="uncertain", images=())
         await shop.add("job_open")
         shop.clock.now += 400 * DAY
-        assert await retention_of(shop).forget() == (0, 1)
+        assert await retention_of(shop).delete_old() == (0, 1)
         assert all([await exists(shop, name) for name in ("job_waiting", "job_uncertain", "job_open")])
         assert await to_thread.run_sync(shop.blobs.exists, picture)
 
@@ -99,7 +99,7 @@ async def test_a_picture_that_another_job_names_is_kept(tmp_path: Path, pictures
         path = await to_thread.run_sync(shop.blobs.path, shared)
         os.utime(path, (0, 0))
         assert notes(tmp_path, shared) == {"job_old", "job_young"}
-        assert await retention_of(shop).forget() == (1, 0)
+        assert await retention_of(shop).delete_old() == (1, 0)
         assert await to_thread.run_sync(shop.blobs.exists, shared)
         assert notes(tmp_path, shared) == {"job_young"}
 
@@ -122,9 +122,8 @@ async def test_nothing_is_forgotten_unless_the_operator_says_so(settings: Settin
         job = (await session.generate()).job
         await session.application.services.jobs.store.page("local", status=None, provider=None, limit=1, cursor=None)
     async with open_session(settings.model_copy(update={"retention_days": 1e-9})) as session:
-        desk = session.application.services.jobs
         for _ in range(100):
             if not (await session.call("list_jobs")).listed:
                 break
-            await desk.runner.changed(job.job_id, 0.05)
+            await a_moment()
         assert (await session.call("job_status", job_id=job.job_id)).error.code == "not_found"

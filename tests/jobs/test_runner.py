@@ -8,8 +8,9 @@ import anyio
 import httpx2
 import pytest
 
-from controlnet_mcp.jobs.runner import JobRunner
-from tests.support.job_layer import Service, Workshop, broken, open_workshop, says
+from controlnet_mcp.jobs.driver import JobRunner
+from controlnet_mcp.jobs.subscriptions import JobSubscriptions
+from tests.support.job_layer import Service, Workshop, a_moment, broken, open_workshop, says
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("loop_watch")]
 
@@ -17,18 +18,18 @@ pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("loop_watch")]
 @asynccontextmanager
 async def running(shop: Workshop) -> AsyncGenerator[JobRunner]:
     """Drive a workshop's jobs until the block ends. Its clock stands still, so every pause is over at once or never."""
-    runner = JobRunner(shop.leases, shop.driver, "one", shop.clock)
+    runner = JobRunner(shop.driver, JobSubscriptions(shop.store), "one")
     async with anyio.create_task_group() as tasks:
         runner.start(tasks)
         yield runner
         tasks.cancel_scope.cancel()
 
 
-async def until_ended(shop: Workshop, runner: JobRunner, job_id: str) -> str:
+async def until_ended(shop: Workshop, job_id: str) -> str:
     """Wait for the end of a job, and give its status."""
     with anyio.fail_after(5):
         while not (job := await shop.read(job_id)).ended:
-            await runner.changed(job_id, 0.2)
+            await a_moment()
     return job.status
 
 
@@ -37,8 +38,8 @@ async def test_jobs_of_earlier_processes_are_driven_from_the_start(tmp_path: Pat
     async with open_workshop(tmp_path, Service(submit=[broken(402)])) as shop:
         for number in range(5):
             await shop.add(f"job_{number}")
-        async with running(shop) as runner:
-            assert {await until_ended(shop, runner, f"job_{number}") for number in range(5)} == {"failed"}
+        async with running(shop):
+            assert {await until_ended(shop, f"job_{number}") for number in range(5)} == {"failed"}
 
 
 async def test_a_fault_in_one_job_does_not_stop_the_others(tmp_path: Path) -> None:
@@ -51,8 +52,8 @@ async def test_a_fault_in_one_job_does_not_stop_the_others(tmp_path: Path) -> No
     async with open_workshop(tmp_path, Service(submit=[broken(402)], before=explode)) as shop:
         await shop.add("job_bad", reference="reference-of-bad")
         await shop.add("job_good")
-        async with running(shop) as runner:
-            assert await until_ended(shop, runner, "job_good") == "failed"
+        async with running(shop):
+            assert await until_ended(shop, "job_good") == "failed"
         assert (await shop.read("job_bad")).state == "submitting"
 
 
@@ -72,17 +73,17 @@ async def test_a_submission_is_finished_before_the_process_stops(tmp_path: Path)
             async with running(shop):
                 await sent.wait()
         assert answered.is_set()
-        assert len(await shop.known("answer")) == 1
+        assert len(await shop.events("answer")) == 1
 
 
 async def test_a_stopped_process_gives_its_jobs_back(tmp_path: Path) -> None:
     """The next one need not wait for the lease to run out."""
     async with open_workshop(tmp_path, Service(poll=[says("running", eta=9)])) as shop:
         await shop.add()
-        async with running(shop) as runner:
+        async with running(shop):
             with anyio.fail_after(5):
                 while (await shop.read()).task is None:
-                    await runner.changed("job_1", 0.2)
+                    await a_moment()
         assert await shop.claim("two") is not None
 
 
@@ -94,7 +95,7 @@ async def test_waking_a_job_that_is_being_driven_starts_no_second_drive(tmp_path
         async with running(shop) as runner:
             for _ in range(20):
                 runner.wake("job_1")
-                await runner.changed("job_1", 0.01)
+                await a_moment()
     assert service.count("POST", "jobs") == 1
 
 
@@ -117,6 +118,6 @@ async def test_few_submissions_are_in_flight_at_a_time(tmp_path: Path) -> None:
     async with open_workshop(tmp_path, service) as shop:
         for number in range(12):
             await shop.add(f"job_{number}")
-        async with running(shop) as runner:
-            assert {await until_ended(shop, runner, f"job_{number}") for number in range(12)} == {"failed"}
+        async with running(shop):
+            assert {await until_ended(shop, f"job_{number}") for number in range(12)} == {"failed"}
     assert (most, service.count("POST", "jobs")) == (4, 12)

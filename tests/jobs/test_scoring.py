@@ -15,14 +15,13 @@ from anyio import to_thread
 from controlnet_mcp.images.blob_store import BlobStore
 from controlnet_mcp.images.encode import encode_png
 from controlnet_mcp.images.structure_score import StructureScore
-from controlnet_mcp.jobs.budget import IN_FLIGHT
+from controlnet_mcp.jobs.driver import JobRunner
 from controlnet_mcp.jobs.record import JobRecord, ResultImage
-from controlnet_mcp.jobs.runner import JobRunner
-from controlnet_mcp.jobs.scoring import Scorer
+from controlnet_mcp.jobs.results import Scorer
 from controlnet_mcp.jobs.subscriptions import JobSubscriptions
 from controlnet_mcp.providers.types import Control, ResolvedRequest
 from controlnet_mcp.server.transports.shutdown import background
-from tests.support.job_layer import LEASE_SECONDS, PRINCIPAL, Service, open_workshop
+from tests.support.job_layer import LEASE_SECONDS, PRINCIPAL, Service, a_moment, open_workshop
 from tests.support.sample_drawings import depth_map, house, vase
 from tests.support.structure_pairs import Rgb, map_of
 
@@ -97,7 +96,7 @@ async def test_a_job_succeeds_when_its_pictures_cannot_be_scored(
         assert path is not None
         await anyio.Path(path).unlink()
         await shop.add(request=request_for(control))
-        with caplog.at_level(logging.ERROR, "controlnet_mcp.jobs.scoring"):
+        with caplog.at_level(logging.ERROR, "controlnet_mcp.jobs.results"):
             job = await shop.steps()
     assert (job.status, [image.structure for image in job.images]) == ("succeeded", [None])
     assert "could not be scored" in caplog.text
@@ -175,14 +174,14 @@ async def test_scores_that_a_process_did_not_live_to_measure_are_made_good(tmp_p
         fatal = replace(shop, driver=replace(shop.driver, scorer=FatalScorer(shop.blobs)))
         with pytest.raises(Fatal):
             await fatal.steps()
-        assert ((await shop.read()).status, await shop.store.count(IN_FLIGHT, PRINCIPAL)) == ("succeeded", 0)
+        assert ((await shop.read()).status, await shop.store.unfinished(PRINCIPAL)) == ("succeeded", 0)
         shop.clock.now += LEASE_SECONDS + 1
         async with background() as tasks:
-            runner = JobRunner(shop.leases, shop.driver, "two", shop.clock)
+            runner = JobRunner(shop.driver, JobSubscriptions(shop.store), "two")
             runner.start(tasks)
             with anyio.fail_after(5):
                 while not (await shop.read()).settled:
-                    await runner.changed("job_1", 0.2)
+                    await a_moment()
         (image,) = (await shop.read()).images
         assert await shop.claim("three") is None
     assert image.structure is not None
@@ -199,12 +198,11 @@ async def test_whoever_follows_a_job_hears_of_its_scores_too(tmp_path: Path) -> 
     service = Service(download=[httpx2.Response(200, content=encode_png(PAGE))])
     async with open_workshop(tmp_path, service) as shop, background() as tasks:
         job = await shop.add(request=request_for(await control_of(shop.blobs, LINES)))
-        runner = JobRunner(shop.leases, shop.driver, "one", shop.clock)
-        watch = JobSubscriptions(shop.store, runner)
-        watch.start(tasks)
-        runner.start(tasks)
+        subscriptions = JobSubscriptions(shop.store)
+        subscriptions.start(tasks)
+        JobRunner(shop.driver, subscriptions, "one").start(tasks)
         with anyio.fail_after(10):
-            await watch.announce(job, tell, 0)
+            await subscriptions.announce(job, tell, 0)
     assert [image.structure is not None for image in told[-1].images] == [True]
 
 

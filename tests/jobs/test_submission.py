@@ -7,7 +7,7 @@ import anyio
 import httpx2
 import pytest
 
-from controlnet_mcp.jobs.facts import SubmissionEvent
+from controlnet_mcp.jobs.submission_log import SubmissionEvent
 from controlnet_mcp.providers.types import Deduplication, RemoteTask, Report, Submission
 from tests.support.job_layer import Clock, Service, broken, open_workshop, says
 
@@ -31,7 +31,7 @@ async def test_the_intent_is_on_disk_before_the_request_leaves(tmp_path: Path) -
     async with open_workshop(tmp_path, service) as shop, open_workshop(tmp_path, Service()) as other:
 
         async def look(_request: httpx2.Request) -> None:
-            seen.extend([(await other.read()).state, *await other.known("intent")])
+            seen.extend([(await other.read()).state, *await other.events("intent")])
 
         service.before = look
         await shop.add()
@@ -45,7 +45,7 @@ async def test_the_answer_is_kept_as_a_fact(tmp_path: Path) -> None:
     async with open_workshop(tmp_path, Service()) as shop:
         await shop.add()
         job = await shop.step()
-        (fact,) = await shop.known("answer")
+        (fact,) = await shop.events("answer")
     assert job.status == "queued"
     assert job.task == Submission.model_validate_json(fact).task == RemoteTask(remote_id="task-1")
 
@@ -66,7 +66,7 @@ async def test_a_refusal_ends_the_job(tmp_path: Path, status: int, code: str) ->
     async with open_workshop(tmp_path, service) as shop:
         await shop.add()
         job = await shop.step()
-        assert await shop.known("refusal")
+        assert await shop.events("refusal")
     assert (job.status, service.count("POST", "jobs")) == ("failed", 1)
     assert job.fault is not None
     assert job.fault.code == code
@@ -173,7 +173,7 @@ async def test_a_crash_after_the_answer_loses_nothing(tmp_path: Path, deduplicat
     async with open_workshop(tmp_path, service, deduplication=deduplication) as shop:
         await shop.add(state="submitting")
         answer = Submission(task=RemoteTask(remote_id="task-7"), report=Report(phase="queued"))
-        await shop.ledger.add("job_1", SubmissionEvent.of("answer", answer))
+        await shop.store.append("job_1", SubmissionEvent.of("answer", answer))
         job = await shop.step()
     assert job.task == answer.task
     assert service.count("POST", "jobs") == 0
@@ -184,7 +184,7 @@ async def test_a_crash_before_the_answer_is_uncertain(tmp_path: Path) -> None:
     service = Service()
     async with open_workshop(tmp_path, service) as shop:
         job = await shop.add(state="submitting")
-        await shop.ledger.add("job_1", SubmissionEvent.of("intent", job.request))
+        await shop.store.append("job_1", SubmissionEvent.of("intent", job.request))
         job = await shop.step()
     assert (job.status, service.requests) == ("uncertain", [])
 
@@ -194,7 +194,7 @@ async def test_a_crash_before_the_answer_is_made_good_under_a_key(tmp_path: Path
     service = Service()
     async with open_workshop(tmp_path, service, deduplication="key") as shop:
         job = await shop.add(state="submitting")
-        await shop.ledger.add("job_1", SubmissionEvent.of("intent", job.request))
+        await shop.store.append("job_1", SubmissionEvent.of("intent", job.request))
         job = await shop.step()
     assert job.task is not None
     assert references(service) == ["reference-1"]
@@ -235,7 +235,7 @@ async def test_giving_up_during_a_submission_does_not_interrupt_it(tmp_path: Pat
         with scope:
             await shop.step()
         assert scope.cancel_called
-        assert len(await shop.known("answer")) == 1
+        assert len(await shop.events("answer")) == 1
     async with open_workshop(tmp_path, service, clock=Clock(shop.clock.now + 60)) as successor:
         assert (await successor.step()).task == RemoteTask(remote_id="task-1")
     assert service.count("POST", "jobs") == 1

@@ -14,14 +14,14 @@ from controlnet_mcp.foundation.errors import StorageError
 from controlnet_mcp.foundation.limits import Limits
 from controlnet_mcp.images.read import PictureReader
 from controlnet_mcp.jobs.database import Database
+from controlnet_mcp.jobs.driver import JobRunner
 from controlnet_mcp.jobs.prepare import Preparer
 from controlnet_mcp.jobs.record import JobRecord
-from controlnet_mcp.jobs.runner import JobRunner
 from controlnet_mcp.jobs.service import JobService
 from controlnet_mcp.jobs.store import JobStore
 from controlnet_mcp.jobs.subscriptions import JobSubscriptions
 from controlnet_mcp.server.transports.shutdown import background
-from tests.support.job_layer import PRINCIPAL, Service, Workshop, open_workshop, says
+from tests.support.job_layer import PRINCIPAL, Service, Workshop, a_moment, open_workshop, says
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("loop_watch")]
 WAITERS = 200
@@ -70,13 +70,14 @@ class Lounge:
     async def until(self, holds: Callable[[JobRecord], bool]) -> JobRecord:
         """Drive on until something holds of the job."""
         while not holds(job := await self.job()):
-            self.runner.wake(job.job_id)
-            await self.runner.changed(job.job_id, 0.2)
+            with self.desk.subscriptions.follow(job) as followed, anyio.move_on_after(0.2):
+                self.runner.wake(job.job_id)
+                await followed.after(followed.job)
         return job
 
     async def emptied(self) -> None:
         """Nobody is waited on any more: no watch, no task."""
-        while self.desk.watch.watched or len(anyio.get_running_tasks()) > self.asleep:
+        while self.desk.subscriptions.followed or len(anyio.get_running_tasks()) > self.asleep:
             await anyio.lowlevel.checkpoint()
 
 
@@ -93,19 +94,20 @@ async def lounge(folder: Path, *polls: float) -> AsyncGenerator[Lounge]:
     database = Database(folder / "jobs.sqlite3")
     with anyio.fail_after(20):
         async with open_workshop(folder, Service(accepted, [*told, says("failed")])) as shop, background() as tasks:
-            store, runner = CountingStore(database), JobRunner(shop.leases, shop.driver, "one", shop.clock)
-            watch = JobSubscriptions(store, runner)
+            store = CountingStore(database)
+            watch = JobSubscriptions(store)
+            runner = JobRunner(shop.driver, watch, "one")
             watch.start(tasks)
             reader = PictureReader(
                 blobs=shop.blobs, limits=Limits(), allowed_folders=(), trusted_hosts=frozenset(), resolve_resource=_none
             )
-            intake = Preparer((), reader, shop.blobs, reachable=False)
-            desk = JobService(store, intake, shop.ledger, runner, watch, shop.sender, time.time, 600)
+            preparer = Preparer((), reader, shop.blobs, reachable=False)
+            desk = JobService(store, preparer, runner, watch, shop.sender, time.time, 600)
             await shop.add()
             runner.start(tasks)
             await anyio.wait_all_tasks_blocked()
             while (await shop.read()).task is None:  # not woken: a job that was submitted meanwhile would go on
-                await runner.changed("job_1", 0.2)
+                await a_moment()
             await anyio.wait_all_tasks_blocked()
             yield Lounge(shop, store, runner, desk, len(anyio.get_running_tasks()))
     database.close()
@@ -122,7 +124,7 @@ async def test_many_who_wait_cost_one_look_per_change(tmp_path: Path) -> None:
             for _ in range(WAITERS):
                 tasks.start_soon(place.wait)
             await anyio.wait_all_tasks_blocked()
-            assert place.desk.watch.watched == 1
+            assert place.desk.subscriptions.followed == 1
             await place.until(lambda job: job.ended)
         assert [job.status for job in place.seen] == ["failed"] * WAITERS
         assert place.store.reads <= 10
@@ -186,7 +188,7 @@ async def test_a_wait_that_runs_out_never_touches_the_job(tmp_path: Path) -> Non
 async def test_a_record_that_cannot_be_read_for_a_while_ends_no_wait(tmp_path: Path) -> None:
     """Another process drives the job; the wait goes on, and sees the end once the record is back."""
     async with lounge(tmp_path, 0.2) as place, background() as looking:
-        watch = JobSubscriptions(place.store, JobRunner(place.shop.leases, place.shop.driver, "two", place.shop.clock))
+        watch = JobSubscriptions(place.store)
         watch.start(looking)
         place.store.broken = True
         with watch.follow(await place.job()) as sight:
@@ -203,7 +205,7 @@ async def test_what_this_process_does_with_a_job_is_seen_without_reading_the_rec
     """A caller is told of every look, also of those that are not worth a write, and a broken record hides nothing."""
     async with lounge(tmp_path, 0.2, 0.2) as place:
         place.store.broken = True
-        with place.desk.watch.follow(await place.job()) as sight:
+        with place.desk.subscriptions.follow(await place.job()) as sight:
             for _ in range(2):
                 before = sight.job
                 place.shop.clock.now += 1
@@ -220,7 +222,7 @@ async def test_a_watch_that_is_closed_lets_nobody_wait(tmp_path: Path) -> None:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(place.wait)
             await anyio.wait_all_tasks_blocked()
-            place.desk.watch.close()
+            place.desk.subscriptions.close()
         await place.wait()
         assert place.seen == [before, before]
 
@@ -234,7 +236,9 @@ async def test_announcements_keep_their_distance(tmp_path: Path) -> None:
             told.append((anyio.current_time(), job))
 
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(place.desk.watch.announce, await place.shop.store.get("job_1", PRINCIPAL), tell, 0.3)
+            tasks.start_soon(
+                place.desk.subscriptions.announce, await place.shop.store.get("job_1", PRINCIPAL), tell, 0.3
+            )
             await anyio.wait_all_tasks_blocked()
             await place.until(lambda job: job.ended)
         moments = [moment for moment, _ in told]

@@ -12,7 +12,6 @@ from pydantic import JsonValue
 
 from controlnet_mcp.foundation.errors import RequestError
 from controlnet_mcp.jobs.budget import DAY_SECONDS, Admission, Spending
-from controlnet_mcp.jobs.prepare import Prepared
 from controlnet_mcp.jobs.request import GenerateRequest
 from controlnet_mcp.jobs.service import Caller
 from controlnet_mcp.providers.types import Cost
@@ -90,7 +89,7 @@ async def test_what_was_charged_takes_the_place_of_what_was_expected(till: Till)
         assert claimed is not None
         job, lease = claimed
         cost = None if charged is None else Cost(amount=charged, unit="USD")
-        assert await till.shop.leases.save(job.model_copy(update={"cost": cost}), lease)
+        await till.shop.store.save(job.model_copy(update={"cost": cost}), lease)
         assert await till.fits() == fits, charged
 
 
@@ -132,7 +131,8 @@ async def test_nobody_is_charged_for_others(till: Till) -> None:
     assert await till.fits() == 3
     job = await till.shop.read("job_1")
     theirs = job.model_copy(update={"job_id": "theirs", "principal": "another"})
-    assert (await till.shop.store.add(theirs, request_key=None, fingerprint="x", admit=CAP)).principal != PRINCIPAL
+    kept, _ = await till.shop.store.add(theirs, request_key=None, fingerprint="x", admit=CAP)
+    assert kept.principal != PRINCIPAL
 
 
 async def test_a_cap_on_jobs_counts_those_of_all_providers(till: Till) -> None:
@@ -148,12 +148,11 @@ async def test_a_price_that_is_none_is_not_taken_for_nothing(till: Till, told: f
     async def price() -> Cost | None:
         return None if told is None else Cost(amount=told, unit="USD")
 
-    request = (await till.shop.add()).request.model_copy(update={"num_images": 3})
-    prepared = Prepared(till.shop.provider, request, (), None, {})
+    provider = till.shop.provider
     with pytest.raises(RequestError, match="does not tell") as caught:
-        await Spending(per_day={"scripted": 1.0}).agree(prepared, price, None)
+        await Spending(per_day={"scripted": 1.0}).agree(provider, 3, price, None)
     assert "COST_ESTIMATES" in caught.value.hint
-    admission = await Spending(per_day={"scripted": 1.0}, estimates={"scripted": 0.2}).agree(prepared, price, None)
+    admission = await Spending(per_day={"scripted": 1.0}, estimates={"scripted": 0.2}).agree(provider, 3, price, None)
     assert admission.amount == pytest.approx(0.6)
 
 

@@ -21,7 +21,7 @@ from controlnet_mcp.images.blob_store import BlobStore
 from controlnet_mcp.images.encode import encode_png
 from controlnet_mcp.images.maps.arrays import Rgb
 from controlnet_mcp.jobs.record import JobRecord
-from controlnet_mcp.jobs.results import collect
+from controlnet_mcp.jobs.results import download_results
 from controlnet_mcp.providers.base import Provider
 from controlnet_mcp.providers.http import HttpCall, HttpReply
 from controlnet_mcp.providers.placeholders import PictureSource
@@ -138,7 +138,7 @@ async def lived(provider: Provider, hostile: Hostile, blobs: BlobStore) -> int:
             is_kept(report)
         if report.phase != "succeeded":
             return 0
-        collected = await collect(record(provider, request, report.outputs), provider, runner, blobs)
+        collected = await download_results(record(provider, request, report.outputs), provider, runner, blobs)
         for image in collected.images:
             with Image.open(io.BytesIO(blobs.get(image.picture.sha256))) as picture:
                 picture.load()

@@ -22,7 +22,7 @@ from controlnet_mcp.jobs.database import Database
 from controlnet_mcp.jobs.record import JobRecord
 from controlnet_mcp.jobs.request import GenerateRequest
 from controlnet_mcp.jobs.service import Caller, JobService
-from controlnet_mcp.jobs.store import Admit, JobStore
+from controlnet_mcp.jobs.store import Account, Admit, JobStore, Lease
 from controlnet_mcp.providers.types import Cost
 from controlnet_mcp.server.app import open_application
 from controlnet_mcp.server.mcp.protocol import build_server
@@ -114,14 +114,20 @@ class CarelessStore(JobStore):
         self.all_checked = anyio.Event()
 
     async def add(
-        self, record: JobRecord, *, request_key: str | None, fingerprint: str, admit: Admit | None = None
-    ) -> JobRecord:
+        self,
+        record: JobRecord,
+        *,
+        request_key: str | None,
+        fingerprint: str,
+        admit: Admit | None = None,
+        owner: str | None = None,
+    ) -> tuple[JobRecord, Lease | None]:
         """Insert a job in a transaction of its own."""
 
         def check(db: sqlite3.Connection) -> None:
             assert admit is not None
             db.execute("SAVEPOINT look")
-            admit(db, record)
+            admit(Account(db, record.principal), record)
             db.execute("ROLLBACK TO look")  # it only looks
 
         await self.database.run(check)
@@ -129,7 +135,7 @@ class CarelessStore(JobStore):
         if self.waiting == AT_ONCE:
             self.all_checked.set()
         await self.all_checked.wait()
-        return await super().add(record, request_key=request_key, fingerprint=fingerprint)
+        return await super().add(record, request_key=request_key, fingerprint=fingerprint, owner=owner)
 
 
 async def test_the_cap_holds_because_it_is_checked_where_the_job_is_written(rules: Rules) -> None:

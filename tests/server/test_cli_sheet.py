@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from controlnet_mcp.jobs.scoring import Provenance
+from controlnet_mcp.jobs.results import Provenance
 from controlnet_mcp.server.cli.jobs import SavedSheet
 from controlnet_mcp.tools.list_jobs import JobList
 from controlnet_mcp.tools.views import Job

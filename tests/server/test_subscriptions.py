@@ -52,7 +52,7 @@ class House:
     async def forgotten(self) -> None:
         """Nothing is followed or watched any more."""
         with anyio.fail_after(WAIT_SECONDS):
-            while self.updates.following or self.application.services.jobs.watch.watched:
+            while self.updates.following or self.application.services.jobs.subscriptions.followed:
                 await anyio.lowlevel.checkpoint()
 
 

@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -18,8 +17,6 @@ from anyio.abc import Process
 from pydantic import JsonValue
 
 from controlnet_mcp.jobs.database import Database
-from controlnet_mcp.jobs.leases import Leases
-from controlnet_mcp.jobs.ledger import Ledger
 from controlnet_mcp.jobs.record import JobRecord
 from controlnet_mcp.jobs.store import JobStore
 from tests.support.disconnecting_clients import calling, compact, request
@@ -52,8 +49,8 @@ async def is_on_record(place: Place) -> None:
     """One job, with the vendor's answer to its submission, that has ended or that the next process may take at once."""
     async with record(place) as (jobs, database):
         (job,) = jobs
-        assert len((await Ledger(database, time.time).facts(job.job_id)).answers) == 1
-        assert job.ended or await Leases(database, time.time, 30).claim(job.job_id, "the next process") is not None
+        assert len((await JobStore(database).events(job.job_id)).answers) == 1
+        assert job.ended or await JobStore(database).claim(job.job_id, "the next process") is not None
 
 
 async def send_call(pipe: Pipe, vendor: Holding, prompt: str) -> None:
@@ -123,7 +120,7 @@ async def test_a_second_signal_ends_at_once(place: Place, vendor: Holding, tmp_p
     assert (tmp_path / "stderr").read_text(encoding="utf-8") == ""
     async with record(place) as (jobs, database):
         assert [job.state for job in jobs] == ["submitting"]
-        assert (await Ledger(database, time.time).facts(jobs[0].job_id)).unresolved == 1
+        assert (await JobStore(database).events(jobs[0].job_id)).unresolved == 1
 
 
 async def test_a_client_that_reads_nothing_cannot_hold_up_the_end(place: Place, tmp_path: Path) -> None:

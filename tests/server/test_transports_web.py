@@ -2,7 +2,6 @@
 
 import signal
 import socket
-import time
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -16,7 +15,7 @@ from mcp.client.sse import sse_client
 from controlnet_mcp.foundation.errors import RequestError
 from controlnet_mcp.images.picture import StoredPicture
 from controlnet_mcp.jobs.database import Database
-from controlnet_mcp.jobs.leases import Leases
+from controlnet_mcp.jobs.store import JobStore
 from controlnet_mcp.server.auth.access import check_host
 from controlnet_mcp.server.auth.file_links import LIFETIME_SECONDS, FileLinks, load_secret
 from tests.server.test_transports import photo
@@ -163,5 +162,5 @@ async def test_a_signal_ends_the_server_in_good_order(tmp_path: Path, pictures: 
     assert server.process.returncode == 0
     assert "Traceback" not in "".join(server.log), "".join(server.log)
     database = Database(place.data_dir / "jobs.sqlite3")
-    assert await Leases(database, time.time, 30).claim(job.job_id, "the next process") is not None, "it was given back"
+    assert await JobStore(database).claim(job.job_id, "the next process") is not None, "it was given back"
     await to_thread.run_sync(database.close)

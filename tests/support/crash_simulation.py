@@ -10,7 +10,6 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Literal, TypeAlias, TypeVar
 
@@ -18,22 +17,13 @@ import anyio
 import httpx2
 
 from controlnet_mcp.images.blob_store import BlobStore
-from controlnet_mcp.jobs.database import Database
-from controlnet_mcp.jobs.drive import Driver
-from controlnet_mcp.jobs.durations import Durations
-from controlnet_mcp.jobs.leases import Leases
-from controlnet_mcp.jobs.ledger import Ledger
-from controlnet_mcp.jobs.polling import PollPacer
+from controlnet_mcp.jobs.database import MIGRATIONS, Database
+from controlnet_mcp.jobs.driver import build_driver
 from controlnet_mcp.jobs.record import JobRecord
-from controlnet_mcp.jobs.schema import MIGRATIONS
-from controlnet_mcp.jobs.scoring import Scorer
-from controlnet_mcp.jobs.store import JobStore
-from controlnet_mcp.jobs.submission import Submitter
-from controlnet_mcp.jobs.verdict import Judge, verdict
-from controlnet_mcp.jobs.writer import JobWriter, LeaseLostError
+from controlnet_mcp.jobs.store import JobStore, LeaseLostError
+from controlnet_mcp.jobs.submission_log import Decide, next_action
 from controlnet_mcp.providers.placeholders import PictureSource
 from controlnet_mcp.providers.registry import ProviderEntry
-from controlnet_mcp.providers.registry import ready as find_ready
 from controlnet_mcp.providers.sender import open_runner
 from controlnet_mcp.providers.types import Control, Deduplication, ResolvedRequest
 from tests.support.job_layer import LEASE_SECONDS, PRINCIPAL, Clock, ScriptedProvider
@@ -106,9 +96,8 @@ class Service:
 class Rules:
     """The parts of the job layer that a mutant replaces."""
 
-    judge: Judge = verdict
-    leases: type[Leases] = Leases
-    ledger: type[Ledger] = Ledger
+    decide: Decide = next_action
+    store: type[JobStore] = JobStore
 
 
 @dataclass(slots=True)
@@ -156,10 +145,10 @@ class SharedDatabase(Database):
         self._commit()
         return block.result()
 
-    async def rows(self, sql: str, values: Sequence[object] = ()) -> list[tuple[object, ...]]:
+    async def read(self, work: Callable[[sqlite3.Connection], ResultT]) -> ResultT:
         """Read."""
         self._process.alive()
-        return self._read(sql, values)
+        return work(self._open())
 
 
 class Wire(httpx2.AsyncBaseTransport):
@@ -228,16 +217,13 @@ class World:
         database = SharedDatabase(process, self.connection)
         provider = ScriptedProvider(self.service.deduplication, cancels=True)
         wires = {provider.name: Wire(process, self.service)}
-        leases = self.rules.leases(database, self.clock, LEASE_SECONDS)
+        store = self.rules.store(database, self.clock, LEASE_SECONDS)
         async with open_runner(PictureSource(self.blobs), _no_fetch, wires) as sender:
-            writer = JobWriter(leases, self.rules.ledger(database, self.clock), self.clock)
             entries = (ProviderEntry(provider.name, provider.capabilities, provider, ()),)
-            pacer = PollPacer(Durations(SharedDatabase(Process(), self.connection)), lambda: 0.5)
-            submitter = Submitter(writer, sender, pacer, judge=self.rules.judge)
-            driver = Driver(
-                writer, submitter, pacer, partial(find_ready, entries), sender, self.blobs, Scorer(self.blobs)
+            driver = build_driver(
+                store, sender, entries, self.blobs, clock=self.clock, chance=lambda: 0.5, decide=self.rules.decide
             )
-            claimed = await leases.claim(JOB_ID, owner)
+            claimed = await store.claim(JOB_ID, owner)
             if claimed is None:
                 return
             job, lease = claimed
@@ -245,7 +231,7 @@ class World:
                 if job.ended:
                     return
                 self.clock.now = max(self.clock.now, job.wake_at)
-                await leases.renew(owner)
+                await store.renew(owner)
                 job = await driver.step(job, lease)
 
     def forget_leases(self) -> None:

@@ -6,33 +6,25 @@ The provider's other end is an `httpx2.MockTransport`: requests and replies take
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
+import anyio
 import httpx2
 from pydantic import Base64Bytes, BaseModel
 
 from controlnet_mcp.images.blob_store import BlobStore
 from controlnet_mcp.images.modalities import MODALITIES
 from controlnet_mcp.jobs.database import Database
-from controlnet_mcp.jobs.drive import Driver
-from controlnet_mcp.jobs.durations import Durations
-from controlnet_mcp.jobs.facts import FactKind
-from controlnet_mcp.jobs.leases import Lease, Leases
-from controlnet_mcp.jobs.ledger import Ledger
-from controlnet_mcp.jobs.polling import PollPacer
+from controlnet_mcp.jobs.driver import Driver, build_driver
 from controlnet_mcp.jobs.record import JobRecord
-from controlnet_mcp.jobs.scoring import Scorer
-from controlnet_mcp.jobs.store import Admit, JobStore
-from controlnet_mcp.jobs.submission import Submitter
-from controlnet_mcp.jobs.writer import JobWriter
+from controlnet_mcp.jobs.store import Admit, JobStore, Lease
+from controlnet_mcp.jobs.submission_log import EventKind
 from controlnet_mcp.providers.base import Provider, Uploaded
 from controlnet_mcp.providers.http import HttpCall, HttpReply, Steps
 from controlnet_mcp.providers.placeholders import PictureSource
 from controlnet_mcp.providers.refusals import refusal
 from controlnet_mcp.providers.registry import ProviderEntry
-from controlnet_mcp.providers.registry import ready as find_ready
 from controlnet_mcp.providers.sender import Sender, open_runner
 from controlnet_mcp.providers.types import (
     Capabilities,
@@ -197,8 +189,6 @@ class Workshop:
     clock: Clock
     database: Database
     store: JobStore
-    leases: Leases
-    ledger: Ledger
     driver: Driver
     sender: Sender
     provider: ScriptedProvider
@@ -223,19 +213,20 @@ class Workshop:
             updated_at=now,
             deadline_at=now + deadline_seconds,
         ).model_copy(update=changes)
-        return await self.store.add(job, request_key=None, fingerprint=job_id, admit=admit)
+        kept, _ = await self.store.add(job, request_key=None, fingerprint=job_id, admit=admit)
+        return kept
 
     async def read(self, job_id: str = "job_1") -> JobRecord:
         """The job as it is written down."""
         return await self.store.get(job_id, PRINCIPAL)
 
-    async def known(self, kind: FactKind, job_id: str = "job_1") -> list[str]:
-        """The facts of one kind as JSON, oldest first."""
-        return [row.details for row in (await self.ledger.facts(job_id)).rows if row.kind == kind]
+    async def events(self, kind: EventKind, job_id: str = "job_1") -> list[str]:
+        """The events of one kind as JSON, oldest first."""
+        return [row.details for row in (await self.store.events(job_id)).rows if row.kind == kind]
 
     async def claim(self, owner: str = "one", job_id: str = "job_1") -> tuple[JobRecord, Lease] | None:
         """Try to take a job."""
-        return await self.leases.claim(job_id, owner)
+        return await self.store.claim(job_id, owner)
 
     async def step(self, owner: str = "one", job_id: str = "job_1") -> JobRecord:
         """Take a job, let the clock reach the time of its next step, take the step, and give the job back."""
@@ -248,8 +239,8 @@ class Workshop:
         self.clock.now = max(self.clock.now, job.wake_at)
         after = self.latest[owner, job_id] = await self.driver.step(job, lease)
         if after.ended and not after.settled:
-            after = await self.driver.measure(after, lease, again=job.ended)
-        await self.leases.release(lease)
+            after = await self.driver.score(after, lease, again=job.ended)
+        await self.store.release(lease)
         return after
 
     async def steps(self, most: int = 50) -> JobRecord:
@@ -259,6 +250,11 @@ class Workshop:
             if job.ended:
                 return job
         raise AssertionError(f"the job did not end in {most} steps")
+
+
+async def a_moment() -> None:
+    """Let other tasks and threads work a little."""
+    await anyio.sleep(0.02)
 
 
 async def _no_fetch(url: str) -> bytes:
@@ -291,14 +287,8 @@ async def open_workshop(
     provider = ScriptedProvider(deduplication, cancels=cancels)
     transports = {provider.name: httpx2.MockTransport(service.answer)}
     async with open_runner(PictureSource(blobs), _no_fetch, transports) as sender:
-        leases = Leases(database, clock, LEASE_SECONDS)
+        store = JobStore(database, clock, LEASE_SECONDS)
         entry = ProviderEntry(provider.name, provider.capabilities, provider if ready else None, ("SCRIPTED_KEY",))
-        writer = JobWriter(leases, Ledger(database, clock), clock)
-        pacer = PollPacer(Durations(database), lambda: 0.5)
-        driver = Driver(
-            writer, Submitter(writer, sender, pacer), pacer, partial(find_ready, (entry,)), sender, blobs, Scorer(blobs)
-        )
-        yield Workshop(
-            service, clock, database, JobStore(database), leases, writer.ledger, driver, sender, provider, blobs
-        )
+        driver = build_driver(store, sender, (entry,), blobs, clock=clock, chance=lambda: 0.5)
+        yield Workshop(service, clock, database, store, driver, sender, provider, blobs)
     database.close()

@@ -7,8 +7,7 @@ from random import Random
 from statistics import fmean
 from typing import TypeAlias
 
-from controlnet_mcp.jobs.durations import KEPT
-from controlnet_mcp.jobs.polling import Look, pause_seconds
+from controlnet_mcp.jobs.polling import KEPT, Look, pause_seconds
 
 Draw: TypeAlias = Callable[[Random], float]
 """Draws the duration of a job, in seconds."""

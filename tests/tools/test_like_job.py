@@ -141,7 +141,7 @@ async def test_only_a_job_of_the_caller_can_be_repeated(session: Session) -> Non
 async def test_a_job_of_an_older_version_says_that_it_cannot_be_repeated(session: Session) -> None:
     """Its record lacks the wish."""
     record = await record_of(session, (await session.generate()).job.job_id)
-    older = record.model_copy(update={"job_id": f"job_{'e' * 32}", "wish": None, "sources": {}})
+    older = record.model_copy(update={"job_id": f"job_{'e' * 32}", "asked": None, "sources": {}})
     await session.application.services.jobs.store.add(older, request_key=None, fingerprint="y")
     error = (await session.call("controlnet_generate", like_job=older.job_id)).error
     assert error.code == "unsupported"

@@ -10,7 +10,7 @@ from mcp.shared.exceptions import MCPError
 from PIL import Image
 from pydantic import JsonValue
 
-from controlnet_mcp.jobs.sheets import sheet_of
+from controlnet_mcp.jobs.results import sheet_of
 from controlnet_mcp.server.mcp.resources import MAX_BLOB_BYTES
 from tests.support.mcp_session import Session
 from tests.support.sheet_reader import Found, read_page

@@ -1,0 +1,328 @@
+"""Driving jobs: one idempotent step after another, each under a lease, in one task per job.
+
+new -> submitting -> running -> fetching -> succeeded
+ ^        |  |-> uncertain |-> failed, canceled
+ +--------+ refused for now    (a late acceptance, or a person's word, makes an uncertain job submitting again)
+
+Polling, downloading and storing are safe to repeat; `succeeded` is committed last.
+"""
+
+import logging
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import anyio
+from anyio.abc import TaskGroup
+
+from controlnet_mcp.foundation.errors import ControlNetError, StorageError
+from controlnet_mcp.images.blob_store import BlobStore
+from controlnet_mcp.jobs.polling import PollPacer, after_failure, apply_report, out_of_tries
+from controlnet_mcp.jobs.record import JobRecord, State
+from controlnet_mcp.jobs.results import Scorer, download_results, keep_provenance
+from controlnet_mcp.jobs.store import JobStore, Lease, LeaseLostError
+from controlnet_mcp.jobs.submission import Submitter
+from controlnet_mcp.jobs.submission_log import INTERRUPTED, Decide, next_action
+from controlnet_mcp.jobs.subscriptions import JobSubscriptions
+from controlnet_mcp.providers.base import Provider
+from controlnet_mcp.providers.errors import ProviderError
+from controlnet_mcp.providers.registry import ProviderEntry, ready
+from controlnet_mcp.providers.sender import Sender
+from controlnet_mcp.providers.types import RequestWarning
+
+SWEEP_SECONDS = 10.0
+"""How often this process looks for jobs that nobody drives."""
+CANCEL_SECONDS = 1.0
+"""How often this process looks whether other processes were told to stop a job of its own."""
+
+_REPEATABLE: frozenset[State] = frozenset({"running", "fetching"})
+"""States whose steps are safe to repeat whatever went wrong in them."""
+_LONGEST_UNWRITTEN_SECONDS = 5.0
+"""A process that only reads the record sees at least this often that a job is being looked at."""
+_CRASHED = ControlNetError(
+    "provider_failed",
+    "This server failed while driving the job; its log has the details.",
+    hint="The job is kept and tried again until its deadline.",
+    retryable=True,
+)
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Driver:
+    """Takes steps; holds no state of its own, so any process can take the next one.
+
+    Attributes:
+        entries: All providers.
+        clock: Seconds since the epoch.
+    """
+
+    store: JobStore
+    submitter: Submitter
+    pacer: PollPacer
+    entries: Sequence[ProviderEntry]
+    sender: Sender
+    blobs: BlobStore
+    scorer: Scorer
+    clock: Callable[[], float]
+
+    async def step(self, job: JobRecord, lease: Lease) -> JobRecord:
+        """Take one step and commit its result.
+
+        Raises:
+            LeaseLostError: Another process drives the job; nothing was written.
+            StorageError: The record cannot be written.
+        """
+        try:
+            provider = ready(self.entries, job.provider)
+        except ControlNetError as error:
+            return await self._try_again(job, lease, error)
+        try:
+            await self.pacer.load(job.kind)
+            return await self._next_step(job, lease, provider)
+        except (LeaseLostError, StorageError):
+            raise
+        except Exception:
+            if job.state not in _REPEATABLE:
+                raise
+            _log.exception("A step of job %s failed; it is taken again.", job.job_id)
+            return await self._try_again(job, lease, _CRASHED)
+
+    async def score(self, job: JobRecord, lease: Lease, *, again: bool = False) -> JobRecord:
+        """Score the pictures of a job that succeeded; nobody who waits for them has to wait for this.
+
+        Args:
+            job: The job.
+            lease: The right to write it.
+            again: Whether another process began it and did not end it. It is tried once more, and not for ever:
+                the pictures may be what ended that process.
+
+        Raises:
+            StorageError: The record cannot be written.
+        """
+        if again and job.failures:
+            return await self.store.save(job.model_copy(update={"measured": True}), lease)
+        if again:
+            job = await self.store.save(job.model_copy(update={"failures": 1}), lease)
+        images = await self.scorer.scored(job, job.images)
+        scored = job.model_copy(update={"images": images, "measured": True, "failures": 0})
+        if images != job.images:
+            await keep_provenance(scored, self.blobs)
+        return await self.store.save(scored, lease)
+
+    async def _next_step(self, job: JobRecord, lease: Lease, provider: Provider) -> JobRecord:
+        """Take the step that the state asks for; a job that is not accepted yet, or polled, may be stopped first."""
+        if job.cancel_requested and not (job.cancel_answered or job.failures) and job.state in {"new", "running"}:
+            return await self._cancel(job, lease, provider)
+        match job.state:
+            case "new" | "submitting":
+                return await self.submitter.step(job, lease, provider)
+            case "running":
+                return await self._poll(job, lease, provider)
+            case "fetching":
+                return await self._fetch(job, lease, provider)
+            case _:
+                return job
+
+    async def _try_again(self, job: JobRecord, lease: Lease, error: ControlNetError) -> JobRecord:
+        return await self.store.save(after_failure(job, error, self.clock()), lease)
+
+    async def _poll(self, job: JobRecord, lease: Lease, provider: Provider) -> JobRecord:
+        """Ask how the task stands, and write the answer unless it says nothing new and the last write is not long ago.
+
+        When the provider was asked and will be asked again is only for the process that drives the job; another that
+        takes over asks anew.
+        """
+        if job.task is None:
+            return await self.store.save(job.ending("uncertain", self.clock(), INTERRUPTED), lease)
+        try:
+            report = await self.sender.poll(provider, job.task)
+        except ControlNetError as error:
+            return await self._try_again(job, lease, error)
+        answered = job.model_copy(update={"failures": 0, "stage": None}) if job.failures else job
+        now = self.clock()
+        told = apply_report(answered, report, now, self.pacer)
+        if told.state == "fetching":  # not written first: after a crash the provider says it again
+            self.pacer.learn(told, now)
+            return await self._fetch(told, lease, provider)
+        nothing_new = told == job.model_copy(update={"looked_at": told.looked_at, "wake_at": told.wake_at})
+        if nothing_new and now - job.updated_at < _LONGEST_UNWRITTEN_SECONDS:
+            return told
+        return await self.store.save(told, lease)
+
+    async def _fetch(self, job: JobRecord, lease: Lease, provider: Provider) -> JobRecord:
+        """Download the pictures and end the job; while some are missing and time is left, the step is tried again."""
+        try:
+            results = await download_results(job, provider, self.sender, self.blobs)
+        except ControlNetError as error:
+            return await self._try_again(job, lease, error)
+        now = self.clock()
+        if results.missing is not None and not (results.images and out_of_tries(job, now)):
+            partly = job.model_copy(update={"outputs": results.outputs})
+            return await self._try_again(partly, lease, results.missing)
+        warnings = (*job.warnings, *results.warnings)
+        done = {"images": results.images, "warnings": warnings, "progress": 1.0, "stage": None, "failures": 0}
+        measured = not self.scorer.measures(job)
+        finished = job.ending("succeeded", now).model_copy(update={**done, "measured": measured})
+        await keep_provenance(finished, self.blobs)
+        return await self.store.save(finished, lease)
+
+    async def _cancel(self, job: JobRecord, lease: Lease, provider: Provider) -> JobRecord:
+        """Ask the provider to stop; while it does not answer that, asking and polling take turns."""
+        stopped = job.task is None
+        if job.task is not None and provider.capabilities.cancels:
+            try:
+                stopped = await self.sender.run(provider, provider.cancel(job.task))
+            except ProviderError as error:
+                if error.retryable:
+                    return await self._try_again(job, lease, error)
+        if stopped:
+            return await self.store.save(job.ending("canceled", self.clock()), lease)
+        detail = "cannot stop this job; it goes on, may be charged, and its result is kept if it comes."
+        warning = RequestWarning(kind="unsupported", feature="cancel", detail=f"{provider.name} {detail}")
+        goes_on = {"cancel_answered": True, "warnings": (*job.warnings, warning)}
+        return await self.store.save(job.model_copy(update=goes_on), lease)
+
+
+def build_driver(  # noqa: PLR0913  # the parts that tests replace, by name
+    store: JobStore,
+    sender: Sender,
+    entries: Sequence[ProviderEntry],
+    blobs: BlobStore,
+    *,
+    scorer: Scorer | None = None,
+    clock: Callable[[], float] = time.time,
+    chance: Callable[[], float] = random.random,
+    submissions_in_flight: int = 4,
+    decide: Decide = next_action,
+) -> Driver:
+    """Put the parts together that a job is driven by.
+
+    Args:
+        store: The record.
+        sender: Sends requests to providers.
+        entries: All providers.
+        blobs: Where pictures are.
+        scorer: Measures finished pictures; by default with all measures that need no model.
+        clock: Seconds since the epoch.
+        chance: Random numbers from 0 to 1.
+        submissions_in_flight: Submissions to one provider at the same moment.
+        decide: The rules of submission.
+    """
+    pacer = PollPacer(store, chance, lambda name: ready(entries, name).capabilities.shortest_poll_seconds)
+    submitter = Submitter(store, sender, pacer, clock, submissions_in_flight, decide)
+    return Driver(store, submitter, pacer, entries, sender, blobs, scorer or Scorer(blobs), clock)
+
+
+class JobRunner:
+    """Drives every job that no other process drives, in tasks of their own; a caller that gives up never stops one."""
+
+    def __init__(self, driver: Driver, subscriptions: JobSubscriptions, owner: str) -> None:
+        """Take what driving needs.
+
+        Args:
+            driver: Takes the steps.
+            subscriptions: Are told of every change.
+            owner: Name of this process, unique on the data folder.
+        """
+        self.owner = owner
+        self._driver = driver
+        self._store = driver.store
+        self._subscriptions = subscriptions
+        self._woken: dict[str, anyio.Event] = {}
+        self._tasks: TaskGroup | None = None
+
+    def start(self, tasks: TaskGroup) -> None:
+        """Take over jobs of earlier processes, and keep looking for them."""
+        self._tasks = tasks
+        tasks.start_soon(self._sweep)
+        tasks.start_soon(self._keep_leases)
+        tasks.start_soon(self._look_for_cancellations)
+
+    def wake(self, job_id: str, claimed: tuple[JobRecord, Lease] | None = None) -> None:
+        """Drive a job now: a new one, claimed already, or one whose caller wants it stopped."""
+        if job_id in self._woken:
+            self._woken[job_id].set()
+        elif self._tasks is not None:
+            self._woken[job_id] = anyio.Event()
+            self._subscriptions.begin_driving(job_id)
+            self._tasks.start_soon(self._drive, job_id, claimed)
+
+    async def _sweep(self) -> None:
+        while True:
+            try:
+                for job_id in await self._store.unowned():
+                    self.wake(job_id)
+            except ControlNetError as error:
+                _log.warning("Jobs of earlier runs cannot be looked up: %s", error)
+            await anyio.sleep(min(SWEEP_SECONDS, self._store.lease_seconds))
+
+    async def _keep_leases(self) -> None:
+        while True:
+            await anyio.sleep(self._store.lease_seconds / 3)
+            if not self._woken:
+                continue
+            try:
+                await self._store.renew(self.owner)
+            except ControlNetError as error:
+                _log.warning("The leases on jobs could not be renewed: %s", error)
+
+    async def _look_for_cancellations(self) -> None:
+        while True:
+            await anyio.sleep(CANCEL_SECONDS)
+            if not self._woken:
+                continue
+            try:
+                for job_id in await self._store.cancel_requested(self.owner):
+                    known = self._subscriptions.latest(job_id)
+                    if known is not None and not known.cancel_requested:
+                        self.wake(job_id)
+            except ControlNetError as error:
+                _log.warning("It cannot be looked up which jobs are to be stopped: %s", error)
+
+    async def _drive(self, job_id: str, claimed: tuple[JobRecord, Lease] | None) -> None:
+        try:
+            claimed = claimed or await self._store.claim(job_id, self.owner)
+            if claimed is not None:
+                await self._drive_claimed(*claimed)
+        except LeaseLostError:
+            _log.info("Job %s is driven by another process.", job_id)
+        except ControlNetError as error:
+            _log.warning("Job %s is left for the next sweep: %s", job_id, error)
+        except Exception:  # noqa: BLE001  # one job's fault must not stop the others
+            _log.exception("Job %s is left for the next sweep after a fault of this server.", job_id)
+        finally:
+            self._woken.pop(job_id, None)
+            self._subscriptions.end_driving(job_id)
+
+    async def _drive_claimed(self, job: JobRecord, lease: Lease) -> None:
+        job = job.model_copy(update={"looked_at": None})  # who drove it before may have looked later than it wrote
+        again = job.ended
+        try:
+            while not job.ended:
+                job = await self._driver.step(job, lease)
+                self._subscriptions.publish(job)
+                if not job.ended:
+                    job = await self._rest(job)
+            if not job.settled:
+                job = await self._driver.score(job, lease, again=again)
+                self._subscriptions.publish(job)
+        finally:
+            if not job.settled:  # nobody claims one that is
+                with anyio.CancelScope(shield=True):
+                    await self._store.release(lease)
+
+    async def _rest(self, job: JobRecord) -> JobRecord:
+        """Sleep until the next step is due or somebody wakes the job, who may want it stopped."""
+        woken, clock = self._woken[job.job_id], self._driver.clock
+        if job.wake_at > clock():
+            with anyio.move_on_after(job.wake_at - clock()):
+                await woken.wait()
+        if not woken.is_set():
+            return job
+        self._woken[job.job_id] = anyio.Event()
+        canceled = job.cancel_requested or job.job_id in await self._store.cancel_requested(self.owner)
+        job = job.model_copy(update={"cancel_requested": canceled})
+        self._subscriptions.publish(job)
+        return job

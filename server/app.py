@@ -50,7 +50,7 @@ class Application:
 
     settings: Settings
     services: Services
-    addresses: PictureLookup
+    pictures: PictureLookup
     table: ProviderTable
     tasks: TaskGroup
     drawing: CapacityLimiter = field(default_factory=partial(CapacityLimiter, SHEETS_AT_ONCE))
@@ -85,20 +85,16 @@ async def open_application(settings: Settings, decoder: Decoder = decode) -> Asy
     with closing(Database(settings.data_folder / "jobs.sqlite3")) as database:
         async with open_sender(source, fetch, engines, settings.trusted_hosts) as sender, background() as tasks:
             store = JobStore(database, lease_seconds=settings.lease_seconds)
-            addresses = PictureLookup(store)
+            scorer = Scorer(blobs, depth_by(settings.map_models), enabled=settings.structure_scores)
+            in_flight = settings.submissions_in_flight
+            driver = build_driver(store, sender, table, blobs, scorer=scorer, submissions_in_flight=in_flight)
+            lookup = PictureLookup(store)
             reader = PictureReader(
-                blobs, settings.limits, settings.allowed_folders, settings.trusted_hosts, addresses.sha256_of
+                blobs, settings.limits, settings.allowed_folders, settings.trusted_hosts, lookup.sha256_of
             )
             owner = process_name()
             jobs = build_service(
-                build_driver(
-                    store,
-                    sender,
-                    table,
-                    blobs,
-                    scorer=Scorer(blobs, depth_by(settings.map_models), enabled=settings.structure_scores),
-                    submissions_in_flight=settings.submissions_in_flight,
-                ),
+                driver,
                 Preparer(table, reader, blobs, settings.map_models, reachable=public_link is not None),
                 deadline_seconds=settings.job_timeout_seconds,
                 spending=_spending(settings, owner),
@@ -117,7 +113,7 @@ async def open_application(settings: Settings, decoder: Decoder = decode) -> Asy
                 settings.previews,
                 settings.map_models,
             )
-            yield Application(settings, services, addresses, table, tasks)
+            yield Application(settings, services, lookup, table, tasks)
 
 
 def _spending(settings: Settings, run: str) -> Spending:

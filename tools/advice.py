@@ -1,7 +1,4 @@
-"""What to change when little of the asked structure is in a result.
-
-One sentence that tells a model what to do with a job as it stands.
-"""
+"""The next step with a job, as a sentence for a model, with advice where a result lost the asked structure."""
 
 from controlnet_mcp.images.modalities import MODALITIES
 from controlnet_mcp.images.structure_score import LOW_SCORE, StructureScore
@@ -15,18 +12,17 @@ _STRICTER = {"canny": "lineart"}
 
 
 def advice(job: JobRecord) -> str:
-    """A part of a sentence on how much was kept, with its semicolon; empty where there is nothing to say."""
+    """Part of a sentence on how much of the structure was kept, with its semicolon; often empty."""
     scores = [image.structure for image in job.images if image.structure]
     if scores:
         worst = min(scores, key=lambda row: row.score)
-        return "" if worst.score >= LOW_SCORE else f"{_told(worst, len(scores))}, so {_remedies(job, worst)}; "
+        if worst.score >= LOW_SCORE:
+            return ""
+        where = "it" if len(scores) == 1 else "one of them"
+        lost = f"little of the {worst.modality} structure is in {where} ({worst.metric} scores {worst.score:.2f} of 1)"
+        return f"{lost}, so {_remedies(job, worst)}; "
     named = next((row.modality for row in job.request.controls if MODALITIES[row.modality].structure != "photo"), None)
     return f"how well the {named} was kept was not measured, so look; " if named else ""
-
-
-def _told(worst: StructureScore, count: int) -> str:
-    where = "it" if count == 1 else "one of them"
-    return f"little of the {worst.modality} structure is in {where} ({worst.metric} scores {worst.score:.2f} of 1)"
 
 
 def _remedies(job: JobRecord, worst: StructureScore) -> str:
@@ -45,8 +41,9 @@ def next_step(job: JobRecord) -> str:
     """Say what to do next."""
     match job.state:
         case "succeeded":
+            pictures = "picture" if len(job.images) == 1 else f"{len(job.images)} pictures"
             return (
-                f"Show the user the {_pictures(len(job.images))}; {advice(job)}to build on one, pass its uri as "
+                f"Show the user the {pictures}; {advice(job)}to build on one, pass its uri as "
                 "control_image or init_image of controlnet_generate."
             )
         case "failed":
@@ -71,7 +68,3 @@ def _while_open(job: JobRecord) -> str:
     if job.cancel_answered:
         return f"It could not be stopped. If its picture comes, it is kept: job_status with job_id={job.job_id}."
     return f"Call job_status with job_id={job.job_id} and wait_seconds=30; do not submit it again."
-
-
-def _pictures(count: int) -> str:
-    return "picture" if count == 1 else f"{count} pictures"

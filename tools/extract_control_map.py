@@ -1,16 +1,13 @@
 """`extract_control_map`: the control map of a picture, free of charge, as a picture to look at and to pass on."""
 
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from anyio import to_thread
 from pydantic import Field, JsonValue
 
 from controlnet_mcp.foundation.limits import RESULT_LIMITS
-from controlnet_mcp.images.blob_store import BlobStore
-from controlnet_mcp.images.maps import MapModels, MapParameters
-from controlnet_mcp.images.modalities import MODALITIES, resolve
+from controlnet_mcp.images.maps import MapParameters
+from controlnet_mcp.images.modalities import resolve
 from controlnet_mcp.images.picture import StoredPicture
 from controlnet_mcp.images.resize import fit_for_detection
 from controlnet_mcp.jobs.resource_uris import map_uri
@@ -54,56 +51,36 @@ class MapView(View):
 
 async def extract(services: Services, arguments: ExtractArguments, call: Call) -> Answer:
     """Read the picture, make its map, store it, answer."""
-    wanted = _Wanted(
-        resolve(arguments.modality).name, arguments.resolution, checked(MapParameters, arguments.parameters)
-    )
-    reference, caller = arguments.image, call.caller
-    source = await services.reader.read(reference, local_paths=caller.local, owner=caller.principal)
-    picture, view = await to_thread.run_sync(partial(_make, source, wanted, services.map_models, services.blobs))
+    modality, parameters = resolve(arguments.modality), checked(MapParameters, arguments.parameters)
+    caller, blobs = call.caller, services.blobs
+    source = await services.reader.read(arguments.image, local_paths=caller.local, owner=caller.principal)
+
+    def make() -> tuple[StoredPicture, MapView]:
+        from controlnet_mcp.images.maps.recipes import make_map
+
+        pixels = blobs.pixels(source.sha256, RESULT_LIMITS)
+        if arguments.resolution:
+            pixels = fit_for_detection(pixels, arguments.resolution)
+        made = make_map(pixels, modality.name, parameters, services.map_models)
+        picture = blobs.put_pixels(made.rgb)
+        fine = modality.structure in {"lines", "skeleton"} and min(picture.width, picture.height) > _FINE_PIXELS
+        fades = (_FADES,) if fine and not arguments.resolution else ()
+        return picture, MapView(
+            uri=map_uri(picture.sha256),
+            modality=modality.name,
+            width=picture.width,
+            height=picture.height,
+            coverage=round(made.coverage, 4),
+            path=blobs.path(picture.sha256) if caller.local else None,
+            parameters=made.parameters,
+            notes=(*made.notes, *fades) or None,
+            next="Look at it; then call controlnet_generate with this uri as control_image and control_is_map=true.",
+        )
+
+    picture, view = await to_thread.run_sync(make)
     await services.jobs.hold_map(picture.sha256, caller)
-    if not caller.local:
-        view = view.model_copy(update={"path": None})
-    shown = Shown(view.uri, f"{wanted.modality}-map", picture)
+    shown = Shown(view.uri, f"{modality.name}-map", picture)
     return Answer(view, (shown,), previews=arguments.previews and services.previews)
-
-
-@dataclass(frozen=True, slots=True)
-class _Wanted:
-    """Which map: canonical modality, shorter side in pixels (None: the picture's own), knobs."""
-
-    modality: str
-    resolution: int | None
-    parameters: MapParameters
-
-
-def _make(source: StoredPicture, wanted: _Wanted, models: MapModels, blobs: BlobStore) -> tuple[StoredPicture, MapView]:
-    from controlnet_mcp.images.maps.recipes import make_map
-
-    pixels = blobs.pixels(source.sha256, RESULT_LIMITS)
-    if wanted.resolution:
-        pixels = fit_for_detection(pixels, wanted.resolution)
-    made = make_map(pixels, wanted.modality, wanted.parameters, models)
-    picture = blobs.put_pixels(made.rgb)
-    view = MapView(
-        uri=map_uri(picture.sha256),
-        modality=wanted.modality,
-        width=picture.width,
-        height=picture.height,
-        coverage=round(made.coverage, 4),
-        path=blobs.path(picture.sha256),
-        parameters=made.parameters,
-        notes=(*made.notes, *_size_note(wanted, picture)) or None,
-        next="Look at it; then call controlnet_generate with this uri as control_image and control_is_map=true.",
-    )
-    return picture, view
-
-
-def _size_note(wanted: _Wanted, picture: StoredPicture) -> tuple[str, ...]:
-    """What to say of lines so fine that they fade when a provider scales the map down to what its model draws."""
-    fine = MODALITIES[wanted.modality].structure in {"lines", "skeleton"}
-    if wanted.resolution or not fine or min(picture.width, picture.height) <= _FINE_PIXELS:
-        return ()
-    return (_FADES,)
 
 
 EXTRACT_CONTROL_MAP = tool(

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from controlnet_mcp.jobs.prepare import entry_named
 from controlnet_mcp.jobs.record import Status
-from controlnet_mcp.tools.tool import Answer, Arguments, Call, Hints, Services, tool
+from controlnet_mcp.tools.tool import Answer, Arguments, Call, Hints, Services, shortened, tool
 from controlnet_mcp.tools.views import Job, View, views_of
 
 _PROMPT_CHARACTERS = 200
@@ -30,12 +30,8 @@ class JobList(View):
 
 def job_list(jobs: Sequence[Job], next_cursor: str | None) -> JobList:
     """Show a page; prompts are cut, because a page of long ones would be more than a message may hold."""
-    brief = [job.model_copy(update={"prompt": _brief(job.prompt)}) for job in jobs]
+    brief = [job.model_copy(update={"prompt": shortened(job.prompt, _PROMPT_CHARACTERS)}) for job in jobs]
     return JobList(jobs=tuple(brief), next_cursor=next_cursor)
-
-
-def _brief(prompt: str) -> str:
-    return prompt if len(prompt) <= _PROMPT_CHARACTERS else f"{prompt[: _PROMPT_CHARACTERS - 1]}…"
 
 
 async def list_jobs(services: Services, arguments: ListArguments, call: Call) -> Answer:

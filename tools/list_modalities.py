@@ -1,12 +1,12 @@
 """`list_modalities`: which structures can be used, with which provider, and which providers are ready."""
 
 from collections.abc import Sequence
+from typing import Self
 
 from controlnet_mcp.images.maps import KNOBS, NO_MODELS, MapModels
 from controlnet_mcp.images.modalities import MODALITIES, Modality, resolve
 from controlnet_mcp.jobs.prepare import entry_named
 from controlnet_mcp.providers.registry import ProviderEntry
-from controlnet_mcp.providers.types import Capabilities
 from controlnet_mcp.tools.tool import Answer, Arguments, Call, Hints, Services, tool
 from controlnet_mcp.tools.views import View
 
@@ -37,6 +37,29 @@ class ModalityView(View):
     knobs: tuple[str, ...] | None = None
     offers: tuple[OfferView, ...]
 
+    @classmethod
+    def of(cls, row: Modality, entries: Sequence[ProviderEntry], models: MapModels) -> Self:
+        """Describe a structure."""
+        also = {"normal": ", a depth map for extract_control_map"}.get(row.name, "")
+        made = f"needs a ready map{also}, or a provider that takes a picture"
+        if row.computed:
+            made = "approximate" if row.approximate else "exact"
+        elif models.makes(row.name):
+            made = "by your model"
+        offers = [(entry.name, entry.capabilities.modalities.get(row.name)) for entry in entries]
+        return cls(
+            name=row.name,
+            aliases=row.aliases or None,
+            keeps=row.summary,
+            map_from_photo=made,
+            knobs=KNOBS.get(row.name) or None,
+            offers=tuple(
+                OfferView(provider=name, native=offer.native, takes=offer.takes, families=offer.families or None)
+                for name, offer in offers
+                if offer
+            ),
+        )
+
 
 class ProviderView(View):
     """One provider: whether it is ready, what is missing, and its limits (pixels)."""
@@ -51,6 +74,23 @@ class ProviderView(View):
     max_images: int | None = None
     picture_per_control: bool | None = None
     settings: tuple[str, ...] | None = None
+
+    @classmethod
+    def of(cls, entry: ProviderEntry) -> Self:
+        """Describe a provider."""
+        can = entry.capabilities
+        return cls(
+            name=entry.name,
+            ready=entry.provider is not None,
+            missing=entry.missing or None,
+            ai_generated=can.ai_generated,
+            min_side=can.sizes.minimum,
+            max_side=can.sizes.maximum,
+            max_controls=can.max_controls,
+            max_images=can.max_images,
+            picture_per_control=can.picture_per_control,
+            settings=tuple(sorted(can.settings)),
+        )
 
 
 class ModalityList(View):
@@ -73,52 +113,9 @@ def modality_list(
     """
     shown = (entry_named(provider, entries),) if provider else entries
     rows = (resolve(modality),) if modality else tuple(MODALITIES.values())
-    views = tuple(_modality(row, shown, models) for row in rows)
+    views = tuple(ModalityView.of(row, shown, models) for row in rows)
     offered = tuple(view for view in views if view.offers or modality)
-    return ModalityList(modalities=offered, providers=tuple(_provider(entry) for entry in shown))
-
-
-def _map_from_photo(row: Modality, models: MapModels) -> str:
-    """How its map is made here."""
-    if row.computed:
-        return "approximate" if row.approximate else "exact"
-    if models.makes(row.name):
-        return "by your model"
-    also = {"normal": ", a depth map for extract_control_map"}.get(row.name, "")
-    return f"needs a ready map{also}, or a provider that takes a picture"
-
-
-def _modality(row: Modality, entries: Sequence[ProviderEntry], models: MapModels) -> ModalityView:
-    return ModalityView(
-        name=row.name,
-        aliases=row.aliases or None,
-        keeps=row.summary,
-        map_from_photo=_map_from_photo(row, models),
-        knobs=KNOBS.get(row.name) or None,
-        offers=tuple(
-            OfferView(
-                provider=entry.name, native=support.native, takes=support.takes, families=support.families or None
-            )
-            for entry in entries
-            if (support := entry.capabilities.modalities.get(row.name))
-        ),
-    )
-
-
-def _provider(entry: ProviderEntry) -> ProviderView:
-    can: Capabilities = entry.capabilities
-    return ProviderView(
-        name=entry.name,
-        ready=entry.provider is not None,
-        missing=entry.missing or None,
-        ai_generated=can.ai_generated,
-        min_side=can.sizes.minimum,
-        max_side=can.sizes.maximum,
-        max_controls=can.max_controls,
-        max_images=can.max_images,
-        picture_per_control=can.picture_per_control,
-        settings=tuple(sorted(can.settings)),
-    )
+    return ModalityList(modalities=offered, providers=tuple(map(ProviderView.of, shown)))
 
 
 async def list_modalities(services: Services, arguments: ModalityArguments, _call: Call) -> Answer:

@@ -3,8 +3,6 @@
 from controlnet_mcp.foundation.errors import ControlNetError
 from controlnet_mcp.foundation.text import quote
 from controlnet_mcp.jobs.prepare import entry_named
-from controlnet_mcp.providers.registry import ProviderEntry
-from controlnet_mcp.providers.types import ModelInfo
 from controlnet_mcp.tools.tool import Answer, Arguments, Call, Hints, Services, tool
 from controlnet_mcp.tools.views import View
 
@@ -45,41 +43,37 @@ class ModelList(View):
 
 
 async def list_models(services: Services, arguments: ModelArguments, _call: Call) -> Answer:
-    """Describe one provider's models."""
+    """Describe one provider's models: those that it lists now, or the documented ones when it cannot be asked."""
     entry = entry_named(arguments.provider, services.entries)
-    can = entry.capabilities
-    models, note = await _models(services, entry)
-    fields = entry.provider.options.model_fields if entry.provider else {}
+    can, provider, note = entry.capabilities, entry.provider, None
+    models = can.models
+    if provider is None:
+        note = f"From the documentation: set {' and '.join(entry.missing)} to ask it."
+    else:
+        try:
+            models = await services.jobs.models(provider)
+        except ControlNetError as error:
+            note = f"From the documentation: it could not be asked now ({error.message})"
+    views = [
+        ModelView(
+            name=row.name,
+            family=quote(row.family, _LONGEST_NAME) or None,
+            summary=quote(row.summary, _LONGEST_NAME) or None,
+        )
+        for row in models
+        if quote(row.name, _LONGEST_NAME) == row.name  # a vendor's list can hold any text; a name is passed back
+    ]
+    fields = provider.options.model_fields if provider else {}
     return Answer(
         ModelList(
             provider=entry.name,
-            models=tuple(map(_view, filter(_is_plain, models))),
+            models=tuple(views),
             schedulers=can.schedulers,
             options={name: field.description or "" for name, field in fields.items()},
             sizes=SizeView(minimum=can.sizes.minimum, maximum=can.sizes.maximum, multiple=can.sizes.multiple),
             note=note,
         )
     )
-
-
-def _is_plain(row: ModelInfo) -> bool:
-    """Whether a name is fit to be shown and passed back; a vendor's list can hold any text."""
-    return quote(row.name, _LONGEST_NAME) == row.name
-
-
-def _view(row: ModelInfo) -> ModelView:
-    summary = quote(row.summary, _LONGEST_NAME)
-    return ModelView(name=row.name, family=quote(row.family, _LONGEST_NAME) or None, summary=summary or None)
-
-
-async def _models(services: Services, entry: ProviderEntry) -> tuple[tuple[ModelInfo, ...], str | None]:
-    """What the provider lists now; the documented models when it cannot be asked."""
-    if entry.provider is None:
-        return entry.capabilities.models, f"From the documentation: set {' and '.join(entry.missing)} to ask it."
-    try:
-        return await services.jobs.models(entry.provider), None
-    except ControlNetError as error:
-        return entry.capabilities.models, f"From the documentation: it could not be asked now ({error.message})"
 
 
 LIST_MODELS = tool(

@@ -1,4 +1,4 @@
-"""A tool as data: a name, typed arguments, hints for hosts, and a handler that is given what it depends on.
+"""A tool as data: a name, typed arguments, hints for hosts, and a handler.
 
 Arguments come as loose JSON and are checked here, with errors in sentences that name the way out.
 """
@@ -8,7 +8,7 @@ import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Protocol, TypeVar, cast, get_args
+from typing import TypeVar, cast, get_args
 
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 from pydantic.fields import FieldInfo
@@ -32,12 +32,8 @@ class Arguments(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
-class Progress(Protocol):
-    """Tells a waiting caller how far a job is: fraction 0 to 1, and what is being done."""
-
-    async def __call__(self, fraction: float, message: str) -> None:
-        """Send one notification."""
-        ...
+Progress: TypeAlias = Callable[[float, str], Awaitable[None]]
+"""Tells a waiting caller how far a job is: fraction 0 to 1, and what is being done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +42,7 @@ class Call:
 
     Attributes:
         caller: Who asks.
-        progress: How to tell progress; `None` when the request did not ask for it.
+        progress: Tells progress; `None` when the request did not ask for it.
     """
 
     caller: Caller
@@ -55,13 +51,13 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """Everything that handlers depend on; lives once per process.
+    """The parts that handlers work with; lives once per process.
 
     Attributes:
         jobs: Submits, finds and waits for jobs.
         wait_seconds: Default wait of a call that asks for progress.
         wait_seconds_without_progress: Default wait of any other call.
-        previews: Whether answers may hold small inline pictures.
+        previews: Answers may hold small inline pictures.
     """
 
     jobs: JobService
@@ -90,7 +86,7 @@ class Answer:
     Attributes:
         body: The typed facts; nulls are left out when they are written.
         pictures: Pictures to link to.
-        previews: Whether small previews of them go inside the answer.
+        previews: Small previews of them go inside the answer.
         job_id: The job that the answer is the first to name: once it went out, the same arguments mean a new job.
     """
 
@@ -102,7 +98,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Hints:
-    """What hosts may assume of a tool, as in the protocol's annotations."""
+    """Assumptions that hosts may make of a tool, as in the protocol's annotations."""
 
     read_only: bool
     destructive: bool = False
@@ -121,7 +117,7 @@ class Tool:
         arguments: Typed arguments.
         hints: Annotations.
         output: Type of the structured answer, for tools that always give one.
-        run: Checks the arguments and does it; raises `ControlNetError` for anything that the caller should be told.
+        run: Checks the arguments and calls the handler; raises `ControlNetError` with a sentence for the caller.
     """
 
     name: str
@@ -186,7 +182,7 @@ def _without_nulls(value: JsonValue) -> JsonValue:
 def _refusal(model: type[BaseModel], error: ErrorDetails) -> RequestError:
     """Say in a sentence which argument is not right, and in the hint what is."""
     place = error["loc"]
-    where = _short(".".join(map(str, place))) or "arguments"
+    where = shortened(".".join(map(str, place))) or "arguments"
     for part in place[:-1]:  # to the model that the last part is a field of
         outer = model.model_fields.get(str(part))
         kinds = (outer.annotation, *get_args(outer.annotation)) if outer else ()
@@ -200,7 +196,7 @@ def _refusal(model: type[BaseModel], error: ErrorDetails) -> RequestError:
         case "missing":
             message, hint = f"The argument {where!r} is missing.", _meaning(known.get(str(place[-1])))
         case _:
-            message = f"{where} = {_short(str(error['input']))!r} is not right: {error['msg']}."
+            message = f"{where} = {shortened(str(error['input']))!r} is not right: {error['msg']}."
             hint = _meaning(known.get(str(place[-1])) if place else None)
     return RequestError("invalid_request", message, hint=hint)
 
@@ -211,5 +207,6 @@ def _meaning(field: FieldInfo | None) -> str:
     return "Leave it out for the default." if field and not field.is_required() else "Every call needs it."
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[: _SHOWN_CHARACTERS - 1]}…"
+def shortened(text: str, characters: int = _SHOWN_CHARACTERS) -> str:
+    """At most so many characters of a text, with an ellipsis where it was longer."""
+    return text if len(text) <= characters else f"{text[: characters - 1]}…"

@@ -1,7 +1,4 @@
-"""The one shape in which tools speak of a job.
-
-What the tools that speak of a job share: waiting with progress, and the answer's form.
-"""
+"""Jobs as tools answer with them: the view of a job, waiting with progress, and the form of the answer."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -21,7 +18,7 @@ from controlnet_mcp.tools.tool import Answer, Call, Services, Shown
 
 
 class View(BaseModel):
-    """An immutable part of an answer; built when it is first used, so that a start does not wait for it."""
+    """An immutable part of an answer."""
 
     model_config = ConfigDict(frozen=True, defer_build=True)
 
@@ -56,7 +53,7 @@ class ImageView(View):
 
 
 class Job(View):
-    """A job as callers see it; fields that say nothing are null and left out when it is written."""
+    """A job as callers see it; nulls are left out when it is written."""
 
     job_id: str
     status: Status
@@ -86,10 +83,10 @@ def job_view(record: JobRecord, *, now: float, paths: Mapping[str, Path], ai_gen
     """Show a record.
 
     Args:
-        record: What is known.
+        record: The job.
         now: Seconds since the epoch.
-        paths: Where originals lie, by hash, as far as the caller may see it and they are still there.
-        ai_generated: Whether the provider's pictures come from a model; only a no is shown.
+        paths: Files of originals by hash, of those that are there and that the caller may see.
+        ai_generated: The provider's pictures come from a model; only a no is shown.
     """
     control_map = control_map_uri(record.job_id) if record.control_map else None
     return Job(
@@ -159,7 +156,7 @@ async def wait_for(
 ) -> JobRecord:
     """Wait for a job as long as the caller wants, measured from `started` (seconds since the epoch).
 
-    Without a wish, a caller that asked for progress waits longer: such a client can hold its clock.
+    By default, a caller that asked for progress waits longer: progress keeps such a client from giving up.
     """
     progress = call.progress
     if wait_seconds is None:
@@ -170,7 +167,9 @@ async def wait_for(
         nonlocal last_told, last_fraction
         moment = services.jobs.clock()
         if progress is not None and (moment - last_told >= _NOTIFICATION_SECONDS or now.ended):
-            last_told, last_fraction = moment, _above(last_fraction, now)
+            fraction = 1.0 if now.state == "succeeded" else min(now.progress or 0.0, 0.99)
+            above = last_fraction + (1.0 - last_fraction) / 1000  # the protocol wants every value above the last
+            last_told, last_fraction = moment, fraction if fraction > last_fraction else above
             await progress(last_fraction, message_of(now))
 
     if progress is not None and not job.ended:
@@ -181,45 +180,38 @@ async def wait_for(
     return await services.jobs.scored(job, patience)
 
 
-def _above(last: float, job: JobRecord) -> float:
-    """The fraction to tell, 0 to 1: the protocol wants every value above the last, even in a queue."""
-    fraction = 1.0 if job.state == "succeeded" else min(job.progress or 0.0, 0.99)
-    return fraction if fraction > last else last + (1.0 - last) / 1000
-
-
 def message_of(job: JobRecord) -> str:
     """A few words for a progress bar."""
     eta = "" if job.eta_seconds is None else f", about {job.eta_seconds:.0f} s left"
     return f"{job.provider}: {job.stage or job.status}{eta}"
 
 
-async def views_of(services: Services, call: Call, jobs: Sequence[JobRecord]) -> tuple[Job, ...]:
-    """Show jobs to their caller."""
+async def views_of(
+    services: Services, call: Call, jobs: Sequence[JobRecord], *, look_up: bool = True
+) -> tuple[Job, ...]:
+    """Show jobs to their caller.
+
+    Args:
+        services: The parts that tools work with.
+        call: Whose call it is.
+        jobs: The jobs.
+        look_up: Look again for pictures that were found before; without it, asking often for a job costs little.
+    """
     pictures = {image.picture.sha256 for job in jobs for image in job.images} if call.caller.local else set[str]()
-    paths = await to_thread.run_sync(_paths, pictures, services.blobs) if pictures else {}
-    return _shown(services, jobs, paths)
-
-
-def _shown(services: Services, jobs: Sequence[JobRecord], paths: Mapping[str, Path]) -> tuple[Job, ...]:
+    blobs = services.blobs
+    if pictures and (look_up or not pictures <= blobs.seen.keys()):
+        await to_thread.run_sync(_find, pictures, blobs)
+    paths = blobs.seen if call.caller.local else {}
     machines = {entry.name for entry in services.entries if not entry.capabilities.ai_generated}
     now = services.jobs.clock()
     return tuple(job_view(job, now=now, paths=paths, ai_generated=job.provider not in machines) for job in jobs)
 
 
-async def _view_of(services: Services, call: Call, job: JobRecord) -> Job:
-    """Show one job; where a picture was seen once is not looked up again, so that asking often costs little."""
-    if call.caller.local and not all(image.picture.sha256 in services.blobs.seen for image in job.images):
-        return (await views_of(services, call, (job,)))[0]
-    return _shown(services, (job,), services.blobs.seen if call.caller.local else {})[0]
-
-
-def _paths(pictures: Iterable[str], blobs: BlobStore) -> dict[str, Path]:
-    """Where pictures lie, as far as they still do; runs in a worker thread."""
-    found: dict[str, Path] = {}
+def _find(pictures: Iterable[str], blobs: BlobStore) -> None:
+    """Look again where pictures lie (blocks): the store remembers those that it finds, and forgets the others."""
     for sha256 in pictures:
         with suppress(RequestError):
-            found[sha256] = blobs.path(sha256)
-    return found
+            blobs.path(sha256)
 
 
 async def job_answer(services: Services, call: Call, job: JobRecord, *, previews: bool) -> Answer:
@@ -228,8 +220,9 @@ async def job_answer(services: Services, call: Call, job: JobRecord, *, previews
         Shown(image_uri(job.job_id, index), f"{job.job_id}-{index + 1}", image.picture)
         for index, image in enumerate(job.images)
     )
+    (view,) = await views_of(services, call, (job,), look_up=False)
     return Answer(
-        await _view_of(services, call, job),
+        view,
         pictures,
         previews=previews and services.previews,
         job_id=None if job.delivered else job.job_id,

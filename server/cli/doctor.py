@@ -1,8 +1,7 @@
-"""What `doctor` looks at. Values of settings are told only where they are folders or names, never a key.
+"""`doctor`: what is configured, reachable and missing.
 
-What `doctor` asks ready providers: whether the key is taken and what is left, by calls that cost nothing.
-
-`doctor`: what is configured, reachable and missing, without telling a secret.
+Of settings it shows folders and names, never a key. Ready providers are asked, by calls that cost nothing, whether they
+take the key and what is left.
 """
 
 import importlib
@@ -10,7 +9,6 @@ import platform
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -45,7 +43,7 @@ State: TypeAlias = Literal["ok", "note", "broken"]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of the report."""
+    """A line of the report."""
 
     state: State
     what: str
@@ -53,32 +51,32 @@ class Finding:
 
 
 async def examine(settings: Settings) -> list[Finding]:
-    """Look at everything."""
-    findings = [_program(), _command(), _variables(settings), *await to_thread.run_sync(_folder, settings.data_folder)]
-    findings += [await _database(settings.data_folder / "jobs.sqlite3"), *_allowed(settings)]
-    findings += [await to_thread.run_sync(_module, *row) for row in _HEAVY.items()]
-    return [*findings, *[await check_provider(entry) for entry in build_table(settings.keys, settings.providers)]]
-
-
-def _program() -> Finding:
+    """Look at the program, the variables, the data folder, the heavy libraries and the providers."""
+    # what to write into a host's configuration: a host seldom has the path of a terminal
+    command = shutil.which("controlnet-mcp", path=str(Path(sys.executable).parent)) or shutil.which("controlnet-mcp")
     running = f"{platform.python_implementation()} {platform.python_version()} on {platform.system()}"
-    return Finding("ok", "version", f"controlnet-mcp {__version__}, {running}")
-
-
-def _command() -> Finding:
-    """What to write into a host's configuration: a host seldom has the path of a terminal."""
-    found = shutil.which("controlnet-mcp", path=str(Path(sys.executable).parent)) or shutil.which("controlnet-mcp")
-    return Finding("ok", "command for hosts", found or f"{sys.executable} -m controlnet_mcp.server")
-
-
-def _variables(settings: Settings) -> Finding:
-    """Names only: some values are keys."""
     ours = {f"{PREFIX}{name.upper()}" for name in settings.model_fields_set - {"keys"}}
     names = sorted(ours | (settings.keys.keys() & provider_variables()))
-    return Finding("ok", "variables", f"set: {', '.join(names)}" if names else "none set, all defaults")
+    absent: State = "ok" if settings.allowed_dirs is None else "note"  # a note only where the operator named it
+    return [
+        Finding("ok", "version", f"controlnet-mcp {__version__}, {running}"),
+        Finding("ok", "command for hosts", command or f"{sys.executable} -m controlnet_mcp.server"),
+        Finding("ok", "variables", f"set: {', '.join(names)}" if names else "none set, all defaults"),
+        *await to_thread.run_sync(_folder, settings.data_folder),
+        await _database(settings.data_folder / "jobs.sqlite3"),
+        *(
+            Finding("ok", "allowed folder", str(folder))
+            if folder.is_dir()
+            else Finding(absent, "allowed folder", f"{folder} (absent)")
+            for folder in settings.allowed_folders
+        ),
+        *[await to_thread.run_sync(_module, *row) for row in _HEAVY.items()],
+        *[await check_provider(entry) for entry in build_table(settings.keys, settings.providers)],
+    ]
 
 
 def _folder(folder: Path) -> list[Finding]:
+    """Look whether the data folder can be written, and at the free space (blocks)."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
@@ -105,17 +103,6 @@ async def _database(path: Path) -> Finding:
     return Finding("ok", "job database", f"{count} jobs")
 
 
-def _allowed(settings: Settings) -> list[Finding]:
-    """A folder that is not there is worth a note only where the operator named it."""
-    absent: State = "ok" if settings.allowed_dirs is None else "note"
-    return [
-        Finding(
-            "ok" if folder.is_dir() else absent, "allowed folder", f"{folder}{'' if folder.is_dir() else ' (absent)'}"
-        )
-        for folder in settings.allowed_folders
-    ]
-
-
 def _module(module: str, package: str) -> Finding:
     try:
         importlib.import_module(module)
@@ -125,7 +112,7 @@ def _module(module: str, package: str) -> Finding:
 
 
 async def check_provider(entry: ProviderEntry) -> Finding:
-    """Whether a provider is ready and, where it is on the network, answers a connection (nothing is sent)."""
+    """Look whether a provider is ready and, where it is on the network, takes a connection (nothing is sent)."""
     what = f"provider {entry.name}"
     if entry.provider is None:
         return Finding("note", what, f"not ready: set {' and '.join(entry.missing)}")
@@ -148,14 +135,21 @@ _ANSWER_SECONDS = 10.0
 
 async def check_accounts(settings: Settings) -> list[Finding]:
     """Ask every ready provider that draws with a model; no job is looked at and none is made."""
-    entries = build_table(settings.keys, settings.providers)
+
+    async def fetch_nothing(url: str) -> bytes:
+        raise RequestError("unsupported", f"Nothing is fetched here: {url[:80]}.", hint="Use the command generate.")
+
     source = PictureSource(BlobStore(settings.data_folder / "pictures"))
-    async with open_sender(source, _nothing, {}) as sender:
-        return [await check_account(provider, sender) for provider in _asked(entries)]
+    async with open_sender(source, fetch_nothing, {}) as sender:
+        return [
+            await check_account(entry.provider, sender)
+            for entry in build_table(settings.keys, settings.providers)
+            if entry.provider and entry.capabilities.ai_generated
+        ]
 
 
 async def check_account(provider: Provider, sender: Sender) -> Finding:
-    """Only a key that is refused is broken: a provider that does not answer now may do so later."""
+    """Ask for the balance, or for the models; only a refused key is broken: no answer now may be one later."""
     what = f"account {provider.name}"
     try:
         with anyio.fail_after(_ANSWER_SECONDS):
@@ -167,14 +161,6 @@ async def check_account(provider: Provider, sender: Sender) -> Finding:
     except TimeoutError:
         return Finding("note", what, f"no answer within {_ANSWER_SECONDS:g} seconds")
     return Finding("ok", what, "nothing was refused; it does not tell a balance" if left is None else f"{left:g} left")
-
-
-def _asked(entries: Sequence[ProviderEntry]) -> list[Provider]:
-    return [row.provider for row in entries if row.provider and row.capabilities.ai_generated]
-
-
-async def _nothing(url: str) -> bytes:
-    raise RequestError("unsupported", f"Nothing is fetched here: {url[:80]}.", hint="Use the command generate.")
 
 
 _MARKS: dict[State, tuple[str, str]] = {
@@ -192,20 +178,16 @@ def doctor() -> None:
     key that is refused; a provider without a key is not.
     """
     settings = load_settings()
+
+    async def look() -> list[Finding]:
+        return [*await examine(settings), *await check_accounts(settings)]
+
     with told():
-        findings = anyio.run(_look, settings)
-    _show(findings)
+        findings = anyio.run(look)
+    for finding in findings:
+        mark, colour = _MARKS[finding.state]
+        click.echo(f"{click.style(f'{mark:<7}', fg=colour)} {finding.what:<22} {finding.detail}")
     broken = [finding.what for finding in findings if finding.state == "broken"]
     if broken:
         raise click.ClickException(f"Broken: {', '.join(broken)}.")
     click.echo("\nNothing is broken.")
-
-
-async def _look(settings: Settings) -> list[Finding]:
-    return [*await examine(settings), *await check_accounts(settings)]
-
-
-def _show(findings: Iterable[Finding]) -> None:
-    for finding in findings:
-        mark, colour = _MARKS[finding.state]
-        click.echo(f"{click.style(f'{mark:<7}', fg=colour)} {finding.what:<22} {finding.detail}")

@@ -1,10 +1,5 @@
-"""`generate`: submit a generation, wait for it, save its pictures.
+"""The commands that make pictures: `generate` and `control-map`."""
 
-`control-map`: the control map of a picture as a file.
-"""
-
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -41,26 +36,6 @@ _MAP_TEXTS = {
 }
 
 
-@dataclass(slots=True)
-class _Errand:
-    """A generation on its way; `job_id` is known once it is in the record, also to whoever interrupts."""
-
-    arguments: dict[str, object]
-    wait_seconds: float
-    job_id: str | None = None
-
-    async def __call__(self, services: Services) -> Job | DryRun:
-        """Submit, tell the job's id, and only then wait."""
-        answer = await call(services, CONTROLNET_GENERATE, self.arguments | {"wait_seconds": 0})
-        if not isinstance(answer.body, Job):
-            return DryRun.model_validate(answer.body)
-        job = answer.body
-        self.job_id = job.job_id
-        click.echo(f"{job.job_id} goes to {job.provider}", err=True)
-        await services.jobs.delivered(job.job_id)  # from here on the same command means a new picture
-        return await wait_for(services, job, self.wait_seconds)
-
-
 @click.command()
 @click.argument("prompt", required=False)
 @click.argument("control_image", metavar="IMAGE", required=False)
@@ -75,28 +50,32 @@ def generate(output: Path | None, *, sidecar: bool, as_json: bool, **values: obj
     not the job. With --like JOB neither PROMPT nor IMAGE is needed; an empty PROMPT ("") stands for the earlier one.
     """
     values["prompt"] = values["prompt"] or None
-    _check_given(values)
+    missing = [word for name, word in (("prompt", "PROMPT"), ("control_image", "IMAGE")) if values[name] is None]
+    if missing and values["like_job"] is None:
+        raise click.UsageError(f"Missing {' and '.join(missing)}, or --like with the job to repeat.")
     settings = load_settings()
     arguments, folders = with_own_files(arguments_of(CONTROLNET_GENERATE, values))
-    wait_seconds = values["wait_seconds"]
-    errand = _Errand(arguments, float(str(wait_seconds)) if wait_seconds is not None else settings.job_timeout_seconds)
-    with interruptible(lambda: farewell(errand.job_id)):
-        body = run(errand, allow(settings, folders))
+    wait_seconds = values.pop("wait_seconds")
+    patience_seconds = settings.job_timeout_seconds if wait_seconds is None else float(str(wait_seconds))
+    job_id: str | None = None
+
+    async def submit(services: Services) -> Job | DryRun:
+        """Submit, tell the job's id, and only then wait."""
+        nonlocal job_id
+        answer = await call(services, CONTROLNET_GENERATE, arguments | {"wait_seconds": 0})
+        if not isinstance(answer.body, Job):
+            return DryRun.model_validate(answer.body)
+        job_id = answer.body.job_id
+        click.echo(f"{job_id} goes to {answer.body.provider}", err=True)
+        await services.jobs.delivered(job_id)  # from here on the same command means a new picture
+        return await wait_for(services, answer.body, patience_seconds)
+
+    with interruptible(lambda: farewell(job_id)):
+        body = run(submit, allow(settings, folders))
     if isinstance(body, DryRun):
         click.echo(json_text(body) if as_json else body.model_dump_json(by_alias=True, indent=2))
     else:
         show_job(body, output, as_json=as_json, copies=not as_json, sidecars=sidecar)
-
-
-def _check_given(values: Mapping[str, object]) -> None:
-    """What no earlier job says has to be given.
-
-    Raises:
-        click.UsageError: Something is missing.
-    """
-    missing = [word for name, word in (("prompt", "PROMPT"), ("control_image", "IMAGE")) if values[name] is None]
-    if missing and values["like_job"] is None:
-        raise click.UsageError(f"Missing {' and '.join(missing)}, or --like with the job to repeat.")
 
 
 @click.command()

@@ -1,4 +1,4 @@
-"""Files named on the command line: the user's own word, so they are read wherever they are and through links."""
+"""Files named on the command line: the user named them, so they are read wherever they are and through links."""
 
 import re
 from collections.abc import Mapping
@@ -39,7 +39,7 @@ def _written(name: str, value: object, folders: set[Path]) -> object:
 
 
 def file_meant(reference: str) -> Path | None:
-    """The file that a reference means, links resolved; `None` for links of the web, URIs and ids of assets."""
+    """The file of a reference, links resolved; `None` for links of the web, URIs and ids of assets."""
     path = Path(reference)
     if not reference.strip() or _URI.match(reference) or (reference.startswith(_ASSET_ID) and not path.exists()):
         return None

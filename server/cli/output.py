@@ -1,18 +1,13 @@
-"""Pictures as files of the user: readable names, the real extension, and never over something that is there.
+"""Output of the commands: jobs and tables for people, JSON for programs, pictures as files of the user.
 
-Tables for people: as wide as the terminal, and never cut where the output is not one.
-
-What people read: a job in a few lines on stderr, its pictures as paths on stdout, exit codes.
-
-Sentences that were written for a model with tools, for a person with this command line.
+Files have readable names and the right extension, and are never written over others. Tables are as wide as the
+terminal, and never cut where the output is no terminal.
 """
 
-import itertools
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NoReturn
 
 import click
 from pydantic import BaseModel
@@ -32,12 +27,12 @@ def readable_name(text: str) -> str:
 
 
 def place_for(output: Path | None, name: str, mime_type: str) -> Path:
-    """Where a picture is to go.
+    """The file for a picture.
 
     Args:
         output: A file, a folder that exists, or nothing for the working directory.
         name: The name, without extension, where `output` does not give one.
-        mime_type: What the picture is: an extension that says otherwise is replaced.
+        mime_type: Type of the picture; an extension of another type is replaced.
     """
     output = output or Path()
     path = output / name if output.is_dir() else output
@@ -53,35 +48,30 @@ def save(content: bytes, wanted: Path, *, kept: Path | None = None) -> Path:
 
     Args:
         content: The file.
-        wanted: What it is to be called.
-        kept: Where else the picture is, to be told when it cannot be written.
+        wanted: Its path, unless that is taken.
+        kept: A copy that remains when the file cannot be written.
 
     Returns:
-        Where it was written, as a full path.
+        The full path of the file.
 
     Raises:
         click.ClickException: The folder cannot be made or written.
     """
+    path, number = wanted, 1
     try:
         wanted.parent.mkdir(parents=True, exist_ok=True)
-        return _write_new(content, wanted).absolute()
+        while True:
+            try:
+                with path.open("xb") as file:
+                    file.write(content)
+                return path.absolute()
+            except FileExistsError:
+                number += 1
+                path = wanted.with_stem(f"{wanted.stem}-{number}")
     except OSError as error:
         elsewhere = f" It is kept as {kept}." if kept else ""
         said = f"The picture cannot be saved as {wanted}: {error.strerror or error}.{elsewhere}"
         raise click.ClickException(said) from error
-
-
-def _write_new(content: bytes, wanted: Path) -> Path:
-    for number in itertools.count(1):
-        path = wanted if number == 1 else wanted.with_stem(f"{wanted.stem}-{number}")
-        try:
-            file = path.open("xb")
-        except FileExistsError:
-            continue
-        with file:
-            file.write(content)
-        return path
-    raise AssertionError  # there is always a next number
 
 
 _WIDE = 220
@@ -122,10 +112,10 @@ def show_job(job: Job, output: Path | None, *, as_json: bool, copies: bool, side
 
     Args:
         job: The job.
-        output: Where its pictures are copied to.
-        as_json: Whether stdout gets the job instead of paths.
-        copies: Whether pictures are copied when no `output` is given.
-        sidecars: Whether how a copy was made is saved beside it.
+        output: File or folder that its pictures are copied to.
+        as_json: Print the job instead of paths.
+        copies: Copy pictures when no `output` is given, too.
+        sidecars: Save how a copy was made beside it.
 
     Raises:
         click.ClickException: The job failed: exit code 1, and why.
@@ -138,11 +128,12 @@ def show_job(job: Job, output: Path | None, *, as_json: bool, copies: bool, side
         if not as_json:
             click.echo(path)
     if job.status in _ENDS:
-        _fail(job)
+        fault = f"{job.error.message} {job.error.hint}".strip() if job.error else job.next
+        raise click.ClickException(for_people(f"The job {_ENDS[job.status]}. {fault}"))
 
 
 def _pictures(job: Job, output: Path | None, *, copies: bool, sidecars: bool) -> Iterator[Path]:
-    """One after the other, so that those that were saved are told although a later one fails."""
+    """The paths of a job's pictures, each as soon as it was copied: a later one may fail."""
     kept = [(image.path, image.mime_type) for image in job.images or () if image.path]
     name = readable_name(job.prompt)
     for path, mime_type in kept:
@@ -150,20 +141,16 @@ def _pictures(job: Job, output: Path | None, *, copies: bool, sidecars: bool) ->
             yield path
             continue
         copy = save(path.read_bytes(), place_for(output, name, mime_type), kept=path)
-        if sidecars:
-            _save_note(note_beside(path, job.job_id), copy)
+        note = note_beside(path, job.job_id)
+        if sidecars and note.is_file() and note.stat().st_size:
+            save(note.read_bytes(), copy.with_name(f"{copy.name}.json"), kept=note)
+        elif sidecars:
+            click.echo(f"note: it is not known how {copy.name} was made, so it has no sidecar", err=True)
         yield copy
 
 
-def _save_note(note: Path, picture: Path) -> None:
-    """Save how a picture was made under the picture's name; said where it was not noted."""
-    if note.is_file() and note.stat().st_size:
-        save(note.read_bytes(), picture.with_name(f"{picture.name}.json"), kept=note)
-    else:
-        click.echo(f"note: it is not known how {picture.name} was made, so it has no sidecar", err=True)
-
-
 def _tell(job: Job) -> None:
+    """Sum a job up on stderr."""
     controls = ", ".join(row.modality for row in job.controls)
     done = f" ({job.progress:.0%})" if job.status == "running" and job.progress else ""
     cost = f", {job.cost.amount:g} {job.cost.unit}" if job.cost and job.cost.amount else ""
@@ -176,18 +163,13 @@ def _tell(job: Job) -> None:
         click.echo(f"It goes on. {look_again(job.job_id)}", err=True)
 
 
-def _fail(job: Job) -> NoReturn:
-    fault = f"{job.error.message} {job.error.hint}".strip() if job.error else job.next
-    raise click.ClickException(for_people(f"The job {_ENDS[job.status]}. {fault}"))
-
-
 def look_again(job_id: str) -> str:
-    """How to wait for a job that is not finished."""
+    """The command that waits for a job."""
     return f"Look at it with: controlnet-mcp status {job_id} --wait 60"
 
 
 def farewell(job_id: str | None) -> str:
-    """The last word to somebody who interrupts; the job's id is missing where it was not in the record yet."""
+    """The last line for a user who interrupts; the job's id is missing where it was not in the record yet."""
     if job_id is None:
         return "Stopped. If a job was already submitted, `controlnet-mcp jobs` shows it."
     return f"Stopped waiting; what the provider has accepted goes on there, and is kept. {look_again(job_id)}"

@@ -1,7 +1,4 @@
-"""`modalities`: which structures can be kept, by which providers, and who is ready.
-
-`models`: models, schedulers, sizes and options of one provider.
-"""
+"""The commands on providers: `modalities` and `models`."""
 
 import click
 

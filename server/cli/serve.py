@@ -1,4 +1,4 @@
-"""`serve`: the server in the foreground, until its client or the operator ends it. stdout belongs to the protocol."""
+"""The command `serve`: the server, until its client or the operator ends it. stdout belongs to the protocol."""
 
 import gc
 import socket
@@ -18,7 +18,7 @@ _PATHS: dict[str, tuple[str, str]] = {"streamable-http": ("mcp", "sse"), "sse": 
 
 @contextmanager
 def _quick_imports() -> Generator[None]:
-    """Import much without looking for garbage meanwhile (measured: 12 to 23 % faster), and never look at it again.
+    """Import without looking for garbage meanwhile (measured: 12 to 23 % faster), and never look at it again.
 
     Models, those of the SDK included, build their validators when they are first used: most never are.
     """
@@ -56,17 +56,18 @@ def serve_http(transport: Transport, host: str, port: int) -> None:
             settings = load_settings()
             access.check_host(host, authenticates=settings.authenticates)
             _check_free(host, port)
-            click.echo(_addresses(transport, host, port), err=True)
+            base = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+            url, other = (f"{base}/{path}" for path in _PATHS[transport])
+            click.echo(f"Serving MCP at {url} (also at {other}). Ctrl-C ends it.", err=True)
             http.run(settings, host, port)
 
 
-def _addresses(transport: Transport, host: str, port: int) -> str:
-    base = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-    url, other = (f"{base}/{path}" for path in _PATHS[transport])
-    return f"Serving MCP at {url} (also at {other}). Ctrl-C ends it."
-
-
 def _check_free(host: str, port: int) -> None:
+    """Refuse a port that is taken, in a sentence.
+
+    Raises:
+        click.ClickException: It cannot be used.
+    """
     try:
         socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
     except OSError as error:

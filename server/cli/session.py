@@ -1,7 +1,4 @@
-"""Opening the application for one command, calling tools on it as hosts do, and telling errors in a sentence.
-
-A progress bar on stderr, where that is a terminal.
-"""
+"""A session of one command: it opens the application, calls tools as hosts do, and tells errors in a sentence."""
 
 import sys
 from collections.abc import Awaitable, Callable, Generator, Mapping
@@ -16,7 +13,6 @@ from anyio import to_thread
 from pydantic import ValidationError
 
 from controlnet_mcp.foundation.errors import ControlNetError
-from controlnet_mcp.jobs.budget import AskUser
 from controlnet_mcp.jobs.service import Caller
 from controlnet_mcp.server.app import open_application
 from controlnet_mcp.server.auth.principals import LOCAL
@@ -27,8 +23,8 @@ from controlnet_mcp.server.settings import PREFIX, Settings
 from controlnet_mcp.tools.tool import Answer, Call, Progress, Services, Tool
 
 ResultT = TypeVar("ResultT")
-Errand: TypeAlias = Callable[[Services], Awaitable[ResultT]]
-"""What a command does with the opened application."""
+Command: TypeAlias = Callable[[Services], Awaitable[ResultT]]
+"""The work of a command on the opened application."""
 
 
 def load_settings() -> Settings:
@@ -40,33 +36,29 @@ def load_settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        said = (f"{_variable(row['loc'])}{row['msg']}." for row in error.errors(include_input=False))
-        raise click.ClickException(" ".join(["The environment is not right.", *said])) from error
+        said = ["The environment is not right."]
+        for row in error.errors(include_input=False):
+            field = str(row["loc"][0]) if row["loc"] else ""
+            variable = f"{PREFIX if field in Settings.model_fields else ''}{field.upper()}"
+            said.append(f"{variable}: {row['msg']}." if field else f"{row['msg']}.")
+        raise click.ClickException(" ".join(said)) from error
 
 
-def _variable(place: tuple[int | str, ...]) -> str:
-    """The variable that an error is about, and a colon; nothing where it is about several."""
-    if not place:
-        return ""
-    field = str(place[0])
-    return f"{PREFIX}{field.upper()}: " if field in Settings.model_fields else f"{field.upper()}: "
-
-
-def run(errand: Errand[ResultT], settings: Settings | None = None) -> ResultT:
-    """Open the application, do one errand, close it.
+def run(command: Command[ResultT], settings: Settings | None = None) -> ResultT:
+    """Open the application, run one command on it, close it.
 
     Raises:
-        click.ClickException: What was refused, in a sentence.
+        click.ClickException: A refusal, in a sentence.
     """
     settings = settings or load_settings()
     log_to_stderr(settings.log_level, settings.redactor)
+
+    async def opened() -> ResultT:
+        async with open_application(settings) as application:
+            return await command(application.services)
+
     with told():
-        return anyio.run(_opened, errand, settings)
-
-
-async def _opened(errand: Errand[ResultT], settings: Settings) -> ResultT:
-    async with open_application(settings) as application:
-        return await errand(application.services)
+        return anyio.run(opened)
 
 
 @contextmanager
@@ -81,15 +73,13 @@ def told() -> Generator[None]:
 async def call(
     services: Services, tool: Tool, arguments: Mapping[str, object], progress: Progress | None = None
 ) -> Answer:
-    """Call a tool as a host on this machine does."""
-    return await tool.run(services, arguments, Call(Caller(LOCAL, local=True, ask_user=_ask_user()), progress))
+    """Call a tool as a host on this machine does; questions go to the terminal, where there is one."""
 
+    async def confirm(question: str) -> bool:
+        return await to_thread.run_sync(partial(click.confirm, question, err=True))
 
-def _ask_user() -> AskUser | None:
-    """Ask at the terminal, where there is one."""
-    if not sys.stdin.isatty():
-        return None
-    return lambda question: to_thread.run_sync(partial(click.confirm, question, err=True))
+    caller = Caller(LOCAL, local=True, ask_user=confirm if sys.stdin.isatty() else None)
+    return await tool.run(services, arguments, Call(caller, progress))
 
 
 def ask(tool: Tool, arguments: Mapping[str, object]) -> Answer:
@@ -109,7 +99,7 @@ def allow(settings: Settings, folders: frozenset[Path]) -> Settings:
 
 @contextmanager
 def progress_bar() -> Generator[Progress | None]:
-    """Show a bar while the block runs; gives the function that moves it, or nothing where nobody looks."""
+    """Show a bar while the block runs; gives the function that moves it, or nothing where stderr is no terminal."""
     if not sys.stderr.isatty():
         yield None
         return

@@ -117,17 +117,17 @@ class ResourceReader:
 
     async def _pictures(self, uri: str) -> list[Contents]:
         """A picture, or a smaller copy with a word on where the original is."""
-        blobs, addresses = self.application.services.blobs, self.application.addresses
+        blobs, lookup = self.application.services.blobs, self.application.pictures
         match uri.removeprefix("controlnet://").split("/"):
             case ["jobs", job_id, "sheet"]:
                 job = await self.application.services.jobs.get(job_id, self.caller)
                 sheet = await to_thread.run_sync(_sheet, job, blobs, limiter=self.application.drawing)
                 return [_blob(uri, sheet, "image/jpeg")]
             case ["maps", _]:
-                sha256 = await addresses.sha256_of(uri, self.caller.principal)
+                sha256 = await lookup.sha256_of(uri, self.caller.principal)
                 return await to_thread.run_sync(_contents, uri, sha256, None, blobs, self.links)
             case _:
-                picture = await addresses.picture(uri, self.caller.principal)
+                picture = await lookup.picture(uri, self.caller.principal)
                 return await to_thread.run_sync(_contents, uri, picture.sha256, picture, blobs, self.links)
 
 

@@ -125,22 +125,23 @@ class PictureReader:
                 large or no picture.
             StorageError: `not_configured`: the data folder fails.
         """
-        content = await self._load(reference.strip(), owner, local_paths=local_paths)
-        return await to_thread.run_sync(self._keep, content, limiter=self._cleaning)
+        load = await self._loader(reference.strip(), owner, local_paths=local_paths)
+        return await to_thread.run_sync(lambda: self._keep(load()), limiter=self._cleaning)
 
-    async def _load(self, reference: str, owner: str, *, local_paths: bool) -> bytes:
-        """The bytes that a reference leads to, from wherever they are."""
+    async def _loader(self, reference: str, owner: str, *, local_paths: bool) -> Callable[[], bytes]:
+        """A function that gives the bytes that a reference leads to; it may block, so it runs in a worker thread."""
         match _kind(reference):
             case "data":
-                return await to_thread.run_sync(read_data_uri, reference, self.limits.max_bytes)
+                return partial(read_data_uri, reference, self.limits.max_bytes)
             case "http" | "https":
                 from controlnet_mcp.images.download import fetch
 
-                return await fetch(reference, limits=self.limits, trusted_hosts=self.trusted_hosts)
+                content = await fetch(reference, limits=self.limits, trusted_hosts=self.trusted_hosts)
+                return lambda: content
             case "controlnet":
-                return await to_thread.run_sync(self.blobs.get, await self.resolve_resource(reference, owner))
+                return partial(self.blobs.get, await self.resolve_resource(reference, owner))
             case _ if local_paths:
-                return await to_thread.run_sync(read_file, reference, self.allowed_folders, self.limits.max_bytes)
+                return partial(read_file, reference, self.allowed_folders, self.limits.max_bytes)
             case _:
                 raise ImageError(
                     "image_blocked",

@@ -4,9 +4,9 @@ The provider is `bench.support.vendor`, in a process of its own. Ours is the ins
 `controlnet_generate` that wait for their pictures, and 50 pings a second beside them. Bare is the least script: one
 client with the same connections, submit, as many looks as ours took on average, download, write the file; it
 knows nothing of MCP, checks no picture, and records nothing. "Same work" is the bare script that also does to each
-result what cannot be left out: it is decoded, hashed and forced to disk. "Least MCP" does the same work behind the SDK
-and records nothing (`bench.support.least_server`). Processor time and memory are those of the process that asks. Idle
-is the server after its first job, when its libraries are loaded.
+result what cannot be left out: it is decoded, hashed and forced to disk. "Least MCP" does the same work behind the SDK,
+pinged likewise, and records nothing (`bench.support.least_server`). Processor time and memory are those of the process
+that asks. Idle is the server after its first job, when its libraries are loaded.
 
 Structure scores are switched off (CONTROLNET_MCP_STRUCTURE_SCORES=false): they are work on the picture that is done
 after the job has succeeded, and `bench/score.py` measures them. The cap on unfinished jobs of one caller is raised.
@@ -40,6 +40,7 @@ from tests.support.sample_drawings import house
 
 JOBS, ROUNDS = 500, 3
 PING_SECONDS = 0.02
+_TARGET = "at most 1.5 times least MCP"
 SERVER = ["-c", "from controlnet_mcp.server.cli import main; main()"]
 
 
@@ -109,8 +110,8 @@ async def crowded(server: Server, meter: Meter, jobs: int, title: str) -> Taken:
     return meter.stop()
 
 
-async def ours(server: Server, meter: Meter, jobs: int, title: str) -> tuple[Taken, list[float]]:
-    """One round of ours, with the times of its pings."""
+async def pinged(server: Server, meter: Meter, jobs: int, title: str) -> tuple[Taken, list[float]]:
+    """One round beside pings, with their times."""
     pings: list[float] = []
     rounds: list[Taken] = []
     async with anyio.create_task_group() as pinging:
@@ -120,12 +121,12 @@ async def ours(server: Server, meter: Meter, jobs: int, title: str) -> tuple[Tak
     return rounds[0], pings
 
 
-async def least(origin: str, jobs: int, looks: float) -> Taken:
-    """One round of the least server."""
+async def least(origin: str, jobs: int, looks: float) -> tuple[Taken, list[float]]:
+    """One round of the least server, likewise."""
     with tempfile.TemporaryDirectory() as folder:
         arguments = ["-m", "bench.support.least_server", origin, str(looks), folder]
         async with serving(Path(folder), origin, arguments) as server:
-            return await crowded(server, Meter(server.process.pid), jobs, "a")
+            return await pinged(server, Meter(server.process.pid), jobs, "a")
 
 
 async def looks_so_far(origin: str) -> int:
@@ -143,6 +144,7 @@ class Rounds:
     same_work: list[Taken] = field(default_factory=list[Taken])
     least: list[Taken] = field(default_factory=list[Taken])
     pings_ms: list[float] = field(default_factory=list[float])
+    pings_of_least_ms: list[float] = field(default_factory=list[float])
     looks: float = 0.0
 
 
@@ -152,7 +154,7 @@ def show(taken: Rounds, idle_mib: float) -> None:
     print(
         f"{'':<26}{'ours':>9}{'bare':>9}{'ratio':>7}{'same work':>11}{'ratio':>7}{'least MCP':>11}{'ratio':>7}   target"
     )
-    for name, target in (("wall_seconds", "at most 1.6 times bare"), ("cpu_seconds", "at most 1.3 times bare")):
+    for name, target in (("wall_seconds", _TARGET), ("cpu_seconds", _TARGET)):
         ours, *floors = (
             min(getattr(row, name) for row in rows) for rows in (taken.ours, taken.bare, taken.same_work, taken.least)
         )
@@ -161,9 +163,11 @@ def show(taken: Rounds, idle_mib: float) -> None:
         )
         print(f"{name:<26}{ours:9.2f}{columns}   {target}")
     peak = max(row.peak_mib for row in taken.ours)
-    print(f"{'memory MiB, bare = idle':<26}{peak:9.1f}{idle_mib:9.1f}{peak / idle_mib:7.2f}{'':36}   at most 1.5")
+    print(f"{'memory MiB, bare = idle':<26}{peak:9.1f}{idle_mib:9.1f}{peak / idle_mib:7.2f}{'':36}   at most 1.45")
     p50, p99 = statistics.median(taken.pings_ms), statistics.quantiles(taken.pings_ms, n=100)[98]
-    print(f"{'ping ms, median and p99':<26}{p50:9.1f}{p99:9.1f}{'':43}   p99 at most 50")
+    print(f"{'ping ms, median and p99':<26}{p50:9.1f}{p99:9.1f}{'':43}   p99 at most 60")
+    p50, p99 = statistics.median(taken.pings_of_least_ms), statistics.quantiles(taken.pings_of_least_ms, n=100)[98]
+    print(f"{'the same of least MCP':<26}{p50:9.1f}{p99:9.1f}")
     print(f"{'looks at a job':<26}{taken.looks:9.2f}")
 
 
@@ -176,13 +180,15 @@ async def measure(jobs: int, rounds: int) -> None:
             idle = meter.mib("VmRSS")
             for number in range(rounds):
                 before = await looks_so_far(origin)
-                row, pings = await ours(server, meter, jobs, f"round {number},")
+                row, pings = await pinged(server, meter, jobs, f"round {number},")
                 taken.looks = (await looks_so_far(origin) - before) / jobs
                 taken.ours.append(row)
                 taken.pings_ms.extend(pings)
                 taken.bare.append(await floor(origin, jobs, taken.looks))
                 taken.same_work.append(await floor(origin, jobs, taken.looks, same_work=True))
-                taken.least.append(await least(origin, jobs, taken.looks))
+                row_of_least, pings_of_least = await least(origin, jobs, taken.looks)
+                taken.least.append(row_of_least)
+                taken.pings_of_least_ms.extend(pings_of_least)
                 print(row, taken.bare[-1], taken.same_work[-1], taken.least[-1], f"{taken.looks:.2f}", file=sys.stderr)
     show(taken, idle)
 

@@ -9,11 +9,10 @@ everything on it is in the record and the blob store.
 
 import logging
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -24,9 +23,10 @@ from pydantic import JsonValue
 from controlnet_mcp.foundation.errors import ControlNetError, ImageError, RequestError, StorageError
 from controlnet_mcp.foundation.limits import RESULT_LIMITS
 from controlnet_mcp.images.blob_store import BlobStore
+from controlnet_mcp.images.contact_sheet import Panel, Sheet
 from controlnet_mcp.images.maps import MapModels
 from controlnet_mcp.images.picture import StoredPicture
-from controlnet_mcp.images.structure_score import MEASURED, StructureScore
+from controlnet_mcp.images.structure_score import MEASURED
 from controlnet_mcp.jobs.record import JobRecord, ResultImage
 from controlnet_mcp.jobs.request import CONTROL, MASK, START, extra_name
 from controlnet_mcp.providers.base import Provider
@@ -35,7 +35,6 @@ from controlnet_mcp.providers.sender import Sender
 from controlnet_mcp.providers.types import Control, Cost, Frozen, Output, RequestWarning, ResolvedRequest
 
 if TYPE_CHECKING:
-    from controlnet_mcp.images.contact_sheet import Panel, Sheet
     from controlnet_mcp.images.maps.arrays import Levels, Rgb
     from controlnet_mcp.images.structure_score import DepthOf
 
@@ -96,7 +95,7 @@ async def download_results(job: JobRecord, provider: Provider, sender: Sender, b
         try:
             async with sender.bringing(provider):
                 content = None if output.sha256 else await sender.download(provider, output)
-                store = partial(_stored, output, content, blobs)
+                store = partial(_store, output, content, blobs)
                 picture = await to_thread.run_sync(store, limiter=sender.decoding)
         except StorageError:
             raise
@@ -110,20 +109,23 @@ async def download_results(job: JobRecord, provider: Provider, sender: Sender, b
     return Results(tuple(images), tuple(outputs), missing)
 
 
-def _stored(output: Output, content: bytes | None, blobs: BlobStore) -> StoredPicture:
+def _store(output: Output, content: bytes | None, blobs: BlobStore) -> StoredPicture:
+    """Store what was downloaded, or prove what came inside a reply and is stored already."""
     return blobs.put_original(blobs.get(output.sha256 or "") if content is None else content, RESULT_LIMITS)
 
 
 def depth_by(models: MapModels) -> "DepthOf | None":
     """The operator's own depth model, where one is set; it is opened when the first picture is scored."""
     path = models.depth
-    return None if path is None else partial(_depth_levels, path)
+    if path is None:
+        return None
 
+    def depth_of(rgb: "Rgb") -> "Levels":
+        from controlnet_mcp.images.maps.depth import depth_levels
 
-def _depth_levels(path: Path, rgb: "Rgb") -> "Levels":
-    from controlnet_mcp.images.maps.depth import depth_levels
+        return depth_levels(rgb, path)
 
-    return depth_levels(rgb, path)
+    return depth_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,23 +167,20 @@ class Scorer:
         return next((row for row in controls if row.picture and row.weight > 0 and row.modality in able), None)
 
     def _score_all(self, control: Control, images: tuple[ResultImage, ...], job_id: str) -> tuple[ResultImage, ...]:
-        try:
-            asked = self._pixels(control.picture)
-            scores = [self._score(control, asked, self._pixels(image.picture)) for image in images]
-            return tuple(
-                image.model_copy(update={"structure": score}) for image, score in zip(images, scores, strict=True)
-            )
-        except Exception:  # noqa: BLE001  # whatever goes wrong here, the pictures are paid for and there
-            _log.exception("The pictures of job %s could not be scored.", job_id)
-            return images
-
-    def _pixels(self, picture: StoredPicture | None) -> "Rgb":
-        return self.blobs.pixels(picture.sha256 if picture else "", RESULT_LIMITS)
-
-    def _score(self, control: Control, asked: "Rgb", result: "Rgb") -> StructureScore | None:
+        """Score pictures in a worker thread; whatever goes wrong here, the pictures are paid for and there."""
         from controlnet_mcp.images.structure_score.measures import score_structure
 
-        return score_structure(asked, result, control.modality, is_map=control.is_map, depth_of=self.depth_of)
+        try:
+            asked = self.blobs.pixels(control.picture.sha256 if control.picture else "", RESULT_LIMITS)
+            scored: list[ResultImage] = []
+            for image in images:
+                result = self.blobs.pixels(image.picture.sha256, RESULT_LIMITS)
+                score = score_structure(asked, result, control.modality, is_map=control.is_map, depth_of=self.depth_of)
+                scored.append(image.model_copy(update={"structure": score}))
+            return tuple(scored)
+        except Exception:  # noqa: BLE001
+            _log.exception("The pictures of job %s could not be scored.", job_id)
+            return images
 
 
 class Provenance(Frozen):
@@ -213,13 +212,17 @@ class Provenance(Frozen):
 
 
 def provenance_of(job: JobRecord, index: int) -> Provenance:
-    """What is known of one picture of a job that succeeded, counted from 0."""
+    """Tell how one picture of a job that succeeded was made, counted from 0; links are left out."""
+    request = job.request
+    controls = tuple(control.model_copy(update={"source_url": None}) for control in request.controls)
+    options = {name: _bare(value) for name, value in request.options.items() if value is not None}
+    without_links = {"controls": controls, "init_url": None, "mask_url": None, "options": options}
     return Provenance(
         job_id=job.job_id,
         index=index,
         image=job.images[index],
         provider=job.provider,
-        request=_without_links(job.request),
+        request=request.model_copy(update=without_links),
         seed=job.seed,
         sources=job.sources,
         cost=job.cost,
@@ -229,23 +232,16 @@ def provenance_of(job: JobRecord, index: int) -> Provenance:
 
 async def keep_provenance(job: JobRecord, blobs: BlobStore) -> None:
     """Write the files of a job that is about to succeed; one that cannot be written costs no picture, but is logged."""
-    notes = [provenance_of(job, index) for index in range(len(job.images))]
+
+    def write() -> None:
+        for index, image in enumerate(job.images):
+            content = provenance_of(job, index).model_dump_json(exclude_none=True, indent=2)
+            blobs.annotate(image.picture.sha256, job.job_id, content.encode())
+
     try:
-        await to_thread.run_sync(partial(_write, notes, blobs))
+        await to_thread.run_sync(write)
     except ControlNetError as error:
         _log.warning("It could not be noted how the pictures of job %s were made: %s", job.job_id, error)
-
-
-def _write(notes: Sequence[Provenance], blobs: BlobStore) -> None:
-    for note in notes:
-        content = note.model_dump_json(exclude_none=True, indent=2).encode()
-        blobs.annotate(note.image.picture.sha256, note.job_id, content)
-
-
-def _without_links(request: ResolvedRequest) -> ResolvedRequest:
-    controls = tuple(control.model_copy(update={"source_url": None}) for control in request.controls)
-    options = {name: _bare(value) for name, value in request.options.items() if value is not None}
-    return request.model_copy(update={"controls": controls, "init_url": None, "mask_url": None, "options": options})
 
 
 def _bare(value: JsonValue) -> JsonValue:
@@ -262,23 +258,32 @@ def _bare(value: JsonValue) -> JsonValue:
             return value
 
 
-def sheet_of(job: JobRecord, blobs: BlobStore) -> "Sheet":
+def sheet_of(job: JobRecord, blobs: BlobStore) -> Sheet:
     """Lay out a job for `controlnet_mcp.images.contact_sheet.page.compose`; pictures are read when they are drawn.
 
     Raises:
         RequestError: `not_found` when the job has no result to be compared.
     """
-    from controlnet_mcp.images.contact_sheet import Sheet
-
     if job.state != "succeeded":
         raise RequestError(
             "not_found",
             f"The job {job.job_id} has no sheet: it is {job.status}.",
             hint="Only a job that succeeded has one; job_status waits for it.",
         )
+    request = job.request
+    facts = (
+        " + ".join(f"{control.modality}:{control.weight:g}" for control in request.controls),
+        job.provider,
+        request.model,
+        None if job.seed is None else f"seed {job.seed}",
+        f"{request.width}x{request.height} pixels",
+        f"{job.cost.amount:g} {job.cost.unit}" if job.cost and job.cost.amount else None,
+    )
+    without = (f"Without: {request.negative_prompt}",) if request.negative_prompt else ()
+    lines = (*without, " · ".join(fact for fact in facts if fact))
     made = datetime.fromtimestamp(job.created_at, UTC).strftime("%Y-%m-%d %H:%M UTC")
-    panels = (*_handed_in(job, blobs), *_results(job, blobs))
-    return Sheet(job.request.prompt, tuple(_lines(job)), panels, f"{job.job_id} · {made} · controlnet-mcp")
+    panels = (*_input_panels(job, blobs), *_result_panels(job, blobs))
+    return Sheet(request.prompt, lines, panels, f"{job.job_id} · {made} · controlnet-mcp")
 
 
 def sheet_file(job: JobRecord, blobs: BlobStore, *, max_bytes: int) -> bytes:
@@ -296,73 +301,45 @@ def sheet_file(job: JobRecord, blobs: BlobStore, *, max_bytes: int) -> bytes:
     return jpeg_within(np.asarray(page, dtype=np.uint8), max_bytes)
 
 
-def _lines(job: JobRecord) -> Iterator[str]:
-    request = job.request
-    if request.negative_prompt:
-        yield f"Without: {request.negative_prompt}"
-    cost = f"{job.cost.amount:g} {job.cost.unit}" if job.cost and job.cost.amount else None
-    parts = (
-        " + ".join(f"{control.modality}:{control.weight:g}" for control in request.controls),
-        job.provider,
-        request.model,
-        None if job.seed is None else f"seed {job.seed}",
-        f"{request.width}x{request.height} pixels",
-        cost,
-    )
-    yield " · ".join(part for part in parts if part)
-
-
-def _handed_in(job: JobRecord, blobs: BlobStore) -> "Iterator[Panel]":
-    """What went in, each picture once, and after it the maps that were made of it."""
+def _input_panels(job: JobRecord, blobs: BlobStore) -> Iterator[Panel]:
+    """The pictures that went in, each once, and after each one the maps that were made of it."""
     shown: set[str] = set()
-    for name, control in _named_controls(job):
-        source = job.sources.get(name)
-        rows = ((source, "Control image"), (control.picture, "Control map" if control.is_map else "Control image"))
-        for picture, caption in rows:
+    shared = len(job.request.controls) - (len(job.asked.extra_controls) if job.asked else 0)
+    for index, control in enumerate(job.request.controls):
+        source = job.sources.get(CONTROL if index < shared else extra_name(index - shared))
+        for picture, is_map in ((source, False), (control.picture, control.is_map)):
             if picture is not None and picture.sha256 not in shown:
                 shown.add(picture.sha256)
-                taken = source is not None and control.is_map and picture == control.picture == source
-                yield _panel(picture, "Control map" if taken else caption, _detail(control, picture), blobs)
+                own = picture == control.picture
+                caption = "Control map" if is_map or (own and control.is_map) else "Control image"
+                yield _panel(picture, caption, f"{control.modality}:{control.weight:g}" if own else "", blobs)
     for name, caption in ((START, "Start image"), (MASK, "Mask")):
         picture = job.sources.get(name)
         if picture is not None and picture.sha256 not in shown:
             yield _panel(picture, caption, "", blobs)
 
 
-def _named_controls(job: JobRecord) -> Iterator[tuple[str, Control]]:
-    """The controls with the name of the picture that each one came from."""
-    shared = len(job.request.controls) - (len(job.asked.extra_controls) if job.asked else 0)
-    for index, control in enumerate(job.request.controls):
-        yield (CONTROL if index < shared else extra_name(index - shared)), control
-
-
-def _detail(control: Control, picture: StoredPicture) -> str:
-    return f"{control.modality}:{control.weight:g}" if picture == control.picture else ""
-
-
-def _results(job: JobRecord, blobs: BlobStore) -> "Iterator[Panel]":
-    alone = len(job.images) == 1
+def _result_panels(job: JobRecord, blobs: BlobStore) -> Iterator[Panel]:
+    """The results, each with its score."""
     for index, image in enumerate(job.images):
-        yield _panel(image.picture, "Result" if alone else f"Result {index + 1}", _merits(image), blobs)
+        structure, remarks = image.structure, list[str]()
+        if structure:
+            measure = _MEASURES.get(structure.metric, structure.metric)
+            remarks.append(f"structure kept: {structure.score:.2f} ({measure})")
+        if image.flagged:
+            remarks.append("flagged by the provider")
+        caption = "Result" if len(job.images) == 1 else f"Result {index + 1}"
+        yield _panel(image.picture, caption, ", ".join(remarks), blobs)
 
 
-def _merits(image: ResultImage) -> str:
-    structure = image.structure
-    measure = _MEASURES.get(structure.metric, structure.metric) if structure else ""
-    score = f"structure kept: {structure.score:.2f} ({measure})" if structure else ""
-    return ", ".join(part for part in (score, "flagged by the provider" if image.flagged else "") if part)
+def _panel(picture: StoredPicture, caption: str, detail: str, blobs: BlobStore) -> Panel:
+    """A panel whose picture may be gone from the store: its place is left empty then, the rest is worth seeing."""
 
+    def pixels() -> "Rgb | None":
+        try:
+            return blobs.pixels(picture.sha256, RESULT_LIMITS)
+        except ControlNetError as error:
+            _log.warning("A picture is missing on a sheet: %s", error)
+            return None
 
-def _panel(picture: StoredPicture, caption: str, detail: str, blobs: BlobStore) -> "Panel":
-    from controlnet_mcp.images.contact_sheet import Panel
-
-    return Panel(picture.width, picture.height, partial(_pixels, picture.sha256, blobs), caption, detail)
-
-
-def _pixels(sha256: str, blobs: BlobStore) -> "Rgb | None":
-    """A picture from the store; one that is gone leaves its place empty, the rest is worth seeing."""
-    try:
-        return blobs.pixels(sha256, RESULT_LIMITS)
-    except ControlNetError as error:
-        _log.warning("A picture is missing on a sheet: %s", error)
-        return None
+    return Panel(picture.width, picture.height, pixels, caption, detail)

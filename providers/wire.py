@@ -78,7 +78,7 @@ Strings: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_strings)]
 class Wire(BaseModel):
     """A part of a reply: it may gain fields, and ids may come as numbers."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True, coerce_numbers_to_str=True, populate_by_name=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, coerce_numbers_to_str=True)
 
 
 def is_picture(content: bytes) -> bool:

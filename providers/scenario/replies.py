@@ -5,7 +5,7 @@ Shapes: the vendor's guide, and scenario-sdk 2.4.0 (`types/`). Fields that are n
 
 from dataclasses import replace
 
-from pydantic import AliasPath, ConfigDict, Field, FiniteFloat
+from pydantic import AliasPath, Field, FiniteFloat
 
 from controlnet_mcp.providers.refusals import MODERATION, Meaning
 from controlnet_mcp.providers.types import Cost, Phase
@@ -80,11 +80,7 @@ PHASES: dict[str, Phase] = {
 }
 
 
-class _Reply(Wire):
-    model_config = ConfigDict(populate_by_name=False)
-
-
-class JobReply(_Reply):
+class JobReply(Wire):
     """A job, as a submission, a poll and a cancellation tell of it; `jobType` changes on the way and is never read.
 
     The reason of a failure stands in `job.error` in the guide and in `metadata.error` in the client; the cost is that
@@ -115,13 +111,13 @@ class JobReply(_Reply):
         return None if amount is None else Cost(amount=amount, unit=UNIT)
 
 
-class PriceReply(_Reply):
+class PriceReply(Wire):
     """The reply to a dry run, HTTP 269."""
 
     amount: FiniteFloat = Field(validation_alias="creativeUnitsCost")
 
 
-class AssetReply(_Reply):
+class AssetReply(Wire):
     """A stored picture; `url` is a signed link, a credential for as long as it lives."""
 
     id: Id = Field(validation_alias=AliasPath("asset", "id"))
@@ -129,7 +125,7 @@ class AssetReply(_Reply):
     status: str | None = Field(default=None, validation_alias=AliasPath("asset", "status"))
 
 
-class UploadReply(_Reply):
+class UploadReply(Wire):
     """A large upload, at every step: where its one part goes, and the asset that it became."""
 
     id: Id = Field(validation_alias=AliasPath("upload", "id"))
@@ -139,7 +135,7 @@ class UploadReply(_Reply):
     error: Text = Field(default="", validation_alias=AliasPath("upload", "errorMessage"))
 
 
-class Model(_Reply):
+class Model(Wire):
     """A model of the list."""
 
     id: str
@@ -148,26 +144,26 @@ class Model(_Reply):
     capabilities: Strings = ()
 
 
-class ModelPage(_Reply):
+class ModelPage(Wire):
     """One page of the list of models."""
 
     models: tuple[Model, ...]
     next_page: str | None = Field(default=None, validation_alias="nextPaginationToken")
 
 
-class TeamsReply(_Reply):
+class TeamsReply(Wire):
     """The first team of the key."""
 
     id: str | None = Field(default=None, validation_alias=AliasPath("teams", 0, "id"))
 
 
-class OneShot(_Reply):
+class OneShot(Wire):
     """Creative units that were bought apart."""
 
     remaining: float
 
 
-class LimitsReply(_Reply):
+class LimitsReply(Wire):
     """The creative units that a team may use in the billing period, what it used, and what it bought apart."""
 
     limit: float = Field(validation_alias=AliasPath("limits", "creativeUnits"))
@@ -175,7 +171,7 @@ class LimitsReply(_Reply):
     bought: tuple[OneShot, ...] = Field(default=(), validation_alias="oneShotCreativeUnits")
 
 
-class Refusal(_Reply):
+class Refusal(Wire):
     """What a 429 may tell beside its sentence: a ceiling on jobs at once, or a cooldown."""
 
     limit: Number = Field(default=None, validation_alias=AliasPath("details", "actionLimit"))

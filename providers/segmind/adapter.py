@@ -18,7 +18,7 @@ from controlnet_mcp.providers.base import Uploaded, prefixed
 from controlnet_mcp.providers.errors import ProviderError
 from controlnet_mcp.providers.http import Body, HttpCall, HttpReply, PictureData, Steps
 from controlnet_mcp.providers.model_spec import Fitting, ModelSpec, choose_model, model_infos, named_fields, supports
-from controlnet_mcp.providers.refusals import CHANGE, MODERATION, Meaning, fault, meaning_of, seconds_until
+from controlnet_mcp.providers.refusals import MODERATION, Meaning, fault, meaning_of, seconds_until
 from controlnet_mcp.providers.segmind.models import (
     GATEWAY_OPTIONS,
     MODELS,
@@ -95,7 +95,6 @@ _REFUSALS = (
         words="credit|balance|^$",  # no message: what the vendor's page says of 406
     ),
     Meaning({406}, "invalid_request", "a value was rejected before the model ran", "Change the setting it names."),
-    Meaning({400}, "invalid_request", "the request was not accepted", CHANGE),
     Meaning({403}, "unauthorized", "this account or team may not use the model", _OTHER),
     Meaning(
         {404},

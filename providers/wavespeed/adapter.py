@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 from urllib.parse import quote as percent_encoded
 
-from pydantic import Field, JsonValue, SecretStr
+from pydantic import AliasPath, Field, JsonValue, SecretStr
 
 from controlnet_mcp.foundation.text import quote
 from controlnet_mcp.images.picture import EXTENSIONS, StoredPicture
@@ -31,7 +31,6 @@ from controlnet_mcp.providers.types import (
     Capabilities,
     Cost,
     ModelInfo,
-    Output,
     Phase,
     RemoteTask,
     Report,
@@ -144,73 +143,38 @@ class Envelope(Wire):
 
 
 class Prediction(Wire):
-    """A task: `code` and `error` say why it failed."""
+    """A task, as a receipt and the answer to a question tell of it; `code` and `error` say why it failed."""
 
-    id: Id
-    status: Text = ""
-    outputs: JsonValue = None
-    has_nsfw_contents: JsonValue = None
-    error: Text = ""
-    code: Whole = None
-
-    @property
-    def pictures(self) -> tuple[Output, ...]:
-        """The finished pictures in order, each with what the safety filter says of it."""
-        return pictures_in(self.outputs, self.has_nsfw_contents)
-
-
-class PredictionReply(Envelope):
-    """A submission's receipt, or how a task stands."""
-
-    data: Prediction
-
-
-class UploadInstruction(Wire):
-    """Where the bytes of an upload go, and with which header fields."""
-
-    method: str
-    url: str
-    headers: Mapping[str, str] = {}
+    id: Id = Field(validation_alias=AliasPath("data", "id"))
+    status: Text = Field(default="", validation_alias=AliasPath("data", "status"))
+    outputs: JsonValue = Field(default=None, validation_alias=AliasPath("data", "outputs"))
+    flags: JsonValue = Field(default=None, validation_alias=AliasPath("data", "has_nsfw_contents"))
+    error: Text = Field(default="", validation_alias=AliasPath("data", "error"))
+    code: Whole = Field(default=None, validation_alias=AliasPath("data", "code"))
 
 
 class Ticket(Wire):
-    """Leave to upload one file, and the link under which it can then be used."""
+    """Where the bytes of an upload go, with which header fields, and the link under which they can then be used."""
 
-    upload: UploadInstruction
-    download_url: str
-
-
-class TicketReply(Envelope):
-    """The answer to the wish to upload."""
-
-    data: Ticket
+    method: str = Field(validation_alias=AliasPath("data", "upload", "method"))
+    url: str = Field(validation_alias=AliasPath("data", "upload", "url"))
+    headers: Mapping[str, str] = Field(default={}, validation_alias=AliasPath("data", "upload", "headers"))
+    download_url: str = Field(validation_alias=AliasPath("data", "download_url"))
 
 
 class Price(Wire):
     """What a request would cost: after discounts, before them, or per run; in US dollars unless said (unverified)."""
 
-    discounted_price: Number = None
-    price: Number = None
-    unit_price: Number = None
-    currency: Text = ""
-
-
-class PriceReply(Envelope):
-    """The answer to the question for a price."""
-
-    data: Price
+    discounted: Number = Field(default=None, validation_alias=AliasPath("data", "discounted_price"))
+    price: Number = Field(default=None, validation_alias=AliasPath("data", "price"))
+    unit: Number = Field(default=None, validation_alias=AliasPath("data", "unit_price"))
+    currency: Text = Field(default="", validation_alias=AliasPath("data", "currency"))
 
 
 class Balance(Wire):
     """What the account has, in US dollars."""
 
-    balance: Number = None
-
-
-class BalanceReply(Envelope):
-    """The answer to the question for the balance."""
-
-    data: Balance
+    balance: Number = Field(default=None, validation_alias=AliasPath("data", "balance"))
 
 
 class ModelRow(Wire):
@@ -221,7 +185,7 @@ class ModelRow(Wire):
     base_price: Number = None
 
 
-class ModelsReply(Envelope):
+class ModelsReply(Wire):
     """The list of models."""
 
     data: tuple[ModelRow, ...] = ()
@@ -286,18 +250,17 @@ class WaveSpeedProvider(QueueProvider):
             "size": picture.size_bytes,
             "content_type": kind,
         }
-        ticket = (yield from self.ask(self.call("POST", "/api/v3/media/uploads", wish), TicketReply)).data
-        put = ticket.upload
-        if put.method.upper() != "PUT" or not all(map(self.is_trusted, (put.url, ticket.download_url))):
+        ticket = yield from self.ask(self.call("POST", "/api/v3/media/uploads", wish), Ticket)
+        if ticket.method.upper() != "PUT" or not all(map(self.is_trusted, (ticket.url, ticket.download_url))):
             raise ProviderError(
                 "provider_failed",
                 "WaveSpeed wants the upload at a place or in a way that is not trusted; nothing was uploaded.",
                 provider=self.name,
                 hint="Check WAVESPEED_BASE_URL, or pass the picture as an https link.",
             )
-        headers = {name: value for name, value in put.headers.items() if name.lower() not in _BY_THE_CONNECTION}
+        headers = {name: value for name, value in ticket.headers.items() if name.lower() not in _BY_THE_CONNECTION}
         content = PictureData(picture, "bytes")
-        stored = yield HttpCall("PUT", put.url, headers, content=content, timeout_seconds=UPLOAD_TIMEOUT_SECONDS)
+        stored = yield HttpCall("PUT", ticket.url, headers, content=content, timeout_seconds=UPLOAD_TIMEOUT_SECONDS)
         if stored.status not in SUCCESS:
             raise self.refused(stored)
         return ticket.download_url
@@ -367,18 +330,18 @@ class WaveSpeedProvider(QueueProvider):
             del inputs["control_image"]
         wish: dict[str, Body] = {"model_id": self.spec_of(request).name, "inputs": inputs}
         paths = ("/api/v3/model/price", "/api/v3/model/pricing")
-        told = yield from self.first_found([self.call("POST", path, wish) for path in paths], PriceReply)
-        prices = (told.data.discounted_price, told.data.price, told.data.unit_price) if told else ()
+        told = yield from self.first_found([self.call("POST", path, wish) for path in paths], Price)
+        prices = (told.discounted, told.price, told.unit) if told else ()
         amount = next((price for price in prices if price is not None), None)
         if told is None or amount is None:
             return None
-        return Cost(amount=amount, unit=quote(told.data.currency, 10) or "USD", estimated=True)
+        return Cost(amount=amount, unit=quote(told.currency, 10) or "USD", estimated=True)
 
     def balance(self) -> Steps[float | None]:
         """US dollars that are left; the path differs between the published clients and the page (SDK first)."""
         paths = ("/api/v3/balance", "/api/v3/account/balance")
-        told = yield from self.first_found([self.call("GET", path) for path in paths], BalanceReply)
-        return told.data.balance if told else None
+        told = yield from self.first_found([self.call("GET", path) for path in paths], Balance)
+        return told.balance if told else None
 
     def models(self) -> Steps[tuple[ModelInfo, ...]]:
         """The ControlNet models of the vendor's list; the documented ones when it has none of them."""
@@ -407,12 +370,12 @@ class WaveSpeedProvider(QueueProvider):
 
     def said(self, reply: HttpReply) -> str:
         """The vendor's sentence; that of a task goes before that of the envelope."""
-        told = reply.read_if(PredictionReply)
-        return (told.data.error if told else "") or super().said(reply)
+        told = reply.read_if(Prediction)
+        return (told.error if told else "") or super().said(reply)
 
     def _prediction(self, reply: HttpReply) -> Prediction:
         """The task that a reply tells of, whatever its status."""
-        return (reply.read_if(PredictionReply) or self.checked(reply, PredictionReply)).data
+        return reply.read_if(Prediction) or self.checked(reply, Prediction)
 
     def _report(self, task: Prediction) -> Report:
         word = task.status.lower()
@@ -421,5 +384,5 @@ class WaveSpeedProvider(QueueProvider):
         if phase in {"failed", "canceled"}:
             row = _ENDINGS.get(word) or meaning_of(_REFUSALS, (task.code,), task.error) or _FAILED
             why = fault(row, self.title, task.error, "Failed tasks are refunded." if word == "failed" else "")
-        outputs = task.pictures if phase == "succeeded" else ()
+        outputs = pictures_in(task.outputs, task.flags) if phase == "succeeded" else ()
         return Report(phase=phase, outputs=outputs, stage=quote(task.status, 40) or None, fault=why)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from pydantic import Field, SecretStr
+from pydantic import AliasPath, Field, SecretStr
 
 from controlnet_mcp.foundation.text import quote
 from controlnet_mcp.images.picture import StoredPicture
@@ -120,16 +120,10 @@ class Envelope(Wire):
     code: str
 
 
-class Receipt(Wire):
-    """The task that was made."""
+class Receipt(Envelope):
+    """The answer to a submission: the task that was made."""
 
-    task_id: str
-
-
-class SubmittedReply(Envelope):
-    """The answer to a submission."""
-
-    data: Receipt | None = None
+    task_id: Text = Field(default="", validation_alias=AliasPath("data", "task_id"))
 
 
 class Picture(Wire):
@@ -184,16 +178,10 @@ class ModelRow(Wire):
     family: Text = Field(default="", alias="modelBaseModel")
 
 
-class ModelPage(Wire):
+class ModelPage(Envelope):
     """One page of the list of checkpoints."""
 
-    rows: tuple[ModelRow, ...] = ()
-
-
-class ModelsReply(Envelope):
-    """The answer to the question for checkpoints."""
-
-    data: ModelPage | None = None
+    rows: tuple[ModelRow, ...] = Field(default=(), validation_alias=AliasPath("data", "rows"))
 
 
 class ZhiqiteProvider(QueueProvider):
@@ -277,8 +265,8 @@ class ZhiqiteProvider(QueueProvider):
 
     def read(self, reply: HttpReply) -> Submission:
         """The answer names the task; it is the `id_task` that was sent."""
-        receipt = self.checked(reply, SubmittedReply).data
-        if receipt is None:
+        receipt = self.checked(reply, Receipt)
+        if not receipt.task_id:
             raise self.unexpected(reply)
         return Submission(task=RemoteTask(remote_id=receipt.task_id), report=Report(phase="queued"))
 
@@ -309,7 +297,7 @@ class ZhiqiteProvider(QueueProvider):
     def models(self) -> Steps[tuple[ModelInfo, ...]]:
         """The vendor's checkpoints; `model` must be the full name with its code."""
         call = self.call("POST", f"{_ROOT}/queryModelList", {"pageSize": 100, "pageNum": 1})
-        page = (yield from self.ask(call, ModelsReply)).data or ModelPage()
+        page = yield from self.ask(call, ModelPage)
         return tuple(ModelInfo(row.checkpoint, row.family, row.title) for row in page.rows)
 
     def accepts(self, reply: HttpReply) -> bool:

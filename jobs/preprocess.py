@@ -80,7 +80,7 @@ def check(offer: ControlInput) -> tuple[Control, list[RequestWarning]]:
         ImageError: `image_unreadable` when the picture is blank, and lines, depth, limbs or regions are to be kept.
     """
     control, name, structure = offer.control, offer.modality.name, offer.modality.structure
-    kind = next((kind for kind in STRUCTURES if kind == offer.appearance), None)
+    kinds: list[MapKind] = [kind for kind in STRUCTURES if kind == offer.appearance]
     if offer.appearance == "blank":
         if structure != "photo":
             what = f"The {name} map" if control.is_map else f"The picture whose {name} structure should be kept"
@@ -92,8 +92,8 @@ def check(offer: ControlInput) -> tuple[Control, list[RequestWarning]]:
         detail = f"The picture for {name} is blank or nearly so: it will guide nothing. Use one with something on it."
     elif structure == "photo":
         return control, []
-    elif kind is not None:
-        return _check_map(offer, kind)
+    elif kinds:
+        return _check_map(offer, kinds[0])
     elif not control.is_map or structure == "normal" or (structure == "lines" and offer.appearance == "drawing"):
         return control, []  # drawings may be line maps, and normal maps look like pictures
     else:

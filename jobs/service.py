@@ -143,7 +143,7 @@ class JobService:
             provider, pictures = prepared.provider, prepared.request.num_images
             admit = await self.spending.agree(provider, pictures, lambda: self._price(prepared), caller.ask_user)
             record = self._record(asked, prepared, caller, (*warnings, *prepared.warnings))
-            kept = record
+            kept, lease = record, None
             with CancelScope(shield=True):  # nobody else drives a job that this process has claimed
                 kept, lease = await self.store.add(
                     record, request_key=request_key, fingerprint=fingerprint, admit=admit, owner=self.runner.owner

@@ -9,7 +9,6 @@ from pydantic import JsonValue
 
 from controlnet_mcp.jobs.database import Database
 from controlnet_mcp.server.settings import Settings
-from tests.support.job_layer import a_moment
 from tests.support.mcp_session import open_session
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("loop_watch")]
@@ -41,7 +40,7 @@ async def test_a_job_is_finished_even_if_nobody_asks(settings: Settings) -> None
         desk = session.application.services.jobs
         with anyio.fail_after(10):
             while not (await desk.store.get(first.job_id, "local")).ended:
-                await a_moment()
+                await anyio.lowlevel.checkpoint()
 
 
 async def test_a_restart_gives_the_same_picture(settings: Settings) -> None:
@@ -72,7 +71,7 @@ async def test_a_call_that_died_with_the_server_is_found_again(settings: Setting
         store = session.application.services.jobs.store
         with anyio.fail_after(10):
             while not (await store.page("local", status=None, provider=None, limit=1, cursor=None)).jobs:
-                await a_moment()
+                await anyio.lowlevel.checkpoint()
         tasks.cancel_scope.cancel()
     async with open_session(settings) as session:
         await session.generate(**(waiting(0.3) | {"wait_seconds": 20}))

@@ -13,7 +13,7 @@ from controlnet_mcp.providers.errors import ProviderError
 from controlnet_mcp.providers.sender import Sender
 from controlnet_mcp.providers.types import ResolvedRequest
 from controlnet_mcp.server.transports.shutdown import background
-from tests.support.job_layer import PICTURE_URL, Answer, Service, a_moment, broken, open_workshop, says
+from tests.support.job_layer import PICTURE_URL, Answer, Service, broken, open_workshop, says
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("loop_watch")]
 
@@ -77,10 +77,10 @@ async def test_a_wish_told_to_another_process_is_heard(tmp_path: Path, monkeypat
         runner.start(tasks)
         with anyio.fail_after(5):
             while (await shop.read()).task is None:
-                await a_moment()
+                await anyio.lowlevel.checkpoint()
             await shop.store.request_cancel("job_1")
             while not (await shop.read()).ended:
-                await a_moment()
+                await anyio.lowlevel.checkpoint()
         assert (await shop.read()).status == "canceled"
     assert (service.count("DELETE", "jobs"), service.count("GET", "jobs")) == (1, 0)
 

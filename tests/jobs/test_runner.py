@@ -10,7 +10,7 @@ import pytest
 
 from controlnet_mcp.jobs.driver import JobRunner
 from controlnet_mcp.jobs.subscriptions import JobSubscriptions
-from tests.support.job_layer import Service, Workshop, a_moment, broken, open_workshop, says
+from tests.support.job_layer import Service, Workshop, broken, open_workshop, says
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("loop_watch")]
 
@@ -29,7 +29,7 @@ async def until_ended(shop: Workshop, job_id: str) -> str:
     """Wait for the end of a job, and give its status."""
     with anyio.fail_after(5):
         while not (job := await shop.read(job_id)).ended:
-            await a_moment()
+            await anyio.lowlevel.checkpoint()
     return job.status
 
 
@@ -83,7 +83,7 @@ async def test_a_stopped_process_gives_its_jobs_back(tmp_path: Path) -> None:
         async with running(shop):
             with anyio.fail_after(5):
                 while (await shop.read()).task is None:
-                    await a_moment()
+                    await anyio.lowlevel.checkpoint()
         assert await shop.claim("two") is not None
 
 
@@ -95,7 +95,7 @@ async def test_waking_a_job_that_is_being_driven_starts_no_second_drive(tmp_path
         async with running(shop) as runner:
             for _ in range(20):
                 runner.wake("job_1")
-                await a_moment()
+                await anyio.lowlevel.checkpoint()
     assert service.count("POST", "jobs") == 1
 
 

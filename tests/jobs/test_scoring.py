@@ -21,7 +21,7 @@ from controlnet_mcp.jobs.results import Scorer
 from controlnet_mcp.jobs.subscriptions import JobSubscriptions
 from controlnet_mcp.providers.types import Control, ResolvedRequest
 from controlnet_mcp.server.transports.shutdown import background
-from tests.support.job_layer import LEASE_SECONDS, PRINCIPAL, Service, a_moment, open_workshop
+from tests.support.job_layer import LEASE_SECONDS, PRINCIPAL, Service, open_workshop
 from tests.support.sample_drawings import depth_map, house, vase
 from tests.support.structure_pairs import Rgb, map_of
 
@@ -182,7 +182,7 @@ async def test_scores_that_a_process_did_not_live_to_measure_are_made_good(tmp_p
             runner.start(tasks)
             with anyio.fail_after(5):
                 while not (await shop.read()).settled:
-                    await a_moment()
+                    await anyio.lowlevel.checkpoint()
         (image,) = (await shop.read()).images
         assert await shop.claim("three") is None
     assert image.structure is not None

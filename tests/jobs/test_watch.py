@@ -21,7 +21,7 @@ from controlnet_mcp.jobs.service import JobService
 from controlnet_mcp.jobs.store import JobStore
 from controlnet_mcp.jobs.subscriptions import JobSubscriptions
 from controlnet_mcp.server.transports.shutdown import background
-from tests.support.job_layer import PRINCIPAL, Service, Workshop, a_moment, open_workshop, says
+from tests.support.job_layer import PRINCIPAL, Service, Workshop, open_workshop, says
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("loop_watch")]
 WAITERS = 200
@@ -107,7 +107,7 @@ async def lounge(folder: Path, *polls: float) -> AsyncGenerator[Lounge]:
             runner.start(tasks)
             await anyio.wait_all_tasks_blocked()
             while (await shop.read()).task is None:  # not woken: a job that was submitted meanwhile would go on
-                await a_moment()
+                await anyio.lowlevel.checkpoint()
             await anyio.wait_all_tasks_blocked()
             yield Lounge(shop, store, runner, desk, len(anyio.get_running_tasks()))
     database.close()

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
-import anyio
 import httpx2
 from pydantic import Base64Bytes, BaseModel
 
@@ -250,11 +249,6 @@ class Workshop:
             if job.ended:
                 return job
         raise AssertionError(f"the job did not end in {most} steps")
-
-
-async def a_moment() -> None:
-    """Let other tasks and threads work a little."""
-    await anyio.sleep(0.02)
 
 
 async def _no_fetch(url: str) -> bytes:

@@ -21,7 +21,6 @@ from controlnet_mcp.jobs.service import Caller
 from controlnet_mcp.server.app import Application, open_application
 from controlnet_mcp.server.auth.principals import LOCAL
 from controlnet_mcp.server.settings import Settings
-from tests.support.job_layer import a_moment
 from tests.support.server_process import Place
 from tests.support.simulators.serving import free_socket, origin_of, running
 from tests.support.simulators.wavespeed import KEY, WaveSpeedStudio, wavespeed
@@ -156,7 +155,8 @@ async def _work(picture: str, first: int, last: int, jobs: int) -> None:
             records = await _all(application, jobs)
             if len(records) == jobs and all(record.ended for record in records):
                 return
-            await a_moment()
+            pending = next((record for record in records if not record.ended), records[0])
+            await desk.wait(pending, time.time() + 1.0)
 
 
 if __name__ == "__main__":

@@ -272,8 +272,10 @@ def best_of_channels(asked: Levels, ways: Sequence[Levels], curve: float = CURVE
     level_range = min(LEVEL_RANGE, RANGE_DEVIATIONS * float(asked.std()))
     means: list[Figures] = []
     for found in ways:
-        pairs = zip(cv2.split(asked), cv2.split(found), strict=True)
-        each = [compare_ssim(np.asarray(one), np.asarray(other), level_range, curve) for one, other in pairs]
+        each: list[Figures] = []
+        for channel in range(asked.shape[2]):
+            one, other = (np.asarray(cv2.extractChannel(row, channel), dtype=np.float32) for row in (asked, found))
+            each.append(compare_ssim(one, other, level_range, curve))
         means.append(Figures(*(sum(column) / len(each) for column in zip(*map(astuple, each), strict=True))))
     return max(means, key=lambda row: row.score)
 

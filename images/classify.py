@@ -1,4 +1,4 @@
-"""Look at a picture: a plain picture, a drawing, a control map of some kind, or nothing at all.
+"""Classifying a picture by its looks: a plain picture, a drawing, a control map of some kind, or blank.
 
 Maps are told apart from pictures by measured traits; each limit lies between the two measurements in brackets: the
 nearest plain picture and the nearest map of the labelled set. Imported lazily: it brings NumPy and OpenCV.

@@ -1,4 +1,4 @@
-"""A sheet as a picture: where its panels go, how large each one is, and the page drawn.
+"""The layout of a sheet, and the page drawn.
 
 Imported lazily: it brings NumPy, OpenCV and Pillow.
 """
@@ -165,7 +165,7 @@ def _row(panels: Sequence[Panel], grid: Grid, scale: Scale) -> Image.Image:
 
 
 def _framed(panel: Panel, size: Size, scale: Scale) -> Image.Image:
-    """The picture in its size with a thin edge, so that a white one ends somewhere."""
+    """The picture in its size with a thin edge, so that the end of a white one is seen."""
     pixels = panel.pixels()
     if pixels is None:
         picture = Image.new("RGB", size, _GONE)

@@ -1,4 +1,4 @@
-"""Text on a sheet, in any script: what can be drawn of it, broken into lines, and drawn.
+"""Text on a sheet, in any script: replaced where it cannot be drawn, broken into lines, and drawn.
 
 Imported lazily: it brings Pillow. Pillow's own font has plain Latin letters only, and a font of all scripts is larger
 than this program; but a machine on which Chinese is written has a font for it. Pillow looks for `FALLBACKS` where each

@@ -76,7 +76,7 @@ class Drawn:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ControlMap:
-    """A control map and how it came about.
+    """A control map with its coverage, parameters and notes.
 
     Attributes:
         rgb: The map: shape (height, width, 3) of the picture, 8 bits; line maps are white on black in equal channels.

@@ -181,7 +181,7 @@ def layout_score(pair: Pair, curve: float = CURVE) -> StructureScore | None:
 
 
 def regions_score(pair: Pair) -> StructureScore | None:
-    """MIoU where both have labels, else how well the borders between the asked classes are drawn."""
+    """MIoU where both have labels, else the agreement of edges with the borders between the asked classes."""
     both: list[Rgb] = []
     for rgb in (pair.asked, pair.result):  # scaled without blending: a mixture of two classes is another class
         part = np.ascontiguousarray(crop(rgb, *pair.size))

@@ -23,8 +23,13 @@ class Redactor:
 
     def learn(self, secrets: Iterable[SecretStr]) -> None:
         """Add secrets, such as tokens that the operator adds while the server runs."""
-        found = {text for secret in secrets for text in _spellings(secret.get_secret_value())}
-        ordered = sorted(found | set(self._texts), key=len, reverse=True)  # the longest first: some hold others
+        found = set(self._texts)
+        for secret in (secret.get_secret_value() for secret in secrets):
+            if len(secret) >= _SHORTEST:
+                escaped = json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]
+                encoded = base64.b64encode(secret.encode()).decode().rstrip("=")
+                found |= {secret, *escaped, quote(secret, safe=""), quote_plus(secret), encoded}
+        ordered = sorted(found, key=len, reverse=True)  # the longest first: some hold others
         self._texts = tuple(ordered)
         self._bytes = tuple(text.encode() for text in ordered)
 
@@ -53,12 +58,3 @@ class Redactor:
                 return {self.text(key): self.value(item) for key, item in value.items()}
             case _:
                 return value
-
-
-def _spellings(secret: str) -> set[str]:
-    """A secret as it is, as JSON escapes it, percent-encoded, and in base64."""
-    if len(secret) < _SHORTEST:
-        return set()
-    encoded = base64.b64encode(secret.encode()).decode().rstrip("=")
-    escaped = json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]
-    return {secret, *escaped, quote(secret, safe=""), quote_plus(secret), encoded}

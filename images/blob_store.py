@@ -37,12 +37,9 @@ def make_private(folder: Path) -> None:
 
 
 def write_whole(path: Path, content: bytes, *, forced: bool = True) -> None:
-    """Write a file so that its name appears with all of its bytes or not at all.
+    """Write a file so that its name appears with all of its bytes or not at all; a file of that name is replaced.
 
-    Args:
-        path: In a folder that is there; a file of that name is replaced.
-        content: All of it.
-        forced: Whether that holds after a power failure too, which costs a wait for the disk.
+    Where it is `forced`, that holds after a power failure too, at the price of a wait for the disk.
     """
     temporary = path.with_name(f".{secrets.token_hex(16)}.tmp")
     try:
@@ -240,14 +237,9 @@ class BlobStore:
                     note.unlink(missing_ok=True)
 
     def annotate(self, sha256: str, about: str, content: bytes) -> None:
-        """Write a note on a picture into a file beside it; the picture's bytes are not touched.
+        """Write a note (JSON) called `about` into a file beside a picture, whose bytes are not touched.
 
         Not forced to disk: a power failure may lose a note, but the record has the same facts.
-
-        Args:
-            sha256: The picture's key.
-            about: The name of this note.
-            content: JSON.
 
         Raises:
             RequestError: `not_found`: nothing is stored under the key.

@@ -1,4 +1,4 @@
-"""Look at a picture: a plain picture, a drawing, a control map of some kind, or nothing at all.
+"""Classifying a picture by its looks: a plain picture, a drawing, a control map of some kind, or blank.
 
 Maps are told apart from pictures by measured traits; each limit lies between the two measurements in brackets: the
 nearest plain picture and the nearest map of the labelled set. Imported lazily: it brings NumPy and OpenCV.
@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from controlnet_mcp.images.maps.arrays import HALF, Rgb, luminance, strongest_channel, weakest_channel
+from controlnet_mcp.images.maps.arrays import HALF, Rgb, channel_spread, luminance, strongest_channel
 from controlnet_mcp.images.maps.drawing import find_ground
 from controlnet_mcp.images.modalities import Appearance
 
@@ -126,7 +126,7 @@ def traits_of(rgb: Rgb) -> Traits:
     size = (max(1, round(rgb.shape[1] * scale)), max(1, round(rgb.shape[0] * scale)))
     small = np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
     strongest = strongest_channel(small)
-    range_of_channels = np.asarray(cv2.subtract(strongest, weakest_channel(small)), dtype=np.uint8)
+    spread_of_channels = channel_spread(small)
     grey = luminance(small)
     darkest, twentieth, middle, brightest = (float(level) for level in np.percentile(grey, (1, 5, 50, 99)))
 
@@ -141,11 +141,11 @@ def traits_of(rgb: Rgb) -> Traits:
     second_difference = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], dtype=np.float32)
 
     lit = strongest > 48  # noqa: PLR2004  # levels: above the ringing of JPEG
-    vivid = lit & (range_of_channels > 0.6 * strongest)
+    vivid = lit & (spread_of_channels > 0.6 * strongest)
     hue = cv2.cvtColor(small, cv2.COLOR_RGB2HSV)[..., 0][vivid]
     pixels_of_hue = np.bincount(hue.astype(np.int64) // 15, minlength=12)
     return Traits(
-        colour=float(np.percentile(range_of_channels, 99)),
+        colour=float(np.percentile(spread_of_channels, 99)),
         black=float(np.mean(strongest < 24)),  # noqa: PLR2004  # levels: above the ringing of JPEG
         thin=float(cv2.sumElems(thin)[0]) / max(1.0, float(cv2.sumElems(strongest)[0])),
         contrast=brightest - darkest,
@@ -196,13 +196,10 @@ def is_blank(rgb: Rgb) -> bool:
 
 
 def appearance_of(rgb: Rgb) -> Appearance:
-    """Classify a picture by its looks.
+    """Classify a picture of any size by its looks.
 
     CPU-bound, a few milliseconds: call it in a thread. On the labelled set of tests/images/test_classify.py 95 % and
     more are classified right, and no photo is ever blank.
-
-    Args:
-        rgb: Shape (height, width, 3), 8 bits, any size.
     """
     if is_blank(rgb):
         return "blank"

@@ -36,10 +36,8 @@ _QUALITIES = (90, 80, 70, 55, 40)
 def encode_png(rgb: Rgb, text: Mapping[str, str] | None = None) -> bytes:
     """A picture as PNG: lossless, deterministic, without metadata but the given text.
 
-    Args:
-        rgb: The pixels, shape (height, width, 3).
-        text: Keywords (1 to 79 Latin-1 characters) and their texts, written as `iTXt` chunks after the header, where
-            readers that stop at the pixels find them.
+    Text is keywords (1 to 79 Latin-1 characters) and their texts, written as `iTXt` chunks after the header, where
+    readers that stop at the pixels find them.
 
     Raises:
         ValueError: The pixels are not of that shape and type.
@@ -78,21 +76,12 @@ def is_bare(content: bytes) -> bool:
 
 
 def preview(rgb: Rgb, *, longest_side: int = 768, max_bytes: int) -> bytes:
-    """A small JPEG copy for a model or a person to look at; the same for the same pixels.
-
-    Args:
-        rgb: The pixels, shape (height, width, 3).
-        longest_side: Most pixels on the longer side; a smaller picture is not enlarged.
-        max_bytes: Budget of the copy in bytes, at least 1024. Quality gives way first, then size.
-
-    Raises:
-        ValueError: The budget is too small for any picture.
-    """
+    """A JPEG copy of at most `longest_side` pixels, never enlarged, within a budget; raises as `jpeg_within`."""
     return jpeg_within(_scaled(rgb, min(longest_side / max(rgb.shape[:2]), 1.0)), max_bytes)
 
 
 def jpeg_within(rgb: Rgb, max_bytes: int) -> bytes:
-    """The best JPEG of at most `max_bytes` (at least 1024): lower quality by steps, then fewer pixels.
+    """The best JPEG of at most `max_bytes` (at least 1024): lower quality by steps, then fewer pixels; deterministic.
 
     Raises:
         ValueError: The budget is too small for any picture.

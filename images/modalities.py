@@ -107,10 +107,7 @@ ALIASES: dict[str, str] = {alias: row.name for row in MODALITIES.values() for al
 
 
 def resolve(name: str) -> Modality:
-    """Find the modality that a caller means.
-
-    Args:
-        name: A canonical name or an alias, in any case, spaces or underscores for hyphens.
+    """Find a modality by its canonical name or an alias, in any case, with spaces or underscores for hyphens.
 
     Raises:
         RequestError: `invalid_request` when nothing has this name; the nearest names are in the hint.

@@ -1,4 +1,4 @@
-"""The value that stands for a stored picture, and the format of a picture by its first bytes, whatever is claimed.
+"""The record of a stored picture, and the format of a picture by its first bytes, whatever is claimed.
 
 `ImageError` codes: `image_blocked` is about where a picture is (it may not be read from there), `image_unreadable` is
 about what it is (missing, too large, broken, not a picture).

@@ -22,10 +22,6 @@ def fit_for_detection(rgb: "Rgb", resolution: int) -> "Rgb":
     Detectors have widths in pixels (Canny's 3, lineart's sigma of 6), so this decides more about a map than the
     thresholds do. Area averaging when it shrinks, bicubic when it grows; the same picture when it fits already.
 
-    Args:
-        rgb: The picture.
-        resolution: Wanted length of the shorter side in pixels, from 1.
-
     Raises:
         RequestError: `invalid_request` when the resolution is below 1 or the result would exceed 4096 x 4096 pixels.
     """
@@ -48,16 +44,7 @@ def fit_for_detection(rgb: "Rgb", resolution: int) -> "Rgb":
 
 
 def to_frame(rgb: "Rgb", width: int, height: int) -> "Rgb":
-    """Crop around the middle to the aspect of the frame, then scale to it.
-
-    Args:
-        rgb: Shape (rows, columns, 3).
-        width: Frame width in pixels.
-        height: Frame height in pixels.
-
-    Returns:
-        Shape (height, width, 3); area averaging down, cubic up.
-    """
+    """Crop around the middle to the aspect of a frame in pixels, then scale to it: area averaging down, cubic up."""
     import cv2
     import numpy as np
 

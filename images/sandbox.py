@@ -58,12 +58,7 @@ class Worker:
     """
 
     def __init__(self, environment: Mapping[str, str], program: Sequence[str] = PROGRAM) -> None:
-        """Start the process; it is ready when it answers its first picture.
-
-        Args:
-            environment: Its variables, besides where Python finds modules.
-            program: Arguments of Python.
-        """
+        """Start the process, with these variables and those by which Python finds modules."""
         self.process = subprocess.Popen(  # noqa: S603  # our own program
             [sys.executable, "-P", *program],
             stdin=subprocess.PIPE,

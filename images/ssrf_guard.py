@@ -141,9 +141,7 @@ class GuardedTransport(httpx2.AsyncHTTPTransport):
 async def guarded_client(trusted_hosts: frozenset[str], headers: Mapping[str, str] | None = None) -> httpx2.AsyncClient:
     """An HTTP client for untrusted links: guarded, without proxy, redirects, cookies or time limits of its own.
 
-    Args:
-        trusted_hosts: `host` or `host:port` that the operator allows to be private.
-        headers: Sent with each request; no compression is asked for unless they say so.
+    Trusted hosts (`host` or `host:port`) may be private. No compression is asked for unless the headers say so.
     """
     return httpx2.AsyncClient(
         transport=GuardedTransport(await anyio.to_thread.run_sync(tls_context), trusted_hosts),

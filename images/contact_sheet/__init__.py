@@ -1,4 +1,4 @@
-"""Comparison sheets: what went in, what steered it and what came out, side by side on one page for people.
+"""Contact sheets: input pictures, control maps and results side by side on one page for people.
 
 Importing this package is cheap; `controlnet_mcp.images.contact_sheet.page` draws.
 """

@@ -1,4 +1,4 @@
-"""A sheet as a picture: where its panels go, how large each one is, and the page drawn.
+"""The layout of a sheet, and the page drawn.
 
 Imported lazily: it brings NumPy, OpenCV and Pillow.
 """
@@ -84,12 +84,9 @@ class Grid:
 
 
 def grid_for(sizes: Sequence[Size], *, width: int, gap: int) -> Grid:
-    """Choose the columns that make the page neither a strip nor a tower and leave few places empty.
+    """Choose the columns that make the page neither too wide nor too tall and leave few places empty.
 
-    Args:
-        sizes: Of the pictures, at least one.
-        width: For all columns with the gaps between them, in pixels.
-        gap: Between two columns.
+    There is at least one size; the width in pixels is that of all columns with the gaps between them.
     """
     scale = width / WIDTH
     most = max(1, min(len(sizes), int((width + gap) // (max(_WIDTH_OF_WORDS * scale, 170) + gap))))
@@ -107,12 +104,7 @@ def grid_for(sizes: Sequence[Size], *, width: int, gap: int) -> Grid:
 
 
 def compose(sheet: Sheet, width: int = WIDTH) -> Image.Image:
-    """Draw a sheet.
-
-    Args:
-        sheet: What is on it, with at least one panel.
-        width: In pixels; clamped to `NARROWEST` and `WIDEST`. The height follows.
-    """
+    """Draw a sheet with at least one panel; its width is clamped to `NARROWEST` and `WIDEST`, the height follows."""
     scale = Scale(min(max(width, NARROWEST), WIDEST))
     margin, inner = scale(_MARGIN), scale.width - 2 * scale(_MARGIN)
     grid = grid_for([(panel.width, panel.height) for panel in sheet.panels], width=inner, gap=scale(_GAP))
@@ -173,7 +165,7 @@ def _row(panels: Sequence[Panel], grid: Grid, scale: Scale) -> Image.Image:
 
 
 def _framed(panel: Panel, size: Size, scale: Scale) -> Image.Image:
-    """The picture in its size with a thin edge, so that a white one ends somewhere."""
+    """The picture in its size with a thin edge, so that the end of a white one is seen."""
     pixels = panel.pixels()
     if pixels is None:
         picture = Image.new("RGB", size, _GONE)

@@ -1,4 +1,4 @@
-"""Text on a sheet, in any script: what can be drawn of it, broken into lines, and drawn.
+"""Text on a sheet, in any script: replaced where it cannot be drawn, broken into lines, and drawn.
 
 Imported lazily: it brings Pillow. Pillow's own font has plain Latin letters only, and a font of all scripts is larger
 than this program; but a machine on which Chinese is written has a font for it. Pillow looks for `FALLBACKS` where each
@@ -95,14 +95,7 @@ def lines_of(text: str, style: Style, width: int) -> list[str]:
 def draw_lines(
     draw: ImageDraw.ImageDraw, lines: list[str], style: Style, place: tuple[int, int], *, centred: bool
 ) -> int:
-    """Draw lines below each other.
-
-    Args:
-        draw: The page.
-        lines: From `lines_of`.
-        style: Likewise.
-        place: The upper end; its left end, or its middle when centred.
-        centred: Whether `place` is the middle.
+    """Draw lines of `lines_of` below each other; `place` is the upper left end, or the upper middle when centred.
 
     Returns:
         Where the next line would begin, in pixels from the top.
@@ -198,12 +191,7 @@ def drawable(character: str) -> bool:
 
 
 def _runs_of(text: str, size: int) -> list[tuple[str, FreeTypeFont]]:
-    """A line in fonts: one for all of it where there is one, because only then directions are set right.
-
-    Args:
-        text: Every character of it `drawable`, or a space.
-        size: Of the letters in pixels.
-    """
+    """A line, all `drawable`, in fonts: one where it draws all of it, because only then directions are set right."""
     whole = next((face for face in _faces() if all(_draws(face, char) for char in text)), None)
     runs: list[tuple[str, str]] = []
     for char in text:

@@ -37,6 +37,13 @@ def weakest_channel(rgb: Rgb) -> Plane:
     return np.asarray(cv2.min(cv2.min(red, green), blue), dtype=np.uint8)
 
 
+def channel_spread(rgb: Rgb) -> Plane:
+    """The strongest channel less the weakest at each pixel; 0 where it is grey."""
+    red, green, blue = cv2.split(rgb)
+    strongest, weakest = cv2.max(cv2.max(red, green), blue), cv2.min(cv2.min(red, green), blue)
+    return np.asarray(cv2.subtract(strongest, weakest), dtype=np.uint8)
+
+
 def three_channels(plane: Plane) -> Rgb:
     """The plane as a picture of three equal channels."""
     return np.asarray(cv2.cvtColor(plane, cv2.COLOR_GRAY2RGB), dtype=np.uint8)

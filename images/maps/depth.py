@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from controlnet_mcp.images.maps import model_unusable, open_model
-from controlnet_mcp.images.maps.arrays import Levels, Rgb, strip_by_strip, strongest_channel, weakest_channel
+from controlnet_mcp.images.maps.arrays import Levels, Plane, Rgb, channel_spread, strip_by_strip
 
 SHORT_SIDE_PIXELS = 518
 """Shorter side of the input where the model takes any size: that of Depth-Anything."""
@@ -65,7 +65,7 @@ def depth_levels(rgb: Rgb, path: Path) -> Levels:
 
 def is_grey(rgb: Rgb) -> bool:
     """Tell whether a picture has no colour, as a depth map has none and a normal map always has."""
-    spread = cv2.subtract(strongest_channel(rgb), weakest_channel(rgb))
+    spread = channel_spread(rgb)
     coloured = cv2.countNonZero(cv2.threshold(spread, COLOURED_LEVELS, 255, cv2.THRESH_BINARY)[1])
     return coloured <= COLOURED_SHARE * spread.size
 
@@ -95,8 +95,12 @@ def normals(depth: Levels, background_threshold: float, flatness: float, red: st
         across *= sign
         ahead = np.full(strip.shape, flatness, dtype=np.float32)
         length = np.sqrt(across * across + down * down + ahead * ahead)
-        parts = [part / length * np.float32(127.5) + np.float32(127.5) for part in (across, down, ahead)]
-        # rounded down, as the reference does
-        return np.asarray(cv2.merge([part.astype(np.uint8) for part in parts]), dtype=np.uint8)
+        channels: list[Plane] = []
+        for part in (across, down, ahead):
+            np.divide(part, length, out=part)
+            np.multiply(part, np.float32(127.5), out=part)
+            np.add(part, np.float32(127.5), out=part)
+            channels.append(part.astype(np.uint8))  # rounded down, as the reference does
+        return np.asarray(cv2.merge(channels), dtype=np.uint8)
 
     return strip_by_strip(depth, np.empty((*depth.shape, 3), dtype=np.uint8), normals_in, margin_rows=1)

@@ -87,9 +87,7 @@ def find_ground(rgb: Rgb, *, tolerant: bool = False) -> Ground | None:
     quarter as much outline left as strokes, cut-outs from seven tenths.) That is tried for dark strokes and, on the
     negative, for light ones, whatever the brightness of the ground: white chalk on light blue is light on dark, too.
 
-    Args:
-        rgb: The picture.
-        tolerant: Whether to accept the shading and smudges of pencil on paper, when the owner calls it a drawing.
+    Where it is `tolerant`, shading and smudges of pencil on paper are accepted: the caller says that it is a drawing.
     """
     small = _sampled(luminance(rgb))
     mostly_light = cv2.countNonZero((small > HALF).view(np.uint8)) * 2 > small.size

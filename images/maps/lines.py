@@ -74,12 +74,8 @@ def _blurred(levels: Levels, sigma_pixels: float) -> Levels:
 def darker_than_around(rgb: Rgb, around_sigma_pixels: float, fine_sigma_pixels: float = 0.0) -> Levels:
     """Levels by which each pixel is darker than its surroundings in all three channels (negative: brighter).
 
-    The least of the three differences counts. One channel at a time is faster than all at once, and takes less memory.
-
-    Args:
-        rgb: The picture.
-        around_sigma_pixels: Width of the Gaussian that stands for the surroundings.
-        fine_sigma_pixels: Width of the Gaussian that stands for the pixel; 0 takes the pixel itself.
+    The least of the three differences counts. The sigmas are those of the Gaussians that stand for the surroundings and
+    for the pixel (0: the pixel itself). One channel at a time is faster than all at once, and takes less memory.
     """
     least: Levels = np.empty(0, dtype=np.float32)
     for index in range(3):
@@ -95,13 +91,9 @@ def darker_than_around(rgb: Rgb, around_sigma_pixels: float, fine_sigma_pixels: 
 def scribble(rgb: Rgb, threshold: int) -> Plane:
     """XDoG lines: white where the doubled difference of Gaussians (sigma 0.5 and 5) is above the threshold.
 
-    The reference keeps 255 minus the difference as a truncated byte before it doubles and compares; that comes to a
-    difference above `threshold // 2`. Its doubling wraps round at 256, which hollows out the blackest strokes; that
-    is not copied.
-
-    Args:
-        rgb: The picture.
-        threshold: Twice the least difference, 1 to 255 levels; 32 is the reference's.
+    The reference, with a threshold of 32 of 255 levels, keeps 255 minus the difference as a truncated byte before it
+    doubles and compares; that comes to a difference above `threshold // 2`. Its doubling wraps round at 256, which
+    hollows out the blackest strokes; that is not copied.
     """
     difference = darker_than_around(rgb, around_sigma_pixels=5.0, fine_sigma_pixels=0.5)
     np.subtract(255.0, difference, out=difference)
@@ -111,10 +103,8 @@ def scribble(rgb: Rgb, threshold: int) -> Plane:
 def lineart(rgb: Rgb, gaussian_sigma_pixels: float, intensity_threshold: int) -> Plane:
     """Lines as lineart_standard draws them: as strong as the pixel is darker than a Gaussian around it.
 
-    Args:
-        rgb: The picture.
-        gaussian_sigma_pixels: Of that Gaussian; 6 is the reference's.
-        intensity_threshold: Weaker lines do not count for the median that sets the brightness; 8 is the reference's.
+    Lines below the threshold do not count for the median that sets the brightness. The reference has a sigma of 6
+    pixels and a threshold of 8 levels.
     """
     strength = darker_than_around(rgb, around_sigma_pixels=gaussian_sigma_pixels)
     np.clip(strength, 0.0, 255.0, out=strength)
@@ -192,11 +182,8 @@ def straight_lines(rgb: Rgb, minimum_length: float) -> Plane:
 
     It approximates M-LSD, which prefers the long lines of rooms and buildings and draws them as thin. A thick stroke of
     a drawing gives two lines, one for each side. A large picture is looked at from further away: at its full size a
-    long line breaks into many short ones, and M-LSD looks at 512 pixels, too.
-
-    Args:
-        rgb: The picture.
-        minimum_length: Shortest line kept, as a fraction of the shorter side, 0 to 1.
+    long line breaks into many short ones, and M-LSD looks at 512 pixels, too. The minimum length is a fraction of the
+    shorter side, 0 to 1.
     """
     plane: Plane = np.zeros(rgb.shape[:2], dtype=np.uint8)
     scale = min(SEGMENT_SCALE, SEGMENT_PIXELS / max(plane.shape))

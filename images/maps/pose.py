@@ -92,10 +92,7 @@ class Detections:
 def find_people(rgb: Rgb, path: Path, minimum_confidence: float) -> Levels:
     """The joints of everybody in a picture: shape (persons, 17, 3), each x and y in pixels and confidence, 0 to 1.
 
-    Args:
-        rgb: The picture.
-        path: The model.
-        minimum_confidence: Persons that are less certain are left out, 0 to 1.
+    Persons that are less certain than the minimum confidence, 0 to 1, are left out.
 
     Raises:
         RequestError: `not_configured` when onnxruntime is not installed.
@@ -120,11 +117,9 @@ def find_people(rgb: Rgb, path: Path, minimum_confidence: float) -> Levels:
 
 
 def openpose_joints(person: Levels, minimum_confidence: float) -> tuple[Joint, ...]:
-    """The 18 joints of OpenPose from the 17 of COCO; the neck is midway between two shoulders that are both seen.
+    """The 18 joints of OpenPose from the 17 of COCO, of shape (17, 3): x and y in pixels and confidence.
 
-    Args:
-        person: Shape (17, 3): x and y in pixels and confidence.
-        minimum_confidence: Less certain joints are not seen, 0 to 1.
+    Joints below the minimum confidence, 0 to 1, are not seen; the neck is midway between two shoulders that are seen.
     """
     seen = [(float(x), float(y)) if sure >= minimum_confidence else None for x, y, sure in person]
     left, right = seen[LEFT_SHOULDER], seen[RIGHT_SHOULDER]

@@ -76,7 +76,7 @@ class Drawn:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ControlMap:
-    """A control map and how it came about.
+    """A control map with its coverage, parameters and notes.
 
     Attributes:
         rgb: The map: shape (height, width, 3) of the picture, 8 bits; line maps are white on black in equal channels.
@@ -316,11 +316,8 @@ def shuffle(rgb: Rgb, seed: int) -> Rgb:
     """Warp the picture by a smooth random flow; the same seed gives the same bytes.
 
     The steps and their order are ContentShuffle's of controlnet_aux (double precision included), so the map equals the
-    reference's after `numpy.random.seed(seed)`. NumPy guarantees that this legacy generator never changes its stream.
-
-    Args:
-        rgb: The picture.
-        seed: 0 to 2**32 - 1.
+    reference's after `numpy.random.seed(seed)` (0 to 2**32 - 1). NumPy guarantees that this legacy generator never
+    changes its stream.
     """
     height, width = rgb.shape[:2]
     random = np.random.RandomState(seed)

@@ -181,7 +181,7 @@ def layout_score(pair: Pair, curve: float = CURVE) -> StructureScore | None:
 
 
 def regions_score(pair: Pair) -> StructureScore | None:
-    """MIoU where both have labels, else how well the borders between the asked classes are drawn."""
+    """MIoU where both have labels, else the agreement of edges with the borders between the asked classes."""
     both: list[Rgb] = []
     for rgb in (pair.asked, pair.result):  # scaled without blending: a mixture of two classes is another class
         part = np.ascontiguousarray(crop(rgb, *pair.size))
@@ -272,8 +272,10 @@ def best_of_channels(asked: Levels, ways: Sequence[Levels], curve: float = CURVE
     level_range = min(LEVEL_RANGE, RANGE_DEVIATIONS * float(asked.std()))
     means: list[Figures] = []
     for found in ways:
-        channels = range(asked.shape[2])
-        each = [compare_ssim(asked[:, :, row], found[:, :, row], level_range, curve) for row in channels]
+        each: list[Figures] = []
+        for channel in range(asked.shape[2]):
+            one, other = (np.asarray(cv2.extractChannel(row, channel), dtype=np.float32) for row in (asked, found))
+            each.append(compare_ssim(one, other, level_range, curve))
         means.append(Figures(*(sum(column) / len(each) for column in zip(*map(astuple, each), strict=True))))
     return max(means, key=lambda row: row.score)
 

@@ -30,7 +30,7 @@ class UploadCache:
     _known: dict[tuple[str, str], tuple[str, float]] = field(default_factory=dict[tuple[str, str], tuple[str, float]])
 
     def get(self, provider: str, sha256: str) -> str | None:
-        """What the provider calls a picture, if it still has it."""
+        """The provider's name of a picture, if it still has it."""
         name, until = self._known.get((provider, sha256), ("", 0.0))
         return name if until > time.monotonic() else None
 
@@ -42,7 +42,7 @@ class UploadCache:
 ResultT = TypeVar("ResultT")
 Fetch: TypeAlias = Callable[[str], Awaitable[bytes]]
 OK = 200
-_BROUGHT_AT_ONCE = 8
+_DOWNLOADS_AT_ONCE = 8
 """Results of one provider that are downloaded at the same time."""
 _DECODED_AT_ONCE = 2
 """Results that are decoded at the same time: every thread that ever did it keeps some megabytes."""
@@ -74,7 +74,7 @@ class Sender:
         self._transports = transports or {}
         self._trusted_hosts = trusted_hosts
         self._uploads = UploadCache()
-        self._bringing: dict[str, CapacityLimiter] = {}
+        self._download_turns: dict[str, CapacityLimiter] = {}
         self.decoding = CapacityLimiter(_DECODED_AT_ONCE)
 
     @cached_property
@@ -174,9 +174,9 @@ class Sender:
             )
         return reply.body
 
-    def bringing(self, provider: Provider) -> CapacityLimiter:
+    def download_turns(self, provider: Provider) -> CapacityLimiter:
         """Turns to download results of one provider: until they are stored they are held in memory."""
-        return self._bringing.setdefault(provider.name, CapacityLimiter(_BROUGHT_AT_ONCE))
+        return self._download_turns.setdefault(provider.name, CapacityLimiter(_DOWNLOADS_AT_ONCE))
 
     async def aclose(self) -> None:
         """Close all connections."""

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import asynccontextmanager, closing
+from contextlib import aclosing, asynccontextmanager, closing
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -26,7 +26,7 @@ from controlnet_mcp.jobs.store import JobStore
 from controlnet_mcp.providers.draft.service import DraftTransport
 from controlnet_mcp.providers.placeholders import PictureSource
 from controlnet_mcp.providers.registry import NAMES, ProviderEntry, ProviderTable, build_table
-from controlnet_mcp.providers.sender import open_sender
+from controlnet_mcp.providers.sender import Sender
 from controlnet_mcp.server.auth.file_links import FileLinks, load_secret
 from controlnet_mcp.server.settings import Settings
 from controlnet_mcp.server.transports.shutdown import background
@@ -75,9 +75,10 @@ async def open_application(settings: Settings, decoder: Decoder = decode) -> Asy
     database = Database(settings.data_folder / "jobs.sqlite3")
     fetch = partial(_fetch, limits=RESULT_LIMITS, trusted_hosts=settings.trusted_hosts)
     source = PictureSource(blobs, await _public_link(settings))
+    engines = {"draft": DraftTransport(blobs, time.time)}
     with closing(database):
         async with (
-            open_sender(source, fetch, {"draft": DraftTransport(blobs, time.time)}, settings.trusted_hosts) as sender,
+            aclosing(Sender(source, fetch, engines, settings.trusted_hosts)) as sender,
             background() as tasks,
         ):
             entries = build_table(settings.keys, settings.providers)

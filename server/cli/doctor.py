@@ -11,6 +11,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -28,7 +29,7 @@ from controlnet_mcp.jobs.store import JobStore
 from controlnet_mcp.providers.base import Provider
 from controlnet_mcp.providers.placeholders import PictureSource
 from controlnet_mcp.providers.registry import ProviderEntry, build_table, provider_variables
-from controlnet_mcp.providers.sender import Sender, open_sender
+from controlnet_mcp.providers.sender import Sender
 from controlnet_mcp.server import __version__
 from controlnet_mcp.server.cli.session import load_settings, told
 from controlnet_mcp.server.settings import PREFIX, Settings
@@ -150,7 +151,7 @@ async def check_accounts(settings: Settings) -> list[Finding]:
     """Ask every ready provider that draws with a model; no job is looked at and none is made."""
     entries = build_table(settings.keys, settings.providers)
     source = PictureSource(BlobStore(settings.data_folder / "pictures"))
-    async with open_sender(source, _nothing, {}) as sender:
+    async with aclosing(Sender(source, _nothing, {})) as sender:
         return [await check_account(provider, sender) for provider in _asked(entries)]
 
 

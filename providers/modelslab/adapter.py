@@ -249,30 +249,29 @@ class ModelsLabProvider(QueueProvider):
             RequestError: `unsupported` or `invalid_request`, with what can be done instead in the hint.
         """
         scheduler, implied = scheduler_named(request.scheduler or DEFAULT_SCHEDULER)
-        asked = {"scheduler": scheduler, "options": {**request.options, **implied}}
-        work = Fitting(request.model_copy(update=asked), self.title)
+        work = Fitting(request, self.title)
+        work.change(scheduler=scheduler, options={**request.options, **implied})
         _inpaint(work)
+        spec = self.spec_of(work.request)
+        if not request.model and spec.name == FLUX_MODEL:
+            shown = request.controls[0].modality
+            work.warn("assumed", "model", f"{FLUX_MODEL} is used, because ModelsLab lists {shown} for it.")
         fitted = super().fit(work.request)
-        work.request = fitted.request
-        work.warnings += fitted.warnings
-        self._warn_of_doubts(work, request)
-        _fit_pictures(work)
-        return FittedRequest(request=work.request, warnings=tuple(work.warnings))
+        return FittedRequest(request=fitted.request, warnings=(*work.warnings, *fitted.warnings))
 
-    def _warn_of_doubts(self, work: Fitting, asked: ResolvedRequest) -> None:
+    def adjust(self, work: Fitting, spec: ModelSpec) -> None:
         """Say what the plan does not have, and where the vendor's pages disagree or say nothing."""
         used, options = work.request, ModelsLabOptions.model_validate(work.request.options)
         first, enterprise = used.controls[0], self._plan == "enterprise"
-        if not asked.model and used.model == FLUX_MODEL:
-            work.warn("assumed", "model", f"{FLUX_MODEL} is used, because ModelsLab lists {first.modality} for it.")
         if options.algorithm_type != "none" and used.scheduler != "DPMSolverMultistepScheduler":
             detail = f"algorithm_type is for DPMSolverMultistepScheduler; {used.scheduler} does not use it."
             work.warn("unsupported", "algorithm_type", detail)
-        weight = MODELS[0].ranges["weight"].clamp(first.weight)
+        weight = spec.ranges["weight"].clamp(first.weight)
         if enterprise and weight < 1:
             detail = f"ModelsLab's enterprise page says at least 1, its other pages 0.1; {weight:g} is sent."
             work.warn("assumed", "weight", detail)
-        if asked.steps is not None and asked.steps == used.steps and asked.steps not in UNDISPUTED_STEPS:
+        clamped = any(warning.feature == "steps" for warning in work.warnings)
+        if used.steps is not None and used.steps not in UNDISPUTED_STEPS and not clamped:
             detail = f"ModelsLab's pages disagree (1 to 50 steps, or only 21 and 31); {used.steps} is sent."
             work.warn("assumed", "steps", detail)
         adapter = [name for name in used.options if name.startswith("ip_adapter_")]
@@ -287,6 +286,7 @@ class ModelsLabProvider(QueueProvider):
                 "extract_control_map and control_is_map=true leave no doubt."
             )
             work.warn("assumed", "control_image", detail)
+        _fit_pictures(work)
 
     def uploads(self, request: ResolvedRequest) -> tuple[StoredPicture, ...]:
         """Pictures without a public link, unless they travel inside the request."""

@@ -33,7 +33,7 @@ from controlnet_mcp.providers.types import (
     Submission,
     Support,
 )
-from controlnet_mcp.providers.vendor import SUBMIT_TIMEOUT_SECONDS, HostedSettings, QueueProvider
+from controlnet_mcp.providers.vendor import HostedSettings, QueueProvider
 from controlnet_mcp.providers.wire import Number, Text, Whole, Wire, picture_in, whole
 
 _OK = 200
@@ -261,8 +261,7 @@ class ZhiqiteProvider(QueueProvider):
             "hr_resize_y": options.hr_resize_y,
             **(scripts if options.flat else {"alwayson_scripts": present(scripts)}),
         }
-        path = f"{_ROOT}/controlnet"
-        return self.call("POST", path, present(body), timeout_seconds=SUBMIT_TIMEOUT_SECONDS, submits=True)
+        return self.call("POST", f"{_ROOT}/controlnet", present(body), submits=True)
 
     def read(self, reply: HttpReply) -> Submission:
         """The answer names the task; it is the `id_task` that was sent."""

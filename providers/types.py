@@ -6,7 +6,7 @@ All of the latter are written into the job record as JSON.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, JsonValue
 
@@ -57,6 +57,7 @@ class ModelInfo:
 Setting: TypeAlias = Literal[
     "negative_prompt", "init_image", "mask_image", "strength", "model", "steps", "guidance", "scheduler", "seed"
 ]
+EVERY_SETTING: frozenset[Setting] = frozenset(get_args(Setting))
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,7 @@ from controlnet_mcp.providers.scenario.replies import (
     UploadReply,
 )
 from controlnet_mcp.providers.types import (
+    EVERY_SETTING,
     Capabilities,
     Cost,
     FittedRequest,
@@ -110,12 +111,7 @@ class ScenarioProvider(QueueProvider):
     phases = PHASES
     capabilities = Capabilities(
         modalities=MODALITIES,
-        settings=frozenset(
-            {
-                *("negative_prompt", "init_image", "mask_image", "strength", "model"),
-                *("steps", "guidance", "scheduler", "seed"),
-            }
-        ),
+        settings=EVERY_SETTING,
         sizes=SizeLimits(minimum=64, maximum=2048, multiple=8, preferred=1024),
         max_controls=3,
         upload_lifetime_seconds=3600.0,

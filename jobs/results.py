@@ -93,7 +93,7 @@ async def download_results(job: JobRecord, provider: Provider, sender: Sender, b
     missing: ControlNetError | None = None
     for output in job.outputs:
         try:
-            async with sender.bringing(provider):
+            async with sender.download_turns(provider):
                 content = None if output.sha256 else await sender.download(provider, output)
                 store = partial(_store, output, content, blobs)
                 picture = await to_thread.run_sync(store, limiter=sender.decoding)

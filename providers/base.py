@@ -28,7 +28,7 @@ Uploaded = Mapping[str, str]
 
 
 Variables: TypeAlias = Mapping[str, str | SecretStr]
-"""What the operator's environment says of providers: name of a variable to its text, empty ones left out."""
+"""The operator's environment as far as it is about providers: variable to text, empty ones left out."""
 
 
 class ProviderSettings(BaseModel):
@@ -108,7 +108,7 @@ class Provider(ABC):
         return FittedRequest(request=request)
 
     def takes(self, modality: str, model: str | None, options: Mapping[str, JsonValue]) -> Takes:  # noqa: ARG002  # for overriding
-        """Whether a modality wants a ready map or a picture, where that depends on the model."""
+        """Tell whether a modality wants a ready map or a picture, where that depends on the model."""
         return self.capabilities.modalities[modality].takes
 
     def uploads(self, request: ResolvedRequest) -> tuple[StoredPicture, ...]:  # noqa: ARG002  # for overriding

@@ -33,7 +33,7 @@ _HTTPS_PORT, _HTTP_PORT = 443, 80
 
 
 def is_configured(provider: Provider, url: str) -> bool:
-    """Whether a URL has an origin that the operator configured for the provider; text that is no URL has none."""
+    """Tell whether a URL has an origin that the operator configured for the provider; text that is no URL has none."""
     try:
         return _origin(url) in map(_origin, (provider.base_url, *provider.further_urls))
     except httpx2.InvalidURL:

@@ -12,7 +12,7 @@ from controlnet_mcp.foundation.errors import ControlNetError, ErrorCode
 from controlnet_mcp.foundation.text import quote
 
 Delivery: TypeAlias = Literal["not_sent", "refused", "unknown"]
-"""What is known of a failed submission: it never left, it was refused before any work, or it may have been accepted."""
+"""Knowledge about a failed submission: it never left, it was refused before any work, or it may have been accepted."""
 
 _LONGEST_WAIT_SECONDS = 3600.0
 

@@ -1,4 +1,4 @@
-"""What passes between an adapter and the one sender: calls with placeholders, and replies.
+"""Calls with placeholders and replies, as they pass between an adapter and the one sender.
 
 An adapter never touches bytes of pictures or the text of a secret. It puts `PictureData` and `SecretStr` leaves into
 its calls; the sender fills them in at the socket, and a dry run shows them abbreviated.
@@ -42,7 +42,7 @@ Body: TypeAlias = "list[Body] | dict[str, Body] | Leaf"
 
 
 def holds(body: Body, kind: type[SecretStr | PictureData]) -> bool:
-    """Whether there is a placeholder of a kind anywhere inside."""
+    """Tell whether there is a placeholder of a kind anywhere inside."""
     match body:
         case list():
             return any(holds(item, kind) for item in body)
@@ -85,7 +85,7 @@ ModelT = TypeVar("ModelT", bound=BaseModel)
 
 @dataclass(frozen=True, slots=True)
 class HttpReply:
-    """What came back.
+    """A reply of a provider.
 
     Attributes:
         provider: Name of the provider that was asked.

@@ -55,7 +55,7 @@ class ModelSpec:
         detects: Whether the service makes the map of a plain picture itself.
         schedulers: The names of the vendor's list; with none, any name is passed on.
         options: Those of the `provider_options` that not every model has and this one does.
-        known: Whether its page is known here; otherwise it is taken for a sibling of one that is.
+        known: Whether its page is known here; otherwise it is sent the fields of one that is.
     """
 
     name: str = ""
@@ -80,7 +80,7 @@ class ModelSpec:
 
 
 def supports(specs: Sequence[ModelSpec], takes: Takes, names: Iterable[str] = ()) -> dict[str, Support]:
-    """What the models keep, each modality under the word of its default model; `names` give another order."""
+    """The modalities that models keep, each under the word of its default model; `names` give another order."""
     names = names or dict.fromkeys(name for spec in specs for name in spec.keeps)
     return {
         name: Support(
@@ -139,7 +139,7 @@ def choose_model(
 
 
 def obstacle(spec: ModelSpec, modalities: Sequence[str]) -> str:
-    """Why a model cannot keep all of these at once; empty when it can."""
+    """The reason why a model cannot keep all of these at once; empty when it can."""
     lost = [name for name in modalities if name not in spec.keeps]
     if lost:
         return f"keeps {', '.join(spec.keeps)}, not {' and '.join(lost)}"

@@ -16,7 +16,7 @@ from controlnet_mcp.providers.http import Body, HttpCall, PictureData
 
 @dataclass(frozen=True, slots=True)
 class PictureSource:
-    """Where picture data comes from when a call is sent.
+    """The source of picture data when a call is sent.
 
     Attributes:
         blobs: The stored bytes.

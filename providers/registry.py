@@ -28,12 +28,12 @@ _SECRET = re.compile(r"KEY|SECRET|TOKEN")
 
 
 def is_provider_variable(name: str) -> bool:
-    """Whether an environment variable is one of a provider's, by its beginning."""
+    """Tell whether an environment variable is one of a provider's, by its beginning."""
     return name.startswith(tuple(f"{provider.upper()}_" for provider in ADAPTERS))
 
 
 def is_secret(name: str) -> bool:
-    """Whether an environment variable of a provider holds a secret, by its name."""
+    """Tell whether an environment variable of a provider holds a secret, by its name."""
     return _SECRET.search(name) is not None
 
 

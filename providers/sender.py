@@ -1,9 +1,7 @@
 """The one place that sends: holds an adapter's conversations over HTTP, uploads pictures once, downloads results."""
 
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
@@ -23,26 +21,10 @@ if TYPE_CHECKING:
     from controlnet_mcp.providers.connections import Confirm, Connections
 
 
-@dataclass(slots=True)
-class UploadCache:
-    """Uploads of this process; losing it costs a second upload, which is free."""
-
-    _known: dict[tuple[str, str], tuple[str, float]] = field(default_factory=dict[tuple[str, str], tuple[str, float]])
-
-    def get(self, provider: str, sha256: str) -> str | None:
-        """What the provider calls a picture, if it still has it."""
-        name, until = self._known.get((provider, sha256), ("", 0.0))
-        return name if until > time.monotonic() else None
-
-    def put(self, provider: str, sha256: str, name: str, lifetime_seconds: float) -> None:
-        """Remember an upload for `lifetime_seconds`."""
-        self._known[provider, sha256] = (name, time.monotonic() + lifetime_seconds)
-
-
 ResultT = TypeVar("ResultT")
 Fetch: TypeAlias = Callable[[str], Awaitable[bytes]]
 OK = 200
-_BROUGHT_AT_ONCE = 8
+_DOWNLOADS_AT_ONCE = 8
 """Results of one provider that are downloaded at the same time."""
 _DECODED_AT_ONCE = 2
 """Results that are decoded at the same time: every thread that ever did it keeps some megabytes."""
@@ -73,8 +55,9 @@ class Sender:
         self._fetch = fetch
         self._transports = transports or {}
         self._trusted_hosts = trusted_hosts
-        self._uploads = UploadCache()
-        self._bringing: dict[str, CapacityLimiter] = {}
+        self._uploads: dict[tuple[str, str], tuple[str, float]] = {}
+        """Provider and content to the provider's name of the picture, and until when it holds (monotonic seconds)."""
+        self._download_turns: dict[str, CapacityLimiter] = {}
         self.decoding = CapacityLimiter(_DECODED_AT_ONCE)
 
     @cached_property
@@ -93,11 +76,11 @@ class Sender:
         with told_with(provider.name, "not_sent"):
             uploaded: dict[str, str] = {}
             for picture in provider.uploads(request):
-                name = self._uploads.get(provider.name, picture.sha256)
-                if name is None:
+                key = (provider.name, picture.sha256)
+                name, until = self._uploads.get(key, ("", 0.0))
+                if until <= time.monotonic():
                     name = await self.run(provider, provider.upload(picture))
-                    lifetime = provider.capabilities.upload_lifetime_seconds
-                    self._uploads.put(provider.name, picture.sha256, name, lifetime)
+                    self._uploads[key] = name, time.monotonic() + provider.capabilities.upload_lifetime_seconds
                 uploaded[picture.sha256] = name
             return provider.build(request, reference, uploaded)
 
@@ -174,29 +157,14 @@ class Sender:
             )
         return reply.body
 
-    def bringing(self, provider: Provider) -> CapacityLimiter:
+    def download_turns(self, provider: Provider) -> CapacityLimiter:
         """Turns to download results of one provider: until they are stored they are held in memory."""
-        return self._bringing.setdefault(provider.name, CapacityLimiter(_BROUGHT_AT_ONCE))
+        return self._download_turns.setdefault(provider.name, CapacityLimiter(_DOWNLOADS_AT_ONCE))
 
     async def aclose(self) -> None:
         """Close all connections."""
         if "_connections" in vars(self):
             await self._connections.aclose()
-
-
-@asynccontextmanager
-async def open_sender(
-    source: PictureSource,
-    fetch: Fetch,
-    transports: Mapping[str, httpx2.AsyncBaseTransport],
-    trusted_hosts: frozenset[str] = frozenset(),
-) -> AsyncGenerator[Sender]:
-    """Open a sender for the life of the process."""
-    sender = Sender(source, fetch, transports, trusted_hosts)
-    try:
-        yield sender
-    finally:
-        await sender.aclose()
 
 
 def _stored(provider: Provider, output: Output, blobs: BlobStore) -> Output:

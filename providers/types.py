@@ -1,12 +1,12 @@
-"""What a provider can do, as data: selection, checks and warnings read it, nothing asks for a provider's name.
+"""The capabilities of a provider as data, and the frozen values that pass between jobs and adapters.
 
-The frozen values that pass between jobs and adapters; all are written into the job record as JSON.
+All of the latter are written into the job record as JSON.
 """
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, JsonValue
 
@@ -14,7 +14,7 @@ from controlnet_mcp.foundation.errors import ErrorCode
 from controlnet_mcp.images.picture import StoredPicture
 
 Deduplication: TypeAlias = Literal["key", "lookup", "none"]
-"""How a provider lets us avoid buying twice: an idempotency key, a look-up by our reference, or not at all."""
+"""A way to avoid buying twice: an idempotency key, a look-up by our reference, or not at all."""
 
 
 Takes: TypeAlias = Literal["map", "picture", "either"]
@@ -22,7 +22,7 @@ Takes: TypeAlias = Literal["map", "picture", "either"]
 
 @dataclass(frozen=True, slots=True)
 class Support:
-    """How a provider offers one modality.
+    """One modality as a provider offers it.
 
     Attributes:
         native: The provider's own name for it.
@@ -57,11 +57,12 @@ class ModelInfo:
 Setting: TypeAlias = Literal[
     "negative_prompt", "init_image", "mask_image", "strength", "model", "steps", "guidance", "scheduler", "seed"
 ]
+EVERY_SETTING: frozenset[Setting] = frozenset(get_args(Setting))
 
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What a provider can do, as data: selection, checks and warnings read it, nothing asks for a provider's name.
+    """The capabilities of a provider as data, which selection, checks and warnings read; nothing asks for its name.
 
     Attributes:
         modalities: Canonical modality name to how it is offered.
@@ -185,7 +186,7 @@ class RequestWarning(Frozen):
 
 
 def _finite(value: float | None) -> float | None:
-    """What JSON cannot write (infinity, NaN) counts as not told: a record that cannot be read again loses a job."""
+    """Count what JSON cannot write (infinity, NaN) as not told: a record that cannot be read again loses a job."""
     return value if value is None or math.isfinite(value) else None
 
 
@@ -198,7 +199,7 @@ Told: TypeAlias = Annotated[float | None, AfterValidator(_finite)]
 
 
 class Cost(Frozen):
-    """What a job cost or will cost, in the provider's own unit."""
+    """The cost of a job, before or after it, in the provider's own unit."""
 
     amount: float
     unit: str
@@ -206,7 +207,7 @@ class Cost(Frozen):
 
 
 class Output(Frozen):
-    """Where one finished picture is to be had.
+    """The place of one finished picture.
 
     Attributes:
         url: Where it can be fetched, as long as the provider keeps it.
@@ -238,7 +239,7 @@ Phase: TypeAlias = Literal["queued", "running", "succeeded", "failed", "canceled
 
 
 class Report(Frozen):
-    """What a provider says of a task.
+    """An answer of a provider about a task.
 
     Attributes:
         phase: Where the task stands.

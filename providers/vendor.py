@@ -40,7 +40,7 @@ ReplyT = TypeVar("ReplyT", bound=BaseModel)
 SUCCESS = range(200, 300)
 _NOT_FOUND = 404
 _NO_SUCH_PATH = frozenset({_NOT_FOUND, 405})
-"""A path that is not there may be taken for another one that only knows another method."""
+"""A path that is not there may look like another one that only knows another method."""
 _KEY_REFUSED = frozenset({401, 403})
 _CANNOT_BE_STOPPED = frozenset({400, 404, 409})
 ASK_TIMEOUT_SECONDS, SUBMIT_TIMEOUT_SECONDS, UPLOAD_TIMEOUT_SECONDS = 30.0, 60.0, 120.0
@@ -71,7 +71,7 @@ class HostedProvider(Provider):
     specs: tuple[ModelSpec, ...] = ()
     refusals: tuple[Meaning, ...] = ()
     sentences: tuple[str, ...] = ("message", "error_description", "error", "detail", "msg", "reason")
-    """Where its sentence stands in the body of a refusal; the first that says something counts."""
+    """Fields of a refusal that may hold its sentence; the first that says something counts."""
 
     def __init__(self, settings: HostedSettings, headers: Mapping[str, str | SecretStr] | None = None) -> None:
         """Take the address, and the header fields that every call of ours carries."""
@@ -90,7 +90,7 @@ class HostedProvider(Provider):
         return choose_model(model, modalities, self.specs, self.title, self.unlisted)
 
     def unlisted(self, name: str, modality: str) -> ModelSpec | None:  # noqa: ARG002  # for overriding
-        """What a name that is in no list stands for."""
+        """The model of a name that is in no list."""
         return None
 
     def spec_of(self, request: ResolvedRequest) -> ModelSpec:
@@ -105,7 +105,7 @@ class HostedProvider(Provider):
         return work.fitted()
 
     def adjust(self, work: Fitting, spec: ModelSpec) -> None:
-        """What only this service has to change, or to say."""
+        """Change, say or refuse what only this service has to."""
 
     def takes(self, modality: str, model: str | None, options: Mapping[str, JsonValue]) -> Takes:
         """A ready map, where the service makes none for the model."""
@@ -159,7 +159,7 @@ class HostedProvider(Provider):
     # What it answers
 
     def accepts(self, reply: HttpReply) -> bool:
-        """Whether an answer is no refusal."""
+        """Tell whether an answer is no refusal."""
         return reply.status in SUCCESS
 
     def checked(self, reply: HttpReply, model: type[ReplyT]) -> ReplyT:
@@ -207,7 +207,7 @@ class HostedProvider(Provider):
         )
 
     def is_trusted(self, url: str) -> bool:
-        """Whether a link of a reply may be used: it has the configured origin, or is https and carries no password."""
+        """Tell whether a link of a reply may be used: of the configured origin, or https and without a password."""
         parts, configured = urlsplit(url), urlsplit(self.base_url)
         if (parts.scheme, parts.netloc) == (configured.scheme, configured.netloc):
             return True
@@ -235,7 +235,7 @@ class QueueProvider(HostedProvider):
         return None
 
     def understand(self, reply: HttpReply, task: RemoteTask) -> Report:
-        """What an answer says of a task.
+        """Read an answer about a task.
 
         Raises:
             ProviderError: It says nothing of the task.
@@ -243,7 +243,7 @@ class QueueProvider(HostedProvider):
         raise NotImplementedError
 
     def understand_result(self, reply: HttpReply, task: RemoteTask) -> Report:
-        """What the answer to `result_call` says, where an error means something else than in a status."""
+        """Read the answer to `result_call`, where an error means something else than in a status."""
         return self.understand(reply, task)
 
     def poll(self, task: RemoteTask) -> Steps[Report]:
@@ -286,7 +286,7 @@ class QueueProvider(HostedProvider):
         return None
 
     def phase_of(self, word: str) -> Phase:
-        """Where a task stands, by the service's own word."""
+        """The phase of a task, by the service's own word."""
         return self.phases.get(word.lower(), "running")
 
     def gone(self, reply: HttpReply) -> ProviderError:
@@ -309,7 +309,7 @@ def believed(report: Report) -> Report:
 
 
 def https_link(url: str | None) -> str | None:
-    """A link that may be handed on to a service that fetches it itself; plain http is read by us only."""
+    """A link that may be passed to a service that fetches it itself; plain http is read by us only."""
     return url if url and url.startswith("https://") else None
 
 

@@ -16,7 +16,7 @@ from controlnet_mcp.images.picture import recognise
 from controlnet_mcp.providers.types import Output
 
 _SENTENCES = ("message", "reason", "msg", "error", "detail", "code", "hint")
-"""Where the sentence of an error that comes as an object stands."""
+"""Fields of an error that may hold its sentence."""
 _LARGEST_COUNT = 1_000_000
 
 
@@ -32,7 +32,7 @@ def number(value: object) -> float | None:
 
 
 def whole(value: object) -> int | None:
-    """Likewise, a whole number; seeds of 64 bits keep every digit."""
+    """A whole number, in the same way; seeds of 64 bits keep every digit."""
     read = number(value)
     if read is None:
         return None
@@ -40,7 +40,7 @@ def whole(value: object) -> int | None:
 
 
 def count(value: object) -> int | None:
-    """Likewise, a number of things: a place in a queue that is negative or beyond a million counts as not told."""
+    """A number of things, in the same way; one that is negative or beyond a million counts as not told."""
     read = whole(value)
     return read if read is not None and 0 <= read <= _LARGEST_COUNT else None
 
@@ -82,7 +82,7 @@ class Wire(BaseModel):
 
 
 def is_picture(content: bytes) -> bool:
-    """Whether bytes begin as a picture does; content types are not to be trusted."""
+    """Tell whether bytes begin as a picture does; content types are not to be trusted."""
     try:
         recognise(content)
     except ImageError:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager, closing
+from contextlib import aclosing, asynccontextmanager, closing
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -26,7 +26,7 @@ from controlnet_mcp.jobs.store import JobStore
 from controlnet_mcp.providers.draft.service import DraftTransport
 from controlnet_mcp.providers.placeholders import PictureSource
 from controlnet_mcp.providers.registry import NAMES, ProviderTable, build_table
-from controlnet_mcp.providers.sender import open_sender
+from controlnet_mcp.providers.sender import Sender
 from controlnet_mcp.server.auth.file_links import FileLinks, load_secret
 from controlnet_mcp.server.settings import Settings
 from controlnet_mcp.server.transports.shutdown import background
@@ -83,7 +83,10 @@ async def open_application(settings: Settings, decoder: Decoder = decode) -> Asy
     engines = {"draft": DraftTransport(blobs, time.time)}
     source = PictureSource(blobs, public_link)
     with closing(Database(settings.data_folder / "jobs.sqlite3")) as database:
-        async with open_sender(source, fetch, engines, settings.trusted_hosts) as sender, background() as tasks:
+        async with (
+            aclosing(Sender(source, fetch, engines, settings.trusted_hosts)) as sender,
+            background() as tasks,
+        ):
             store = JobStore(database, lease_seconds=settings.lease_seconds)
             scorer = Scorer(blobs, depth_by(settings.map_models), enabled=settings.structure_scores)
             in_flight = settings.submissions_in_flight

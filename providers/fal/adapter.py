@@ -90,7 +90,7 @@ class Answer(Wire):
 
 
 class FalProvider(QueueProvider):
-    """Speaks to fal; pictures go inline. Sides are ours: the pages only end at 14142 pixels."""
+    """The adapter; pictures go inline. Sides are ours: the pages only end at 14142 pixels."""
 
     name = "fal"
     title = "fal"
@@ -119,7 +119,7 @@ class FalProvider(QueueProvider):
         super().__init__(settings, {"Authorization": bearer(settings.key, "Key")})
 
     def adjust(self, work: Fitting, spec: ModelSpec) -> None:
-        """Refuse what has no field, and say which lines are taken for others."""
+        """Refuse what has no field, and say which lines are sent as others."""
         asked = [control.modality for control in work.request.controls]
         if len({spec.keeps[name] for name in asked}) < len(asked):
             told = f"fal has one field for two of {', '.join(asked)}."
@@ -172,7 +172,7 @@ class FalProvider(QueueProvider):
         return self._about("GET", task)
 
     def cancel_call(self, task: RemoteTask) -> HttpCall:
-        """What is queued is taken out; what runs is asked to stop."""
+        """Taken out of the queue, or asked to stop once it runs."""
         return self._about("PUT", task, "/cancel")
 
     def understand(self, reply: HttpReply, task: RemoteTask) -> Report:  # noqa: ARG002  # the reply says all

@@ -35,6 +35,7 @@ from controlnet_mcp.providers.modelslab.models import (
 )
 from controlnet_mcp.providers.refusals import CHANGE, Meaning, meaning_of, refusal
 from controlnet_mcp.providers.types import (
+    EVERY_SETTING,
     Capabilities,
     Control,
     Fault,
@@ -120,10 +121,10 @@ _BY_WORDS = tuple(
         (r"required|must be|invalid|not allowed|should be|does not support|not supported", _REQUEST),
     )
 )
-"""What an error inside HTTP 200 is about, by its words; the documented messages come first."""
+"""Meanings of an error inside HTTP 200, by its words; the documented messages come first."""
 _ABOUT_THE_REQUEST = frozenset({400, 403, 404, 422})
 _ABOUT_INPUTS = frozenset({_MODERATED.what, _MODEL.what, _PICTURE.what})
-"""What the words of such a status may say beyond it."""
+"""Meanings that words beside such a status may add to it."""
 _STILL_ASKED = frozenset({"rate_limited", "unauthorized", "payment_required"})
 """Errors of a fetch that are about the question, not about the job."""
 
@@ -155,7 +156,7 @@ class Answer(Wire):
 
     @property
     def failed(self) -> bool:
-        """Whether this is an error, whatever the HTTP status was; `failed` is the webhook's word."""
+        """Tell whether this is an error, whatever the HTTP status was; `failed` is the webhook's word."""
         return self.status in {"error", "failed"}
 
     @property
@@ -184,7 +185,7 @@ class Wallet(Wire):
 
 
 class ModelsLabProvider(QueueProvider):
-    """Speaks to ModelsLab, on either plan; the key travels inside the JSON body."""
+    """The adapter, on either plan; the key travels inside the JSON body."""
 
     name = "modelslab"
     title = "ModelsLab"
@@ -195,19 +196,7 @@ class ModelsLabProvider(QueueProvider):
     sentences = (*HostedProvider.sentences, "messege")
     capabilities = Capabilities(
         modalities=supports(MODELS, "either") | supports(MODELS, "picture", TAKEN_AS_PICTURES),
-        settings=frozenset(
-            {
-                "negative_prompt",
-                "init_image",
-                "mask_image",
-                "strength",
-                "model",
-                "steps",
-                "guidance",
-                "scheduler",
-                "seed",
-            }
-        ),
+        settings=EVERY_SETTING,
         # E and V5: at most 1024; the vendor's error texts: 256 to 1024, divisible by 8.
         sizes=SizeLimits(minimum=256, maximum=1024, multiple=8, preferred=768),
         max_controls=3,
@@ -360,7 +349,7 @@ class ModelsLabProvider(QueueProvider):
         return self._post(path, {} if named else {"request_id": task.remote_id}, pictures=True)
 
     def balance(self) -> Steps[float | None]:
-        """What is left in the wallet, in the account's currency."""
+        """The balance of the wallet, in the account's currency."""
         wallet = yield from self.ask(self._post("/wallet_balance", {}), Wallet)
         return wallet.data.get("balance")
 

@@ -47,6 +47,7 @@ from controlnet_mcp.providers.scenario.replies import (
     UploadReply,
 )
 from controlnet_mcp.providers.types import (
+    EVERY_SETTING,
     Capabilities,
     Cost,
     FittedRequest,
@@ -75,7 +76,7 @@ end (no limit is published for this call)."""
 _WHOLE_UPLOAD_BYTES = 6_000_000
 """Below this a picture is uploaded in one call, from here on through an upload ticket."""
 _LOOKS_AT_UPLOAD = 60
-"""How often a large upload is looked at, without a pause, before it is given up."""
+"""Questions about a large upload, without a pause, before it is given up."""
 _PAID_TIMEOUT_SECONDS, _PART_TIMEOUT_SECONDS = 120.0, 300.0
 _MODEL_PAGES = 5
 _BAD_REQUEST = 400
@@ -95,7 +96,7 @@ class ScenarioSettings(HostedSettings):
 
 
 class ScenarioProvider(QueueProvider):
-    """Speaks to Scenario.
+    """The adapter.
 
     Assets stay until they are deleted; an upload is used again for one hour only, because somebody may delete it.
     """
@@ -110,12 +111,7 @@ class ScenarioProvider(QueueProvider):
     phases = PHASES
     capabilities = Capabilities(
         modalities=MODALITIES,
-        settings=frozenset(
-            {
-                *("negative_prompt", "init_image", "mask_image", "strength", "model"),
-                *("steps", "guidance", "scheduler", "seed"),
-            }
-        ),
+        settings=EVERY_SETTING,
         sizes=SizeLimits(minimum=64, maximum=2048, multiple=8, preferred=1024),
         max_controls=3,
         upload_lifetime_seconds=3600.0,
@@ -174,7 +170,7 @@ class ScenarioProvider(QueueProvider):
         return fitted.model_copy(update={"warnings": (told, *fitted.warnings)})
 
     def adjust(self, work: Fitting, spec: ModelSpec) -> None:
-        """What a family of models cannot do in some combination, and what was taken where nothing was said."""
+        """Refuse or change what a family of models cannot do, and say what was assumed."""
         options = ScenarioOptions.model_validate(work.request.options)
         _refuse_combinations(work.request, options)
         if not spec.family:
@@ -315,7 +311,7 @@ class ScenarioProvider(QueueProvider):
         return self.call("GET", f"/jobs/{part(task.remote_id)}")
 
     def understand(self, reply: HttpReply, task: RemoteTask) -> Report:  # noqa: ARG002  # the reply says all
-        """What a job's reply says of it."""
+        """The job as it stands."""
         return self._report(self.checked(reply, JobReply))
 
     def locate(self, output: Output) -> Steps[str]:

@@ -104,7 +104,7 @@ class JobReply(Wire):
 
     @property
     def cost(self) -> Cost | None:
-        """What the job costs, add-ons included."""
+        """The price of the job, add-ons included."""
         amount = self.total
         if amount is None and self.main_cost is not None:
             amount = self.main_cost + sum(filter(None, (self.add_ons or {}).values()))
@@ -172,7 +172,7 @@ class LimitsReply(Wire):
 
 
 class Refusal(Wire):
-    """What a 429 may tell beside its sentence: a ceiling on jobs at once, or a cooldown."""
+    """The details of a 429 beside its sentence: a ceiling on jobs at once, or a cooldown."""
 
     limit: Number = Field(default=None, validation_alias=AliasPath("details", "actionLimit"))
     seconds: Number = Field(default=None, validation_alias=AliasPath("details", "remainingSeconds"))

@@ -128,7 +128,7 @@ _FAILURES = (
         retryable=True,
     ),
 )
-"""Why a job ended as FAILED, by the vendor's sentence."""
+"""Reasons why a job ended as FAILED, by the vendor's sentence."""
 _KEY = re.compile(r"SG_\w+")
 _PHASES: dict[str, Phase] = {
     "queued": "queued",
@@ -188,13 +188,13 @@ class Credits(Wire):
 
 
 class UploadReply(Wire):
-    """Where uploaded pictures can be referred to."""
+    """Links to uploaded pictures."""
 
     file_urls: tuple[str, ...] = Field(min_length=1)
 
 
 class SegmindProvider(QueueProvider):
-    """Speaks to Segmind.
+    """The adapter.
 
     Sizes are only sent to flux-controlnet; elsewhere the result follows the control picture. How long an upload is kept
     is not published, so it is used again for one hour only. No model takes a ready map apart from a plain picture.
@@ -233,7 +233,7 @@ class SegmindProvider(QueueProvider):
         return found
 
     def adjust(self, work: Fitting, spec: ModelSpec) -> None:
-        """An exact strength goes before the weight; ready maps and several pictures through v1 are told of."""
+        """An exact strength goes before the weight; warn of ready maps, and of several pictures through v1."""
         exact = SegmindOptions.model_validate(work.request.options).control_strength
         if exact is not None:
             work.warnings = [row for row in work.warnings if row.feature != "weight"]
@@ -386,7 +386,7 @@ def _cost(amount: float | None) -> Cost | None:
 
 
 def _delivered(reply: HttpReply, outputs: tuple[Output, ...]) -> Submission:
-    """What v1 answers with: the pictures now, the seed, the cost and the credits in header fields."""
+    """The answer of v1: the pictures now, the seed, the cost and the credits in header fields."""
     seed, spent, left = (number(reply.headers.get(name)) for name in ("x-seed-value", "x-cost", "x-remaining-credits"))
     report = Report(
         phase="succeeded",

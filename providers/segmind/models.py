@@ -19,7 +19,7 @@ SCHEDULERS = (
     *("DDIM", "DPM Multi", "DPM Single", "Euler a", "Euler", "Heun"),
     *("DPM2 a Karras", "DPM2 Karras", "LMS", "PNDM", "DDPM", "UniPC"),
 )
-"""What the SD 1.5, SDXL and SSD models declare; the SD3 and Flux models publish no list, so theirs is free text."""
+"""The list of the SD 1.5, SDXL and SSD models; the SD3 and Flux models publish no list, so theirs is free text."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

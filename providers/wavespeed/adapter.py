@@ -136,7 +136,7 @@ class WaveSpeedSettings(HostedSettings):
 
 
 class Envelope(Wire):
-    """What is around every answer; `code` repeats the HTTP status, or contradicts it."""
+    """The envelope of every answer; `code` repeats the HTTP status, or contradicts it."""
 
     code: Whole = None
     error_code: Whole = None
@@ -154,7 +154,7 @@ class Prediction(Wire):
 
 
 class Ticket(Wire):
-    """Where the bytes of an upload go, with which header fields, and the link under which they can then be used."""
+    """Place and header fields for the bytes of an upload, and the link under which they can then be used."""
 
     method: str = Field(validation_alias=AliasPath("data", "upload", "method"))
     url: str = Field(validation_alias=AliasPath("data", "upload", "url"))
@@ -163,7 +163,7 @@ class Ticket(Wire):
 
 
 class Price(Wire):
-    """What a request would cost: after discounts, before them, or per run; in US dollars unless said (unverified)."""
+    """The price of a request: after discounts, before them, or per run; in US dollars unless said (unverified)."""
 
     discounted: Number = Field(default=None, validation_alias=AliasPath("data", "discounted_price"))
     price: Number = Field(default=None, validation_alias=AliasPath("data", "price"))
@@ -172,7 +172,7 @@ class Price(Wire):
 
 
 class Balance(Wire):
-    """What the account has, in US dollars."""
+    """The account's balance in US dollars."""
 
     balance: Number = Field(default=None, validation_alias=AliasPath("data", "balance"))
 
@@ -192,7 +192,7 @@ class ModelsReply(Wire):
 
 
 class WaveSpeedProvider(QueueProvider):
-    """Speaks to WaveSpeed.
+    """The adapter.
 
     No page says that a model makes the map of a plain photo itself, and the page of the depth model says that its
     results depend on "the quality and precision of the input depth maps": all take ready maps. The depth page's own

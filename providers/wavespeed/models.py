@@ -22,7 +22,7 @@ LARGEST_SEED = 9_999_999_999
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """What the vendor advises for one kind of control of Union Pro: conditioning scale, and where the control ends."""
+    """The vendor's advice for one kind of control of Union Pro: conditioning scale, and where the control ends."""
 
     scale: float
     end: float
@@ -85,7 +85,7 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,79}/[a-z0-9][a-z0-9._-]{0,79}")
 
 
 def newer(name: str, modality: str) -> ModelSpec | None:
-    """A model that is not in the table, taken for a newer one of the family that its name begins with."""
+    """A model that is not in the table: a newer one of the family that its name begins with."""
     full = name.strip().lower()
     full = full if "/" in full else f"{OWNER}{full}"
     family = next((row for row in (_DEPTH, _UNION) if full.removeprefix(OWNER).startswith(f"{row.family}-")), None)

@@ -20,6 +20,7 @@ from controlnet_mcp.providers.http import Body, HttpCall, HttpReply, PictureData
 from controlnet_mcp.providers.model_spec import present
 from controlnet_mcp.providers.refusals import STANDARD, Meaning, refusal
 from controlnet_mcp.providers.types import (
+    EVERY_SETTING,
     Capabilities,
     Control,
     Fault,
@@ -115,7 +116,7 @@ class ZhiqiteOptions(Frozen):
 
 
 class Envelope(Wire):
-    """What is around every answer; codes come as text or as numbers."""
+    """The envelope of every answer; codes come as text or as numbers."""
 
     code: str
 
@@ -135,7 +136,7 @@ class Picture(Wire):
 
 
 class Task(Wire):
-    """How a task stands."""
+    """A task as it stands."""
 
     status: Whole = None
     desc: Text = ""
@@ -185,7 +186,7 @@ class ModelPage(Envelope):
 
 
 class ZhiqiteProvider(QueueProvider):
-    """Speaks to zhiqite."""
+    """The adapter."""
 
     name = "zhiqite"
     title = "zhiqite"
@@ -201,9 +202,7 @@ class ZhiqiteProvider(QueueProvider):
     )
     capabilities = Capabilities(
         modalities={name: Support(native=family.name, takes="either") for name, family in FAMILIES.items()},
-        settings=frozenset(
-            {"negative_prompt", "init_image", "strength", "model", "steps", "guidance", "scheduler", "seed"}
-        ),
+        settings=EVERY_SETTING - {"mask_image"},
         sizes=SizeLimits(minimum=64, maximum=2048, multiple=8, preferred=768),
         max_controls=8,
         picture_per_control=True,

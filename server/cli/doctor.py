@@ -9,6 +9,7 @@ import platform
 import shutil
 import sys
 import tempfile
+from contextlib import aclosing
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -26,7 +27,7 @@ from controlnet_mcp.jobs.store import JobStore
 from controlnet_mcp.providers.base import Provider
 from controlnet_mcp.providers.placeholders import PictureSource
 from controlnet_mcp.providers.registry import ProviderEntry, build_table, provider_variables
-from controlnet_mcp.providers.sender import Sender, open_sender
+from controlnet_mcp.providers.sender import Sender
 from controlnet_mcp.server import __version__
 from controlnet_mcp.server.cli.session import load_settings, told
 from controlnet_mcp.server.settings import PREFIX, Settings
@@ -140,7 +141,7 @@ async def check_accounts(settings: Settings) -> list[Finding]:
         raise RequestError("unsupported", f"Nothing is fetched here: {url[:80]}.", hint="Use the command generate.")
 
     source = PictureSource(BlobStore(settings.data_folder / "pictures"))
-    async with open_sender(source, fetch_nothing, {}) as sender:
+    async with aclosing(Sender(source, fetch_nothing, {})) as sender:
         return [
             await check_account(entry.provider, sender)
             for entry in build_table(settings.keys, settings.providers)

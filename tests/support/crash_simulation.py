@@ -8,7 +8,7 @@ after it. One that fell asleep goes on later, with all it knew.
 
 import sqlite3
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias, TypeVar
@@ -24,7 +24,7 @@ from controlnet_mcp.jobs.store import JobStore, LeaseLostError
 from controlnet_mcp.jobs.submission_log import Decide, next_action
 from controlnet_mcp.providers.placeholders import PictureSource
 from controlnet_mcp.providers.registry import ProviderEntry
-from controlnet_mcp.providers.sender import open_sender
+from controlnet_mcp.providers.sender import Sender
 from controlnet_mcp.providers.types import Control, Deduplication, ResolvedRequest
 from tests.support.job_layer import LEASE_SECONDS, PRINCIPAL, Clock, ScriptedProvider
 
@@ -218,7 +218,7 @@ class World:
         provider = ScriptedProvider(self.service.deduplication, cancels=True)
         wires = {provider.name: Wire(process, self.service)}
         store = self.rules.store(database, self.clock, LEASE_SECONDS)
-        async with open_sender(PictureSource(self.blobs), _no_fetch, wires) as sender:
+        async with aclosing(Sender(PictureSource(self.blobs), _no_fetch, wires)) as sender:
             entries = (ProviderEntry(provider.name, provider.capabilities, provider, ()),)
             driver = build_driver(
                 store, sender, entries, self.blobs, clock=self.clock, chance=lambda: 0.5, decide=self.rules.decide

@@ -4,7 +4,7 @@ The provider's other end is an `httpx2.MockTransport`: requests and replies take
 """
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
@@ -24,7 +24,7 @@ from controlnet_mcp.providers.http import HttpCall, HttpReply, Steps
 from controlnet_mcp.providers.placeholders import PictureSource
 from controlnet_mcp.providers.refusals import refusal
 from controlnet_mcp.providers.registry import ProviderEntry
-from controlnet_mcp.providers.sender import Sender, open_sender
+from controlnet_mcp.providers.sender import Sender
 from controlnet_mcp.providers.types import (
     Capabilities,
     Control,
@@ -280,7 +280,7 @@ async def open_workshop(
     database = Database(folder / "jobs.sqlite3")
     provider = ScriptedProvider(deduplication, cancels=cancels)
     transports = {provider.name: httpx2.MockTransport(service.answer)}
-    async with open_sender(PictureSource(blobs), _no_fetch, transports) as sender:
+    async with aclosing(Sender(PictureSource(blobs), _no_fetch, transports)) as sender:
         store = JobStore(database, clock, LEASE_SECONDS)
         entry = ProviderEntry(provider.name, provider.capabilities, provider if ready else None, ("SCRIPTED_KEY",))
         driver = build_driver(store, sender, (entry,), blobs, clock=clock, chance=lambda: 0.5)

@@ -254,7 +254,8 @@ class Workshop:
 
 async def a_moment() -> None:
     """Let other tasks and threads work a little."""
-    await anyio.sleep(0.02)
+    with anyio.move_on_after(0.02):
+        await anyio.Event().wait()
 
 
 async def _no_fetch(url: str) -> bytes:

@@ -184,7 +184,7 @@ class Spending:
         )
 
     def _check_named(self, provider: str) -> None:
-        """Where spending is capped, a provider that no cap covers may not be used: `auto` could choose it."""
+        """Refuse a provider that no cap covers where spending is capped: `auto` could choose it."""
         capped = {*self.per_call, *self.per_session, *self.per_day}
         if capped and not capped & {provider, JOBS}:
             raise RequestError(
@@ -238,5 +238,5 @@ class Spending:
 
 
 def _exceeds(amount: float, rule: Amounts, name: str) -> bool:
-    """Whether an amount is above what a rule says, when it says anything."""
+    """True for an amount above the one that a rule gives, if it gives one."""
     return name in rule and millionths(amount) > millionths(rule[name])

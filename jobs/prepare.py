@@ -255,7 +255,7 @@ def entry_named(name: str, entries: Sequence[ProviderEntry]) -> ProviderEntry:
 
 
 def _sides_fit(asked: GenerateRequest, entry: ProviderEntry) -> bool:
-    """Whether the wanted sides are inside the provider's limits, so that nothing has to be adjusted."""
+    """True for wanted sides inside the provider's limits, so that nothing has to be adjusted."""
     sizes = entry.capabilities.sizes
     return all(sizes.minimum <= side <= sizes.maximum for side in (asked.width, asked.height) if side)
 

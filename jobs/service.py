@@ -42,7 +42,7 @@ OnChange: TypeAlias = Callable[[JobRecord], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks, and what is theirs.
+    """The caller of a tool, to whom jobs belong.
 
     Attributes:
         principal: Identity that jobs belong to.
@@ -57,7 +57,7 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What would be sent for a request, without sending it.
+    """The call that a request would become, without sending it.
 
     Attributes:
         provider: Name of the provider.
@@ -73,7 +73,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class ManualResolution:
-    """What a person found in a provider's own history about a submission whose outcome is not known here.
+    """A person's finding in a provider's own history about a submission whose outcome is not known here.
 
     Attributes:
         event: As it is written into the log.

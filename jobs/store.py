@@ -38,9 +38,9 @@ the job is deleted."""
 _DELETABLE = "ended = 1 AND delivered = 1 AND status != 'uncertain' AND created_at < ?1"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _PAGE = 500
-"""How many jobs are deleted or read in one statement."""
+"""Most jobs that are deleted or read in one statement."""
 _KEPT_JOBS = 256
-"""How many finished jobs stay in memory, a few kilobytes each."""
+"""Most finished jobs that stay in memory, a few kilobytes each."""
 
 
 class LeaseLostError(Exception):
@@ -242,7 +242,7 @@ class JobStore:
         await self._execute("INSERT OR IGNORE INTO maps (principal, sha256) VALUES (?, ?)", principal, sha256)
 
     async def holds_map(self, principal: str, sha256: str) -> bool:
-        """Whether a caller made a map."""
+        """True for a map that a caller made."""
         sql = "SELECT 1 FROM maps WHERE principal = ? AND sha256 = ?"
         return bool(await self._database.rows(sql, (principal, sha256)))
 
@@ -261,7 +261,7 @@ class JobStore:
         return (_record_of(rows[0]), Lease(job_id, int(rows[0][-1]))) if rows else None
 
     async def holds(self, lease: Lease, renewed_at: float) -> bool:
-        """Whether a lease that was renewed at a time (seconds since the epoch), or later, is still in force."""
+        """True while a lease that was renewed at a time (seconds since the epoch), or later, is in force."""
         if renewed_at <= self._clock() < renewed_at + self.lease_seconds:
             return True
         sql = "SELECT 1 FROM jobs WHERE job_id = ? AND fence = ? AND lease_until >= ?"

@@ -46,7 +46,7 @@ class UploadCache:
 ResultT = TypeVar("ResultT")
 Fetch: TypeAlias = Callable[[str], Awaitable[bytes]]
 OK = 200
-_BROUGHT_AT_ONCE = 8
+_DOWNLOADS_AT_ONCE = 8
 """Results of one provider that are downloaded at the same time."""
 _DECODED_AT_ONCE = 2
 """Results that are decoded at the same time: every thread that ever did it keeps some megabytes."""
@@ -78,7 +78,7 @@ class Sender:
         self._transports = transports or {}
         self._trusted_hosts = trusted_hosts
         self._uploads = UploadCache()
-        self._bringing: dict[str, CapacityLimiter] = {}
+        self._downloads: dict[str, CapacityLimiter] = {}
         self.decoding = CapacityLimiter(_DECODED_AT_ONCE)
 
     @cached_property
@@ -170,9 +170,9 @@ class Sender:
             )
         return reply.body
 
-    def bringing(self, provider: Provider) -> CapacityLimiter:
-        """The turns in which one provider's results are brought home: until they are stored they are held in memory."""
-        return self._bringing.setdefault(provider.name, CapacityLimiter(_BROUGHT_AT_ONCE))
+    def downloads(self, provider: Provider) -> CapacityLimiter:
+        """The turns in which one provider's results are downloaded: until they are stored they are held in memory."""
+        return self._downloads.setdefault(provider.name, CapacityLimiter(_DOWNLOADS_AT_ONCE))
 
     async def _fetched(self, provider: Provider, url: str) -> bytes:
         """A picture from a place that a reply named; text that is no link is the provider's fault, not the caller's."""

@@ -80,7 +80,7 @@ def check(offer: ControlInput) -> tuple[Control, list[RequestWarning]]:
         ImageError: `image_unreadable` when the picture is blank, and lines, depth, limbs or regions are to be kept.
     """
     control, name, structure = offer.control, offer.modality.name, offer.modality.structure
-    kind = next((kind for kind in STRUCTURES if kind == offer.appearance), None)
+    kind: MapKind | None = next((kind for kind in STRUCTURES if kind == offer.appearance), None)
     if offer.appearance == "blank":
         if structure != "photo":
             what = f"The {name} map" if control.is_map else f"The picture whose {name} structure should be kept"

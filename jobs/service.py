@@ -12,6 +12,7 @@ from typing import TypeAlias
 import anyio
 from anyio import CancelScope, to_thread
 from anyio.abc import TaskGroup
+from anyio.lowlevel import checkpoint_if_cancelled
 from pydantic import JsonValue
 
 from controlnet_mcp.foundation.errors import ControlNetError, RequestError, StorageError
@@ -147,6 +148,8 @@ class JobService:
             provider, pictures = prepared.provider, prepared.request.num_images
             admit = await self.spending.agree(provider, pictures, lambda: self._price(prepared), caller.ask_user)
             record = self._record(asked, prepared, caller, (*warnings, *prepared.warnings))
+            kept, lease = record, None
+            await checkpoint_if_cancelled()
             with CancelScope(shield=True):  # nobody else drives a job that this process has claimed
                 kept, lease = await self.store.add(
                     record, request_key=request_key, fingerprint=fingerprint, admit=admit, owner=self.runner.owner

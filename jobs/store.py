@@ -437,8 +437,7 @@ class JobStore:
 
     def _resume_by_late_answer(self, db: sqlite3.Connection, job_id: str) -> None:
         """Let a job without a task be driven again; one with a task has a second charge."""
-        row = db.execute(f"SELECT {_COLUMNS} FROM jobs WHERE job_id = ?", (job_id,)).fetchone()  # noqa: S608  # a constant
-        record = None if row is None else _record_of(row)
+        record = _read(db, job_id)
         if record is not None and record.task is not None:
             self._with_second_charges(db, record)
         elif record is not None and record.ended:
@@ -446,8 +445,8 @@ class JobStore:
 
     def _change_ended(self, db: sqlite3.Connection, job_id: str, *, only: str, state: str, **more: object) -> bool:
         """Change an ended job that nobody drives; false when it is not in the state `only`."""
-        row = db.execute(f"SELECT {_COLUMNS} FROM jobs WHERE job_id = ?", (job_id,)).fetchone()  # noqa: S608  # a constant
-        if row is None or (record := _record_of(row)).state != only or not record.ended:
+        record = _read(db, job_id)
+        if record is None or record.state != only or not record.ended:
             return False
         changes = {"state": state, "fault": None, "updated_at": self._clock(), "wake_at": 0.0, "failures": 0, **more}
         changed = record.model_copy(update=changes)
@@ -547,6 +546,12 @@ def _document(job: JobRecord) -> tuple[str, Status, int]:
 def _record_of(row: tuple[object, ...]) -> JobRecord:
     """Read a row that starts with the `_COLUMNS`."""
     return _with_beside(JobRecord.model_validate_json(str(row[0])), row[1:])
+
+
+def _read(db: sqlite3.Connection, job_id: str) -> JobRecord | None:
+    """Read one job, whoever it belongs to."""
+    row = db.execute(f"SELECT {_COLUMNS} FROM jobs WHERE job_id = ?", (job_id,)).fetchone()  # noqa: S608  # a constant
+    return None if row is None else _record_of(row)
 
 
 def _with_beside(record: JobRecord, row: tuple[object, ...]) -> JobRecord:

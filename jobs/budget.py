@@ -166,13 +166,22 @@ class Spending:
             RequestError: `payment_required`, `canceled` or `not_configured`: it must not be bought.
             ProviderError: The price could not be asked for.
         """
+        name, cost = provider.name, None
         paid = not provider.capabilities.free
-        cost: Cost | None = None
         if paid:
-            self._check_named(provider.name)
-            cost = await self._cost(provider.name, pictures, price)
-            self._check_call(provider.name, cost)
-            await self._confirm(provider.name, cost, ask_user)
+            capped = {*self.per_call, *self.per_session, *self.per_day}
+            if capped and not capped & {name, JOBS}:  # `auto` could choose it
+                raise RequestError(
+                    "not_configured",
+                    f"Spending is capped on this server, and no cap covers {name}.",
+                    hint=f"Use {' or '.join(sorted(capped))}, or let the operator name {name} in a cap.",
+                )
+            cost = await self._cost(name, pictures, price)
+            if self.per_call.get(JOBS, 1.0) < 1:
+                raise over_cap("no paid job at all", "this one costs money")
+            if cost and _exceeds(cost.amount, self.per_call, name):
+                raise over_cap(f"{self.per_call[name]:g} {cost.unit} a job on {name}", f"this costs {cost.amount:g}")
+            await self._confirm(name, cost, ask_user)
         return Admission(
             jobs_in_flight=self.jobs_in_flight,
             paid=paid,
@@ -182,16 +191,6 @@ class Spending:
             per_session=self.per_session,
             per_day=self.per_day,
         )
-
-    def _check_named(self, provider: str) -> None:
-        """Where spending is capped, a provider that no cap covers may not be used: `auto` could choose it."""
-        capped = {*self.per_call, *self.per_session, *self.per_day}
-        if capped and not capped & {provider, JOBS}:
-            raise RequestError(
-                "not_configured",
-                f"Spending is capped on this server, and no cap covers {provider}.",
-                hint=f"Use {' or '.join(sorted(capped))}, or let the operator name {provider} in a cap.",
-            )
 
     async def _cost(self, name: str, pictures: int, price: Callable[[], Awaitable[Cost | None]]) -> Cost | None:
         """The price, when a rule needs it: the provider's word before the operator's estimate."""
@@ -208,14 +207,6 @@ class Spending:
             )
         amount = self.estimates[name] * pictures
         return Cost(amount=amount, unit=told.unit if told else "units", estimated=True)
-
-    def _check_call(self, provider: str, cost: Cost | None) -> None:
-        if self.per_call.get(JOBS, 1.0) < 1:
-            raise over_cap("no paid job at all", "this one costs money")
-        if cost and _exceeds(cost.amount, self.per_call, provider):
-            raise over_cap(
-                f"{self.per_call[provider]:g} {cost.unit} a job on {provider}", f"this costs {cost.amount:g}"
-            )
 
     async def _confirm(self, name: str, cost: Cost | None, ask_user: AskUser | None) -> None:
         dear = _exceeds(1, self.confirm_above, JOBS) or (cost and _exceeds(cost.amount, self.confirm_above, name))
@@ -238,5 +229,5 @@ class Spending:
 
 
 def _exceeds(amount: float, rule: Amounts, name: str) -> bool:
-    """Whether an amount is above what a rule says, when it says anything."""
+    """True for an amount above the one that a rule gives, if it gives one."""
     return name in rule and millionths(amount) > millionths(rule[name])

@@ -108,7 +108,7 @@ class Block(Generic[ResultT]):
 
     @property
     def settled(self) -> bool:
-        """Whether it was committed or failed."""
+        """True once it was committed or failed."""
         return bool(self._results) or self._error is not None
 
     def fail(self, error: BaseException) -> None:

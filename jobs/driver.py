@@ -2,7 +2,7 @@
 
 new -> submitting -> running -> fetching -> succeeded
  ^        |  |-> uncertain |-> failed, canceled
- +--------+ refused for now    (a late acceptance, or a person's word, makes an uncertain job submitting again)
+ +--------+ refused for now    (a late acceptance, or a person, makes an uncertain job submitting again)
 
 Polling, downloading and storing are safe to repeat; `succeeded` is committed last.
 """
@@ -10,7 +10,7 @@ Polling, downloading and storing are safe to repeat; `succeeded` is committed la
 import logging
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 import anyio
@@ -32,9 +32,9 @@ from controlnet_mcp.providers.sender import Sender
 from controlnet_mcp.providers.types import RequestWarning
 
 SWEEP_SECONDS = 10.0
-"""How often this process looks for jobs that nobody drives."""
+"""Pause between two looks for jobs that nobody drives."""
 CANCEL_SECONDS = 1.0
-"""How often this process looks whether other processes were told to stop a job of its own."""
+"""Pause between two looks for jobs of this process that another one was told to stop."""
 
 _REPEATABLE: frozenset[State] = frozenset({"running", "fetching"})
 """States whose steps are safe to repeat whatever went wrong in them."""
@@ -236,9 +236,13 @@ class JobRunner:
     def start(self, tasks: TaskGroup) -> None:
         """Take over jobs of earlier processes, and keep looking for them."""
         self._tasks = tasks
-        tasks.start_soon(self._sweep)
-        tasks.start_soon(self._keep_leases)
-        tasks.start_soon(self._look_for_cancellations)
+        lease = self._store.lease_seconds
+        for work, seconds, failure in (
+            (self._take_over, min(SWEEP_SECONDS, lease), "Jobs of earlier runs cannot be looked up"),
+            (self._renew_leases, lease / 3, "The leases on jobs could not be renewed"),
+            (self._stop_unwanted, CANCEL_SECONDS, "It cannot be looked up which jobs are to be stopped"),
+        ):
+            tasks.start_soon(self._repeat, work, seconds, failure)
 
     def wake(self, job_id: str, claimed: tuple[JobRecord, Lease] | None = None) -> None:
         """Drive a job now: a new one, claimed already, or one whose caller wants it stopped."""
@@ -249,39 +253,34 @@ class JobRunner:
             self._subscriptions.begin_driving(job_id)
             self._tasks.start_soon(self._drive, job_id, claimed)
 
-    async def _sweep(self) -> None:
+    async def _repeat(self, work: Callable[[], Awaitable[None]], seconds: float, failure: str) -> None:
+        """Do something again and again; a failure is logged, and the next time comes."""
         while True:
             try:
-                for job_id in await self._store.unowned():
-                    self.wake(job_id)
+                await work()
             except ControlNetError as error:
-                _log.warning("Jobs of earlier runs cannot be looked up: %s", error)
-            await anyio.sleep(min(SWEEP_SECONDS, self._store.lease_seconds))
+                _log.warning("%s: %s", failure, error)
+            await anyio.sleep(seconds)
 
-    async def _keep_leases(self) -> None:
-        while True:
-            await anyio.sleep(self._store.lease_seconds / 3)
-            if not self._woken:
-                continue
-            try:
-                await self._store.renew(self.owner)
-            except ControlNetError as error:
-                _log.warning("The leases on jobs could not be renewed: %s", error)
+    async def _take_over(self) -> None:
+        """Drive the jobs that nobody drives."""
+        for job_id in await self._store.unowned():
+            self.wake(job_id)
 
-    async def _look_for_cancellations(self) -> None:
-        while True:
-            await anyio.sleep(CANCEL_SECONDS)
-            if not self._woken:
-                continue
-            try:
-                for job_id in await self._store.cancel_requested(self.owner):
-                    known = self._subscriptions.latest(job_id)
-                    if known is not None and not known.cancel_requested:
-                        self.wake(job_id)
-            except ControlNetError as error:
-                _log.warning("It cannot be looked up which jobs are to be stopped: %s", error)
+    async def _renew_leases(self) -> None:
+        """Keep the leases on the jobs that this process drives."""
+        if self._woken:
+            await self._store.renew(self.owner)
+
+    async def _stop_unwanted(self) -> None:
+        """Wake jobs of this process that another process was told to stop."""
+        for job_id in await self._store.cancel_requested(self.owner) if self._woken else ():
+            known = self._subscriptions.latest(job_id)
+            if known is not None and not known.cancel_requested:
+                self.wake(job_id)
 
     async def _drive(self, job_id: str, claimed: tuple[JobRecord, Lease] | None) -> None:
+        """Drive one job to its end, unless another process does; what fails is left for the next sweep."""
         try:
             claimed = claimed or await self._store.claim(job_id, self.owner)
             if claimed is not None:

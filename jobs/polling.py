@@ -1,4 +1,4 @@
-"""When to look at a job again or to try again, and what a provider's report changes in it.
+"""Polling: when to look at a job again or to try again, and what a provider's report changes in it.
 
 Looking costs a request, not looking costs the time that a finished result lies unseen. Inspection theory (Barlow,
 Hunter and Proschan, 1963) balances the two: with a hazard h and a price of c seconds for a request, the best spacing
@@ -30,7 +30,7 @@ LONGEST_SECONDS = 15.0
 FEWEST_JOBS = 3
 """With fewer earlier jobs, the pauses are those of an unknown provider."""
 KEPT = 50
-"""How many durations of a kind are kept."""
+"""Most durations of a kind that are kept."""
 
 _BISECTIONS = 16
 """Halvings of the span in question: 15 seconds become a quarter of a millisecond."""
@@ -115,7 +115,7 @@ def _normal(score: float) -> float:
 
 
 def spacing_seconds(parts: Sequence[LogNormal], elapsed: float, price: float, longest: float) -> float:
-    """How long to put off the next look at a job that was not done just now.
+    """Seconds to put off the next look at a job that was not done just now.
 
     Args:
         parts: A mixture of distributions of durations; the weights sum to 1.
@@ -167,7 +167,7 @@ class Look:
 
 
 def pause_seconds(history: Sequence[float], look: Look, chance: float) -> float:
-    """How long to wait before the next look.
+    """Seconds to wait before the next look.
 
     Args:
         history: Seconds that earlier jobs of this kind took, oldest first.
@@ -225,7 +225,7 @@ def _remaining_seconds(history: Sequence[float], look: Look, elapsed: float) -> 
 
 
 class DurationLog(Protocol):
-    """Where durations of finished jobs are kept, for all processes on a data folder."""
+    """A store of durations of finished jobs, for all processes on a data folder."""
 
     async def durations(self, kind: JobKind, most: int) -> list[float]:
         """Read the seconds that the last jobs of a kind took, oldest first."""
@@ -271,7 +271,7 @@ class PollPacer:
         self.log.add_duration(kind, seconds, KEPT)
 
     def pause_seconds(self, job: JobRecord, report: Report, now: float) -> float:
-        """How long to leave a job alone that was not done at `now`."""
+        """Seconds to leave a job alone that was not done at `now`."""
         accepted_at = job.created_at if job.accepted_at is None else job.accepted_at
         look = Look(
             elapsed_seconds=now - accepted_at,
@@ -324,7 +324,7 @@ def apply_report(job: JobRecord, report: Report, now: float, pacer: PollPacer) -
 
 
 def out_of_tries(job: JobRecord, now: float) -> bool:
-    """Whether a job's time is up and its last step failed often enough not to blame a computer that slept."""
+    """True for a job whose time is up and whose steps failed too often to blame a computer that slept."""
     return now >= job.deadline_at and job.failures >= _FEWEST_TRIES
 
 

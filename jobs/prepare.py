@@ -200,7 +200,13 @@ def select_providers(
         return [(_named_provider(asked, modalities, entries), ())]
     ready = [(entry, entry.provider) for entry in entries if entry.provider]
     able = [(entry, provider) for entry, provider in ready if not obstacles(asked, modalities, provider)]
-    able.sort(key=lambda row: not _sides_fit(asked, row[0]))  # stable: the operator's order stays within each half
+    sides = [side for side in (asked.width, asked.height) if side]
+
+    def is_adjusted(row: tuple[ProviderEntry, Provider]) -> bool:
+        sizes = row[0].capabilities.sizes
+        return not all(sizes.minimum <= side <= sizes.maximum for side in sides)
+
+    able.sort(key=is_adjusted)  # stable: the operator's order stays within each half
     models = [provider for _, provider in able if provider.capabilities.ai_generated]
     if models:
         detail = "is the first ready provider, in the operator's order, that can do this."
@@ -252,12 +258,6 @@ def entry_named(name: str, entries: Sequence[ProviderEntry]) -> ProviderEntry:
             hint=f"{meant}Known: auto, {', '.join(names)}.",
         )
     return entry
-
-
-def _sides_fit(asked: GenerateRequest, entry: ProviderEntry) -> bool:
-    """Whether the wanted sides are inside the provider's limits, so that nothing has to be adjusted."""
-    sizes = entry.capabilities.sizes
-    return all(sizes.minimum <= side <= sizes.maximum for side in (asked.width, asked.height) if side)
 
 
 def _named_provider(

@@ -36,7 +36,7 @@ _MODALITIES: dict[MapKind, str] = {
 }
 """The usual modality for a map of each kind."""
 _LEADS_TO: dict[MapKind, frozenset[Structure]] = {"depth": frozenset({"normal"})}
-"""What can rightly be taken of a map, besides what it carries: normals of depth."""
+"""Structures that can rightly be taken of a map, besides its own: normals of depth."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class ControlInput:
 
     @property
     def modality(self) -> Modality:
-        """What is to be kept of the picture."""
+        """The structure that is to be kept of the picture."""
         return MODALITIES[self.control.modality]
 
 
@@ -134,7 +134,7 @@ def _check_map(offer: ControlInput, kind: MapKind) -> tuple[Control, list[Reques
 _BLANK_COVERAGE = 0.0005
 """A map with less than this fraction of its pixels lit keeps no structure."""
 _REMEMBERED = 256
-"""How many pictures' looks are remembered, some hundred bytes each."""
+"""Most pictures whose appearance is remembered, some hundred bytes each."""
 
 
 @dataclass(slots=True)
@@ -187,7 +187,7 @@ class Preprocessor:
         return control.model_copy(update={"picture": picture, "is_map": True, "source_url": None, "photo": photo})
 
     async def _appearance(self, picture: StoredPicture) -> Appearance:
-        """What a picture looks like, from memory where it was looked at before."""
+        """The appearance of a picture, from memory where it was looked at before."""
 
         def look_at_it() -> Appearance:
             from controlnet_mcp.images.classify import appearance_of

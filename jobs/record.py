@@ -12,7 +12,7 @@ from controlnet_mcp.jobs.request import GenerateRequest
 from controlnet_mcp.providers.types import Cost, Fault, Frozen, Output, RemoteTask, RequestWarning, ResolvedRequest
 
 State: TypeAlias = Literal["new", "submitting", "running", "fetching", "succeeded", "failed", "canceled", "uncertain"]
-"""Where a job stands inside; `Status` is what callers see."""
+"""The states of a job inside; callers see its `Status`."""
 
 Status: TypeAlias = Literal["queued", "running", "succeeded", "failed", "canceled", "uncertain"]
 
@@ -122,17 +122,17 @@ class JobRecord(Frozen):
 
     @property
     def ended(self) -> bool:
-        """Whether nothing more will happen by itself."""
+        """True when nothing more will happen by itself."""
         return self.state in ENDED
 
     @property
     def cancellation_settled(self) -> bool:
-        """Whether a request to stop it has had its effect, or never will have."""
+        """True when a request to stop it has had its effect, or never will have."""
         return self.ended or self.cancel_answered
 
     @property
     def settled(self) -> bool:
-        """Whether nothing is left to do, scoring finished pictures included: the column `ended`."""
+        """True when nothing is left to do, scoring finished pictures included: the column `ended`."""
         return self.ended and (self.measured or self.state != "succeeded")
 
     @property

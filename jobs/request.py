@@ -93,7 +93,7 @@ class ExtraControl(BaseModel):
 
 
 class Essentials(BaseModel):
-    """What a generation is about: a request cannot do without it."""
+    """The subject of a generation, which a request cannot do without."""
 
     prompt: Prompt = Field(description="what to draw; only with like_job it may be left out")
     control_image: str = Field(

@@ -48,7 +48,7 @@ _MEASURES = {
     "miou": "mIoU",
     "depth_rmse": "depth RMSE",
 }
-"""How people write the names of measures."""
+"""Names of measures as people write them."""
 _log = logging.getLogger(__name__)
 
 
@@ -71,7 +71,7 @@ class Results:
         """The warning for when the rest is given up."""
         if self.missing is None:
             return []
-        detail = f"Only {len(self.images)} of the pictures could be brought home: {self.missing.message}"
+        detail = f"Only {len(self.images)} of the pictures could be downloaded: {self.missing.message}"
         return [RequestWarning(kind="adjusted", feature="num_images", detail=detail)]
 
 
@@ -157,7 +157,7 @@ class Scorer:
         return images
 
     def measures(self, job: JobRecord) -> bool:
-        """Whether there is anything to score."""
+        """True when there is anything to score."""
         return self._looked_for(job) is not None
 
     def _looked_for(self, job: JobRecord) -> Control | None:
@@ -184,7 +184,7 @@ class Scorer:
 
 
 class Provenance(Frozen):
-    """What is known of how one picture was made.
+    """The facts of how one picture was made.
 
     Attributes:
         format: Name and version of this form.

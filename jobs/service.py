@@ -5,27 +5,32 @@ import logging
 import secrets
 import socket
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 import anyio
 from anyio import CancelScope, to_thread
 from anyio.abc import TaskGroup
+from anyio.lowlevel import checkpoint_if_cancelled
 from pydantic import JsonValue
 
 from controlnet_mcp.foundation.errors import ControlNetError, RequestError, StorageError
 from controlnet_mcp.images.blob_store import BlobStore
+from controlnet_mcp.images.maps import NO_MODELS, MapModels
+from controlnet_mcp.images.read import PictureReader
 from controlnet_mcp.jobs.budget import AskUser, Spending
-from controlnet_mcp.jobs.driver import Driver, JobRunner
+from controlnet_mcp.jobs.driver import JobRunner, build_driver
 from controlnet_mcp.jobs.prepare import Prepared, Preparer, recorded_request, rerun_request
 from controlnet_mcp.jobs.record import JobRecord, Status
 from controlnet_mcp.jobs.request import PICTURES, GenerateRequest
+from controlnet_mcp.jobs.results import Scorer
 from controlnet_mcp.jobs.store import JobStore, Page
 from controlnet_mcp.jobs.submission_log import DENIED, SubmissionEvent
 from controlnet_mcp.jobs.subscriptions import JobSubscriptions
 from controlnet_mcp.providers.base import Provider
 from controlnet_mcp.providers.http import HttpCall
+from controlnet_mcp.providers.registry import ProviderEntry
 from controlnet_mcp.providers.sender import Sender
 from controlnet_mcp.providers.types import Cost, Fault, ModelInfo, RemoteTask, Report, RequestWarning, Submission
 
@@ -38,7 +43,7 @@ OnChange: TypeAlias = Callable[[JobRecord], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks, and what is theirs.
+    """The caller of a tool, to whom jobs belong.
 
     Attributes:
         principal: Identity that jobs belong to.
@@ -53,7 +58,7 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What would be sent for a request, without sending it.
+    """The call that a request would become, without sending it.
 
     Attributes:
         provider: Name of the provider.
@@ -69,7 +74,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class ManualResolution:
-    """What a person found in a provider's own history about a submission whose outcome is not known here.
+    """A person's finding in a provider's own history about a submission whose outcome is not known here.
 
     Attributes:
         event: As it is written into the log.
@@ -144,6 +149,7 @@ class JobService:
             admit = await self.spending.agree(provider, pictures, lambda: self._price(prepared), caller.ask_user)
             record = self._record(asked, prepared, caller, (*warnings, *prepared.warnings))
             kept, lease = record, None
+            await checkpoint_if_cancelled()
             with CancelScope(shield=True):  # nobody else drives a job that this process has claimed
                 kept, lease = await self.store.add(
                     record, request_key=request_key, fingerprint=fingerprint, admit=admit, owner=self.runner.owner
@@ -307,34 +313,48 @@ def _with_mismatch(job: JobRecord, asked: GenerateRequest) -> JobRecord:
     return job.model_copy(update={"warnings": (*job.warnings, warning)})
 
 
-def build_service(
-    driver: Driver, preparer: Preparer, *, deadline_seconds: float, spending: Spending | None = None, owner: str = ""
+def build_service(  # noqa: PLR0913  # the parts and choices of the job layer, by name
+    store: JobStore,
+    sender: Sender,
+    entries: Sequence[ProviderEntry],
+    reader: PictureReader,
+    blobs: BlobStore,
+    *,
+    scorer: Scorer | None = None,
+    map_models: MapModels = NO_MODELS,
+    reachable: bool = False,
+    deadline_seconds: float = 600.0,
+    submissions_in_flight: int = 4,
+    spending: Spending | None = None,
 ) -> JobService:
-    """Put the job layer of one process together, on the record and the providers that its driver has.
+    """Put the job layer of one process together; `JobService.start` lets it drive jobs.
 
     Args:
-        driver: Drives the jobs.
-        preparer: Prepares requests.
+        store: The record.
+        sender: Sends requests to providers.
+        entries: All providers, in the operator's order.
+        reader: Reads the pictures that callers name.
+        blobs: Where pictures are kept.
+        scorer: Measures finished pictures.
+        map_models: The operator's own models for maps.
+        reachable: Whether providers can fetch pictures from this server.
         deadline_seconds: How long a job may take.
+        submissions_in_flight: Submissions to one provider at the same moment.
         spending: The operator's limits.
-        owner: Name of this process, unique on the data folder; by default one is made.
     """
-    subscriptions = JobSubscriptions(driver.store)
+    owner = f"{socket.gethostname()}-{secrets.token_hex(8)}"  # no other process on the data folder has this name
+    driver = build_driver(store, sender, entries, blobs, scorer=scorer, submissions_in_flight=submissions_in_flight)
+    subscriptions = JobSubscriptions(store)
     return JobService(
-        driver.store,
-        preparer,
-        JobRunner(driver, subscriptions, owner or process_name()),
+        store,
+        Preparer(entries, reader, blobs, map_models, reachable=reachable),
+        JobRunner(driver, subscriptions, owner),
         subscriptions,
-        driver.sender,
+        sender,
         driver.clock,
         deadline_seconds,
-        spending or Spending(),
+        replace(spending or Spending(), run=owner),
     )
-
-
-def process_name() -> str:
-    """A name of this process that no other one on a data folder has."""
-    return f"{socket.gethostname()}-{secrets.token_hex(8)}"
 
 
 @dataclass(frozen=True, slots=True)

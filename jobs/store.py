@@ -38,9 +38,9 @@ the job is deleted."""
 _DELETABLE = "ended = 1 AND delivered = 1 AND status != 'uncertain' AND created_at < ?1"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _PAGE = 500
-"""How many jobs are deleted or read in one statement."""
+"""Most jobs that are deleted or read in one statement."""
 _KEPT_JOBS = 256
-"""How many finished jobs stay in memory, a few kilobytes each."""
+"""Most finished jobs that stay in memory, a few kilobytes each."""
 
 
 class LeaseLostError(Exception):
@@ -242,7 +242,7 @@ class JobStore:
         await self._execute("INSERT OR IGNORE INTO maps (principal, sha256) VALUES (?, ?)", principal, sha256)
 
     async def holds_map(self, principal: str, sha256: str) -> bool:
-        """Whether a caller made a map."""
+        """True for a map that a caller made."""
         sql = "SELECT 1 FROM maps WHERE principal = ? AND sha256 = ?"
         return bool(await self._database.rows(sql, (principal, sha256)))
 
@@ -261,7 +261,7 @@ class JobStore:
         return (_record_of(rows[0]), Lease(job_id, int(rows[0][-1]))) if rows else None
 
     async def holds(self, lease: Lease, renewed_at: float) -> bool:
-        """Whether a lease that was renewed at a time (seconds since the epoch), or later, is still in force."""
+        """True while a lease that was renewed at a time (seconds since the epoch), or later, is in force."""
         if renewed_at <= self._clock() < renewed_at + self.lease_seconds:
             return True
         sql = "SELECT 1 FROM jobs WHERE job_id = ? AND fence = ? AND lease_until >= ?"
@@ -437,8 +437,7 @@ class JobStore:
 
     def _resume_by_late_answer(self, db: sqlite3.Connection, job_id: str) -> None:
         """Let a job without a task be driven again; one with a task has a second charge."""
-        row = db.execute(f"SELECT {_COLUMNS} FROM jobs WHERE job_id = ?", (job_id,)).fetchone()  # noqa: S608  # a constant
-        record = None if row is None else _record_of(row)
+        record = _read(db, job_id)
         if record is not None and record.task is not None:
             self._with_second_charges(db, record)
         elif record is not None and record.ended:
@@ -446,8 +445,8 @@ class JobStore:
 
     def _change_ended(self, db: sqlite3.Connection, job_id: str, *, only: str, state: str, **more: object) -> bool:
         """Change an ended job that nobody drives; false when it is not in the state `only`."""
-        row = db.execute(f"SELECT {_COLUMNS} FROM jobs WHERE job_id = ?", (job_id,)).fetchone()  # noqa: S608  # a constant
-        if row is None or (record := _record_of(row)).state != only or not record.ended:
+        record = _read(db, job_id)
+        if record is None or record.state != only or not record.ended:
             return False
         changes = {"state": state, "fault": None, "updated_at": self._clock(), "wake_at": 0.0, "failures": 0, **more}
         changed = record.model_copy(update=changes)
@@ -547,6 +546,12 @@ def _document(job: JobRecord) -> tuple[str, Status, int]:
 def _record_of(row: tuple[object, ...]) -> JobRecord:
     """Read a row that starts with the `_COLUMNS`."""
     return _with_beside(JobRecord.model_validate_json(str(row[0])), row[1:])
+
+
+def _read(db: sqlite3.Connection, job_id: str) -> JobRecord | None:
+    """Read one job, whoever it belongs to."""
+    row = db.execute(f"SELECT {_COLUMNS} FROM jobs WHERE job_id = ?", (job_id,)).fetchone()  # noqa: S608  # a constant
+    return None if row is None else _record_of(row)
 
 
 def _with_beside(record: JobRecord, row: tuple[object, ...]) -> JobRecord:

@@ -15,7 +15,7 @@ from controlnet_mcp.jobs.record import JobRecord
 from controlnet_mcp.jobs.store import JobStore
 
 READ_SECONDS = 0.5
-"""How often a job is read that another process may drive; nobody tells this one of its changes."""
+"""Pause between two reads of a job that another process may drive; nobody tells this one of its changes."""
 _log = logging.getLogger(__name__)
 
 
@@ -83,7 +83,7 @@ class JobSubscriptions:
         return self._driven.get(job_id)
 
     def drives(self, job_id: str) -> bool:
-        """Whether this process drives a job, so that it tells of all changes."""
+        """True while this process drives a job, so that it tells of all changes."""
         return job_id in self._driven
 
     def begin_driving(self, job_id: str) -> None:
@@ -157,7 +157,7 @@ class JobSubscriptions:
 
 
 def _differs(one: JobRecord, other: JobRecord) -> bool:
-    """Whether there is something to tell; who wanted it stopped and whether it was answered for is not."""
+    """True when there is something to tell; flags that others than its driver set are not."""
     if one is other or one.updated_at != other.updated_at:  # comparing all that is inside takes long
         return one is not other
     flags = {"cancel_requested": one.cancel_requested, "delivered": one.delivered}
@@ -165,5 +165,5 @@ def _differs(one: JobRecord, other: JobRecord) -> bool:
 
 
 def _over(job: JobRecord) -> bool:
-    """Whether nothing will change any more; an uncertain job waits for a person's word, or for a late answer."""
+    """True when nothing will change any more; an uncertain job waits for a person, or for a late acceptance."""
     return job.settled and job.state != "uncertain"

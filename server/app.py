@@ -17,11 +17,9 @@ from controlnet_mcp.images.picture import StoredPicture
 from controlnet_mcp.images.read import PictureReader
 from controlnet_mcp.jobs.budget import JOBS, Spending
 from controlnet_mcp.jobs.database import Database
-from controlnet_mcp.jobs.driver import build_driver
-from controlnet_mcp.jobs.prepare import Preparer
 from controlnet_mcp.jobs.resource_uris import PictureLookup
 from controlnet_mcp.jobs.results import Scorer, depth_by
-from controlnet_mcp.jobs.service import Retention, build_service, process_name
+from controlnet_mcp.jobs.service import Retention, build_service
 from controlnet_mcp.jobs.store import JobStore
 from controlnet_mcp.providers.draft.service import DraftTransport
 from controlnet_mcp.providers.placeholders import PictureSource
@@ -88,20 +86,22 @@ async def open_application(settings: Settings, decoder: Decoder = decode) -> Asy
             background() as tasks,
         ):
             store = JobStore(database, lease_seconds=settings.lease_seconds)
-            scorer = Scorer(blobs, depth_by(settings.map_models), enabled=settings.structure_scores)
-            in_flight = settings.submissions_in_flight
-            driver = build_driver(store, sender, table, blobs, scorer=scorer, submissions_in_flight=in_flight)
             lookup = PictureLookup(store)
             reader = PictureReader(
                 blobs, settings.limits, settings.allowed_folders, settings.trusted_hosts, lookup.sha256_of
             )
-            owner = process_name()
             jobs = build_service(
-                driver,
-                Preparer(table, reader, blobs, settings.map_models, reachable=public_link is not None),
+                store,
+                sender,
+                table,
+                reader,
+                blobs,
+                scorer=Scorer(blobs, depth_by(settings.map_models), enabled=settings.structure_scores),
+                map_models=settings.map_models,
+                reachable=public_link is not None,
                 deadline_seconds=settings.job_timeout_seconds,
-                spending=_spending(settings, owner),
-                owner=owner,
+                submissions_in_flight=settings.submissions_in_flight,
+                spending=_spending(settings),
             )
             jobs.start(tasks)
             if settings.retention_days is not None:
@@ -119,24 +119,25 @@ async def open_application(settings: Settings, decoder: Decoder = decode) -> Asy
             yield Application(settings, services, lookup, table, tasks)
 
 
-def _spending(settings: Settings, run: str) -> Spending:
+def _spending(settings: Settings) -> Spending:
     """The operator's rules on money.
 
     Raises:
         RequestError: `invalid_request` when a rule names an unknown provider: it would cap nothing.
     """
-    rules = {
-        "per_call": settings.max_cost_per_job,
-        "per_session": settings.max_cost_per_session,
-        "per_day": settings.max_cost_per_day,
-        "confirm_above": settings.confirm_above,
-        "estimates": settings.cost_estimates,
-    }
-    unknown = {name for rule in rules.values() for name in rule} - {*NAMES, JOBS}
-    if unknown:
+    rules = Spending(
+        per_call=settings.max_cost_per_job,
+        per_session=settings.max_cost_per_session,
+        per_day=settings.max_cost_per_day,
+        confirm_above=settings.confirm_above,
+        estimates=settings.cost_estimates,
+        jobs_in_flight=settings.max_jobs_in_flight,
+    )
+    named = {*rules.per_call, *rules.per_session, *rules.per_day, *rules.confirm_above, *rules.estimates}
+    if unknown := named - {*NAMES, JOBS}:
         raise RequestError(
             "invalid_request",
             f"A rule on spending names unknown providers: {', '.join(sorted(unknown))}.",
             hint=f"Known: {', '.join(NAMES)}, and {JOBS} for all paid jobs.",
         )
-    return Spending(**rules, jobs_in_flight=settings.max_jobs_in_flight, run=run)
+    return rules

@@ -150,7 +150,7 @@ async def lived(provider: Provider, hostile: Hostile, blobs: BlobStore) -> int:
 
 
 def record(provider: Provider, request: ResolvedRequest, outputs: tuple[Output, ...]) -> JobRecord:
-    """A job whose pictures are to be brought home."""
+    """A job whose pictures are to be downloaded."""
     return JobRecord(
         job_id="job_1",
         principal="tester",

@@ -1,4 +1,4 @@
-"""Bringing results home when something is in the way: no room on the disk, or one picture that never comes."""
+"""Downloading results when something is in the way: no room on the disk, or one picture that never comes."""
 
 import errno
 import os

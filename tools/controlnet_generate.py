@@ -12,7 +12,7 @@ from controlnet_mcp.tools.views import View, job_answer, wait_for
 
 
 class LooseEssentials(BaseModel):
-    """What a generation is about, as far as no earlier job says it."""
+    """The prompt and the picture, which an earlier job may give instead."""
 
     prompt: Prompt | None = Field(default=None, description="What to draw")
     control_image: str | None = Field(
@@ -23,7 +23,7 @@ class LooseEssentials(BaseModel):
 
 
 class GenerateArguments(Details, LooseEssentials):
-    """A wish, and how to answer it."""
+    """A generation, and the form of the answer."""
 
     like_job: str | None = Field(default=None, description="Repeat it; what is given replaces its own")
     wait_seconds: float | None = Field(default=None, ge=0, le=300, description="Then the job as it stands")
@@ -42,7 +42,7 @@ class HttpView(View):
 
 
 class DryRun(View):
-    """What would be sent, and what it would cost."""
+    """The request that would be sent, and its price."""
 
     dry_run: bool = True
     provider: str
@@ -52,35 +52,24 @@ class DryRun(View):
 
 
 async def generate(services: Services, arguments: GenerateArguments, call: Call) -> Answer:
-    """Submit, wait, answer."""
-    wish, said = await _meant(services, arguments, call)
+    """Submit and wait, or only plan; answer with the job, or with the plan."""
+    request, warnings = await _complete(services, arguments, call)
     if arguments.dry_run:
-        return await _dry_run(services, wish, call, said)
+        prepared, price = await services.jobs.plan(request, call.caller)
+        sent = prepared.provider.build(prepared.request, "(a fresh reference)", prepared.planned_uploads())
+        view = HttpView(method=sent.method, url=sent.url, headers=shown_headers(sent), json_body=show(sent.json))
+        warnings = (*warnings, *prepared.warnings)
+        return Answer(DryRun(provider=prepared.provider.name, request=view, price=price, warnings=warnings))
     started = services.jobs.clock()
-    job = await services.jobs.submit(wish, call.caller, arguments.request_key, warnings=said)
+    job = await services.jobs.submit(request, call.caller, arguments.request_key, warnings=warnings)
     job = await wait_for(services, call, job, arguments.wait_seconds, started)
-    return await job_answer(services, call, _compared(job, wish), previews=arguments.previews)
+    return await job_answer(services, call, _with_key_warning(job, request), previews=arguments.previews)
 
 
-def _compared(job: JobRecord, wish: GenerateRequest) -> JobRecord:
-    """The job, and a word on settings that it was not made with: an earlier job may have had the same key."""
-    made_with = job.asked or wish
-    others = [name for name in GenerateRequest.model_fields if name not in PICTURES]
-    differing = [name for name in others if getattr(made_with, name) != getattr(wish, name)]
-    if not differing:
-        return job
-    detail = (
-        f"The request_key was used for this job before, with another {', '.join(differing)}; what is asked for now was "
-        "not drawn. Use a new request_key for a new job."
-    )
-    notice = RequestWarning(kind="adjusted", feature="request_key", detail=detail)
-    return job.model_copy(update={"warnings": (*job.warnings, notice)})
-
-
-async def _meant(
+async def _complete(
     services: Services, arguments: GenerateArguments, call: Call
 ) -> tuple[GenerateRequest, tuple[RequestWarning, ...]]:
-    """The whole wish, with what had to be said of it.
+    """The request, completed by the job that it repeats, with warnings on what could not be taken from there.
 
     Raises:
         RequestError: Something is missing that no earlier job says, or there is no such job of this caller.
@@ -88,22 +77,27 @@ async def _meant(
     given: dict[str, JsonValue] = arguments.model_dump(
         mode="json", include=set(GenerateRequest.model_fields), exclude_unset=True, exclude_none=True
     )
-    if arguments.like_job is not None:
-        earlier = await services.jobs.get(arguments.like_job, call.caller)
-        name = given.get("provider", earlier.provider)
-        by_link = any(row.capabilities.needs_public_url for row in services.entries if row.name == name)
-        return repeated(earlier, given, by_link=by_link)
-    return checked(GenerateRequest, given), ()
+    if arguments.like_job is None:
+        return checked(GenerateRequest, given), ()
+    earlier = await services.jobs.get(arguments.like_job, call.caller)
+    name = given.get("provider", earlier.provider)
+    by_link = any(row.capabilities.needs_public_url for row in services.entries if row.name == name)
+    return repeated(earlier, given, by_link=by_link)
 
 
-async def _dry_run(services: Services, wish: GenerateRequest, call: Call, said: tuple[RequestWarning, ...]) -> Answer:
-    prepared, price = await services.jobs.plan(wish, call.caller)
-    request = prepared.provider.build(prepared.request, "(a fresh reference)", prepared.planned_uploads())
-    view = HttpView(
-        method=request.method, url=request.url, headers=shown_headers(request), json_body=show(request.json)
+def _with_key_warning(job: JobRecord, request: GenerateRequest) -> JobRecord:
+    """The job, with a warning on settings that it was not made with: an earlier job may have had the same key."""
+    made_with = job.asked or request
+    others = [name for name in GenerateRequest.model_fields if name not in PICTURES]
+    differing = [name for name in others if getattr(made_with, name) != getattr(request, name)]
+    if not differing:
+        return job
+    detail = (
+        f"The request_key was used for this job before, with another {', '.join(differing)}; what is asked for now was "
+        "not drawn. Use a new request_key for a new job."
     )
-    warnings = (*said, *prepared.warnings)
-    return Answer(DryRun(provider=prepared.provider.name, request=view, price=price, warnings=warnings))
+    warning = RequestWarning(kind="adjusted", feature="request_key", detail=detail)
+    return job.model_copy(update={"warnings": (*job.warnings, warning)})
 
 
 CONTROLNET_GENERATE = tool(

@@ -31,7 +31,7 @@ from controlnet_mcp.server.transports.shutdown import background
 from controlnet_mcp.tools.tool import Services
 
 SHEETS_AT_ONCE = 2
-"""How many comparison sheets are drawn at the same time; each holds one picture at its full size."""
+"""Sheets that are drawn at the same time; each holds one picture at its full size."""
 _THREADS = 8
 """Worker threads at once: enough to wait for disks, few enough that pictures which are decoded in them do not crowd out
 the event loop and the memory."""
@@ -39,10 +39,12 @@ the event loop and the memory."""
 
 @dataclass(frozen=True, slots=True)
 class Application:
-    """A running process: what tools and resources need.
+    """A running process, for tools and resources.
 
     Attributes:
-        tasks: For what goes on beside calls; ends with the process.
+        pictures: Finds pictures by their URI.
+        table: All providers.
+        tasks: Runs what goes on beside calls; ends with the process.
         drawing: Bounds the memory that sheets take.
     """
 

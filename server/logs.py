@@ -1,4 +1,4 @@
-"""The one boundary that secrets do not pass: what is logged, and what callers are answered."""
+"""Redaction of secrets in logs and in answers to callers."""
 
 import logging
 import sys
@@ -17,7 +17,7 @@ class RedactingFormatter(logging.Formatter):
     """Formats a record with its traceback, then cuts secrets out of the whole."""
 
     def __init__(self, redactor: Redactor) -> None:
-        """Take what is secret."""
+        """Take the redactor."""
         super().__init__("%(levelname)s %(name)s: %(message)s")
         self._redactor = redactor
 
@@ -27,7 +27,7 @@ class RedactingFormatter(logging.Formatter):
 
 
 def log_to_stderr(level: str, redactor: Redactor) -> None:
-    """Send logs to stderr, because stdout belongs to the protocol, and what nobody caught too."""
+    """Send logs and uncaught exceptions to stderr, because stdout belongs to the protocol."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(RedactingFormatter(redactor))
     logging.basicConfig(level=level, handlers=[handler])
@@ -44,7 +44,7 @@ def _log_uncaught(kind: type[BaseException], error: BaseException, trace: Traceb
 
 
 def redacted(result: types.CallToolResult, redactor: Redactor) -> types.CallToolResult:
-    """An answer without secrets, whatever a tool or a provider put into it; pictures are left as they are."""
+    """The answer without secrets, whatever a tool or a provider put into it; pictures stay as they are."""
     content = [
         block.model_copy(update={"text": redactor.text(block.text)}) if isinstance(block, types.TextContent) else block
         for block in result.content

@@ -1,4 +1,4 @@
-"""Everything the operator can set, read once from the environment into a frozen object."""
+"""Settings of the operator, read once from the environment into a frozen object."""
 
 import math
 import os
@@ -32,7 +32,7 @@ def read_pairs(rows: object) -> object:
 
 
 def check_amounts(amounts: dict[str, float]) -> dict[str, float]:
-    """Refuse what would cap nothing.
+    """Refuse amounts that would cap nothing.
 
     Raises:
         ValueError: An amount is negative or no number.
@@ -43,7 +43,7 @@ def check_amounts(amounts: dict[str, float]) -> dict[str, float]:
 
 
 CommaList = BeforeValidator(split_commas)
-"""Text as a list of what stands between its commas."""
+"""A list, written with commas."""
 Names = Annotated[tuple[str, ...], CommaList]
 Amounts = Annotated[dict[str, float], AfterValidator(check_amounts), BeforeValidator(read_pairs), CommaList]
 """Provider to an amount in its own unit, written as `scenario=20, wavespeed=1.5`; `jobs` counts paid jobs of all."""
@@ -173,7 +173,7 @@ class Settings(BaseSettings):
 
     @property
     def authenticates(self) -> bool:
-        """Whether callers over HTTP have to say who they are."""
+        """Callers over HTTP have to authenticate."""
         return self.tokens_file is not None or self.oauth_issuer is not None
 
     @property

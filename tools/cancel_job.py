@@ -4,7 +4,7 @@ from controlnet_mcp.tools.tool import Answer, Arguments, Call, Hints, Services, 
 from controlnet_mcp.tools.views import Job, views_of
 
 _ANSWER_SECONDS = 4.0
-"""How long to wait for the provider's word: some hosts give a call five seconds."""
+"""Time for the provider to answer: some hosts give a call five seconds."""
 
 
 class CancelArguments(Arguments):

@@ -11,7 +11,7 @@ from controlnet_mcp.tools.views import View, job_answer, wait_for
 
 
 class LooseEssentials(BaseModel):
-    """What a generation is about, as far as no earlier job says it."""
+    """The prompt and the picture, which an earlier job may give instead."""
 
     prompt: Prompt | None = Field(default=None, description="What to draw")
     control_image: str | None = Field(
@@ -22,7 +22,7 @@ class LooseEssentials(BaseModel):
 
 
 class GenerateArguments(Details, LooseEssentials):
-    """A request, and how to answer it."""
+    """A generation, and the form of the answer."""
 
     like_job: str | None = Field(default=None, description="Repeat it; what is given replaces its own")
     wait_seconds: float | None = Field(default=None, ge=0, le=300, description="Then the job as it stands")
@@ -41,7 +41,7 @@ class HttpView(View):
 
 
 class DryRun(View):
-    """What would be sent, and what it would cost."""
+    """The request that would be sent, and its price."""
 
     dry_run: bool = True
     provider: str
@@ -51,7 +51,7 @@ class DryRun(View):
 
 
 async def generate(services: Services, arguments: GenerateArguments, call: Call) -> Answer:
-    """Submit, wait, answer."""
+    """Submit and wait, or only plan; answer with the job, or with the plan."""
     jobs = services.jobs
     asked, warnings = await _request_of(arguments, jobs, call)
     if arguments.dry_run:

@@ -19,7 +19,7 @@ class ModalityArguments(Arguments):
 
 
 class OfferView(View):
-    """How one provider offers a structure: its own name for it, and whether it wants a ready map or a picture."""
+    """A structure at one provider: its own name for it, and whether it takes a ready map or a picture."""
 
     provider: str
     native: str

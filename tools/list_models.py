@@ -32,7 +32,7 @@ class SizeView(View):
 
 
 class ModelList(View):
-    """What one provider offers; `options` are the names that provider_options may hold."""
+    """The models of one provider; `options` are the names that provider_options may hold."""
 
     provider: str
     models: tuple[ModelView, ...]

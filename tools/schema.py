@@ -27,7 +27,7 @@ _TYPES: dict[object, str] = {
 
 
 class ShortSchema(GenerateJsonSchema):
-    """Writes models where they are used, and leaves out whatever a model does not need to read."""
+    """Writes types in place, and leaves out whatever a language model does not need to read."""
 
     _named: dict[str, CoreSchema]
 
@@ -52,7 +52,7 @@ class ShortSchema(GenerateJsonSchema):
         return self.generate_inner(self._named[schema["schema_ref"]])
 
     def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
-        """Write the type alone: whoever means nothing leaves the argument out."""
+        """Write the type alone: an argument without a value is left out."""
         return self.generate_inner(schema["schema"])
 
     def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:

@@ -41,7 +41,7 @@ class Call:
     """One call of a tool.
 
     Attributes:
-        caller: Who asks.
+        caller: The sender.
         progress: Tells progress; `None` when the request did not ask for it.
     """
 

@@ -31,7 +31,7 @@ class ControlView(View):
 
 
 class StructureView(View):
-    """How much of the asked structure is in a picture: the measure's name, its score (0 to 1) and its own figure."""
+    """Structure score of a picture: the measure's name, its score (0 to 1) and its own figure."""
 
     metric: str
     score: float
@@ -147,7 +147,7 @@ def _moment(seconds: float) -> datetime:
 _NOTIFICATION_SECONDS = 0.5
 """Progress is told at most twice a second."""
 _SCORE_SECONDS = (0.5, 3.0)
-"""How long an answer waits for the structure scores of a job that has just succeeded: within its own time or a little
+"""Time that an answer waits for the structure scores of a job that has just succeeded: within its own time or a little
 over it, because some hosts give a call five seconds."""
 
 

@@ -48,7 +48,7 @@ class Access:
     Attributes:
         requests_per_minute: Most requests of one authenticated caller.
         security: Hosts and origins that requests may name.
-        verifier: Verifies tokens; `None` where nobody authenticates.
+        verifier: Verifies tokens; `None` without authentication.
         oauth: The SDK's settings of an OAuth resource server.
     """
 
@@ -80,7 +80,7 @@ class Access:
 
     @property
     def routes(self) -> list[BaseRoute]:
-        """Where clients learn which authorization server to ask (RFC 9728)."""
+        """Pages that name the authorization server to clients (RFC 9728)."""
         if self.oauth is None or self._resource is None:
             return []
         scopes = self.oauth.required_scopes
@@ -124,7 +124,7 @@ async def open_access(settings: Settings) -> Access:
 
 
 def check_host(host: str, *, authenticates: bool) -> None:
-    """Refuse to be reachable by others where nobody has to say who they are.
+    """Refuse to be reachable by others without authentication.
 
     Raises:
         RequestError: `invalid_request` for any host but loopback.

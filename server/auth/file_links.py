@@ -1,4 +1,4 @@
-"""Signed, expiring links to originals under `/files/`: whoever has one can read one picture for a while."""
+"""Signed, expiring links to originals under `/files/`: each opens one picture for a day."""
 
 import hmac
 import re
@@ -33,7 +33,7 @@ class FileLinks:
     """Makes and checks links.
 
     Attributes:
-        base_url: Where others reach this server.
+        base_url: Address of this server for others.
         secret: Signs; links of another secret are void.
         clock: Seconds since the epoch.
     """

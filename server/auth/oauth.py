@@ -26,7 +26,7 @@ _log = logging.getLogger(__name__)
 
 
 class _Claims(BaseModel):
-    """What is read of a token whose signature, issuer, audience and time are right."""
+    """Claims of a token whose signature, issuer, audience and time are right."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -45,7 +45,7 @@ class KeySet:
     """The issuer's public keys, fetched when an unknown one is named and when they are old.
 
     Attributes:
-        url: Where they are published.
+        url: The address that they are published at.
         clock: Seconds, of any epoch.
         pause_seconds: Shortest time between two fetches, failed ones included.
         lifetime_seconds: A key that the issuer withdrew opens nothing after this.
@@ -69,7 +69,7 @@ class KeySet:
             return self._keys.get(key_id)
 
     async def _fetch(self) -> None:
-        """Take over what is published now; where that fails, the keys stay as they are."""
+        """Fetch the published keys; where that fails, the known keys stay."""
         try:
             with anyio.fail_after(_FETCH_SECONDS):
                 async with (
@@ -99,7 +99,7 @@ class OAuthTokens:
     keys: KeySet
 
     async def verify_token(self, token: str) -> AccessToken | None:
-        """Whose token it is; `None` for any doubt."""
+        """Find the bearer; `None` for any doubt."""
         try:
             key = await self.keys.find(str(jwt.get_unverified_header(token).get("kid", "")))
             if key is None:

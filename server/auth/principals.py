@@ -1,4 +1,4 @@
-"""Who asks: what a request's token says of its bearer, as the name that jobs, budgets and limits belong to."""
+"""Principals: the names of callers, which jobs, budgets and limits belong to, from the token of a request."""
 
 import json
 
@@ -8,20 +8,20 @@ from mcp.server.auth.provider import AccessToken, principal_components
 from controlnet_mcp.foundation.errors import RequestError
 
 LOCAL = "local"
-"""Whose jobs they are where nobody authenticates: those of this machine's user."""
+"""The user of this machine, to whom jobs belong where no authentication is configured."""
 FILE_ISSUER = "file of tokens"  # no URL, so no authorization server can have it
 
 
 def local() -> str:
-    """Everybody is the user of this machine."""
+    """The user of this machine, whoever sent the request."""
     return LOCAL
 
 
 def authenticated() -> str:
-    """The bearer of the token that the request at hand came with.
+    """The bearer of the token of the request at hand.
 
     Raises:
-        RequestError: `unauthorized`: there is none; nothing is done for nobody.
+        RequestError: `unauthorized`: the request has none.
     """
     token = get_access_token()
     if token is None:

@@ -1,4 +1,4 @@
-"""Bearer tokens from a file of the operator: one `name: token` a line, read anew whenever the file changes.
+"""Bearer tokens from a file of the operator: one `name: token` a line, read again when the file changes.
 
 A token may be written as it is (then nobody else may read the file) or as `sha256:` and the hexadecimal SHA-256 of it.
 """
@@ -26,20 +26,20 @@ SHORTEST_TOKEN = 24
 _LINE = re.compile(r"(?P<name>[A-Za-z0-9._@-]{1,64}):\s*(?:sha256:(?P<hash>[0-9a-f]{64})|(?P<token>\S+))")
 _LARGEST_BYTES = 1024 * 1024
 _LOOK_SECONDS = 1.0
-"""How often the file is looked at, at most: a token that is taken out works no longer than that."""
+"""Time between two looks at the file: a token that was removed works no longer than that."""
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Bearer:
-    """Who may connect, and the SHA-256 of the token that proves it."""
+    """A caller who may connect, with the SHA-256 of their token."""
 
     name: str
     digest: bytes
 
 
 class TokenFile:
-    """Verifies tokens for the SDK; a file that is not right lets nobody in until it is."""
+    """Verifies tokens for the SDK; while the file is wrong, no token is accepted."""
 
     def __init__(
         self,
@@ -50,11 +50,11 @@ class TokenFile:
         resource: str | None = None,
         scopes: Sequence[str] = (),
     ) -> None:
-        """Take what verifying needs.
+        """Make a verifier.
 
         Args:
             path: The file.
-            redactor: Keeps its tokens from being shown.
+            redactor: Learns the tokens, so that they are never shown.
             clock: Seconds, of any epoch.
             resource: This server's URL, where OAuth tokens are taken too: those of the file are for this server.
             scopes: The scopes that every bearer in the file has.
@@ -78,7 +78,7 @@ class TokenFile:
         await to_thread.run_sync(self._read)
 
     async def verify_token(self, token: str) -> AccessToken | None:
-        """Whose token it is; every entry is compared, each in constant time."""
+        """Find the bearer; every entry is compared, each in constant time."""
         if self._clock() - self._looked_at >= _LOOK_SECONDS:
             self._looked_at = self._clock()
             await to_thread.run_sync(self._look)
@@ -97,13 +97,13 @@ class TokenFile:
         )
 
     def _look(self) -> None:
-        """Read the file again when it changed."""
+        """Read the file again if it changed (blocks)."""
         try:
             if _state_of(self._path.stat()) != self._state:
                 self._read()
         except (RequestError, OSError) as error:
             self._bearers, self._state = (), ()
-            _log.error("Nobody is let in until the file of tokens is right: %s", error)
+            _log.error("No token is accepted until the file of tokens is right: %s", error)
 
     def _read(self) -> None:
         try:
@@ -112,18 +112,15 @@ class TokenFile:
                 lines = file.read(_LARGEST_BYTES).decode().splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise _wrong(self._path, f"cannot be read ({type(error).__name__})") from error
-        found = [_parsed(self._path, number, line) for number, line in enumerate(lines, 1) if _counts(line)]
+        entries = [(number, line.strip()) for number, line in enumerate(lines, 1)]
+        found = [_parsed(self._path, number, line) for number, line in entries if line and not line.startswith("#")]
         _check(self._path, status, found)
         self._redactor.learn(secret for _, secret in found if secret is not None)
         self._bearers, self._state = tuple(bearer for bearer, _ in found), _state_of(status)
 
 
-def _counts(line: str) -> bool:
-    return bool(line.strip()) and not line.lstrip().startswith("#")
-
-
 def _parsed(path: Path, number: int, line: str) -> tuple[Bearer, SecretStr | None]:
-    found = _LINE.fullmatch(line.strip())
+    found = _LINE.fullmatch(line)
     if found is None:
         raise _wrong(path, f"has a line {number} that is neither `name: token` nor `name: sha256:HEX`")
     if found["hash"]:
@@ -134,7 +131,7 @@ def _parsed(path: Path, number: int, line: str) -> tuple[Bearer, SecretStr | Non
 
 
 def _check(path: Path, status: os.stat_result, found: list[tuple[Bearer, SecretStr | None]]) -> None:
-    """Refuse a file that others could read tokens from or write their own into, and entries that say two things."""
+    """Refuse a file that others could read or write, and names or tokens that stand twice."""
     if not found:
         raise _wrong(path, "names nobody")
     for what in ({bearer.name for bearer, _ in found}, {bearer.digest for bearer, _ in found}):

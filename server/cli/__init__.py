@@ -25,11 +25,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "doctor": ("doctor:doctor", "Say what is configured, reachable and missing."),
     "demo": ("demo:command", "Show the main job end to end, without key or network."),
 }
-"""Every command: where it is, as `module:function` in this package, and its line in the help."""
+"""Commands by name: `module:function` in this package, and the line in the help."""
 
 
 INTERRUPTED = 130
-"""What shells expect of a command that was interrupted: 128 and the number of the signal."""
+"""Exit code of a command that was interrupted, as shells expect it: 128 and the number of the signal."""
 
 
 @contextmanager

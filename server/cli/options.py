@@ -16,7 +16,7 @@ from controlnet_mcp.tools.tool import Tool
 CommandT = TypeVar("CommandT", bound=Callable[..., object])
 
 WITHOUT_MEANING = frozenset({"previews"})
-"""Parameters that mean nothing by hand: pictures come as files."""
+"""Parameters without a meaning on the command line: pictures come as files."""
 _SHORT: dict[str, tuple[str, ...]] = {"wait_seconds": ("--wait",), "like_job": ("--like",)}
 
 
@@ -61,7 +61,7 @@ def tool_options(
 
     Args:
         tool: The tool.
-        texts: What options mean, for people; the others are told as a model is told.
+        texts: Help for people; other options have the description for models.
         positional: Parameters that are arguments by position.
     """
     left_out = {*positional, *WITHOUT_MEANING}

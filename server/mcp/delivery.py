@@ -51,7 +51,7 @@ class AnswerDelivery:
     Attributes:
         principal: Whose request it is.
         jobs: The jobs that the answer is the first to name.
-        closed: Whether the client left before the whole answer was written.
+        closed: The client left before the whole answer was written.
     """
 
     principal: str

@@ -14,7 +14,7 @@ from controlnet_mcp.jobs.budget import AskUser
 
 _KEY = "confirm"
 _ANSWER_SECONDS = 600.0
-"""How long a request of the server stays open; after that the answer is no."""
+"""Time that a request of the server stays open; after that the answer is no."""
 _NO_FIELDS: Mapping[str, Any] = {"type": "object", "properties": {}}
 """The form of a question that accepting or declining answers."""
 _log = logging.getLogger(__name__)

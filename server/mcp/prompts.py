@@ -18,7 +18,7 @@ _LONGEST_ARGUMENT = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A prompt: its name, what it is for, and the text with places for its arguments."""
+    """A prompt, whose text has places for its arguments."""
 
     name: str
     title: str
@@ -101,7 +101,7 @@ _MOST = 100
 async def complete(
     application: Application, params: types.CompleteRequestParams, caller: Caller
 ) -> types.CompleteResult:
-    """Offer the names that begin like what was typed."""
+    """Offer the names that begin with what was typed."""
     await application.table.load()
     typed = params.argument.value
     names = await _names(application, params.argument.name, caller)
@@ -123,8 +123,7 @@ async def _names(application: Application, argument: str, caller: Caller) -> lis
         case "name":
             return [CONTROL, START, MASK, extra_name(0)]
         case "job_id":
-            desk = application.services.jobs
-            page = await desk.page(caller, status=None, provider=None, limit=_MOST, cursor=None)
+            page = await application.services.jobs.page(caller, status=None, provider=None, limit=_MOST, cursor=None)
             return [job.job_id for job in page.jobs]
         case _:
             return []

@@ -195,7 +195,7 @@ def build_server(
         on_get_prompt=handlers.get_prompt,
         on_completion=handlers.complete,
     )
-    if application.settings.confirm_above:  # a question comes back with the call: nobody may write its text but we
+    if application.settings.confirm_above:  # a question comes back with the call: its text is sealed
         server.middleware.append(RequestStateBoundary(RequestStateSecurity.ephemeral(), default_audience="controlnet"))
     server.middleware.append(Deliveries(application.services.jobs).handle_late_cancel)
 

@@ -1,8 +1,8 @@
 """Updates of `controlnet://jobs/{job_id}`, for listeners of the current protocol and subscribers of earlier ones.
 
 A listener's stream is its subscription (`subscriptions/listen`, 2026-07-28); a subscriber's lives as long as its
-connection (`resources/subscribe`, until 2025-11-25). Both follow jobs through the same watch, which looks at a job once
-for all of them and only as long as somebody cares.
+connection (`resources/subscribe`, until 2025-11-25). Both follow jobs through the subscriptions of the job
+layer, which look at a job once for all of them and only as long as there is a follower.
 """
 
 from collections.abc import Awaitable, Callable
@@ -43,7 +43,7 @@ class JobUpdates:
     Attributes:
         jobs: Finds and watches jobs.
         tasks: Tells of changes, because a subscriber's request is over long before its subscription.
-        following: How many subscriptions there are, one for each job of each stream or connection.
+        following: Number of subscriptions, one for each job of each stream or connection.
     """
 
     jobs: JobService
@@ -140,7 +140,7 @@ def _cancel_all(scopes: list[anyio.CancelScope]) -> None:
 
 
 def _subscriptions_of(context: Context) -> dict[str, anyio.CancelScope]:
-    """What the connection of a request is subscribed to; all of it ends with the connection.
+    """Subscriptions of the connection of a request; they end with the connection.
 
     The SDK means handlers to use `Connection.state` and `exit_stack`, and hands it out by no public name yet.
     """

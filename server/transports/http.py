@@ -92,7 +92,7 @@ class McpEndpoint:
 
 @dataclass(frozen=True, slots=True)
 class FileEndpoint:
-    """`GET /files/{name}`: an original, for whoever holds a signed link that has not expired."""
+    """`GET /files/{name}`: an original, for a signed link that has not expired."""
 
     blobs: BlobStore
     links: FileLinks
@@ -153,7 +153,7 @@ class _WebServer(uvicorn.Server):
         yield
 
     async def end_after(self, asked: anyio.Event, updates: JobUpdates) -> None:
-        """Once asked, take no more connections; open ones end, and who waits for a job is given it as it stands."""
+        """Once asked, take no more connections; open ones end, and calls that wait for a job get it as it stands."""
         await asked.wait()
         updates.close()
         updates.jobs.subscriptions.close()

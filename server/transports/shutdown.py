@@ -1,4 +1,4 @@
-"""The end of a serving process: what is in flight is finished and written down first, and nobody waits for ever.
+"""The end of a serving process: submissions in flight are finished and recorded first, within a bounded time.
 
 The first signal means what the end of stdin means: take no more calls, finish submissions, close the record. Its
 handlers stay until all of that is done, because hosts send SIGTERM two seconds after they closed stdin. A second signal
@@ -37,7 +37,7 @@ SIGNALS = tuple(
     for name in ("SIGTERM", "SIGINT", "SIGHUP")
     if hasattr(signal, name) and sys.platform != "win32"
 )
-"""What asks a process to end; on Windows an event loop cannot wait for signals, and Ctrl-C stays an interrupt."""
+"""Signals that ask a process to end; on Windows an event loop cannot wait for them, and Ctrl-C stays an interrupt."""
 
 _LEAVE_SECONDS = 2.0
 
@@ -75,7 +75,7 @@ async def ending_on_signals(begin: Callable[[], None]) -> AsyncGenerator[Ending]
 
 
 def leave_soon(ending: Ending) -> None:
-    """End the process even if a thread never returns, as when nobody reads what it writes; all is on record by now."""
+    """End the process even if a thread never returns, as when its output is not read; all is on record by now."""
 
     def leave() -> None:
         sys.stderr.flush()

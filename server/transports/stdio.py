@@ -39,7 +39,7 @@ class StandardInput:
 
     @property
     def file(self) -> anyio.AsyncFile[str]:
-        """What the SDK takes for a file; all that it does is iterate."""
+        """The stream as a file for the SDK, which only iterates over it."""
         return cast("anyio.AsyncFile[str]", self._receiver)
 
     def close(self) -> None:
@@ -48,10 +48,10 @@ class StandardInput:
 
 
 class StandardOutput:
-    """Lines to stdout, one at a time, until nobody reads them any more."""
+    """Lines to stdout, one at a time, until its reader has left."""
 
     def __init__(self, descriptor: int, gone: Callable[[], None]) -> None:
-        """Take where to write, and what to do when the reader has left."""
+        """Take the descriptor, and a function to call when the reader has left."""
         self._descriptor = descriptor
         self._gone = gone
         self._line = ""
@@ -62,7 +62,7 @@ class StandardOutput:
 
     @property
     def file(self) -> anyio.AsyncFile[str]:
-        """What the SDK takes for a file; all that it does is write and flush."""
+        """The stream as a file for the SDK, which only writes and flushes."""
         return cast("anyio.AsyncFile[str]", self)
 
     async def write(self, line: str) -> None:
@@ -95,7 +95,7 @@ class StandardOutput:
 def standard_streams() -> Generator[tuple[StandardInput, StandardOutput]]:
     """Talk over stdin and stdout for the length of the block.
 
-    Meanwhile everybody else finds stdin empty, and what they print goes to stderr, as with the SDK's own streams.
+    Meanwhile other code finds stdin empty, and its prints go to stderr, as with the SDK's own streams.
     """
     wire_in, wire_out = os.dup(_STDIN), os.dup(_STDOUT)
     nothing = os.open(os.devnull, os.O_RDONLY)
@@ -116,7 +116,7 @@ def standard_streams() -> Generator[tuple[StandardInput, StandardOutput]]:
 
 
 def _read(source: BinaryIO, sender: _Sender, loop: EventLoopToken) -> None:
-    """Hand over line by line, each when the last was taken; nobody is left to take it once the loop has ended."""
+    """Pass lines on, each when the one before was taken, until the input or the event loop ends (blocks)."""
     with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.RunFinishedError, OSError):
         for line in source:
             from_thread.run(sender.send, line.decode("utf-8", "replace"), token=loop)
@@ -131,7 +131,7 @@ def _write_whole(descriptor: int, content: bytes) -> None:
 
 
 _PATIENCE_SECONDS = 1.0
-"""How long a client that has left may take to read the last answer."""
+"""Time that a client that has left may take to read the last answer."""
 
 
 async def serve(settings: Settings) -> int:

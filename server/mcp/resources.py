@@ -84,6 +84,7 @@ class ResourceReader:
         await self.application.table.load()
         try:
             body = await self._facts(uri)
+            contents: list[Contents]
             if body is None:
                 contents = await self._pictures(uri)
             else:

@@ -220,7 +220,7 @@ class Spending:
                 hint="Tell the user. They can use a client with elicitation, or let the operator raise "
                 f"{_PREFIX}CONFIRM_ABOVE.",
             )
-        if not await ask_user(f"This generation costs {price} on {name}. Shall it be bought?"):
+        if not await ask_user(f"This generation costs {price} on {name}. Continue?"):
             raise RequestError(
                 "canceled",
                 f"The user did not agree to pay {price} on {name}. Nothing was submitted.",

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias, TypeVar
 
-from pydantic import BaseModel, JsonValue, SecretStr, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, JsonValue, SecretStr, TypeAdapter, ValidationError
 
 from controlnet_mcp.images.picture import StoredPicture
 from controlnet_mcp.providers.errors import ProviderError
@@ -79,7 +79,7 @@ class HttpCall:
     max_reply_bytes: int = MAX_JSON_BYTES
 
 
-_JSON: TypeAdapter[JsonValue] = TypeAdapter(JsonValue)
+_JSON: TypeAdapter[JsonValue] = TypeAdapter(JsonValue, config=ConfigDict(defer_build=True))
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
 

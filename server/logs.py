@@ -33,14 +33,14 @@ def log_to_stderr(level: str, redactor: Redactor) -> None:
     logging.basicConfig(level=level, handlers=[handler])
     for name in _LOUD:
         logging.getLogger(name).setLevel(logging.WARNING)
-    sys.excepthook = _log_uncaught
 
+    def log_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if issubclass(kind, KeyboardInterrupt):
+            sys.__excepthook__(kind, error, trace)
+        else:
+            _log.critical("The program ends because of a fault of its own.", exc_info=(kind, error, trace))
 
-def _log_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    if issubclass(kind, KeyboardInterrupt):
-        sys.__excepthook__(kind, error, trace)
-    else:
-        _log.critical("The program ends because of a fault of its own.", exc_info=(kind, error, trace))
+    sys.excepthook = log_uncaught
 
 
 def redacted(result: types.CallToolResult, redactor: Redactor) -> types.CallToolResult:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Self
 
 from anyio import to_thread
 from pydantic import BaseModel, ConfigDict
@@ -51,6 +52,23 @@ class ImageView(View):
     flagged: bool | None = None
     structure: StructureView | None = None
 
+    @classmethod
+    def of(cls, uri: str, image: ResultImage, paths: Mapping[str, Path]) -> Self:
+        """Show a picture; `paths` as for `job_view`."""
+        picture, score = image.picture, image.structure
+        return cls(
+            uri=uri,
+            width=picture.width,
+            height=picture.height,
+            mime_type=picture.mime_type,
+            size_bytes=picture.size_bytes,
+            sha256=picture.sha256,
+            path=paths.get(picture.sha256),
+            flagged=image.flagged or None,
+            structure=score
+            and StructureView(metric=score.metric, score=round(score.score, 3), raw=round(score.raw, 3)),
+        )
+
 
 class Job(View):
     """A job as callers see it; nulls are left out when it is written."""
@@ -88,7 +106,15 @@ def job_view(record: JobRecord, *, now: float, paths: Mapping[str, Path], ai_gen
         paths: Files of originals by hash, of those that are there and that the caller may see.
         ai_generated: The provider's pictures come from a model; only a no is shown.
     """
-    control_map = control_map_uri(record.job_id) if record.control_map else None
+    second_charges = [
+        RequestWarning(
+            kind="charge",
+            feature="provider",
+            detail=f"{record.provider} accepted this a second time, as {remote_id[:100]}: its picture is in the "
+            "provider's own history, and the charge can be disputed there.",
+        )
+        for remote_id in record.orphans
+    ]
     return Job(
         job_id=record.job_id,
         status=record.status,
@@ -104,40 +130,18 @@ def job_view(record: JobRecord, *, now: float, paths: Mapping[str, Path], ai_gen
         updated_at=_moment(record.updated_at),
         elapsed_seconds=round((record.finished_at or now) - record.created_at, 2),
         eta_seconds=None if record.eta_seconds is None else round(record.eta_seconds, 1),
-        images=tuple(_image(record, index, row, paths) for index, row in enumerate(record.images)) or None,
-        control_map_uri=control_map,
+        images=tuple(
+            ImageView.of(image_uri(record.job_id, index), row, paths) for index, row in enumerate(record.images)
+        )
+        or None,
+        control_map_uri=control_map_uri(record.job_id) if record.control_map else None,
         sheet_uri=sheet_uri(record.job_id) if record.state == "succeeded" else None,
         cost=record.cost,
         credits_left=record.credits_left,
-        warnings=(*record.warnings, *(_second_charge(record.provider, row) for row in record.orphans)) or None,
+        warnings=(*record.warnings, *second_charges) or None,
         error=record.fault,
         next=next_step(record),
     )
-
-
-def _image(record: JobRecord, index: int, image: ResultImage, paths: Mapping[str, Path]) -> ImageView:
-    picture, score = image.picture, image.structure
-    return ImageView(
-        uri=image_uri(record.job_id, index),
-        width=picture.width,
-        height=picture.height,
-        mime_type=picture.mime_type,
-        size_bytes=picture.size_bytes,
-        sha256=picture.sha256,
-        path=paths.get(picture.sha256),
-        flagged=image.flagged or None,
-        structure=StructureView(metric=score.metric, score=round(score.score, 3), raw=round(score.raw, 3))
-        if score
-        else None,
-    )
-
-
-def _second_charge(provider: str, remote_id: str) -> RequestWarning:
-    detail = (
-        f"{provider} accepted this a second time, as {remote_id[:100]}: its picture is in the provider's own history, "
-        "and the charge can be disputed there."
-    )
-    return RequestWarning(kind="charge", feature="provider", detail=detail)
 
 
 def _moment(seconds: float) -> datetime:

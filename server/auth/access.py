@@ -164,6 +164,15 @@ class Bucket:
     left: float
     at: float
 
+    def take(self, now: float, per_minute: int) -> float:
+        """Take one request out, or tell in how many seconds there is one."""
+        self.left = min(self.left + (now - self.at) * per_minute / 60, per_minute)
+        self.at = now
+        if self.left < 1:
+            return (1 - self.left) * 60 / per_minute
+        self.left -= 1
+        return 0.0
+
 
 @dataclass(frozen=True, slots=True)
 class RateLimit:
@@ -184,7 +193,11 @@ class RateLimit:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or say when to come back; callers who need no token have no limit."""
         user = scope.get("user")
-        wait_seconds = self._wait(principal_of(user.access_token)) if isinstance(user, AuthenticatedUser) else 0.0
+        wait_seconds = 0.0
+        if isinstance(user, AuthenticatedUser):
+            now = self.clock()
+            bucket = self.buckets.setdefault(principal_of(user.access_token), Bucket(self.per_minute, now))
+            wait_seconds = bucket.take(now, self.per_minute)
         if wait_seconds <= 0:
             await self.app(scope, receive, send)
             return
@@ -192,14 +205,3 @@ class RateLimit:
         said = f"More than {self.per_minute} requests a minute. Try again in {seconds} s; nothing was done."
         refusal = JSONResponse({"error": said}, status_code=429, headers={"retry-after": str(seconds)})
         await refusal(scope, receive, send)
-
-    def _wait(self, principal: str) -> float:
-        """Take one token out of a caller's bucket, or tell in how many seconds there is one."""
-        now = self.clock()
-        bucket = self.buckets.setdefault(principal, Bucket(self.per_minute, now))
-        bucket.left = min(bucket.left + (now - bucket.at) * self.per_minute / 60, self.per_minute)
-        bucket.at = now
-        if bucket.left < 1:
-            return (1 - bucket.left) * 60 / self.per_minute
-        bucket.left -= 1
-        return 0.0

@@ -63,20 +63,20 @@ async def examine(settings: Settings) -> list[Finding]:
         Finding("ok", "version", f"controlnet-mcp {__version__}, {running}"),
         Finding("ok", "command for hosts", command or f"{sys.executable} -m controlnet_mcp.server"),
         Finding("ok", "variables", f"set: {', '.join(names)}" if names else "none set, all defaults"),
-        *await to_thread.run_sync(_folder, settings.data_folder),
-        await _database(settings.data_folder / "jobs.sqlite3"),
+        *await to_thread.run_sync(check_folder, settings.data_folder),
+        await check_database(settings.data_folder / "jobs.sqlite3"),
         *(
             Finding("ok", "allowed folder", str(folder))
             if folder.is_dir()
             else Finding(absent, "allowed folder", f"{folder} (absent)")
             for folder in settings.allowed_folders
         ),
-        *[await to_thread.run_sync(_module, *row) for row in _HEAVY.items()],
+        *[await to_thread.run_sync(check_module, *row) for row in _HEAVY.items()],
         *[await check_provider(entry) for entry in build_table(settings.keys, settings.providers)],
     ]
 
 
-def _folder(folder: Path) -> list[Finding]:
+def check_folder(folder: Path) -> list[Finding]:
     """Look whether the data folder can be written, and at the free space (blocks)."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -89,7 +89,8 @@ def _folder(folder: Path) -> list[Finding]:
     return [Finding("ok", "data folder", str(folder)), Finding(state, "free space", f"{free / 1e9:.1f} GB")]
 
 
-async def _database(path: Path) -> Finding:
+async def check_database(path: Path) -> Finding:
+    """Look whether the record is sound, and at the number of its jobs."""
     if not await anyio.Path(path).exists():
         return Finding("ok", "job database", "not there yet; it is made with the first job")
     database = Database(path)
@@ -104,7 +105,8 @@ async def _database(path: Path) -> Finding:
     return Finding("ok", "job database", f"{count} jobs")
 
 
-def _module(module: str, package: str) -> Finding:
+def check_module(module: str, package: str) -> Finding:
+    """Import a heavy library (blocks)."""
     try:
         importlib.import_module(module)
         return Finding("ok", package, version(package))

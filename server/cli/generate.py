@@ -8,8 +8,9 @@ from controlnet_mcp.server.cli import interruptible
 from controlnet_mcp.server.cli.jobs import wait_for
 from controlnet_mcp.server.cli.local_paths import file_meant, with_own_files
 from controlnet_mcp.server.cli.options import arguments_of, tool_options
-from controlnet_mcp.server.cli.output import farewell, json_text, place_for, save, show_job
+from controlnet_mcp.server.cli.output import farewell, place_for, save, show_job
 from controlnet_mcp.server.cli.session import allow, ask, call, load_settings, run
+from controlnet_mcp.server.mcp.rendering import text_of
 from controlnet_mcp.tools.controlnet_generate import CONTROLNET_GENERATE, DryRun
 from controlnet_mcp.tools.extract_control_map import EXTRACT_CONTROL_MAP, MapView
 from controlnet_mcp.tools.tool import Services
@@ -73,7 +74,7 @@ def generate(output: Path | None, *, sidecar: bool, as_json: bool, **values: obj
     with interruptible(lambda: farewell(job_id)):
         body = run(submit, allow(settings, folders))
     if isinstance(body, DryRun):
-        click.echo(json_text(body) if as_json else body.model_dump_json(by_alias=True, indent=2))
+        click.echo(text_of(body) if as_json else body.model_dump_json(by_alias=True, indent=2))
     else:
         show_job(body, output, as_json=as_json, copies=not as_json, sidecars=sidecar)
 
@@ -93,7 +94,7 @@ def control_map(output: Path | None, *, as_json: bool, **values: object) -> None
         name = f"{source.stem if source else 'picture'}-{made.modality}"
         saved = save(made.path.read_bytes(), place_for(output, name, "image/png"), kept=made.path)
     if as_json:
-        click.echo(json_text(made))
+        click.echo(text_of(made))
         return
     click.echo(f"{made.modality}, {made.width}x{made.height}, {made.coverage:.1%} lit", err=True)
     for note in made.notes or ():

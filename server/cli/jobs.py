@@ -14,8 +14,9 @@ from controlnet_mcp.jobs.service import Caller, accepted_as, not_accepted
 from controlnet_mcp.server.auth.principals import LOCAL
 from controlnet_mcp.server.cli import interruptible
 from controlnet_mcp.server.cli.options import arguments_of, tool_options
-from controlnet_mcp.server.cli.output import farewell, json_text, place_for, readable_name, save, show_job
+from controlnet_mcp.server.cli.output import farewell, place_for, readable_name, save, show_job
 from controlnet_mcp.server.cli.session import ask, call, progress_bar, run
+from controlnet_mcp.server.mcp.rendering import text_of
 from controlnet_mcp.tools.cancel_job import CANCEL_JOB
 from controlnet_mcp.tools.job_status import JOB_STATUS
 from controlnet_mcp.tools.list_jobs import LIST_JOBS, JobList
@@ -43,7 +44,7 @@ def jobs(context: click.Context, /, *, as_json: bool, **values: object) -> None:
         return
     page = JobList.model_validate(ask(LIST_JOBS, arguments_of(LIST_JOBS, values)).body)
     if as_json:
-        click.echo(json_text(page))
+        click.echo(text_of(page))
     elif not page.jobs:
         click.echo("No jobs.")
     else:
@@ -127,7 +128,7 @@ def status(job_id: str, wait_seconds: float | None, output: Path | None, *, side
 def cancel(job_id: str, *, as_json: bool) -> None:
     """Stop a job where the provider can; where it cannot, the job goes on and a note says so."""
     job = Job.model_validate(ask(CANCEL_JOB, {"job_id": job_id}).body)
-    click.echo(json_text(job) if as_json else f"{job.job_id} {job.status}")
+    click.echo(text_of(job) if as_json else f"{job.job_id} {job.status}")
     for notice in job.warnings or ():
         click.echo(f"note: {notice.detail}", err=True)
 
@@ -174,4 +175,4 @@ def sheet(job_id: str, output: Path | None, width: int, *, as_json: bool) -> Non
     wanted = place_for(output, f"{readable_name(job.request.prompt)}-sheet", "image/jpeg" if as_jpeg else "image/png")
     path = save(encode(page, as_jpeg=as_jpeg), wanted)
     saved = SavedSheet(path=path, uri=sheet_uri(job_id), width=page.width, height=page.height)
-    click.echo(json_text(saved) if as_json else path)
+    click.echo(text_of(saved) if as_json else path)

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Mapping
 from types import NoneType, UnionType
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import Literal, TypeVar, Union, cast, get_args, get_origin
 
 import click
 from pydantic import JsonValue, ValidationError
@@ -18,6 +18,7 @@ CommandT = TypeVar("CommandT", bound=Callable[..., object])
 WITHOUT_MEANING = frozenset({"previews"})
 """Parameters without a meaning on the command line: pictures come as files."""
 _SHORT: dict[str, tuple[str, ...]] = {"wait_seconds": ("--wait",), "like_job": ("--like",)}
+_METAVARS: dict[object, str] = {list: "CONTROL", dict: "NAME=VALUE"}
 
 
 def named_value(text: str) -> tuple[str, JsonValue]:
@@ -83,28 +84,38 @@ def _option(name: str, field: FieldInfo, text: str) -> Callable[[CommandT], Comm
     if get_origin(kind) in {Union, UnionType}:
         kind = next(inner for inner in get_args(kind) if inner is not NoneType)
     low, high = (next((getattr(row, end) for row in field.metadata if hasattr(row, end)), None) for end in ("ge", "le"))
-    kinds: dict[object, dict[str, Any]] = {
-        bool: {"is_flag": True},
-        int: {"type": click.IntRange(low, high)},
-        float: {"type": click.FloatRange(low, high)},
-        Literal: {"type": click.Choice(get_args(kind))},
-        list: {"multiple": True, "callback": _read_controls, "metavar": "CONTROL"},
-        dict: {"multiple": True, "callback": _read_values, "metavar": "NAME=VALUE"},
+    origin = get_origin(kind) or kind
+    types: dict[object, object] = {
+        bool: None,
+        int: click.IntRange(low, high),
+        float: click.FloatRange(low, high),
+        Literal: click.Choice(get_args(kind)),
+        list: further_control,
+        dict: named_value,
     }
-    more = kinds.get(get_origin(kind) or kind, {"type": str})
-    long = name.removesuffix("s") if "multiple" in more else name
-    return click.option(f"--{long.replace('_', '-')}", *_SHORT.get(name, ()), name, help=text, **more)
-
-
-def _read_controls(_context: click.Context, _option: click.Parameter, texts: tuple[str, ...]) -> list[JsonValue]:
-    return [further_control(text).model_dump(mode="json") for text in texts]
-
-
-def _read_values(_context: click.Context, _option: click.Parameter, texts: tuple[str, ...]) -> dict[str, JsonValue]:
-    return dict(map(named_value, texts))
+    repeated = origin in {list, dict}
+    long = name.removesuffix("s") if repeated else name
+    return click.option(
+        f"--{long.replace('_', '-')}",
+        *_SHORT.get(name, ()),
+        name,
+        type=types.get(origin, str),
+        multiple=repeated,
+        is_flag=origin is bool,
+        metavar=_METAVARS.get(origin),
+        help=text,
+    )
 
 
 def arguments_of(tool: Tool, values: Mapping[str, object]) -> dict[str, object]:
     """The arguments that were given, as the tool takes them; options that were left out are left out."""
-    given = {name: values.get(name) for name in tool.arguments.model_fields}
-    return {name: value for name, value in given.items() if not (value is None or value is False or value in ([], {}))}
+    given: dict[str, object] = {}
+    for name in tool.arguments.model_fields:
+        value = values.get(name)
+        if isinstance(value, tuple):  # of a repeated option
+            entries = cast("tuple[object, ...]", value)
+            controls = [entry.model_dump(mode="json") for entry in entries if isinstance(entry, ExtraControl)]
+            value = controls or dict(cast("tuple[tuple[str, JsonValue], ...]", entries))
+        if not (value is None or value is False or value == {}):
+            given[name] = value
+    return given

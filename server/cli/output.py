@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import click
-from pydantic import BaseModel
 
 from controlnet_mcp.images.blob_store import note_beside
+from controlnet_mcp.server.mcp.rendering import text_of
 from controlnet_mcp.tools.views import Job
 
 _LONGEST_NAME = 48
@@ -102,11 +102,6 @@ def show_table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, title:
 _ENDS = {"failed": "failed", "canceled": "was canceled", "uncertain": "is uncertain"}
 
 
-def json_text(body: BaseModel) -> str:
-    """The answer as the tool gives it: compact JSON without nulls."""
-    return body.model_dump_json(exclude_none=True, by_alias=True)
-
-
 def show_job(job: Job, output: Path | None, *, as_json: bool, copies: bool, sidecars: bool) -> None:
     """Show a job and end the command.
 
@@ -121,9 +116,18 @@ def show_job(job: Job, output: Path | None, *, as_json: bool, copies: bool, side
         click.ClickException: The job failed: exit code 1, and why.
     """
     if as_json:
-        click.echo(json_text(job))
+        click.echo(text_of(job))
     else:
-        _tell(job)
+        controls = ", ".join(row.modality for row in job.controls)
+        done = f" ({job.progress:.0%})" if job.status == "running" and job.progress else ""
+        cost = f", {job.cost.amount:g} {job.cost.unit}" if job.cost and job.cost.amount else ""
+        seed = "" if job.seed is None else f", seed {job.seed}"
+        said = f"{job.status}{done} after {job.elapsed_seconds:.1f} s: {job.provider}, {controls}{seed}{cost}"
+        click.echo(f"{job.job_id} {said}", err=True)
+        for warning in job.warnings or ():
+            click.echo(f"note: {warning.detail}", err=True)
+        if job.status in {"queued", "running"}:
+            click.echo(f"It goes on. {look_again(job.job_id)}", err=True)
     for path in _pictures(job, output, copies=copies or output is not None, sidecars=sidecars):
         if not as_json:
             click.echo(path)
@@ -147,20 +151,6 @@ def _pictures(job: Job, output: Path | None, *, copies: bool, sidecars: bool) ->
         elif sidecars:
             click.echo(f"note: it is not known how {copy.name} was made, so it has no sidecar", err=True)
         yield copy
-
-
-def _tell(job: Job) -> None:
-    """Sum a job up on stderr."""
-    controls = ", ".join(row.modality for row in job.controls)
-    done = f" ({job.progress:.0%})" if job.status == "running" and job.progress else ""
-    cost = f", {job.cost.amount:g} {job.cost.unit}" if job.cost and job.cost.amount else ""
-    seed = "" if job.seed is None else f", seed {job.seed}"
-    said = f"{job.status}{done} after {job.elapsed_seconds:.1f} s: {job.provider}, {controls}{seed}{cost}"
-    click.echo(f"{job.job_id} {said}", err=True)
-    for notice in job.warnings or ():
-        click.echo(f"note: {notice.detail}", err=True)
-    if job.status in {"queued", "running"}:
-        click.echo(f"It goes on. {look_again(job.job_id)}", err=True)
 
 
 def look_again(job_id: str) -> str:

@@ -3,9 +3,9 @@
 import click
 
 from controlnet_mcp.server.cli.options import arguments_of, tool_options
-from controlnet_mcp.server.cli.output import json_text
 from controlnet_mcp.server.cli.session import ask
-from controlnet_mcp.tools.list_modalities import LIST_MODALITIES, ModalityList, ModalityView, ProviderView
+from controlnet_mcp.server.mcp.rendering import text_of
+from controlnet_mcp.tools.list_modalities import LIST_MODALITIES, ModalityList
 from controlnet_mcp.tools.list_models import LIST_MODELS, ModelList
 
 
@@ -16,24 +16,28 @@ def modalities(*, as_json: bool, **values: object) -> None:
     """Say which structures can be kept, by which providers, and who is ready."""
     found = ModalityList.model_validate(ask(LIST_MODALITIES, arguments_of(LIST_MODALITIES, values)).body)
     if as_json:
-        click.echo(json_text(found))
+        click.echo(text_of(found))
         return
     from controlnet_mcp.server.cli.output import show_table
 
-    show_table(("modality", "keeps", "map made here", "providers"), map(_modality, found.modalities))
+    structures = [
+        (
+            row.name,
+            row.keeps,
+            "no" if row.map_from_photo.startswith("needs") else row.map_from_photo,
+            ", ".join(offer.provider for offer in row.offers),
+        )
+        for row in found.modalities
+    ]
+    providers: list[tuple[str, ...]] = []
+    for entry in found.providers:
+        ready = "yes" if entry.ready else f"set {' and '.join(entry.missing or ())}"
+        sides = f"{entry.min_side} to {entry.max_side}"
+        made = ready if entry.ai_generated else f"{ready}, not AI"
+        providers.append((entry.name, made, sides, str(entry.max_controls), str(entry.max_images)))
+    show_table(("modality", "keeps", "map made here", "providers"), structures)
     click.echo()
-    show_table(("provider", "ready", "sides in pixels", "controls", "pictures"), map(_provider, found.providers))
-
-
-def _modality(row: ModalityView) -> tuple[str, ...]:
-    made = "no" if row.map_from_photo.startswith("needs") else row.map_from_photo
-    return row.name, row.keeps, made, ", ".join(offer.provider for offer in row.offers)
-
-
-def _provider(row: ProviderView) -> tuple[str, ...]:
-    ready = "yes" if row.ready else f"set {' and '.join(row.missing or ())}"
-    model = "" if row.ai_generated else ", not AI"
-    return row.name, f"{ready}{model}", f"{row.min_side} to {row.max_side}", str(row.max_controls), str(row.max_images)
+    show_table(("provider", "ready", "sides in pixels", "controls", "pictures"), providers)
 
 
 @click.command()
@@ -43,7 +47,7 @@ def models(provider: str, *, as_json: bool) -> None:
     """Say what models, schedulers, sizes and options PROVIDER has."""
     found = ModelList.model_validate(ask(LIST_MODELS, {"provider": provider}).body)
     if as_json:
-        click.echo(json_text(found))
+        click.echo(text_of(found))
         return
     from controlnet_mcp.server.cli.output import show_table
 

@@ -84,11 +84,11 @@ class ResourceReader:
         await self.application.table.load()
         try:
             body = await self._facts(uri)
-            contents: list[Contents] = (
-                await self._pictures(uri)
-                if body is None
-                else [types.TextResourceContents(uri=uri, mime_type=_JSON, text=text_of(body))]
-            )
+            contents: list[Contents]
+            if body is None:
+                contents = await self._pictures(uri)
+            else:
+                contents = [types.TextResourceContents(uri=uri, mime_type=_JSON, text=text_of(body))]
         except ControlNetError as error:
             raise MCPError(
                 code=types.INVALID_PARAMS,

@@ -267,7 +267,7 @@ def test_a_picture_without_a_usable_link_is_uploaded() -> None:
 
 
 def test_keys_are_never_shown() -> None:
-    """Not in the representation of a call, nor in what a dry run prints; only the runner reveals it."""
+    """Not in the representation of a call, nor in what a dry run prints; only the sender reveals it."""
     call = provider().build(request(options={"webhook": "https://hooks.example"}), "reference", {})
     assert KEY not in repr(call)
     assert KEY not in json.dumps([show(call.json), shown_headers(call)])

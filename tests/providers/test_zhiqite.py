@@ -3,7 +3,6 @@
 import json
 from collections.abc import Generator
 from functools import partial
-from pathlib import Path
 
 import httpx2
 import pytest
@@ -255,28 +254,22 @@ def simulator() -> Generator[ZhiqiteSimulator]:
         yield service
 
 
-@pytest.fixture
-def blobs(tmp_path: Path) -> BlobStore:
-    """A blob store."""
-    return BlobStore(tmp_path)
-
-
 async def test_the_whole_way_against_the_simulator(simulator: ZhiqiteSimulator, blobs: BlobStore) -> None:
     """Submit with a link of ours, poll to the end, fetch: the result shows the drawing."""
     picture = blobs.put_pixels(house(256))
     with running(_files(blobs), listening := free_socket()):
         source = PictureSource(blobs, lambda row: f"{origin_of(listening)}/files/{row.sha256}")
-        runner = Sender(source, _nowhere)
+        sender = Sender(source, _nowhere)
         adapter = provider(simulator.origin)
         wish = request({"source_url": None, "picture": picture}, num_images=2)
-        submission = await submit(runner, adapter, wish, "ref-1")
-        report = await runner.poll(adapter, submission.task)
+        submission = await submit(sender, adapter, wish, "ref-1")
+        report = await sender.poll(adapter, submission.task)
         assert report.phase == "running"
-        report = await runner.poll(adapter, submission.task)
+        report = await sender.poll(adapter, submission.task)
         assert report.phase == "succeeded"
-        content = await runner.download(adapter, report.outputs[0])
-        models = await runner.run(adapter, adapter.models())
-        await runner.aclose()
+        content = await sender.download(adapter, report.outputs[0])
+        models = await sender.run(adapter, adapter.models())
+        await sender.aclose()
     assert content.startswith(b"\x89PNG")
     assert simulator.studio.charges == 1
     assert models[0].name == "revAnimated_v122_7371.safetensors"

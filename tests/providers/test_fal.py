@@ -10,7 +10,7 @@ from controlnet_mcp.providers.fal.adapter import FalProvider, FalSettings
 from controlnet_mcp.providers.http import HttpCall
 from controlnet_mcp.providers.placeholders import show
 from controlnet_mcp.providers.types import Control, RemoteTask, Report, RequestWarning, ResolvedRequest
-from tests.support.hostile_replies import recorded
+from tests.support.conversations import recorded
 from tests.support.simulators.fal import KEY
 
 LINK = "https://pictures.example/map.png"

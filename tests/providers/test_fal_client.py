@@ -26,8 +26,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from controlnet_mcp.images.encode import encode_png
 from controlnet_mcp.images.maps.arrays import Rgb
 from controlnet_mcp.images.maps.recipes import make_map
+from tests.support.conversations import FOLDER, recorded
 from tests.support.edge_recall import chance_of, recall_of
-from tests.support.hostile_replies import FOLDER, recorded
 from tests.support.sample_drawings import house
 from tests.support.simulators.fal import FLAGGED, KEY, TIMED_OUT, Failure, FalStudio, fal
 from tests.support.simulators.serving import free_socket, origin_of, running

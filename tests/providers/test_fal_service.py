@@ -1,8 +1,7 @@
-"""fal: the whole way against its simulator, with the runner that sends for all providers."""
+"""fal: the whole way against its simulator, with the sender that sends for all providers."""
 
 import io
-from collections.abc import AsyncGenerator, Generator
-from pathlib import Path
+from collections.abc import Generator
 
 import numpy as np
 import pytest
@@ -15,7 +14,6 @@ from controlnet_mcp.images.maps.arrays import Rgb
 from controlnet_mcp.images.maps.recipes import make_map
 from controlnet_mcp.providers.errors import ProviderError
 from controlnet_mcp.providers.fal.adapter import FalProvider, FalSettings
-from controlnet_mcp.providers.placeholders import PictureSource
 from controlnet_mcp.providers.sender import Sender
 from controlnet_mcp.providers.types import Control, Report, ResolvedRequest, Submission
 from tests.support.edge_recall import chance_of, recall_of
@@ -51,24 +49,6 @@ def studio() -> Generator[FalStudio]:
         yield state
 
 
-@pytest.fixture
-def blobs(tmp_path: Path) -> BlobStore:
-    """A blob store."""
-    return BlobStore(tmp_path)
-
-
-@pytest.fixture
-async def runner(blobs: BlobStore) -> AsyncGenerator[Sender]:
-    """The runner of all providers; nothing is elsewhere."""
-
-    async def fetch(url: str) -> bytes:
-        raise AssertionError(f"nothing may be fetched from {url}")
-
-    sender = Sender(PictureSource(blobs), fetch)
-    yield sender
-    await sender.aclose()
-
-
 def provider(studio: FalStudio) -> FalProvider:
     """An adapter for the simulator."""
     return FalProvider(FalSettings.model_validate({"key": SecretStr(KEY), "base_url": studio.origin}))
@@ -86,17 +66,17 @@ def request(blobs: BlobStore, modality: str = "canny", **changes: object) -> Res
     return ResolvedRequest.model_validate(fields | changes)
 
 
-async def order(runner: Sender, adapter: FalProvider, wish: ResolvedRequest) -> Submission:
+async def order(sender: Sender, adapter: FalProvider, wish: ResolvedRequest) -> Submission:
     """Fit and submit, as the job layer does."""
-    return await submit(runner, adapter, adapter.fit(wish).request, "reference")
+    return await submit(sender, adapter, adapter.fit(wish).request, "reference")
 
 
-async def ended(runner: Sender, adapter: FalProvider, wish: ResolvedRequest) -> list[Report]:
+async def ended(sender: Sender, adapter: FalProvider, wish: ResolvedRequest) -> list[Report]:
     """Submit, and ask until it has ended; gives every report."""
-    submission = await order(runner, adapter, wish)
+    submission = await order(sender, adapter, wish)
     reports = [submission.report]
     while reports[-1].phase in {"queued", "running"}:
-        reports.append(await runner.poll(adapter, submission.task))
+        reports.append(await sender.poll(adapter, submission.task))
     return reports
 
 
@@ -108,49 +88,49 @@ def pixels(content: bytes) -> Rgb:
 
 @pytest.mark.parametrize(("modality", "model", "start"), CASES)
 async def test_the_whole_way(
-    studio: FalStudio, runner: Sender, blobs: BlobStore, modality: str, model: str, start: str
+    studio: FalStudio, sender: Sender, blobs: BlobStore, modality: str, model: str, start: str
 ) -> None:
     """Every modality and model from nothing, a start picture and a mask: bought once, and the drawing can be seen."""
     drawn_on: dict[str, object] = dict.fromkeys(STARTS[start], blobs.put_pixels(edges()))
     drawn_on |= {"strength": 0.5} if drawn_on else {}
     usual: dict[str, object] = {"num_images": 2, "steps": 4, "guidance": 2.0, "options": {"loras": [{"path": "a/b"}]}}
     adapter = provider(studio)
-    reports = await ended(runner, adapter, request(blobs, modality, model=model, **usual, **drawn_on))
+    reports = await ended(sender, adapter, request(blobs, modality, model=model, **usual, **drawn_on))
     assert [row.phase for row in reports] == ["queued", "queued", "running", "succeeded"]
-    first, second = [pixels(await runner.download(adapter, row)) for row in reports[-1].outputs]
+    first, second = [pixels(await sender.download(adapter, row)) for row in reports[-1].outputs]
     assert not np.array_equal(first, second)
     assert recall_of(edges(), first) > 0.9 > 2 * chance_of(edges(), first)
     assert (studio.charges, reports[-1].seed) == (1, 7)
 
 
-async def test_the_key_goes_to_the_queue_and_nowhere_else(studio: FalStudio, runner: Sender, blobs: BlobStore) -> None:
+async def test_the_key_goes_to_the_queue_and_nowhere_else(studio: FalStudio, sender: Sender, blobs: BlobStore) -> None:
     """The links of results do not see it."""
     adapter = provider(studio)
-    report = (await ended(runner, adapter, request(blobs)))[-1]
-    await runner.download(adapter, report.outputs[0])
+    report = (await ended(sender, adapter, request(blobs)))[-1]
+    await sender.download(adapter, report.outputs[0])
     assert {row.path.split("/")[1] for row in studio.received if "authorization" not in row.headers} == {"files"}
     assert {row.path.split("/")[1] for row in studio.received if "authorization" in row.headers} == {"fal-ai"}
 
 
-async def test_two_controls_with_a_picture_each(studio: FalStudio, runner: Sender, blobs: BlobStore) -> None:
+async def test_two_controls_with_a_picture_each(studio: FalStudio, sender: Sender, blobs: BlobStore) -> None:
     """A map, and a picture that fal shall preprocess."""
     picture = blobs.put_pixels(edges())
     pair = (Control(modality="canny", picture=picture, is_map=True), Control(modality="pose", picture=picture))
-    assert (await ended(runner, provider(studio), request(blobs, controls=pair)))[-1].phase == "succeeded"
+    assert (await ended(sender, provider(studio), request(blobs, controls=pair)))[-1].phase == "succeeded"
 
 
-async def test_pictures_inside_the_result_are_stored(studio: FalStudio, runner: Sender, blobs: BlobStore) -> None:
+async def test_pictures_inside_the_result_are_stored(studio: FalStudio, sender: Sender, blobs: BlobStore) -> None:
     """In sync mode nothing has to be downloaded, and the record gets hashes."""
-    report = (await ended(runner, provider(studio), request(blobs, options={"sync_mode": True})))[-1]
+    report = (await ended(sender, provider(studio), request(blobs, options={"sync_mode": True})))[-1]
     (output,) = report.outputs
     assert output.content is None
     assert pixels(blobs.get(output.sha256 or "")).shape == (576, 576, 3)
 
 
-async def test_flags_arrive(studio: FalStudio, runner: Sender, blobs: BlobStore) -> None:
+async def test_flags_arrive(studio: FalStudio, sender: Sender, blobs: BlobStore) -> None:
     """One per picture."""
     studio.nsfw = (False, True)
-    report = (await ended(runner, provider(studio), request(blobs, num_images=2)))[-1]
+    report = (await ended(sender, provider(studio), request(blobs, num_images=2)))[-1]
     assert [row.flagged for row in report.outputs] == [False, True]
 
 
@@ -164,55 +144,55 @@ async def test_flags_arrive(studio: FalStudio, runner: Sender, blobs: BlobStore)
     ],
 )
 async def test_failures_are_told(
-    studio: FalStudio, runner: Sender, blobs: BlobStore, failure: Failure, code: str
+    studio: FalStudio, sender: Sender, blobs: BlobStore, failure: Failure, code: str
 ) -> None:
     """A model's, which only the result shows, and the platform's, which are in the status."""
     studio.failure = failure
-    fault = (await ended(runner, provider(studio), request(blobs)))[-1].fault
+    fault = (await ended(sender, provider(studio), request(blobs)))[-1].fault
     assert fault is not None
     assert fault.code == code
 
 
-async def test_a_wrong_input_may_be_refused_at_once(studio: FalStudio, runner: Sender, blobs: BlobStore) -> None:
+async def test_a_wrong_input_may_be_refused_at_once(studio: FalStudio, sender: Sender, blobs: BlobStore) -> None:
     """Nobody knows whether it is, or only in the result: both are understood."""
     studio.checks_at_once = True
     unit = Control(modality="canny", source_url="https://nobody.example/1.png", is_map=True)
     with pytest.raises(ProviderError) as caught:
-        await order(runner, provider(studio), request(blobs, controls=(unit,)))
+        await order(sender, provider(studio), request(blobs, controls=(unit,)))
     assert (caught.value.code, caught.value.delivery, studio.charges) == ("image_unreadable", "refused", 0)
     studio.checks_at_once = False
-    fault = (await ended(runner, provider(studio), request(blobs, controls=(unit,))))[-1].fault
+    fault = (await ended(sender, provider(studio), request(blobs, controls=(unit,))))[-1].fault
     assert fault is not None
     assert fault.code == "image_unreadable"
 
 
 @pytest.mark.parametrize("looks", [0, 1])
-async def test_cancelling(studio: FalStudio, runner: Sender, blobs: BlobStore, looks: int) -> None:
+async def test_cancelling(studio: FalStudio, sender: Sender, blobs: BlobStore, looks: int) -> None:
     """In the queue and at work; afterwards it counts as ended, and cannot be stopped twice."""
     adapter = provider(studio)
-    task = (await order(runner, adapter, request(blobs))).task
+    task = (await order(sender, adapter, request(blobs))).task
     for _ in range(looks):
-        await runner.poll(adapter, task)
-    assert await runner.run(adapter, adapter.cancel(task)) is True
-    assert (await runner.poll(adapter, task)).phase == "canceled"
-    assert await runner.run(adapter, adapter.cancel(task)) is False
+        await sender.poll(adapter, task)
+    assert await sender.run(adapter, adapter.cancel(task)) is True
+    assert (await sender.poll(adapter, task)).phase == "canceled"
+    assert await sender.run(adapter, adapter.cancel(task)) is False
 
 
-async def test_an_empty_balance_is_told(studio: FalStudio, runner: Sender, blobs: BlobStore) -> None:
+async def test_an_empty_balance_is_told(studio: FalStudio, sender: Sender, blobs: BlobStore) -> None:
     """Nothing was accepted."""
     studio.balance = 0.0
     with pytest.raises(ProviderError) as caught:
-        await order(runner, provider(studio), request(blobs))
+        await order(sender, provider(studio), request(blobs))
     assert (caught.value.code, caught.value.delivery, studio.charges) == ("payment_required", "refused", 0)
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
 async def test_a_reply_that_was_lost_is_not_taken_for_a_refusal(
-    studio: FalStudio, runner: Sender, blobs: BlobStore, status: int
+    studio: FalStudio, sender: Sender, blobs: BlobStore, status: int
 ) -> None:
     """And the adapter sends nothing twice, as the vendor's own client does, not even after a 429."""
     studio.fail_next(f"/{UNION}", JSONResponse({"detail": "Bad Gateway"}, status))
     with pytest.raises(ProviderError) as caught:
-        await order(runner, provider(studio), request(blobs))
+        await order(sender, provider(studio), request(blobs))
     assert caught.value.delivery == ("refused" if status == 429 else "unknown")
     assert len(studio.calls(f"/{UNION}")) == 1

@@ -4,42 +4,26 @@ import base64
 import json
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
+from functools import partial
 
 import pytest
-from pydantic import BaseModel, ConfigDict, JsonValue, SecretStr
+from pydantic import SecretStr
 
 from controlnet_mcp.foundation.redaction import Redactor
 from controlnet_mcp.images.encode import encode_png
 from controlnet_mcp.images.picture import StoredPicture
 from controlnet_mcp.providers.errors import ProviderError
-from controlnet_mcp.providers.http import HttpCall, HttpReply, ResultT, Steps
+from controlnet_mcp.providers.http import HttpCall, HttpReply
 from controlnet_mcp.providers.modelslab.adapter import ModelsLabProvider, ModelsLabSettings
 from controlnet_mcp.providers.placeholders import show
 from controlnet_mcp.providers.types import RemoteTask, Report
+from tests.support.conversations import FOLDER, held, recorded
 from tests.support.sample_drawings import house
 
-REPLIES = Path(__file__).parents[1] / "support" / "replies" / "modelslab"
+sample = partial(recorded, "modelslab")
 KEY = "canary-key-of-modelslab"
 FIRST, SECOND = (f"https://pub-3626.r2.dev/generations/f3c1-{index}.png" for index in range(2))
 PICTURE = StoredPicture(sha256="ab" * 32, mime_type="image/png", width=4, height=4, size_bytes=99)
-
-
-class Sample(BaseModel):
-    """A file of `tests/support/replies`."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    source: str
-    status: int
-    headers: dict[str, str]
-    body: JsonValue
-
-
-def sample(name: str) -> HttpReply:
-    """A sample reply."""
-    row = Sample.model_validate_json((REPLIES / f"{name}.json").read_text(encoding="utf-8"))
-    return HttpReply("modelslab", row.status, row.headers, json.dumps(row.body).encode())
 
 
 def answer(body: object, status: int = 200) -> HttpReply:
@@ -53,33 +37,15 @@ def provider(plan: str = "enterprise", **more: str) -> ModelsLabProvider:
     return ModelsLabProvider(ModelsLabSettings.model_validate(values))
 
 
-def held(steps: Steps[ResultT], *replies: HttpReply) -> tuple[list[HttpCall], ResultT]:
-    """Hold a conversation with these replies; gives its calls and its end."""
-    calls = [next(steps)]
-    for reply in replies:
-        try:
-            calls.append(steps.send(reply))
-        except StopIteration as end:
-            result: ResultT = end.value
-            return calls, result
-    raise AssertionError("the conversation goes on")
-
-
 def polled(reply: HttpReply, state: Mapping[str, str] | None = None) -> Report:
     """What a fetch that was answered with `reply` tells."""
     task = RemoteTask(remote_id="12345", state=dict(state or {}))
-    return held(provider().poll(task), reply)[1]
+    return held(provider().poll(task), reply)[0]
 
 
 def asked(task: RemoteTask, plan: str = "enterprise", prefix: str = "/v1/enterprise") -> HttpCall:
     """The call of a fetch."""
     return next(provider(plan, enterprise_prefix=prefix).poll(task))
-
-
-def test_every_sample_names_its_source() -> None:
-    """No shape without an origin."""
-    for path in REPLIES.glob("*.json"):
-        assert Sample.model_validate_json(path.read_text(encoding="utf-8")).source
 
 
 @pytest.mark.parametrize(
@@ -263,7 +229,7 @@ def test_a_503_that_says_when_to_come_back_is_a_refusal(header: dict[str, str], 
 
 def test_no_documented_error_is_untested() -> None:
     """Every sample of an error stands in the table above."""
-    assert {path.stem for path in REPLIES.glob("error_*.json")} == {name for name, *_ in ERRORS}
+    assert {path.stem for path in (FOLDER / "modelslab").glob("error_*.json")} == {name for name, *_ in ERRORS}
 
 
 def test_when_to_come_back_is_in_the_body() -> None:
@@ -326,7 +292,7 @@ def test_a_key_that_is_echoed_is_not_repeated() -> None:
 
 def test_an_upload_gives_its_link() -> None:
     """A data URL in, a link out; `messege` beside a success is no error."""
-    calls, link = held(provider().upload(PICTURE), sample("uploaded"))
+    link, calls = held(provider().upload(PICTURE), sample("uploaded"))
     assert calls[0].url == "https://modelslab.com/api/v6/base64_to_url"
     assert "data_url of image/png" in json.dumps(show(calls[0].json))
     assert link == "https://pub-3626.r2.dev/livewire-tmp/a.png"
@@ -341,23 +307,21 @@ def test_a_refused_upload_is_told() -> None:
 
 def test_the_balance_is_told() -> None:
     """In the account's currency; it may come as text."""
-    calls, balance = held(provider().balance(), sample("wallet"))
+    balance, calls = held(provider().balance(), sample("wallet"))
     assert (calls[0].method, calls[0].url, balance) == ("POST", "https://modelslab.com/api/wallet_balance", 43.6)
-    assert held(provider().balance(), answer({"status": "success", "data": {"balance": "1.5"}}))[1] == 1.5
+    assert held(provider().balance(), answer({"status": "success", "data": {"balance": "1.5"}}))[0] == 1.5
 
 
 def test_the_models_of_an_enterprise_server_are_listed() -> None:
     """By whatever holds a `model_id`; a shape that nobody knows gives the documented ones."""
     adapter = provider()
-    assert [row.name for row in held(adapter.models(), sample("model_list"))[1]] == ["my-own-model", "midjourney"]
-    assert [row.name for row in held(adapter.models(), answer(["a", "b"]))[1]] == ["a", "b"]
-    assert held(adapter.models(), answer({"status": "success"}))[1] == adapter.capabilities.models
+    assert [row.name for row in held(adapter.models(), sample("model_list"))[0]] == ["my-own-model", "midjourney"]
+    assert [row.name for row in held(adapter.models(), answer(["a", "b"]))[0]] == ["a", "b"]
+    assert held(adapter.models(), answer({"status": "success"}))[0] == adapter.capabilities.models
     with pytest.raises(ProviderError):
         held(adapter.models(), sample("error_messege"))
 
 
 def test_the_models_of_the_community_plan_are_the_documented_ones() -> None:
     """Without a call."""
-    with pytest.raises(StopIteration) as end:
-        next(provider("community").models())
-    assert end.value.value == provider().capabilities.models
+    assert held(provider("community").models()) == (provider().capabilities.models, [])

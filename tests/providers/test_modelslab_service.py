@@ -1,7 +1,7 @@
 """ModelsLab: the whole way against its simulator, on both plans and in every layout."""
 
 import json
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import Generator
 from pathlib import Path
 
 import cv2
@@ -17,7 +17,6 @@ from controlnet_mcp.images.decode import decode
 from controlnet_mcp.images.maps.arrays import Rgb
 from controlnet_mcp.providers.errors import ProviderError
 from controlnet_mcp.providers.modelslab.adapter import ModelsLabProvider, ModelsLabSettings
-from controlnet_mcp.providers.placeholders import PictureSource
 from controlnet_mcp.providers.sender import Sender
 from controlnet_mcp.providers.types import Control, Report, ResolvedRequest, Submission
 from tests.support.hosted_providers import submit
@@ -40,24 +39,6 @@ def simulator() -> Generator[ModelsLabSimulator]:
         yield service
 
 
-@pytest.fixture
-def blobs(tmp_path: Path) -> BlobStore:
-    """A blob store."""
-    return BlobStore(tmp_path)
-
-
-@pytest.fixture
-async def runner(blobs: BlobStore) -> AsyncGenerator[Sender]:
-    """A runner that may fetch from nowhere but the simulator."""
-
-    async def nowhere(url: str) -> bytes:
-        raise AssertionError(f"nothing may be fetched from {url}")
-
-    opened = Sender(PictureSource(blobs), nowhere)
-    yield opened
-    await opened.aclose()
-
-
 def drawing() -> Rgb:
     """A ready line map: white lines on black."""
     result: Rgb = 255 - house(SIDE)
@@ -78,13 +59,13 @@ def request(blobs: BlobStore, **more: object) -> ResolvedRequest:
     return ResolvedRequest.model_validate(values | more)
 
 
-async def finished(runner: Sender, provider: ModelsLabProvider, submission: Submission) -> Report:
+async def finished(sender: Sender, provider: ModelsLabProvider, submission: Submission) -> Report:
     """Poll to the end, a few times at most."""
     report = submission.report
     for _ in range(4):
         if report.phase not in {"queued", "running"}:
             break
-        report = await runner.poll(provider, submission.task)
+        report = await sender.poll(provider, submission.task)
     return report
 
 
@@ -108,16 +89,16 @@ def shows(content: bytes, control_map: Rgb) -> bool:
     ],
 )
 async def test_a_picture_is_drawn_on_the_structure(
-    simulator: ModelsLabSimulator, blobs: BlobStore, runner: Sender, plan: str, prefix: str, *, trusted: bool
+    simulator: ModelsLabSimulator, blobs: BlobStore, sender: Sender, plan: str, prefix: str, *, trusted: bool
 ) -> None:
     """Upload, submit once, poll, fetch; where `fetch_result` leads elsewhere, the plan's own path is asked."""
     simulator.fetch_origin = None if trusted else "https://elsewhere.example"
     provider = adapter(simulator, plan, enterprise_prefix=prefix)
     wish = provider.fit(request(blobs, num_images=2)).request
-    submission = await submit(runner, provider, wish, "our-reference")
+    submission = await submit(sender, provider, wish, "our-reference")
     assert submission.report.phase == "running"
-    report = await finished(runner, provider, submission)
-    contents = [await runner.download(provider, output) for output in report.outputs]
+    report = await finished(sender, provider, submission)
+    contents = [await sender.download(provider, output) for output in report.outputs]
     assert [shows(content, drawing()) for content in contents] == [True, True]
     assert report.seed == 5
     assert simulator.studio.charges == 1
@@ -125,46 +106,46 @@ async def test_a_picture_is_drawn_on_the_structure(
 
 
 async def test_the_picture_may_come_with_the_answer(
-    simulator: ModelsLabSimulator, blobs: BlobStore, runner: Sender
+    simulator: ModelsLabSimulator, blobs: BlobStore, sender: Sender
 ) -> None:
     """No fetch is needed then; the size is the asked one."""
     simulator.asks_until_done = 0
     provider = adapter(simulator)
-    submission = await submit(runner, provider, request(blobs, width=320), "our-reference")
+    submission = await submit(sender, provider, request(blobs, width=320), "our-reference")
     assert submission.report.phase == "succeeded"
-    content = await runner.download(provider, submission.report.outputs[0])
+    content = await sender.download(provider, submission.report.outputs[0])
     assert decode(content, Limits()).shape == (SIDE, 320, 3)
 
 
 async def test_base64_needs_no_upload_and_no_link(
-    simulator: ModelsLabSimulator, blobs: BlobStore, runner: Sender
+    simulator: ModelsLabSimulator, blobs: BlobStore, sender: Sender
 ) -> None:
     """Pictures go inside the request and come inside the reply, and are stored before anything else."""
     provider = adapter(simulator)
     wish = provider.fit(request(blobs, options={"base64": True})).request
-    report = await finished(runner, provider, await submit(runner, provider, wish, "our-reference"))
+    report = await finished(sender, provider, await submit(sender, provider, wish, "our-reference"))
     assert report.outputs[0].url is None
     assert report.outputs[0].sha256 is not None
     assert shows(blobs.get(report.outputs[0].sha256), drawing())
     assert not simulator.studio.calls("/api/v6/base64_to_url")
 
 
-async def test_a_public_link_is_passed_on(simulator: ModelsLabSimulator, blobs: BlobStore, runner: Sender) -> None:
+async def test_a_public_link_is_passed_on(simulator: ModelsLabSimulator, blobs: BlobStore, sender: Sender) -> None:
     """The vendor fetches it itself, and preprocesses it when it is no map."""
     simulator.web[LINK] = blobs.get(blobs.put_pixels(house(SIDE)).sha256)
     provider = adapter(simulator, "community")
     control = Control(modality="canny", picture=blobs.put_pixels(house(SIDE)), source_url=LINK)
-    submission = await submit(runner, provider, request(blobs, controls=(control,)), "our-reference")
+    submission = await submit(sender, provider, request(blobs, controls=(control,)), "our-reference")
     body = json.loads(simulator.studio.calls("/api/v5/controlnet")[0].body)
     assert (body["init_image"], body["control_image"], body["auto_hint"]) == (LINK, LINK, "yes")
     edges = cv2.Canny(cv2.cvtColor(house(SIDE), cv2.COLOR_RGB2GRAY), 80, 160)
     lines: Rgb = np.repeat(np.asarray(edges, dtype=np.uint8)[..., None], 3, axis=2)
-    report = await finished(runner, provider, submission)
-    assert shows(await runner.download(provider, report.outputs[0]), lines)
+    report = await finished(sender, provider, submission)
+    assert shows(await sender.download(provider, report.outputs[0]), lines)
 
 
 async def test_only_the_white_part_of_the_mask_is_repainted(
-    simulator: ModelsLabSimulator, blobs: BlobStore, runner: Sender
+    simulator: ModelsLabSimulator, blobs: BlobStore, sender: Sender
 ) -> None:
     """The rest is the start picture, pixel by pixel."""
     mask = np.zeros((SIDE, SIDE, 3), dtype=np.uint8)
@@ -173,66 +154,66 @@ async def test_only_the_white_part_of_the_mask_is_repainted(
     pictures = {"init_image": blobs.put_pixels(start), "mask_image": blobs.put_pixels(mask)}
     provider = adapter(simulator)
     wish = provider.fit(request(blobs, **pictures)).request
-    report = await finished(runner, provider, await submit(runner, provider, wish, "our-reference"))
-    drawn = decode(await runner.download(provider, report.outputs[0]), Limits())
+    report = await finished(sender, provider, await submit(sender, provider, wish, "our-reference"))
+    drawn = decode(await sender.download(provider, report.outputs[0]), Limits())
     assert (drawn[:, : SIDE // 2] == 90).all()
     assert (drawn[:, SIDE // 2 :] != 90).any()
 
 
-async def test_a_blanked_picture_is_flagged(simulator: ModelsLabSimulator, blobs: BlobStore, runner: Sender) -> None:
+async def test_a_blanked_picture_is_flagged(simulator: ModelsLabSimulator, blobs: BlobStore, sender: Sender) -> None:
     """The safety checker replaces it; the result says so."""
     provider = adapter(simulator)
-    submission = await submit(runner, provider, request(blobs, prompt="something nsfw"), "our-reference")
-    report = await finished(runner, provider, submission)
+    submission = await submit(sender, provider, request(blobs, prompt="something nsfw"), "our-reference")
+    report = await finished(sender, provider, submission)
     assert [row.flagged for row in report.outputs] == [True]
 
 
 @pytest.mark.parametrize("legacy", [False, True])
 async def test_a_wrong_key_and_a_full_queue_are_told(
-    simulator: ModelsLabSimulator, blobs: BlobStore, runner: Sender, *, legacy: bool
+    simulator: ModelsLabSimulator, blobs: BlobStore, sender: Sender, *, legacy: bool
 ) -> None:
     """By HTTP status, and inside HTTP 200 as `messege`; nothing was bought."""
     simulator.legacy = legacy
     simulator.asks_until_done = 9
     wrong = adapter(simulator, api_key=SecretStr("wrong-key"))
     with pytest.raises(ProviderError) as unknown:
-        await submit(runner, wrong, request(blobs), "our-reference")
+        await submit(sender, wrong, request(blobs), "our-reference")
     assert (unknown.value.code, unknown.value.delivery) == ("unauthorized", "not_sent")
     for index in range(5):
-        await submit(runner, adapter(simulator), request(blobs), f"reference-{index}")
+        await submit(sender, adapter(simulator), request(blobs), f"reference-{index}")
     with pytest.raises(ProviderError) as full:
-        await submit(runner, adapter(simulator), request(blobs), "our-reference")
+        await submit(sender, adapter(simulator), request(blobs), "our-reference")
     assert (full.value.code, full.value.delivery) == ("rate_limited", "refused")
     assert simulator.studio.charges == 5
 
 
 async def test_a_plan_that_the_key_does_not_have_is_told(
-    simulator: ModelsLabSimulator, blobs: BlobStore, runner: Sender
+    simulator: ModelsLabSimulator, blobs: BlobStore, sender: Sender
 ) -> None:
     """A community key on enterprise paths: the hint names the setting."""
     provider = adapter(simulator, api_key=SecretStr(COMMUNITY_KEY))
     with pytest.raises(ProviderError) as caught:
-        await submit(runner, provider, request(blobs), "our-reference")
+        await submit(sender, provider, request(blobs), "our-reference")
     assert caught.value.code == "unauthorized"
     assert "MODELSLAB_PLAN" in caught.value.hint
 
 
 async def test_a_server_error_leaves_it_open_and_sends_nothing_again(
-    simulator: ModelsLabSimulator, blobs: BlobStore, runner: Sender
+    simulator: ModelsLabSimulator, blobs: BlobStore, sender: Sender
 ) -> None:
     """The vendor knows no key by which a second submission would be recognised."""
     simulator.studio.fail_next("/api/v1/enterprise/controlnet", Response("oops", 500))
     with pytest.raises(ProviderError) as caught:
-        await submit(runner, adapter(simulator), request(blobs), "our-reference")
+        await submit(sender, adapter(simulator), request(blobs), "our-reference")
     assert caught.value.delivery == "unknown"
     assert len(simulator.studio.calls("/api/v1/enterprise/controlnet")) == 1
 
 
-async def test_balance_and_models_cost_nothing(simulator: ModelsLabSimulator, runner: Sender) -> None:
+async def test_balance_and_models_cost_nothing(simulator: ModelsLabSimulator, sender: Sender) -> None:
     """Two calls that are free."""
     provider = adapter(simulator)
-    assert await runner.run(provider, provider.balance()) == 43.6
-    assert [row.name for row in await runner.run(provider, provider.models())] == ["my-own-model", "midjourney"]
+    assert await sender.run(provider, provider.balance()) == 43.6
+    assert [row.name for row in await sender.run(provider, provider.models())] == ["my-own-model", "midjourney"]
     assert simulator.studio.charges == 0
 
 

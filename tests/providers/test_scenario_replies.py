@@ -1,20 +1,18 @@
 """Scenario's replies: every status, refusal and asset, read from samples without a network."""
 
 import json
-from collections.abc import Sequence
-from pathlib import Path
-from typing import TypeVar
+from functools import partial
 
 import pytest
 
 from controlnet_mcp.providers.errors import ProviderError
-from controlnet_mcp.providers.http import HttpCall, HttpReply, Steps
+from controlnet_mcp.providers.http import HttpReply, Steps
 from controlnet_mcp.providers.types import Cost, Output, RemoteTask, Report
 from tests.providers.test_scenario import LARGE, PICTURE, provider, request
+from tests.support.conversations import held, recorded
 
-REPLIES = Path(__file__).parents[1] / "support" / "replies" / "scenario"
+reply = partial(recorded, "scenario")
 TASK = RemoteTask(remote_id="job/with a strange id")
-ResultT = TypeVar("ResultT")
 
 STATUSES = {
     "pending": "queued",
@@ -42,22 +40,7 @@ REFUSALS = {
 """Sample to our code and whether the same call may succeed later."""
 
 
-def reply(name: str) -> HttpReply:
-    """A sample reply."""
-    sample = json.loads((REPLIES / f"{name}.json").read_text(encoding="utf-8"))
-    return HttpReply("scenario", sample["status"], sample["headers"], json.dumps(sample["body"]).encode())
-
-
-def talked(steps: Steps[ResultT], replies: Sequence[HttpReply]) -> tuple[ResultT, list[HttpCall]]:
-    """Hold a conversation with prepared replies; gives its result and the calls."""
-    calls = [next(steps), *(steps.send(answer) for answer in replies[:-1])]
-    with pytest.raises(StopIteration) as end:
-        steps.send(replies[-1])
-    result: ResultT = end.value.value
-    return result, calls
-
-
-def talked_on(steps: Steps[ResultT], answer: HttpReply) -> None:
+def talked_on(steps: Steps[str], answer: HttpReply) -> None:
     """Give the same reply again and again."""
     for _ in range(1000):
         steps.send(answer)
@@ -65,7 +48,7 @@ def talked_on(steps: Steps[ResultT], answer: HttpReply) -> None:
 
 def polled(name: str) -> Report:
     """What a sample says of a job."""
-    return talked(provider().poll(TASK), [reply(name)])[0]
+    return held(provider().poll(TASK), reply(name))[0]
 
 
 def test_the_submission_names_its_job() -> None:
@@ -80,7 +63,7 @@ def test_the_submission_names_its_job() -> None:
 def test_every_status_is_understood(status: str) -> None:
     """Each of the vendor's statuses has a phase, and is told as the stage."""
     body = {"job": {"jobId": "j", "status": status, "progress": 0.5, "metadata": {"assetIds": ["asset_1"]}}}
-    report = talked(provider().poll(TASK), [HttpReply("scenario", 200, {}, json.dumps(body).encode())])[0]
+    report = held(provider().poll(TASK), HttpReply("scenario", 200, {}, json.dumps(body).encode()))[0]
     assert (report.phase, report.stage) == (STATUSES[status], status)
 
 
@@ -145,7 +128,7 @@ def test_a_refund_is_promised_only_where_there_is_one() -> None:
 
 def test_ids_from_replies_cannot_change_the_path() -> None:
     """They are quoted."""
-    calls = talked(provider().poll(TASK), [reply("running")])[1]
+    calls = held(provider().poll(TASK), reply("running"))[1]
     assert calls[0].url == "https://api.cloud.scenario.com/v1/jobs/job%2Fwith%20a%20strange%20id"
 
 
@@ -189,7 +172,7 @@ def test_nonsense_is_quoted_and_may_have_been_accepted() -> None:
 
 def test_http_269_is_the_price() -> None:
     """The same call with `dryRun`, marked as not submitting."""
-    cost, (call,) = talked(provider().price(request(options={"project_id": "proj_1"}), {}), [reply("price")])
+    cost, (call,) = held(provider().price(request(options={"project_id": "proj_1"}), {}), reply("price"))
     assert cost == Cost(amount=10, unit="creative units", estimated=True)
     paid = provider().build(request(), "", {})
     assert (call.url, call.json, call.submits) == (paid.url, paid.json, False)
@@ -200,7 +183,7 @@ def test_a_price_without_end_is_nonsense() -> None:
     """No cap could be compared with it, and no record could keep it."""
     endless = HttpReply("scenario", 269, {}, b'{"creativeUnitsCost": 1e999}')
     with pytest.raises(ProviderError, match="not expected"):
-        talked(provider().price(request(), {}), [endless])
+        held(provider().price(request(), {}), endless)
 
 
 def test_nothing_is_uploaded_for_a_price() -> None:
@@ -213,7 +196,7 @@ def test_nothing_is_uploaded_for_a_price() -> None:
 
 def test_the_asset_is_read_again_for_its_link() -> None:
     """The link that an asset has now, as the vendor keeps the picture."""
-    link, (call,) = talked(provider().locate(Output(asset_id="asset_controlnet_abc")), [reply("asset")])
+    link, (call,) = held(provider().locate(Output(asset_id="asset_controlnet_abc")), reply("asset"))
     assert link.startswith("https://cdn.cloud.scenario.com/")
     assert call.url.endswith("/v1/assets/asset_controlnet_abc")
     assert dict(call.query) == {"originalAssets": "true"}
@@ -234,7 +217,7 @@ def test_an_asset_without_a_picture_never_shows_its_link(name: str, *, retryable
 
 def test_a_small_picture_is_uploaded_in_one_call() -> None:
     """Plain base64, as the vendor's page has it."""
-    asset_id, (call,) = talked(provider().upload(PICTURE), [reply("asset")])
+    asset_id, (call,) = held(provider().upload(PICTURE), reply("asset"))
     assert asset_id == "asset_controlnet_abc"
     assert call.url.endswith("/v1/assets")
     assert not call.submits
@@ -244,7 +227,7 @@ def test_a_large_picture_is_uploaded_by_ticket_in_one_part() -> None:
     """Ticket, part without the key, completion, and looks until it is imported."""
     names = ["upload_ticket", None, "upload_validating", "upload_validating", "upload_imported"]
     replies = [reply(name) if name else HttpReply("scenario", 200, {}, b"") for name in names]
-    asset_id, calls = talked(provider().upload(LARGE), replies)
+    asset_id, calls = held(provider().upload(LARGE), *replies)
     assert asset_id == "asset_large"
     assert [call.method for call in calls] == ["POST", "PUT", "POST", "GET", "GET"]
     assert calls[0].json == {
@@ -296,6 +279,6 @@ def test_a_part_goes_nowhere_strange(address: str) -> None:
 )
 def test_a_job_is_stopped_where_it_can_be(name: str, *, stopped: bool) -> None:
     """HTTP 400 means that this kind cannot be stopped; a job that is done is not stopped either."""
-    done, (call,) = talked(provider().cancel(TASK), [reply(name)])
+    done, (call,) = held(provider().cancel(TASK), reply(name))
     assert done is stopped
     assert call.json == {"action": "cancel"}

@@ -1,7 +1,7 @@
 """WaveSpeed: every field, status, code and path of its pages, on sample replies."""
 
 import json
-from pathlib import Path
+from functools import partial
 from typing import TypeVar
 
 import pytest
@@ -10,13 +10,13 @@ from pydantic import JsonValue, SecretStr, ValidationError
 from controlnet_mcp.foundation.errors import ControlNetError
 from controlnet_mcp.images.picture import StoredPicture
 from controlnet_mcp.providers.errors import ProviderError
-from controlnet_mcp.providers.http import HttpCall, HttpReply, Steps
 from controlnet_mcp.providers.placeholders import show, shown_headers
 from controlnet_mcp.providers.types import Control, Cost, RemoteTask, Report, RequestWarning, ResolvedRequest
 from controlnet_mcp.providers.wavespeed.adapter import WaveSpeedProvider, WaveSpeedSettings
 from controlnet_mcp.providers.wavespeed.models import WaveSpeedOptions
+from tests.support.conversations import held, recorded
 
-REPLIES = Path(__file__).parents[1] / "support" / "replies" / "wavespeed"
+reply = partial(recorded, "wavespeed")
 KEY = "wsk_live_secret"
 LINK = "https://pictures.example/map.png"
 HASH = "ab" * 32
@@ -75,34 +75,13 @@ def sent(wish: ResolvedRequest) -> dict[str, JsonValue]:
 
 
 def notices(wish: ResolvedRequest) -> list[RequestWarning]:
-    """What settling has to say."""
+    """The warnings of a request."""
     return list(provider().fit(wish).warnings)
-
-
-def reply(name: str) -> HttpReply:
-    """A sample reply; a body that is text is sent as it is."""
-    sample = json.loads((REPLIES / f"{name}.json").read_text())
-    body = sample["body"]
-    return HttpReply(
-        "wavespeed", sample["status"], sample["headers"], (body if isinstance(body, str) else json.dumps(body)).encode()
-    )
-
-
-def held(steps: Steps[T], *names: str) -> tuple[T, list[HttpCall]]:
-    """Hold a conversation with sample replies; gives what was learned, and the calls."""
-    calls = [next(steps)]
-    for name in names:
-        try:
-            calls.append(steps.send(reply(name)))
-        except StopIteration as end:
-            result: T = end.value
-            return result, calls
-    raise AssertionError("the conversation goes on")
 
 
 def polled(name: str) -> Report:
     """What a sample reply to a poll means."""
-    return held(provider().poll(RemoteTask(remote_id="b7f6")), name)[0]
+    return held(provider().poll(RemoteTask(remote_id="b7f6")), reply(name))[0]
 
 
 @pytest.mark.parametrize("field", FIELDS_OF_DEPTH_PAGE)
@@ -288,7 +267,7 @@ def test_a_picture_without_a_usable_link_is_uploaded() -> None:
 
 
 def test_keys_are_never_shown() -> None:
-    """Not in the representation of a call, nor in what a dry run prints; only the runner reveals it."""
+    """Not in the representation of a call, nor in what a dry run prints; only the sender reveals it."""
     call = provider().build(request(options={"webhook": "https://hooks.example"}), "reference", {})
     assert KEY not in repr(call)
     assert KEY not in json.dumps([show(call.json), shown_headers(call)])
@@ -306,7 +285,7 @@ def test_keys_are_never_shown() -> None:
 def test_the_price_is_asked_for_at_either_path(names: tuple[str, ...], paths: list[str], cost: Cost | None) -> None:
     """The SDK's path first; a placeholder of an upload is not sent along."""
     wish = request({"picture": PICTURE, "source_url": None})
-    learned, calls = held(provider().price(wish, {HASH: "(link of the upload)"}), *names)
+    learned, calls = held(provider().price(wish, {HASH: "(link of the upload)"}), *map(reply, names))
     assert learned == cost
     assert [call.url for call in calls] == [f"https://api.wavespeed.ai/api/v3/model/{path}" for path in paths]
     assert "link of the upload" not in json.dumps(show(calls[0].json))
@@ -318,19 +297,19 @@ def test_the_price_is_asked_for_at_either_path(names: tuple[str, ...], paths: li
 )
 def test_the_balance_is_asked_for_at_either_path(names: tuple[str, ...], left: float | None) -> None:
     """Also when it comes as text."""
-    assert held(provider().balance(), *names)[0] == left
+    assert held(provider().balance(), *map(reply, names))[0] == left
 
 
 def test_a_refused_key_is_not_a_missing_path() -> None:
     """Only 404 leads to the second path."""
     with pytest.raises(ProviderError) as caught:
-        held(provider().balance(), "error_401")
+        held(provider().balance(), reply("error_401"))
     assert caught.value.code == "unauthorized"
 
 
 def test_models_are_those_of_the_list_that_can_be_asked_for() -> None:
     """Others are left out; a list without any of them gives the documented ones."""
-    found = held(provider().models(), "models")[0]
+    found = held(provider().models(), reply("models"))[0]
     assert [row.name for row in found] == [DEPTH, "wavespeed-ai/flux-controlnet-union-pro-3.0"]
     assert "0.03" in found[0].summary
-    assert held(provider().models(), "models_other")[0] == WaveSpeedProvider.capabilities.models
+    assert held(provider().models(), reply("models_other"))[0] == WaveSpeedProvider.capabilities.models

@@ -1,9 +1,8 @@
-"""WaveSpeed: the whole way against its simulator, with the runner that sends for all providers."""
+"""WaveSpeed: the whole way against its simulator, with the sender that sends for all providers."""
 
 import io
 from collections.abc import AsyncGenerator, Generator
 from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -48,14 +47,8 @@ def studio() -> Generator[WaveSpeedStudio]:
 
 
 @pytest.fixture
-def blobs(tmp_path: Path) -> BlobStore:
-    """A blob store."""
-    return BlobStore(tmp_path)
-
-
-@pytest.fixture
-async def runner(blobs: BlobStore) -> AsyncGenerator[Sender]:
-    """The runner of all providers; what is elsewhere is fetched from nowhere."""
+async def sender(blobs: BlobStore) -> AsyncGenerator[Sender]:
+    """The sender of all providers; what is elsewhere is fetched from nowhere."""
 
     async def fetch(url: str) -> bytes:
         return f"fetched without a key: {url}".encode()
@@ -83,16 +76,16 @@ def request(blobs: BlobStore, modality: str = "canny", **changes: object) -> Res
     return ResolvedRequest.model_validate(fields | changes)
 
 
-async def order(runner: Sender, adapter: WaveSpeedProvider, wish: ResolvedRequest) -> Submission:
+async def order(sender: Sender, adapter: WaveSpeedProvider, wish: ResolvedRequest) -> Submission:
     """Settle and submit, as the job layer does."""
-    return await submit(runner, adapter, adapter.fit(wish).request, "reference")
+    return await submit(sender, adapter, adapter.fit(wish).request, "reference")
 
 
-async def ended(runner: Sender, adapter: WaveSpeedProvider, submission: Submission) -> list[Report]:
+async def ended(sender: Sender, adapter: WaveSpeedProvider, submission: Submission) -> list[Report]:
     """Ask until a task has ended; gives every report."""
     reports = [submission.report]
     while reports[-1].phase in {"queued", "running"}:
-        reports.append(await runner.poll(adapter, submission.task))
+        reports.append(await sender.poll(adapter, submission.task))
     return reports
 
 
@@ -103,13 +96,13 @@ def pixels(content: bytes) -> Rgb:
 
 
 @pytest.mark.parametrize("version", ["v3", "v2"])
-async def test_the_whole_way(studio: WaveSpeedStudio, runner: Sender, blobs: BlobStore, version: str) -> None:
+async def test_the_whole_way(studio: WaveSpeedStudio, sender: Sender, blobs: BlobStore, version: str) -> None:
     """Ticket, upload, submission, three looks, two pictures that show the drawing; bought once."""
     adapter = provider(studio, version=version)
-    submission = await order(runner, adapter, request(blobs, num_images=2))
-    reports = await ended(runner, adapter, submission)
+    submission = await order(sender, adapter, request(blobs, num_images=2))
+    reports = await ended(sender, adapter, submission)
     assert [row.phase for row in reports] == ["queued", "running", "succeeded"]
-    first, second = [pixels(await runner.download(adapter, row)) for row in reports[-1].outputs]
+    first, second = [pixels(await sender.download(adapter, row)) for row in reports[-1].outputs]
     assert first.shape == (576, 576, 3)
     assert not np.array_equal(first, second)
     assert recall_of(edges(), first) > 0.9 > 2 * chance_of(edges(), first)
@@ -118,91 +111,91 @@ async def test_the_whole_way(studio: WaveSpeedStudio, runner: Sender, blobs: Blo
 
 
 async def test_the_key_goes_to_the_interface_and_nowhere_else(
-    studio: WaveSpeedStudio, runner: Sender, blobs: BlobStore
+    studio: WaveSpeedStudio, sender: Sender, blobs: BlobStore
 ) -> None:
     """Neither the storage nor the links of results see it."""
     adapter = provider(studio)
-    report = (await ended(runner, adapter, await order(runner, adapter, request(blobs))))[-1]
-    await runner.download(adapter, report.outputs[0])
+    report = (await ended(sender, adapter, await order(sender, adapter, request(blobs))))[-1]
+    await sender.download(adapter, report.outputs[0])
     keyless = {row.path.split("/")[1] for row in studio.received if "authorization" not in row.headers}
     keyed = {row.path.split("/")[1] for row in studio.received if "authorization" in row.headers}
     assert (keyless, keyed) == ({"storage", "outputs"}, {"api"})
-    assert await runner.download(adapter, Output(url=ELSEWHERE)) == f"fetched without a key: {ELSEWHERE}".encode()
+    assert await sender.download(adapter, Output(url=ELSEWHERE)) == f"fetched without a key: {ELSEWHERE}".encode()
 
 
 @pytest.mark.parametrize("modality", WaveSpeedProvider.capabilities.modalities)
 async def test_every_modality_is_accepted(
-    studio: WaveSpeedStudio, runner: Sender, blobs: BlobStore, modality: str
+    studio: WaveSpeedStudio, sender: Sender, blobs: BlobStore, modality: str
 ) -> None:
     """By the model that is chosen for it, which refuses fields that it does not have."""
     options = {"loras": [{"path": "a/b"}], "enable_safety_checker": False, "output_format": "webp"}
     wish = request(blobs, modality, steps=4, guidance=2.0, options=options)
-    submission = await order(runner, provider(studio), wish)
+    submission = await order(sender, provider(studio), wish)
     assert submission.report.phase == "queued"
 
 
-async def test_an_upload_is_used_again(studio: WaveSpeedStudio, runner: Sender, blobs: BlobStore) -> None:
+async def test_an_upload_is_used_again(studio: WaveSpeedStudio, sender: Sender, blobs: BlobStore) -> None:
     """The same picture is handed over once."""
     adapter = provider(studio)
     for seed in (1, 2):
-        await order(runner, adapter, request(blobs, seed=seed))
+        await order(sender, adapter, request(blobs, seed=seed))
     assert len(studio.calls("/api/v3/media/uploads")) == 1
     assert studio.charges == 2
 
 
-async def test_a_link_is_passed_on(studio: WaveSpeedStudio, runner: Sender, blobs: BlobStore) -> None:
+async def test_a_link_is_passed_on(studio: WaveSpeedStudio, sender: Sender, blobs: BlobStore) -> None:
     """An unchanged https picture needs no upload."""
     studio.web[ELSEWHERE] = edges()
     unit = Control(modality="depth", source_url=ELSEWHERE, is_map=True)
     adapter = provider(studio)
-    reports = await ended(runner, adapter, await order(runner, adapter, request(blobs, controls=(unit,))))
+    reports = await ended(sender, adapter, await order(sender, adapter, request(blobs, controls=(unit,))))
     assert reports[-1].phase == "succeeded"
     assert not studio.calls("/api/v3/media/uploads")
 
 
 async def test_a_picture_that_the_vendor_cannot_read_is_told(
-    studio: WaveSpeedStudio, runner: Sender, blobs: BlobStore
+    studio: WaveSpeedStudio, sender: Sender, blobs: BlobStore
 ) -> None:
     """The task fails with code 1402."""
     unit = Control(modality="depth", source_url="https://nobody.example/1.png", is_map=True)
     adapter = provider(studio)
-    report = (await ended(runner, adapter, await order(runner, adapter, request(blobs, controls=(unit,)))))[-1]
+    report = (await ended(sender, adapter, await order(sender, adapter, request(blobs, controls=(unit,)))))[-1]
     assert report.fault is not None
     assert report.fault.code == "image_unreadable"
 
 
 @pytest.mark.parametrize(("waits", "phases"), [(True, ["succeeded"]), (False, ["running", "running", "succeeded"])])
-async def test_sync_mode(runner: Sender, blobs: BlobStore, *, waits: bool, phases: list[str]) -> None:
+async def test_sync_mode(sender: Sender, blobs: BlobStore, *, waits: bool, phases: list[str]) -> None:
     """The pictures at once, or polling goes on where the vendor stopped to wait."""
     with serving(sync_waits=waits) as studio:
         adapter = provider(studio)
-        submission = await order(runner, adapter, request(blobs, options={"enable_sync_mode": True}))
-        reports = await ended(runner, adapter, submission)
+        submission = await order(sender, adapter, request(blobs, options={"enable_sync_mode": True}))
+        reports = await ended(sender, adapter, submission)
         assert [row.phase for row in reports] == phases
         assert studio.charges == 1
 
 
 @pytest.mark.parametrize("sync", [True, False])
 async def test_pictures_inside_replies_are_stored(
-    studio: WaveSpeedStudio, runner: Sender, blobs: BlobStore, *, sync: bool
+    studio: WaveSpeedStudio, sender: Sender, blobs: BlobStore, *, sync: bool
 ) -> None:
     """With `enable_base64_output` nothing has to be downloaded, and the record gets hashes."""
     options = {"enable_base64_output": True, "enable_sync_mode": sync}
     adapter = provider(studio)
-    report = (await ended(runner, adapter, await order(runner, adapter, request(blobs, options=options))))[-1]
+    report = (await ended(sender, adapter, await order(sender, adapter, request(blobs, options=options))))[-1]
     (output,) = report.outputs
     assert output.content is None
     assert pixels(blobs.get(output.sha256 or "")).shape == (576, 576, 3)
 
 
-async def test_flags_and_the_file_type_arrive(studio: WaveSpeedStudio, runner: Sender, blobs: BlobStore) -> None:
+async def test_flags_and_the_file_type_arrive(studio: WaveSpeedStudio, sender: Sender, blobs: BlobStore) -> None:
     """One flag per picture; Union Pro draws PNG when asked."""
     studio.nsfw = (False, True)
     adapter = provider(studio)
     wish = request(blobs, "softedge", num_images=2, options={"output_format": "png"})
-    report = (await ended(runner, adapter, await order(runner, adapter, wish)))[-1]
+    report = (await ended(sender, adapter, await order(sender, adapter, wish)))[-1]
     assert [row.flagged for row in report.outputs] == [False, True]
-    assert (await runner.download(adapter, report.outputs[0])).startswith(b"\x89PNG")
+    assert (await sender.download(adapter, report.outputs[0])).startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize(
@@ -215,12 +208,12 @@ async def test_flags_and_the_file_type_arrive(studio: WaveSpeedStudio, runner: S
     ],
 )
 async def test_every_other_end(
-    studio: WaveSpeedStudio, runner: Sender, blobs: BlobStore, status: str, phase: str, code: str
+    studio: WaveSpeedStudio, sender: Sender, blobs: BlobStore, status: str, phase: str, code: str
 ) -> None:
     """Each is told with a code of ours."""
     studio.ends_as, studio.error = status, ("flagged", 1200)
     adapter = provider(studio)
-    report = (await ended(runner, adapter, await order(runner, adapter, request(blobs))))[-1]
+    report = (await ended(sender, adapter, await order(sender, adapter, request(blobs))))[-1]
     assert report.fault is not None
     assert (report.phase, report.fault.code) == (phase, code)
 
@@ -234,39 +227,39 @@ async def test_every_other_end(
     ],
 )
 async def test_refusals_are_not_charged(
-    runner: Sender, blobs: BlobStore, changes: dict[str, object], key: str, code: str
+    sender: Sender, blobs: BlobStore, changes: dict[str, object], key: str, code: str
 ) -> None:
     """A wrong key, an empty account, a version that is gone."""
     with serving(**changes) as studio:
         with pytest.raises(ProviderError) as caught:
-            await order(runner, provider(studio, key), request(blobs))
+            await order(sender, provider(studio, key), request(blobs))
         assert (caught.value.code, studio.charges) == (code, 0)
         assert caught.value.delivery in {"refused", "not_sent"}
         assert key not in str(caught.value)
 
 
 async def test_a_reply_that_was_lost_is_not_taken_for_a_refusal(
-    studio: WaveSpeedStudio, runner: Sender, blobs: BlobStore
+    studio: WaveSpeedStudio, sender: Sender, blobs: BlobStore
 ) -> None:
     """HTTP 500 on the submission: sent once, and nobody knows."""
     studio.fail_next("/api/v3/wavespeed-ai/", JSONResponse({"code": 500, "message": "oops"}, 500))
     with pytest.raises(ProviderError) as caught:
-        await order(runner, provider(studio), request(blobs))
+        await order(sender, provider(studio), request(blobs))
     assert caught.value.delivery == "unknown"
     assert len(studio.calls("/api/v3/wavespeed-ai/flux-control-lora-canny")) == 1
 
 
 @pytest.mark.parametrize("sdk_paths", [True, False])
-async def test_price_balance_and_models(runner: Sender, blobs: BlobStore, *, sdk_paths: bool) -> None:
+async def test_price_balance_and_models(sender: Sender, blobs: BlobStore, *, sdk_paths: bool) -> None:
     """At whichever path they live; nothing is bought."""
     with serving(sdk_paths=sdk_paths) as studio:
         adapter = provider(studio)
         wish = adapter.fit(request(blobs, num_images=2)).request
         placeholders = {row.sha256: "(link of the upload)" for row in adapter.uploads(wish)}
-        cost = await runner.run(adapter, adapter.price(wish, placeholders))
+        cost = await sender.run(adapter, adapter.price(wish, placeholders))
         assert cost is not None
         assert cost.amount == pytest.approx(0.054 if sdk_paths else 0.06)
         assert cost.unit == "USD"
-        assert await runner.run(adapter, adapter.balance()) == 10.0
-        assert len(await runner.run(adapter, adapter.models())) == 4
+        assert await sender.run(adapter, adapter.balance()) == 10.0
+        assert len(await sender.run(adapter, adapter.models())) == 4
         assert studio.charges == 0

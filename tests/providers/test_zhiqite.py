@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Generator
-from pathlib import Path
+from functools import partial
 
 import httpx2
 import pytest
@@ -20,13 +20,14 @@ from controlnet_mcp.providers.placeholders import PictureSource, show
 from controlnet_mcp.providers.sender import Sender
 from controlnet_mcp.providers.types import Control, RemoteTask, Report, ResolvedRequest
 from controlnet_mcp.providers.zhiqite.adapter import FAMILIES, ZhiqiteProvider, ZhiqiteSettings
+from tests.support.conversations import FOLDER, held, recorded
 from tests.support.hosted_providers import submit
 from tests.support.sample_drawings import house
 from tests.support.simulators.serving import free_socket, origin_of, running
 from tests.support.simulators.zhiqite import KEY_ID, KEY_SECRET, ROOT, ZhiqiteSimulator
 
 pytestmark = pytest.mark.anyio
-REPLIES = Path(__file__).parents[1] / "support" / "replies" / "zhiqite"
+reply = partial(recorded, "zhiqite")
 LINK = "http://127.0.0.1:1/house.png"
 
 FAMILY_OF_PAGE = {
@@ -133,21 +134,9 @@ def at(place: JsonValue, path: list[str]) -> JsonValue:
     return place
 
 
-def reply(name: str) -> HttpReply:
-    """A sample reply."""
-    sample = json.loads((REPLIES / f"{name}.json").read_text())
-    return HttpReply("zhiqite", sample["status"], sample["headers"], json.dumps(sample["body"]).encode())
-
-
 def polled(name: str) -> Report:
     """What a sample reply to a poll means."""
-    steps = provider().poll(RemoteTask(remote_id="pro1686666"))
-    next(steps)
-    with pytest.raises(StopIteration) as end:
-        steps.send(reply(name))
-    report = end.value.value
-    assert isinstance(report, Report)
-    return report
+    return held(provider().poll(RemoteTask(remote_id="pro1686666")), reply(name))[0]
 
 
 @pytest.mark.parametrize("field", FIELDS_OF_PAGE)
@@ -265,28 +254,22 @@ def simulator() -> Generator[ZhiqiteSimulator]:
         yield service
 
 
-@pytest.fixture
-def blobs(tmp_path: Path) -> BlobStore:
-    """A blob store."""
-    return BlobStore(tmp_path)
-
-
 async def test_the_whole_way_against_the_simulator(simulator: ZhiqiteSimulator, blobs: BlobStore) -> None:
     """Submit with a link of ours, poll to the end, fetch: the result shows the drawing."""
     picture = blobs.put_pixels(house(256))
     with running(_files(blobs), listening := free_socket()):
         source = PictureSource(blobs, lambda row: f"{origin_of(listening)}/files/{row.sha256}")
-        runner = Sender(source, _nowhere)
+        sender = Sender(source, _nowhere)
         adapter = provider(simulator.origin)
         wish = request({"source_url": None, "picture": picture}, num_images=2)
-        submission = await submit(runner, adapter, wish, "ref-1")
-        report = await runner.poll(adapter, submission.task)
+        submission = await submit(sender, adapter, wish, "ref-1")
+        report = await sender.poll(adapter, submission.task)
         assert report.phase == "running"
-        report = await runner.poll(adapter, submission.task)
+        report = await sender.poll(adapter, submission.task)
         assert report.phase == "succeeded"
-        content = await runner.download(adapter, report.outputs[0])
-        models = await runner.run(adapter, adapter.models())
-        await runner.aclose()
+        content = await sender.download(adapter, report.outputs[0])
+        models = await sender.run(adapter, adapter.models())
+        await sender.aclose()
     assert content.startswith(b"\x89PNG")
     assert simulator.studio.charges == 1
     assert models[0].name == "revAnimated_v122_7371.safetensors"
@@ -295,7 +278,7 @@ async def test_the_whole_way_against_the_simulator(simulator: ZhiqiteSimulator, 
 async def test_the_page_example_is_accepted(simulator: ZhiqiteSimulator, blobs: BlobStore) -> None:
     """The page's own request, with hosts of this machine: there is no published client to check the simulator with."""
     picture = blobs.put_pixels(house(64))
-    example = json.loads((REPLIES / "request_example.json").read_text())["body"]
+    example = json.loads((FOLDER / "zhiqite" / "request_example.json").read_text())["body"]
     with running(_files(blobs), listening := free_socket()):
         scripts = example["alwayson_scripts"]
         scripts["controlnet"]["args"][0]["image_link"] = f"{origin_of(listening)}/files/{picture.sha256}"

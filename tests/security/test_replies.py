@@ -28,8 +28,9 @@ from controlnet_mcp.providers.placeholders import PictureSource
 from controlnet_mcp.providers.sender import Sender
 from controlnet_mcp.providers.types import Output, ResolvedRequest
 from tests.contract.provider_contract import MARK, MOST_CALLS, PICTURE, READY, adapter, conversations, requests
+from tests.support.conversations import recorded
 from tests.support.hosted_providers import HOSTED, SIMULATIONS
-from tests.support.hostile_replies import RAW, Edit, mutated, recorded, samples
+from tests.support.hostile_replies import RAW, Edit, mutated, samples
 
 EDITS = st.lists(st.builds(Edit, st.integers(0, 400), st.integers(0, len(RAW) + 4)), max_size=3)
 STATUSES = st.sampled_from([None, None, None, 200, 200, 201, 302, 400, 401, 402, 404, 406, 422, 429, 500, 503])

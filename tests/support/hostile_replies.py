@@ -3,14 +3,13 @@
 import json
 from collections.abc import Callable, Iterator
 from functools import cache, partial
-from pathlib import Path
 from typing import NamedTuple
 
-from pydantic import BaseModel, ConfigDict, JsonValue
+from pydantic import JsonValue
 
 from controlnet_mcp.providers.http import HttpReply
+from tests.support.conversations import FOLDER, Sample, lower
 
-FOLDER = Path(__file__).with_name("replies")
 HELD = "⟦held⟧"
 """Stands in a document for raw JSON that Python would not write."""
 
@@ -24,16 +23,6 @@ RAW = (
     *(json.dumps(word) for word in ("succeeded", "success", "COMPLETED", "completed", "failed", "processing", "200")),
 )
 """What takes the place of a value, as JSON or nearly so."""
-
-
-class Sample(BaseModel):
-    """A recorded reply."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    status: int
-    headers: dict[str, str] = {}
-    body: JsonValue = None
 
 
 class Edit(NamedTuple):
@@ -55,12 +44,6 @@ def samples(provider: str) -> tuple[Sample, ...]:
     return tuple(Sample.model_validate_json(file.read_bytes()) for file in files if "request" not in file.name)
 
 
-def recorded(provider: str, name: str) -> HttpReply:
-    """A recorded reply as it is."""
-    sample = Sample.model_validate_json((FOLDER / provider / f"{name}.json").read_bytes())
-    return HttpReply(provider, sample.status, _lower(sample.headers), json.dumps(sample.body).encode())
-
-
 def mutated(provider: str, which: int, edits: list[Edit], *, status: int | None, cut: int | None) -> HttpReply:
     """A recorded reply after the edits, perhaps with another status, perhaps cut off."""
     sample = samples(provider)[which % len(samples(provider))]
@@ -73,11 +56,7 @@ def mutated(provider: str, which: int, edits: list[Edit], *, status: int | None,
         text = text.replace(json.dumps(f"{HELD}{number}", ensure_ascii=False), raw)
     content = text.encode()
     content = content if cut is None else content[: cut % (len(content) + 1)]
-    return HttpReply(provider, sample.status if status is None else status, _lower(sample.headers), content)
-
-
-def _lower(headers: dict[str, str]) -> dict[str, str]:
-    return {name.lower(): value for name, value in headers.items()}
+    return HttpReply(provider, sample.status if status is None else status, lower(sample.headers), content)
 
 
 class _Place(NamedTuple):

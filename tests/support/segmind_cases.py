@@ -1,15 +1,16 @@
 """What the tests of Segmind share: an adapter, requests, and the sample replies of `tests/support/replies/segmind`."""
 
 import json
-from pathlib import Path
+from functools import partial
 from typing import Literal
 
-from pydantic import JsonValue, TypeAdapter
+from pydantic import JsonValue
 
 from controlnet_mcp.images.picture import StoredPicture
 from controlnet_mcp.providers.http import HttpReply, Steps
 from controlnet_mcp.providers.segmind.adapter import SegmindProvider, SegmindSettings
 from controlnet_mcp.providers.types import Control, ResolvedRequest
+from tests.support.conversations import FOLDER, held, recorded
 
 KEY = "SG_0123456789abcdef"
 LINK = "https://pictures.example/control.png"
@@ -18,9 +19,8 @@ PICTURE = StoredPicture(sha256="a" * 64, mime_type="image/png", width=1024, heig
 LARGE = PICTURE.model_copy(update={"size_bytes": 4_000_001})
 JPEG = b"\xff\xd8\xff\xe0" + bytes(64)
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(64)
-_REPLIES = Path(__file__).parent / "replies" / "segmind"
-_SAMPLE: TypeAdapter[dict[str, JsonValue]] = TypeAdapter(dict[str, JsonValue])
-_HEADERS: TypeAdapter[dict[str, str]] = TypeAdapter(dict[str, str])
+sample = partial(recorded, "segmind")
+"""A sample reply by the name of its file."""
 
 
 def adapter(version: Literal["v1", "v2"] = "v2", base_url: str = "https://api.segmind.com") -> SegmindProvider:
@@ -44,28 +44,12 @@ def reply(body: bytes | JsonValue, status: int = 200, **headers: str) -> HttpRep
     return HttpReply("segmind", status, named, content)
 
 
-def sample(name: str) -> HttpReply:
-    """A sample reply by the name of its file."""
-    row = _SAMPLE.validate_json((_REPLIES / f"{name}.json").read_bytes())
-    body, status = row["body"], row["status"]
-    assert isinstance(status, int)
-    content = body.encode() if isinstance(body, str) else json.dumps(body).encode()
-    return HttpReply("segmind", status, _HEADERS.validate_python(row["headers"]), content)
-
-
 def samples() -> list[str]:
     """The names of all sample replies."""
-    return sorted(path.stem for path in _REPLIES.glob("*.json"))
+    return sorted(path.stem for path in (FOLDER / "segmind").glob("*.json"))
 
 
 def converse(steps: Steps[object], *replies: HttpReply) -> tuple[list[str], object]:
     """Hold a conversation with these replies; gives what was asked (`METHOD url`) and what came of it."""
-    asked: list[str] = []
-    waiting = iter(replies)
-    try:
-        call = next(steps)
-        while True:
-            asked.append(f"{call.method} {call.url}")
-            call = steps.send(next(waiting))
-    except StopIteration as end:
-        return asked, end.value
+    result, calls = held(steps, *replies)
+    return [f"{call.method} {call.url}" for call in calls], result

@@ -83,7 +83,7 @@ class FollowedJob:
 
 @asynccontextmanager
 async def followed_job(folder: Path, *polls: float) -> AsyncGenerator[FollowedJob]:
-    """Drive one job of a scripted service step by step; the clock of the job layer stands still, so it moves only when it is woken.
+    """Drive one job of a scripted service step by step; the clock stands still, so it moves only when it is woken.
 
     Args:
         folder: The data folder.

@@ -35,6 +35,7 @@ KEPT = 50
 _BISECTIONS = 16
 """Halvings of the span in question: 15 seconds become a quarter of a millisecond."""
 _TINY = 1e-300
+_ROOT_HALF = math.sqrt(0.5)
 _JITTER = 0.1
 _SHORTEST_SHARE = 0.03
 """A pause is at least this share of the time that has passed, so that requests grow with its logarithm only."""
@@ -89,30 +90,6 @@ class LogNormal:
     sigma: float
     weight: float = 1.0
 
-    def done(self, seconds: float) -> float:
-        """The share of all jobs, within this weight, that is done by then."""
-        return 0.0 if seconds <= 0 else self.weight * _normal(self._score(seconds))
-
-    def left(self, seconds: float) -> float:
-        """The share that is not; accurate where almost all are."""
-        return self.weight if seconds <= 0 else self.weight * _normal(-self._score(seconds))
-
-    def unseen(self, seconds: float) -> float:
-        """Integral of `done` from 0: the mean time for which results lie unseen when nobody looks before."""
-        if seconds <= 0:
-            return 0.0
-        score = self._score(seconds)
-        mean = self.median_seconds * math.exp(self.sigma * self.sigma / 2)
-        return self.weight * (seconds * _normal(score) - mean * _normal(score - self.sigma))
-
-    def _score(self, seconds: float) -> float:
-        return (math.log(seconds) - math.log(self.median_seconds)) / self.sigma
-
-
-def _normal(score: float) -> float:
-    """The normal distribution function."""
-    return math.erfc(-score / math.sqrt(2)) / 2
-
 
 def spacing_seconds(parts: Sequence[LogNormal], elapsed: float, price: float, longest: float) -> float:
     """Seconds to put off the next look at a job that was not done just now.
@@ -126,12 +103,30 @@ def spacing_seconds(parts: Sequence[LogNormal], elapsed: float, price: float, lo
     Returns:
         The pause after which the expected unseen time reaches the price, 0 to `longest`.
     """
-    left = max(sum(part.left(elapsed) for part in parts), _TINY)
-    done = sum(part.done(elapsed) for part in parts)
-    before = sum(part.unseen(elapsed) for part in parts)
+    constants = [
+        (row.weight, math.log(row.median_seconds), row.sigma, row.median_seconds * math.exp(row.sigma * row.sigma / 2))
+        for row in parts
+    ]
+
+    def shares(seconds: float) -> tuple[float, float, float]:
+        """The share of jobs that is done by then, the share that is not, and the integral of the first from 0."""
+        if seconds <= 0:
+            return 0.0, sum(row.weight for row in parts), 0.0
+        done = left = unseen = 0.0
+        logarithm = math.log(seconds)
+        for weight, middle, sigma, mean in constants:
+            score = (logarithm - middle) / sigma
+            below = math.erfc(-score * _ROOT_HALF)
+            done += weight * below
+            left += weight * math.erfc(score * _ROOT_HALF)  # accurate where almost all are done
+            unseen += weight * (seconds * below - mean * math.erfc((sigma - score) * _ROOT_HALF))
+        return done / 2, left / 2, unseen / 2
+
+    done, left, before = shares(elapsed)
+    left = max(left, _TINY)
 
     def unseen(pause: float) -> float:
-        return (sum(part.unseen(elapsed + pause) for part in parts) - before - pause * done) / left
+        return (shares(elapsed + pause)[2] - before - pause * done) / left
 
     if unseen(longest) <= price:
         return longest

@@ -33,11 +33,11 @@ async def uncertain(shop: Workshop) -> JobRecord:
     return job
 
 
-async def resolve(shop: Workshop, fact: SubmissionEvent, *, ends: bool = False) -> bool:
-    """Write a finding down as the desk does."""
+async def resolve(shop: Workshop, event: SubmissionEvent, *, ends: bool = False) -> bool:
+    """Write a finding as the job service does."""
     fault = not_accepted(send_again=False).fault if ends else None
     deadline = None if ends else shop.clock.now + 600
-    return await shop.store.resolve("job_1", fact, deadline_at=deadline, fault=fault)
+    return await shop.store.resolve("job_1", event, deadline_at=deadline, fault=fault)
 
 
 async def test_a_job_goes_on_with_the_task_that_a_person_found(tmp_path: Path, picture: httpx2.Response) -> None:
@@ -74,7 +74,7 @@ async def test_a_job_is_sent_again_when_a_person_says_so(tmp_path: Path) -> None
     assert service.count("POST", "jobs") == 3
 
 
-async def test_an_answer_that_comes_after_the_end_is_adopted(tmp_path: Path, picture: httpx2.Response) -> None:
+async def test_an_answer_that_comes_after_the_end_is_resumed(tmp_path: Path, picture: httpx2.Response) -> None:
     """A process that slept through its lease heard what another one gave up on: the picture comes home."""
     service = Service(poll=[DONE], download=[picture])
     async with open_workshop(tmp_path, service) as shop:
@@ -114,7 +114,7 @@ async def test_a_second_charge_is_told(tmp_path: Path) -> None:
     assert (view.warnings[-1].kind, "task-0" in view.warnings[-1].detail) == ("charge", True)
 
 
-async def test_a_provider_that_can_be_asked_is_asked_and_what_it_knows_is_adopted(tmp_path: Path) -> None:
+async def test_a_provider_that_can_be_asked_is_asked_and_what_it_knows_is_resumed(tmp_path: Path) -> None:
     """It may know our reference only a little later; nothing is sent a second time."""
     service = Service(submit=[LOST], look_up=[broken(404), broken(500), broken(404), says("running")])
     async with open_workshop(tmp_path, service, deduplication="lookup") as shop:

@@ -63,7 +63,7 @@ async def exists(shop: Workshop, job_id: str) -> bool:
 
 
 async def test_what_is_old_and_delivered_is_forgotten(tmp_path: Path, pictures: Path) -> None:
-    """The job, its facts and its picture go; a younger job keeps all of its own."""
+    """The job, its events and its picture go; a younger job keeps all of its own."""
     async with open_workshop(tmp_path, Service()) as shop:
         old = await keep(shop, "job_old", pixel(1, pictures))
         shop.clock.now += 20 * DAY

@@ -70,7 +70,7 @@ async def test_a_lost_lease_writes_nothing(tmp_path: Path) -> None:
 
 
 async def test_an_answer_is_kept_although_the_lease_was_lost_meanwhile(tmp_path: Path) -> None:
-    """The provider accepted: whoever drives the job now adopts the answer instead of sending again."""
+    """The provider accepted: whoever drives the job now resumes with the answer instead of sending again."""
     service = Service()
     async with open_workshop(tmp_path, service) as shop:
         await shop.add()
@@ -91,7 +91,7 @@ async def test_an_answer_is_kept_although_the_lease_was_lost_meanwhile(tmp_path:
 
 
 async def test_a_refusal_is_kept_although_the_lease_was_lost_meanwhile(tmp_path: Path) -> None:
-    """A proven refusal is a fact, too: the next owner does not call it uncertain."""
+    """A proven refusal is an event, too: the next owner does not call it uncertain."""
     service = Service(submit=[broken(402)])
     async with open_workshop(tmp_path, service) as shop:
         await shop.add()
@@ -125,7 +125,7 @@ async def test_an_ended_job_is_driven_by_nobody(tmp_path: Path) -> None:
         assert (await shop.read()).fault == ended.fault
 
 
-async def test_facts_are_read_in_the_order_in_which_they_were_written(tmp_path: Path) -> None:
+async def test_events_are_read_in_the_order_in_which_they_were_written(tmp_path: Path) -> None:
     """Attempts are append-only and belong to one job."""
     async with open_workshop(tmp_path, Service()) as shop:
         for job_id in ("job_1", "job_2"):

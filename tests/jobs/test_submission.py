@@ -40,14 +40,14 @@ async def test_the_intent_is_on_disk_before_the_request_leaves(tmp_path: Path) -
     assert "a house" in seen[1]
 
 
-async def test_the_answer_is_kept_as_a_fact(tmp_path: Path) -> None:
+async def test_the_answer_is_kept_as_an_event(tmp_path: Path) -> None:
     """What the provider said of the submission can be read again by anybody."""
     async with open_workshop(tmp_path, Service()) as shop:
         await shop.add()
         job = await shop.step()
-        (fact,) = await shop.events("answer")
+        (event,) = await shop.events("answer")
     assert job.status == "queued"
-    assert job.task == Submission.model_validate_json(fact).task == RemoteTask(remote_id="task-1")
+    assert job.task == Submission.model_validate_json(event).task == RemoteTask(remote_id="task-1")
 
 
 @pytest.mark.parametrize(

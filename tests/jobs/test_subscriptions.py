@@ -45,7 +45,7 @@ class CountingStore(JobStore):
 
 
 @dataclass(frozen=True, slots=True)
-class Lounge:
+class FollowedJob:
     """Where callers wait: one job of a scripted service, whose every step a test takes.
 
     Attributes:
@@ -82,8 +82,8 @@ class Lounge:
 
 
 @asynccontextmanager
-async def lounge(folder: Path, *polls: float) -> AsyncGenerator[Lounge]:
-    """Open a lounge; the clock of the job layer stands still, so it moves only when it is woken.
+async def followed_job(folder: Path, *polls: float) -> AsyncGenerator[FollowedJob]:
+    """Drive one job of a scripted service step by step; the clock stands still, so it moves only when it is woken.
 
     Args:
         folder: The data folder.
@@ -109,7 +109,7 @@ async def lounge(folder: Path, *polls: float) -> AsyncGenerator[Lounge]:
             while (await shop.read()).task is None:  # not woken: a job that was submitted meanwhile would go on
                 await anyio.lowlevel.checkpoint()
             await anyio.wait_all_tasks_blocked()
-            yield Lounge(shop, store, runner, desk, len(anyio.get_running_tasks()))
+            yield FollowedJob(shop, store, runner, desk, len(anyio.get_running_tasks()))
     database.close()
 
 
@@ -119,7 +119,7 @@ async def _none(uri: str, _principal: str) -> str:
 
 async def test_many_who_wait_cost_one_look_per_change(tmp_path: Path) -> None:
     """Two hundred callers, four changes: about as many reads as for one caller, and all see the end."""
-    async with lounge(tmp_path, 0.2, 0.4, 0.6) as place:
+    async with followed_job(tmp_path, 0.2, 0.4, 0.6) as place:
         async with anyio.create_task_group() as tasks:
             for _ in range(WAITERS):
                 tasks.start_soon(place.wait)
@@ -133,7 +133,7 @@ async def test_many_who_wait_cost_one_look_per_change(tmp_path: Path) -> None:
 
 async def test_a_change_during_a_look_is_not_missed(tmp_path: Path) -> None:
     """Nobody looks again by the clock before five seconds are over, and the end is seen at once."""
-    async with lounge(tmp_path, *(number / 100 for number in range(30))) as place:
+    async with followed_job(tmp_path, *(number / 100 for number in range(30))) as place:
         with anyio.fail_after(4):
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(place.wait)
@@ -143,7 +143,7 @@ async def test_a_change_during_a_look_is_not_missed(tmp_path: Path) -> None:
 
 async def test_callers_that_leave_cost_nothing(tmp_path: Path) -> None:
     """They are cancelled, as by a disconnect: no task, no watch and no event stays; the job is as it was."""
-    async with lounge(tmp_path, 0.2) as place:
+    async with followed_job(tmp_path, 0.2) as place:
         before, requests = await place.job(), len(place.shop.service.requests)
         async with anyio.create_task_group() as tasks:
             for _ in range(WAITERS):
@@ -158,7 +158,7 @@ async def test_callers_that_leave_cost_nothing(tmp_path: Path) -> None:
 
 async def test_one_who_leaves_does_not_disturb_the_others(tmp_path: Path) -> None:
     """Not even the first, for whom looking began."""
-    async with lounge(tmp_path, 0.2) as place:
+    async with followed_job(tmp_path, 0.2) as place:
         async with anyio.create_task_group() as tasks:
             with anyio.CancelScope() as first:
                 async with anyio.create_task_group() as impatient:
@@ -173,7 +173,7 @@ async def test_one_who_leaves_does_not_disturb_the_others(tmp_path: Path) -> Non
 
 async def test_a_wait_that_runs_out_never_touches_the_job(tmp_path: Path) -> None:
     """Nothing is written, nothing is asked of the vendor, and the job goes on as if nobody had waited."""
-    async with lounge(tmp_path, 0.2) as place:
+    async with followed_job(tmp_path, 0.2) as place:
         before, requests = await place.job(), len(place.shop.service.requests)
         async with anyio.create_task_group() as tasks:
             for _ in range(20):
@@ -187,7 +187,7 @@ async def test_a_wait_that_runs_out_never_touches_the_job(tmp_path: Path) -> Non
 
 async def test_a_record_that_cannot_be_read_for_a_while_ends_no_wait(tmp_path: Path) -> None:
     """Another process drives the job; the wait goes on, and sees the end once the record is back."""
-    async with lounge(tmp_path, 0.2) as place, background() as looking:
+    async with followed_job(tmp_path, 0.2) as place, background() as looking:
         watch = JobSubscriptions(place.store)
         watch.start(looking)
         place.store.broken = True
@@ -203,7 +203,7 @@ async def test_a_record_that_cannot_be_read_for_a_while_ends_no_wait(tmp_path: P
 
 async def test_what_this_process_does_with_a_job_is_seen_without_reading_the_record(tmp_path: Path) -> None:
     """A caller is told of every look, also of those that are not worth a write, and a broken record hides nothing."""
-    async with lounge(tmp_path, 0.2, 0.2) as place:
+    async with followed_job(tmp_path, 0.2, 0.2) as place:
         place.store.broken = True
         with place.desk.subscriptions.follow(await place.job()) as sight:
             for _ in range(2):
@@ -217,7 +217,7 @@ async def test_what_this_process_does_with_a_job_is_seen_without_reading_the_rec
 
 async def test_a_watch_that_is_closed_lets_nobody_wait(tmp_path: Path) -> None:
     """The process ends: callers are given the job as it stands, those that come later too."""
-    async with lounge(tmp_path, 0.2) as place:
+    async with followed_job(tmp_path, 0.2) as place:
         before = await place.job()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(place.wait)
@@ -229,7 +229,7 @@ async def test_a_watch_that_is_closed_lets_nobody_wait(tmp_path: Path) -> None:
 
 async def test_announcements_keep_their_distance(tmp_path: Path) -> None:
     """However often the job changes, the first change and the end are told, and hardly anything between."""
-    async with lounge(tmp_path, *(number / 100 for number in range(20))) as place:
+    async with followed_job(tmp_path, *(number / 100 for number in range(20))) as place:
         told: list[tuple[float, JobRecord]] = []
 
         async def tell(job: JobRecord) -> None:

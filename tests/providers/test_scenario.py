@@ -99,14 +99,14 @@ def request(**changes: object) -> ResolvedRequest:
     return ResolvedRequest.model_validate(fields | changes)
 
 
-def settled(**changes: object) -> FittedRequest:
+def fitted(**changes: object) -> FittedRequest:
     """What becomes of a request."""
     return provider().fit(request(**changes))
 
 
 def sent(**changes: object) -> dict[str, JsonValue]:
-    """The body as a dry run shows it, after settling."""
-    body = show(provider().build(settled(**changes).request, "", {LARGE.sha256: "asset_large"}).json)
+    """The body as a dry run shows it, after fitting."""
+    body = show(provider().build(fitted(**changes).request, "", {LARGE.sha256: "asset_large"}).json)
     assert isinstance(body, dict)
     return body
 
@@ -172,7 +172,7 @@ def test_detection_follows_whether_the_picture_is_a_map(*, is_map: bool, disable
 )
 def test_each_kind_has_its_endpoint(changes: dict[str, object], path: str) -> None:
     """The siblings of the schema, as one paid call each."""
-    call = provider().build(settled(**changes).request, "", {})
+    call = provider().build(fitted(**changes).request, "", {})
     assert (call.method, call.submits) == ("POST", True)
     assert call.url == f"https://api.cloud.scenario.com/v1/generate/{path}"
 

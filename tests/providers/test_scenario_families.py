@@ -5,7 +5,7 @@ from pydantic import JsonValue
 
 from controlnet_mcp.foundation.errors import ControlNetError
 from controlnet_mcp.providers.scenario.models import family_of
-from tests.providers.test_scenario import CUSTOM, FLUX, PICTURE, SD15, SDXL, controls, sent, settled
+from tests.providers.test_scenario import CUSTOM, FLUX, PICTURE, SD15, SDXL, controls, fitted, sent
 
 FAMILY_MODALITIES = {
     SD15: {"canny", "pose", "depth", "mlsd", "seg", "scribble", "lineart", "normal", "illusion"},
@@ -22,14 +22,14 @@ PRESETS = {SD15: {"character", "landscape", "city", "interior"}, SDXL: {"charact
 def refused(**changes: object) -> ControlNetError:
     """The refusal of a request, with its way out."""
     with pytest.raises(ControlNetError) as caught:
-        settled(**changes)
+        fitted(**changes)
     assert caught.value.hint
     return caught.value
 
 
 def told(**changes: object) -> set[tuple[str, str]]:
     """What had to be said of a request: kind and feature."""
-    return {(notice.kind, notice.feature) for notice in settled(**changes).warnings}
+    return {(notice.kind, notice.feature) for notice in fitted(**changes).warnings}
 
 
 @pytest.mark.parametrize(
@@ -196,9 +196,9 @@ def test_scales_go_with_pictures() -> None:
     assert refused(options=options).code == "invalid_request"
 
 
-def test_settling_twice_changes_nothing_more() -> None:
-    """A settled request is one that needs no more settling."""
-    once = settled(model=FLUX, negative_prompt="fog", guidance=30, controls=controls("canny", weight=2, is_map=True))
-    again = settled(**dict(once.request))
+def test_fitting_twice_changes_nothing_more() -> None:
+    """A fitted request is one that needs no more fitting."""
+    once = fitted(model=FLUX, negative_prompt="fog", guidance=30, controls=controls("canny", weight=2, is_map=True))
+    again = fitted(**dict(once.request))
     assert again.request == once.request
     assert again.warnings == ()

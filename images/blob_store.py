@@ -89,6 +89,8 @@ def explained() -> Generator[None, None, None]:
 
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_MOST_SEEN = 10_000
+"""Most paths that are remembered, some hundred bytes each."""
 
 
 class BlobStore:
@@ -165,7 +167,7 @@ class BlobStore:
             else:
                 os.utime(path)  # it is wanted again, so it is not old
             force_names(path.parent)  # always: another writer may just have renamed the file
-        self.seen[sha256] = path
+        self._remember(sha256, path)
         return sha256
 
     def get(self, sha256: str) -> bytes:
@@ -196,7 +198,7 @@ class BlobStore:
             names = (f"{sha256}.{extension}" for extension in EXTENSIONS.values())
             for path in (self._folder / sha256[:2] / name for name in names):
                 if path.is_file():
-                    self.seen[sha256] = path
+                    self._remember(sha256, path)
                     return path
         self.seen.pop(sha256, None)
         raise RequestError(
@@ -204,6 +206,12 @@ class BlobStore:
             f"No picture is stored under {sha256[:64]!r}.",
             hint="It may have been deleted from the data folder; make it or pass it again.",
         )
+
+    def _remember(self, sha256: str, path: Path) -> None:
+        """Keep a path in `seen`, which does not grow without end."""
+        if len(self.seen) >= _MOST_SEEN:
+            self.seen.clear()
+        self.seen[sha256] = path
 
     def older_than(self, before: float) -> set[str]:
         """The keys of pictures that nobody stored since then (seconds since the epoch).

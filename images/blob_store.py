@@ -86,6 +86,8 @@ def storage_errors() -> Generator[None, None, None]:
 
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_MOST_SEEN = 10_000
+"""Most paths that are remembered, some hundred bytes each."""
 
 
 class BlobStore:
@@ -162,7 +164,7 @@ class BlobStore:
             else:
                 os.utime(path)  # stored again, so it is not old
             force_names(path.parent)  # always: another writer may just have renamed the file
-        self.seen[sha256] = path
+        self._remember(sha256, path)
         return sha256
 
     def get(self, sha256: str) -> bytes:
@@ -193,7 +195,7 @@ class BlobStore:
             names = (f"{sha256}.{extension}" for extension in EXTENSIONS.values())
             for path in (self._folder / sha256[:2] / name for name in names):
                 if path.is_file():
-                    self.seen[sha256] = path
+                    self._remember(sha256, path)
                     return path
         self.seen.pop(sha256, None)
         raise RequestError(
@@ -201,6 +203,12 @@ class BlobStore:
             f"No picture is stored under {sha256[:64]!r}.",
             hint="It may have been deleted from the data folder; make it or pass it again.",
         )
+
+    def _remember(self, sha256: str, path: Path) -> None:
+        """Keep a path in `seen`, which does not grow without end."""
+        if len(self.seen) >= _MOST_SEEN:
+            self.seen.clear()
+        self.seen[sha256] = path
 
     def older_than(self, before: float) -> set[str]:
         """The keys of pictures that were not stored since a time (seconds since the epoch).

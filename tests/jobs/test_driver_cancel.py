@@ -75,7 +75,7 @@ async def test_a_wish_told_to_another_process_is_heard(tmp_path: Path, monkeypat
         await shop.add()
         runner = JobRunner(shop.driver, JobSubscriptions(shop.store), "one")
         runner.start(tasks)
-        with anyio.fail_after(5):
+        with anyio.fail_after(20):
             while (await shop.read()).task is None:
                 await anyio.lowlevel.checkpoint()
             await shop.store.request_cancel("job_1")

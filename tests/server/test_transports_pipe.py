@@ -143,7 +143,7 @@ async def test_the_server_ends_with_its_client(pipe: Pipe, place: Place, tmp_pat
     job = await waiting_job(pipe, place.pictures)
     assert pipe.process.stdin is not None
     await pipe.process.stdin.aclose()
-    with fail_after(5):
+    with fail_after(20):
         assert await pipe.process.wait() == 0
     assert (tmp_path / "stderr").read_text(encoding="utf-8") == ""
     assert await is_finished_by_the_next_process(place, job.job_id, tmp_path / "successor")
@@ -153,7 +153,7 @@ async def test_a_signal_ends_the_server(pipe: Pipe, tmp_path: Path) -> None:
     """A host that does not close the pipe sends a signal: no traceback."""
     await pipe.ask("tools/list")
     pipe.process.send_signal(signal.SIGTERM)
-    with fail_after(5):
+    with fail_after(20):
         assert await pipe.process.wait() == 0
     assert "Traceback" not in (tmp_path / "stderr").read_text(encoding="utf-8")
 

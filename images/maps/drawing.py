@@ -33,25 +33,6 @@ def _brush(small: Plane) -> Plane:
     return np.ones((side, side), dtype=np.uint8)
 
 
-def _stroke_shares(small: Plane) -> tuple[float, float]:
-    """The fractions of a plane in thin dark strokes, and near an outline once all strokes are closed away.
-
-    Strokes are darker than the ground by a tenth. An outline is a drop of the ground by 15 %, or by half of what the
-    strokes drop: in a dim photo all drops are small. Where there are no strokes, or far too many, it is all outline.
-    """
-    brush = _brush(small)
-    paper = np.asarray(cv2.morphologyEx(small, cv2.MORPH_CLOSE, brush), dtype=np.uint8)
-    strokes_at = np.asarray(cv2.compare(small, cv2.convertScaleAbs(paper, alpha=0.9), cv2.CMP_LT), dtype=np.uint8)
-    stroked = cv2.countNonZero(strokes_at) / small.size
-    if not LEAST_STROKED <= stroked <= MOST_STROKED_PENCIL:
-        return stroked, 1.0
-    drop = cv2.mean(cv2.subtract(paper, small), mask=strokes_at)[0]
-    highest = np.asarray(cv2.dilate(paper, brush), dtype=np.uint8)
-    least = cv2.min(cv2.convertScaleAbs(highest, alpha=0.15), np.full_like(highest, max(1, round(drop / 2))))
-    outlined = cv2.compare(cv2.subtract(highest, cv2.erode(paper, brush)), least, cv2.CMP_GT)
-    return stroked, cv2.countNonZero(outlined) / small.size
-
-
 def find_ground(rgb: Rgb, *, tolerant: bool = False) -> Ground | None:
     """The ground of the picture if it is a clean line drawing, else None (a photo, a painting, blank paper).
 
@@ -60,6 +41,9 @@ def find_ground(rgb: Rgb, *, tolerant: bool = False) -> Ground | None:
     quarter as much outline left as strokes, cut-outs from seven tenths.) That is tried for dark strokes and, on the
     negative, for light ones, whatever the brightness of the ground: white chalk on light blue is light on dark, too.
 
+    Strokes are darker than the ground by a tenth. An outline is a drop of the ground by 15 %, or by half of what the
+    strokes drop: in a dim photo all drops are small.
+
     Where it is `tolerant`, shading and smudges of pencil on paper are accepted: the caller says that it is a drawing.
     """
     small = _sampled(luminance(rgb))
@@ -67,11 +51,21 @@ def find_ground(rgb: Rgb, *, tolerant: bool = False) -> Ground | None:
     pencilled = False
     for ground in GROUNDS if mostly_light else GROUNDS[::-1]:
         plane = small if ground == "light" else np.asarray(cv2.bitwise_not(small), dtype=np.uint8)
-        stroked, outlined = _stroke_shares(plane)
-        if LEAST_STROKED <= stroked <= 0.25 and outlined <= 0.35 * stroked:  # noqa: PLR2004  # see above
+        brush = _brush(plane)
+        paper = np.asarray(cv2.morphologyEx(plane, cv2.MORPH_CLOSE, brush), dtype=np.uint8)
+        strokes_at = np.asarray(cv2.compare(plane, cv2.convertScaleAbs(paper, alpha=0.9), cv2.CMP_LT), dtype=np.uint8)
+        stroked = cv2.countNonZero(strokes_at) / plane.size
+        if not LEAST_STROKED <= stroked <= MOST_STROKED_PENCIL:
+            continue
+        drop = cv2.mean(cv2.subtract(paper, plane), mask=strokes_at)[0]
+        highest = np.asarray(cv2.dilate(paper, brush), dtype=np.uint8)
+        least = cv2.min(cv2.convertScaleAbs(highest, alpha=0.15), np.full_like(highest, max(1, round(drop / 2))))
+        outlines_at = cv2.compare(cv2.subtract(highest, cv2.erode(paper, brush)), least, cv2.CMP_GT)
+        outlined = cv2.countNonZero(outlines_at) / plane.size
+        if stroked <= 0.25 and outlined <= 0.35 * stroked:  # noqa: PLR2004  # the limits of above
             return ground
         if tolerant and mostly_light and ground == "light":
-            pencilled = LEAST_STROKED <= stroked <= MOST_STROKED_PENCIL and outlined <= 0.9 * stroked
+            pencilled = outlined <= 0.9 * stroked
     return "light" if pencilled else None
 
 

@@ -68,16 +68,18 @@ def find_people(rgb: Rgb, path: Path, minimum_confidence: float) -> Levels:
     canvas[top : top + size[1], left : left + size[0]] = cv2.resize(rgb, size, interpolation=cv2.INTER_LINEAR)
     values = (canvas[..., ::-1] if is_rtmo else canvas).astype(np.float32) / np.float32(1 if is_rtmo else 255)
     outputs = model.run(np.ascontiguousarray(values.transpose(2, 0, 1)[None]))
-    shapes, first = [output.shape for output in outputs], outputs[0][0]
+    shapes = [output.shape for output in outputs]
     match shapes:
         case [(1, persons, 5), (1, also, 17, 3)] if persons == also:
-            corners, scores, joints = first[:, :4], first[:, 4], outputs[1][0]
-        case [(1, int(values_each), _)] if values_each == ANCHOR_VALUES:
-            anchors, half = first.T, first.T[:, 2:4] / 2
-            corners = np.concatenate((anchors[:, :2] - half, anchors[:, :2] + half), axis=1)
-            scores, joints = anchors[:, 4], anchors[:, 5:].reshape(-1, JOINTS, 3)
-        case [(1, _, int(values_each))] if values_each == PERSON_VALUES:
-            corners, scores, joints = first[:, :4], first[:, 4], first[:, 6:].reshape(-1, JOINTS, 3)
+            corners, scores, joints = outputs[0][0][:, :4], outputs[0][0][:, 4], outputs[1][0]
+        case [(1, int(count), _)] if count == ANCHOR_VALUES:
+            found = outputs[0][0].T
+            half = found[:, 2:4] / 2
+            corners = np.concatenate((found[:, :2] - half, found[:, :2] + half), axis=1)
+            scores, joints = found[:, 4], found[:, 5:].reshape(-1, JOINTS, 3)
+        case [(1, _, int(count))] if count == PERSON_VALUES:
+            found = outputs[0][0]
+            corners, scores, joints = found[:, :4], found[:, 4], found[:, 6:].reshape(-1, JOINTS, 3)
         case _:
             raise model_unusable("pose", f"its outputs of shapes {shapes} are of no kind known")
     corners = corners.astype(np.float64)

@@ -17,12 +17,8 @@ from controlnet_mcp.providers.draft.words import Look, read
 
 _LEAD: tuple[Structure, ...] = ("photo", "classes", "lines", "depth", "normal", "skeleton")
 """The control that says most about colour and place leads; the others add what they know."""
-_PLANNED_PIXELS, _PAINTED_PIXELS = 640 * 640, 1280 * 1280
-"""Above these, regions and light are found, and the surface is painted, smaller; lines stay at full size."""
-_OVER_PHOTO = 0.7
-"""Lines cover a photo, which has its own contrast, so much less than a coloured drawing."""
-_GRAIN_LEVELS, _HALF = 2.6, 127
-"""Deviation of the grain; level above which paper is light, and a mask means: repaint."""
+_HALF = 127
+"""Level above which paper is light, and a mask means: repaint."""
 
 
 def draw(ticket: Ticket, index: int, picture: Callable[[str], Rgb]) -> Rgb:
@@ -37,7 +33,7 @@ def draw(ticket: Ticket, index: int, picture: Callable[[str], Rgb]) -> Rgb:
     paint, opacity = PAINTERS[look.medium]
     surface, line_colour = paint(scene, look)
     size = (ticket.width, ticket.height)
-    opacity *= _OVER_PHOTO if scene.pictured else 1
+    opacity *= 0.7 if scene.pictured else 1  # a photo has contrast of its own
     given = [control for control in ticket.controls if _structure(control) == "lines"]
     drawn = [_opaque(_line_plane(picture(control.image), size), control.weight, opacity) for control in given]
     if not given:
@@ -51,7 +47,7 @@ def draw(ticket: Ticket, index: int, picture: Callable[[str], Rgb]) -> Rgb:
         rows = np.s_[start : start + 256]
         band = below[rows].astype(np.float32)
         band += (above[rows] - band) * lines[rows][..., None]
-        band += rng.standard_normal((*band.shape[:2], 1), dtype=np.float32) * _GRAIN_LEVELS
+        band += rng.standard_normal((*band.shape[:2], 1), dtype=np.float32) * 2.6
         below[rows] = np.clip(band + 0.5, 0, 255)
     return _confined(below, ticket, picture)
 
@@ -63,7 +59,8 @@ def _structure(control: TicketControl) -> Structure:
 def _composed(ticket: Ticket, look: Look, picture: Callable[[str], Rgb]) -> Scene:
     """One scene of all the controls, at the size at which the medium paints; a photo leads."""
     size = np.asarray((ticket.width, ticket.height))
-    scales = (min(1.0, (most / size.prod()) ** 0.5) for most in (_PLANNED_PIXELS, _PAINTED_PIXELS))
+    # from some size on, regions and light are found, and the surface is painted, smaller than the lines
+    scales = (min(1.0, (side**2 / size.prod()) ** 0.5) for side in (640, 1280))
     plan, work = ((max(round(size[0] * scale), 8), max(round(size[1] * scale), 8)) for scale in scales)
     controls = sorted(ticket.controls, key=lambda row: (row.photo is None, _LEAD.index(_structure(row))))
     lead = controls[0] if controls else None

@@ -156,7 +156,8 @@ def from_lines(lines: Plane, look: Look) -> Scene:
         return Scene(_wide(look, *lines.shape), lines)
     known = kept[parts]
     unknown = np.asarray(~known, dtype=np.uint8)
-    nearest = cv2.distanceTransformWithLabels(unknown, cv2.DIST_L2, 3, labelType=cv2.DIST_LABEL_PIXEL)[1]
+    found = cv2.distanceTransformWithLabels(unknown, cv2.DIST_L2, 3, labelType=cv2.DIST_LABEL_PIXEL)[1]
+    nearest: Labels = np.asarray(found, dtype=np.int32)
     owner = np.zeros(int(nearest.max()) + 1, dtype=np.int32)  # a pixel of a line belongs to the region nearest to it
     owner[nearest[known]] = (np.cumsum(kept) - 1)[parts[known]]
     labels: Labels = np.asarray(owner[nearest], dtype=np.int32)

@@ -34,10 +34,6 @@ VIVID_LEVELS = 100
 """Least levels between the channels of a vivid colour."""
 VIVID_SHARE = 0.05
 """Least fraction of a segmentation map in vivid colours: greys are in the palettes too, and prove nothing."""
-LOOKED_AT_PIXELS = 384
-"""Pictures are looked at with no longer side than this; lines may fade in it, but keep their share of the light."""
-STROKE = 0.015
-"""Radius, as a fraction of the longer side, of a disc that does not fit into what is thin."""
 _ADE20K = """
 787878 b47878 06e6e6 503232 04c803 787850 8c8c8c cc05ff e6e6e6 04fa07 e005ff ebff07 96053d 787846 08ff33 ff0652 8fff8c
 ccff04 ff3307 cc4603 0066c8 3de6fa ff0633 0b66ff ff0747 ff09e0 0907e6 dcdcdc ff095c 7009ff 08ffd6 07ffe0 ffb806 0aff47
@@ -57,8 +53,6 @@ _CITYSCAPES = """
 """
 """The 19 classes of Cityscapes that are trained on."""
 
-VOC_CLASSES = 21
-
 
 def palettes() -> tuple[Rgb, ...]:
     """The palettes of ADE20K, Cityscapes and PASCAL VOC, each of shape (classes, 3), without black."""
@@ -66,7 +60,7 @@ def palettes() -> tuple[Rgb, ...]:
     # VOC deals the bits of a class's number to red, green and blue from the top
     voc = [
         tuple(sum((index >> (3 * place + channel) & 1) << (7 - place) for place in range(8)) for channel in range(3))
-        for index in range(1, VOC_CLASSES)
+        for index in range(1, 21)
     ]
     return tuple(np.array(colours, dtype=np.uint8) for colours in (*listed, voc))
 
@@ -122,7 +116,7 @@ class Traits:
 
 def traits_of(rgb: Rgb) -> Traits:
     """Measure a picture at no more than 384 px, by area averaging."""
-    scale = min(1.0, LOOKED_AT_PIXELS / max(rgb.shape[:2]))
+    scale = min(1.0, 384 / max(rgb.shape[:2]))  # lines may fade, but keep their share of the light
     size = (max(1, round(rgb.shape[1] * scale)), max(1, round(rgb.shape[0] * scale)))
     small = np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
     strongest = strongest_channel(small)
@@ -130,7 +124,7 @@ def traits_of(rgb: Rgb) -> Traits:
     grey = luminance(small)
     darkest, twentieth, middle, brightest = (float(level) for level in np.percentile(grey, (1, 5, 50, 99)))
 
-    radius = max(2, round(max(strongest.shape) * STROKE))
+    radius = max(2, round(max(strongest.shape) * 0.015))  # of a disc that does not fit into what is thin
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
     thin = cv2.subtract(strongest, cv2.morphologyEx(strongest, cv2.MORPH_OPEN, disc))
 

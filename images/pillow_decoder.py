@@ -7,6 +7,7 @@ to be an error without changing the whole process. Colour profiles are dropped, 
 
 import io
 from collections.abc import Mapping
+from contextlib import suppress
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -60,7 +61,7 @@ def pixels_of(content: bytes, limits: Limits) -> "Rgb":
         with _DECODERS[source_type](io.BytesIO(content)) as picture:
             _check_size(picture.size, limits)
             picture.load()
-            return _to_rgb(_upright(picture))
+            return _upright_rgb(picture)
     except ControlNetError:
         raise
     except Image.DecompressionBombError as error:
@@ -89,18 +90,13 @@ def _too_many_pixels(limits: Limits, size: str = "too many pixels") -> ImageErro
     )
 
 
-def _upright(picture: ImageFile) -> Image.Image:
-    """The picture turned as the camera was held; an unreadable orientation counts as upright."""
-    try:
-        orientation = picture.getexif().get(ExifTags.Base.Orientation)
-    except Exception:  # noqa: BLE001  # damaged EXIF raises anything, and must not cost the picture
-        return picture
+def _upright_rgb(file: ImageFile) -> "Rgb":
+    """The pixels as the camera was held, eight bits per channel on white, from any mode that the decoders give."""
+    orientation = None
+    with suppress(Exception):  # damaged EXIF raises anything; it must not cost the picture, and counts as upright
+        orientation = file.getexif().get(ExifTags.Base.Orientation)
     method = _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
-    return picture if method is None else picture.transpose(method)
-
-
-def _to_rgb(picture: Image.Image) -> "Rgb":
-    """Eight bits per channel on white, from any mode that the decoders give."""
+    picture = file if method is None else file.transpose(method)
     if picture.mode.startswith("I"):  # 16-bit grey; Pillow's own conversion clips instead of scaling
         grey: Rgb = np.asarray(np.asarray(picture) >> 8, dtype=np.uint8)
         return np.repeat(grey[:, :, np.newaxis], 3, axis=2)

@@ -39,6 +39,7 @@ _REMEMBERED = 256
 """Stored pictures that are remembered by the hash of their source, some hundred bytes each."""
 
 _SCHEME = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.\-]+):(?P<slashes>//)?")
+_SCHEMES = frozenset({"data", "http", "https", "controlnet", "file"})
 _ACCEPTED = "Pass an https link, a data: URI, a controlnet:// reference or the path of a local file."
 
 
@@ -123,7 +124,18 @@ class PictureReader:
             StorageError: `not_configured`: the data folder fails.
         """
         reference = reference.strip()
-        match _kind(reference):
+        if not reference:
+            raise RequestError("invalid_request", "No picture was given.", hint=_ACCEPTED)
+        found = _SCHEME.match(reference)
+        scheme = found["scheme"].lower() if found else ""
+        if scheme not in _SCHEMES:  # a path, if it is not one of two mistakes
+            if found and found["slashes"]:
+                message = f"Pictures cannot be read from {scheme[:40]}:// links."
+                raise RequestError("invalid_request", message, hint=_ACCEPTED)
+            if prefix := missing_prefix(reference):
+                message = "The picture was given as base64 without saying so."
+                raise RequestError("invalid_request", message, hint=f"Put {prefix!r} in front of it.")
+        match scheme:
             case "data":
                 content = await to_thread.run_sync(read_data_uri, reference, self.limits.max_bytes)
             case "http" | "https":
@@ -153,23 +165,3 @@ class PictureReader:
             self._kept.clear()
         self._kept[sha256] = picture
         return picture
-
-
-def _kind(reference: str) -> str:
-    """The scheme of a reference in lower case, or `path`; what can be neither is refused with the right spelling."""
-    if not reference:
-        raise RequestError("invalid_request", "No picture was given.", hint=_ACCEPTED)
-    found = _SCHEME.match(reference)
-    scheme = found["scheme"].lower() if found else "path"
-    if scheme in {"data", "http", "https", "controlnet", "file"}:
-        return scheme
-    if found and found["slashes"]:
-        raise RequestError("invalid_request", f"Pictures cannot be read from {scheme[:40]}:// links.", hint=_ACCEPTED)
-    prefix = missing_prefix(reference)
-    if prefix:
-        raise RequestError(
-            "invalid_request",
-            "The picture was given as base64 without saying so.",
-            hint=f"Put {prefix!r} in front of it.",
-        )
-    return "path"

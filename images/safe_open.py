@@ -206,7 +206,27 @@ def read_file(path_text: str, allowed_folders: Sequence[Path], max_bytes: int) -
         ImageError: `image_blocked`: outside of the folders, through a link, or no plain file; `image_unreadable`:
             missing (the hint names similar files), a folder, not permitted by the system, or too long.
     """
-    path = _absolute(path_text)
+    text = path_text
+    if text.lower().startswith("file:"):  # RFC 8089
+        try:
+            host, tail = urlsplit(text)[1:3]
+        except ValueError:
+            host, tail = "?", ""
+        if host.lower() not in {"", "localhost"}:
+            raise RequestError(
+                "invalid_request",
+                f"{path_text[:200]!r} does not name a file of this machine.",
+                hint="Write file:///full/path/of/picture.png, or pass the path itself.",
+            )
+        text = unquote(tail).removeprefix("/" if os.name == "nt" else "")
+    path = None
+    with suppress(OSError, ValueError):
+        if text and "\0" not in text and os.fsencode(text):
+            path = Path(os.path.abspath(os.path.expanduser(text)))  # noqa: PTH100, PTH111  # pathlib keeps `..`
+    if path is None:
+        raise RequestError(
+            "invalid_request", f"{path_text[:200]!r} cannot be a path.", hint="Pass the full path of a picture file."
+        )
     for folder in allowed_folders:
         parts = _parts_below(path, folder) if folder.is_dir() else None
         if parts is not None:
@@ -216,29 +236,6 @@ def read_file(path_text: str, allowed_folders: Sequence[Path], max_bytes: int) -
         f"{str(path)!r} is outside of the folders that may be read.",
         hint=f"Move the picture to one of {', '.join(map(str, allowed_folders)) or 'no folder at all'}, "
         "or have the operator add its folder to CONTROLNET_MCP_ALLOWED_DIRS.",
-    )
-
-
-def _absolute(path_text: str) -> Path:
-    """The absolute path that a path or a `file:` URI of this machine (RFC 8089) means, with `..` resolved as text."""
-    text = path_text
-    if text.lower().startswith("file:"):
-        try:
-            host, path = urlsplit(text)[1:3]
-        except ValueError:
-            host, path = "?", ""
-        if host.lower() not in {"", "localhost"}:
-            raise RequestError(
-                "invalid_request",
-                f"{path_text[:200]!r} does not name a file of this machine.",
-                hint="Write file:///full/path/of/picture.png, or pass the path itself.",
-            )
-        text = unquote(path).removeprefix("/" if os.name == "nt" else "")
-    with suppress(OSError, ValueError):
-        if text and "\0" not in text and os.fsencode(text):
-            return Path(os.path.abspath(os.path.expanduser(text)))  # noqa: PTH100, PTH111  # pathlib keeps `..`
-    raise RequestError(
-        "invalid_request", f"{path_text[:200]!r} cannot be a path.", hint="Pass the full path of a picture file."
     )
 
 

@@ -7,12 +7,16 @@ comes back. Start it with `python -m controlnet_mcp.images.sandbox_worker`.
 """
 
 import importlib
+import mmap
 import signal
 import struct
 import sys
+import time
 import warnings
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 
 from controlnet_mcp.foundation.errors import ImageError
 from controlnet_mcp.foundation.limits import Limits
@@ -27,6 +31,9 @@ BYTES_PER_PIXEL = 32
 """Bound of the memory for one pixel: the worst picture measured (WebP with alpha, on its side) takes 27."""
 _FIXED_BYTES = 64 * 1024 * 1024
 _UNKNOWN_BASE_BYTES = 768 * 1024 * 1024
+"""Address space of the interpreter and its libraries, before any picture, where the system does not tell it."""
+LOCKED: Mapping[str, int] = MappingProxyType({"NOFILE": 3, "NPROC": 0, "CORE": 0})
+"""No new files or sockets besides the three pipes, no child processes and core dumps."""
 
 
 def main() -> None:
@@ -38,12 +45,15 @@ def main() -> None:
     from controlnet_mcp.images.pillow_decoder import pixels_of  # all before the lock: no file can be opened after it
 
     asked, answered = sys.stdin.buffer, sys.stdout.buffer
-    base_bytes = _address_space_bytes()
-    _lock()
+    base_bytes = _UNKNOWN_BASE_BYTES
+    with suppress(OSError, ValueError):  # only Linux tells
+        base_bytes = int(Path("/proc/self/statm").read_text("ascii").split()[0]) * mmap.PAGESIZE
+    _bound(LOCKED, for_good=True)
     while header := asked.read(ASKED.size):
         length, max_bytes, max_pixels, cpu_seconds = ASKED.unpack(header)
         limits = Limits(max_bytes=max_bytes, max_pixels=max_pixels)
-        _bound(base_bytes + _FIXED_BYTES + 2 * max_bytes + BYTES_PER_PIXEL * max_pixels, cpu_seconds)
+        memory_bytes = base_bytes + _FIXED_BYTES + 2 * max_bytes + BYTES_PER_PIXEL * max_pixels
+        _bound({"AS": memory_bytes, "CPU": int(time.process_time()) + 1 + cpu_seconds}, for_good=False)
         content = asked.read(length)
         try:
             pixels = pixels_of(content, limits)
@@ -57,37 +67,15 @@ def main() -> None:
         answered.flush()
 
 
-def _address_space_bytes() -> int:
-    """Address space of the interpreter and its libraries, before any picture."""
-    if sys.platform == "win32":
-        return _UNKNOWN_BASE_BYTES
-    import resource
-
-    with suppress(OSError, ValueError):
-        return int(Path("/proc/self/statm").read_text("ascii").split()[0]) * resource.getpagesize()
-    return _UNKNOWN_BASE_BYTES
-
-
-def _lock() -> None:
-    """Forbid new files, sockets, child processes and core dumps, as far as the system can."""
+def _bound(bounds: Mapping[str, int], *, for_good: bool) -> None:
+    """Bound resources by their `RLIMIT_` names, where the system can; unless for good, a later bound may be higher."""
     if sys.platform != "win32":
         import resource
 
-        for kind, most in ((resource.RLIMIT_NOFILE, 3), (resource.RLIMIT_NPROC, 0), (resource.RLIMIT_CORE, 0)):
+        for name, most in bounds.items():
             with suppress(OSError, ValueError):
-                resource.setrlimit(kind, (most, most))
-
-
-def _bound(memory_bytes: int, cpu_seconds: int) -> None:
-    """Bound memory, and CPU time from now on; the system ends what goes beyond."""
-    if sys.platform != "win32":
-        import resource
-
-        spent = resource.getrusage(resource.RUSAGE_SELF)
-        until = int(spent.ru_utime + spent.ru_stime) + 1 + cpu_seconds
-        for kind, most in ((resource.RLIMIT_AS, memory_bytes), (resource.RLIMIT_CPU, until)):
-            with suppress(OSError, ValueError):
-                resource.setrlimit(kind, (most, resource.RLIM_INFINITY))
+                highest = most if for_good else resource.RLIM_INFINITY
+                resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (most, highest))
 
 
 if __name__ == "__main__":

@@ -136,11 +136,13 @@ def encode(page: Image.Image, *, as_jpeg: bool) -> bytes:
     return file.getvalue()
 
 
-def _block(texts: Sequence[tuple[str, Style]], width: int, *, centred: bool) -> Image.Image:
+def _block(
+    texts: Sequence[tuple[str, Style]], width: int, *, centred: bool, ground: tuple[int, int, int] = _PAGE
+) -> Image.Image:
     """Texts below each other on a piece of the page."""
     broken = [(lines_of(text, style, width), style) for text, style in texts]
     height = sum(len(lines) * style.line_height for lines, style in broken)
-    block = Image.new("RGB", (width, max(1, height)), _PAGE)
+    block = Image.new("RGB", (width, max(1, height)), ground)
     draw, top = ImageDraw.Draw(block), 0
     for lines, style in broken:
         top = draw_lines(draw, lines, style, (width // 2 if centred else 0, top), centred=centred)
@@ -149,7 +151,20 @@ def _block(texts: Sequence[tuple[str, Style]], width: int, *, centred: bool) -> 
 
 def _row(panels: Sequence[Panel], grid: Grid, scale: Scale) -> Image.Image:
     """Pictures beside each other, their lower ends on one line, each over its caption."""
-    pictures = [_framed(panel, grid.fitted((panel.width, panel.height)), scale) for panel in panels]
+    pictures: list[Image.Image] = []
+    for panel in panels:
+        size, pixels = grid.fitted((panel.width, panel.height)), panel.pixels()
+        if pixels is None:
+            picture = Image.new("RGB", size, _GONE)
+            said = _block([(_NO_PICTURE, scale.quiet)], size[0], centred=True, ground=_GONE)
+            picture.paste(said, (0, max(0, (size[1] - said.height) // 2)))
+        else:
+            # averaged down, so that thin lines stay; up by cubic curves
+            method = cv2.INTER_AREA if size[0] < pixels.shape[1] else cv2.INTER_CUBIC
+            picture = Image.fromarray(np.asarray(cv2.resize(pixels, size, interpolation=method), dtype=np.uint8))
+        # a thin edge, so that the end of a white picture is seen
+        ImageDraw.Draw(picture).rectangle((0, 0, size[0] - 1, size[1] - 1), outline=_EDGE)
+        pictures.append(picture)
     words = [
         _block([(panel.caption, scale.caption), (panel.detail, scale.quiet)], grid.width, centred=True)
         for panel in panels
@@ -162,19 +177,3 @@ def _row(panels: Sequence[Panel], grid: Grid, scale: Scale) -> Image.Image:
         row.paste(picture, (left + (grid.width - picture.width) // 2, base - picture.height))
         row.paste(block, (left, base + scale(_SPACE)))
     return row
-
-
-def _framed(panel: Panel, size: Size, scale: Scale) -> Image.Image:
-    """The picture in its size with a thin edge, so that the end of a white one is seen."""
-    pixels = panel.pixels()
-    if pixels is None:
-        picture = Image.new("RGB", size, _GONE)
-        lines = lines_of(_NO_PICTURE, scale.quiet, size[0])
-        top = max(0, (size[1] - len(lines) * scale.quiet.line_height) // 2)
-        draw_lines(ImageDraw.Draw(picture), lines, scale.quiet, (size[0] // 2, top), centred=True)
-    else:
-        # averaged down, so that thin lines stay; up by cubic curves
-        method = cv2.INTER_AREA if size[0] < pixels.shape[1] else cv2.INTER_CUBIC
-        picture = Image.fromarray(np.asarray(cv2.resize(pixels, size, interpolation=method), dtype=np.uint8))
-    ImageDraw.Draw(picture).rectangle((0, 0, size[0] - 1, size[1] - 1), outline=_EDGE)
-    return picture

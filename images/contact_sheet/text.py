@@ -7,6 +7,7 @@ system keeps its fonts. A character that none of them draws is replaced by words
 
 import itertools
 import unicodedata
+from bisect import bisect_right
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -81,7 +82,14 @@ def lines_of(text: str, style: Style, width: int) -> list[str]:
     rest = legible(one_line(text[:_MOST_CHARACTERS], instead="", kept=_JOINERS), drawable)
     lines: list[str] = []
     while rest and len(lines) < style.lines:
-        count = _fitting(rest, style.size, width)
+        # as many characters as fit, found by halving since a longer text is never narrower
+        counts = range(1, min(len(rest), max(1, width // max(1, style.size // 5))) + 1)
+        count = max(
+            1, bisect_right(counts, float(width), key=lambda count: width_of(rest[:count].rstrip(), style.size))
+        )
+        if count < len(rest):  # back to where a line may break; a longer word is cut
+            places = (at for at in range(count, 0, -1) if may_break(rest[at - 1], rest[at]) or rest[at].isspace())
+            count = next(places, count)
         lines.append(rest[:count].rstrip())
         rest = rest[count:].lstrip()
     if rest or len(text) > _MOST_CHARACTERS:
@@ -122,23 +130,6 @@ def draw_lines(
 def width_of(text: str, size: int) -> float:
     """The width of a line in pixels."""
     return sum(font.getlength(run) for run, font in _runs_of(text, size))
-
-
-def _fitting(text: str, size: int, width: int) -> int:
-    """The number of characters of a line: up to the last place where it may break, or all that fit of a long word."""
-    count, high = 1, min(len(text), max(1, width // max(1, size // 5)))
-    while count < high:  # by halving, since a longer text is never narrower
-        middle = (count + high + 1) // 2
-        if width_of(text[:middle].rstrip(), size) <= width:
-            count = middle
-        else:
-            high = middle - 1
-    if count == len(text):
-        return count
-    places = (
-        place for place in range(count, 0, -1) if may_break(text[place - 1], text[place]) or text[place].isspace()
-    )
-    return next(places, count)
 
 
 def may_break(before: str, after: str) -> bool:

@@ -39,9 +39,6 @@ KNOBS: dict[str, tuple[str, ...]] = {
 }
 """Canonical modality to the names of its knobs, for every map that can be made here."""
 
-_NOT_REPORTED = frozenset({"thresholds"})
-"""Knobs that say how others are chosen: the others are reported."""
-
 
 class MapParameters(BaseModel):
     """Parameters of a control map. A knob that is set must be one that the modality has (see `KNOBS`)."""
@@ -139,7 +136,8 @@ def knobs_of(modality: Modality, parameters: MapParameters) -> dict[str, float |
             "The thresholds of canny were both given and left to be chosen.",
             hint='Give low_threshold and high_threshold, or thresholds="auto", not both.',
         )
-    return {name: getattr(parameters, name) for name in names if name not in _NOT_REPORTED}
+    # `thresholds` says how others are chosen, which are reported
+    return {name: getattr(parameters, name) for name in names if name != "thresholds"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,22 +13,12 @@ import numpy as np
 from controlnet_mcp.images.maps import model_unusable, open_model
 from controlnet_mcp.images.maps.arrays import Levels, Plane, Rgb, channel_spread, strip_by_strip
 
-SHORT_SIDE_PIXELS = 518
-"""Shorter side of the input where the model takes any size: that of Depth-Anything."""
 PATCH_PIXELS = 14
 """Both sides are multiples of this: the patch of the DINOv2 encoder."""
 MEAN = (0.485, 0.456, 0.406)
 """ImageNet's mean of red, green and blue, as fractions of full brightness."""
 DEVIATION = (0.229, 0.224, 0.225)
 """ImageNet's standard deviation, likewise."""
-LIKE_ASPECT = 1.1
-"""Factor by which the aspect of the output may differ from that of the input."""
-WIDEST_ASPECT = 4.0
-"""A longer strip is squeezed to this, or its input would take gigabytes."""
-COLOURED_LEVELS = 24
-"""Channels of a depth map differ by no more than this (JPEG and colour profiles leave a few levels)."""
-COLOURED_SHARE = 0.01
-"""Fraction of the pixels that may differ more."""
 
 
 def depth_levels(rgb: Rgb, path: Path) -> Levels:
@@ -40,9 +30,9 @@ def depth_levels(rgb: Rgb, path: Path) -> Levels:
     """
     model = open_model("depth", path)
     short = min(rgb.shape[:2])
+    # where any size will do: Depth-Anything's shorter side of 518, and a strip squeezed to 4:1 against gigabytes
     rows, columns = (
-        fixed
-        or max(PATCH_PIXELS, round(SHORT_SIDE_PIXELS * min(side / short, WIDEST_ASPECT) / PATCH_PIXELS) * PATCH_PIXELS)
+        fixed or max(PATCH_PIXELS, round(518 * min(side / short, 4.0) / PATCH_PIXELS) * PATCH_PIXELS)
         for fixed, side in zip((model.rows, model.columns), rgb.shape[:2], strict=True)
     )
     small = np.asarray(cv2.resize(rgb, (columns, rows), interpolation=cv2.INTER_CUBIC), dtype=np.float32)
@@ -51,7 +41,7 @@ def depth_levels(rgb: Rgb, path: Path) -> Levels:
     small /= np.array(DEVIATION, dtype=np.float32)
     output = model.run(np.ascontiguousarray(small.transpose(2, 0, 1)[None]))[0]
     *batch, found_rows, found_columns = output.shape if output.ndim > 1 else (0, 0)
-    like = 1 / LIKE_ASPECT <= found_rows / max(found_columns, 1) / (rows / columns) <= LIKE_ASPECT
+    like = 1 / 1.1 <= found_rows / max(found_columns, 1) / (rows / columns) <= 1.1  # noqa: PLR2004  # about its aspect
     if not like or set(batch) != {1} or not np.isfinite(output).all():
         raise model_unusable("depth", f"its output of shape {output.shape} is not one number for each pixel")
     output = output.reshape(found_rows, found_columns)
@@ -66,8 +56,8 @@ def depth_levels(rgb: Rgb, path: Path) -> Levels:
 def is_grey(rgb: Rgb) -> bool:
     """Tell whether a picture has no colour, as a depth map has none and a normal map always has."""
     spread = channel_spread(rgb)
-    coloured = cv2.countNonZero(cv2.threshold(spread, COLOURED_LEVELS, 255, cv2.THRESH_BINARY)[1])
-    return coloured <= COLOURED_SHARE * spread.size
+    coloured = cv2.countNonZero(cv2.threshold(spread, 24, 255, cv2.THRESH_BINARY)[1])  # JPEG leaves a few levels
+    return coloured <= 0.01 * spread.size
 
 
 def normals(depth: Levels, background_threshold: float, flatness: float, red: str) -> Rgb:

@@ -11,34 +11,16 @@ import numpy.typing as npt
 
 from controlnet_mcp.images.maps.arrays import STRIP_ROWS, Levels, Plane, Rgb, luminance, strip_by_strip
 
-EDGE_SHARE = 0.1
-"""Fraction of the pixels whose gradient is strong enough to begin an edge (before Canny thins them)."""
-NOISE_FACTOR = 2.5
-"""An edge begins at no less than this many times the median gradient: in a picture of grain that is no edge."""
-LEAST, MOST = 24, 255
-"""Range of the high threshold in levels: below is the grain of a good camera, above the end of the knob's range."""
 STRONGEST = 4 * 255 * 2
 """Largest length of a Sobel gradient, as the sum of its two parts."""
 LINEART_LEAST = 16
 """Levels: lines are never amplified more than if they had this median strength."""
-PENCIL_FAINT = 8
-"""Levels of relative darkness that a pencil line must exceed."""
 PENCIL_GAIN = 5.0
 """Brightness of a pencil line for each such level more."""
 PENCIL_SIGMA_PIXELS = 3.0
 """Width of the Gaussian that stands for the surroundings; OpenCV cuts it off at four times that."""
-PENCIL_SHADE = 32
-"""Levels added to the surroundings, so that noise in deep shade is not amplified."""
-STRONG_PERCENTILE = 99.0
-"""The contour strength that becomes white."""
-LEAST_STRONG = 3 * 16 * 4.0
-"""Summed Scharr responses (16 per level and pixel, at three scales) below which white is never set."""
 SAMPLE_SIDE = 256
 """Strengths are looked at on a grid of about this many rows and columns."""
-SEGMENT_SCALE = 0.55
-"""The picture is scaled by this before lines are looked for (at OpenCV's own 0.8: more short lines, more memory)."""
-SEGMENT_PIXELS = 576
-"""Most pixels of the longer side of the scaled picture."""
 
 
 def canny(rgb: Rgb, low_threshold: int, high_threshold: int) -> Plane:
@@ -62,8 +44,9 @@ def automatic_thresholds(rgb: Rgb) -> tuple[int, int]:
         strongest = np.asarray(cv2.max(cv2.max(red, green), blue), dtype=np.int16)
         counts += np.bincount(strongest.ravel(), minlength=STRONGEST + 1)
     below = np.cumsum(counts)
-    strong, median = np.searchsorted(below, [(1 - EDGE_SHARE) * below[-1], 0.5 * below[-1]])
-    high = round(min(max(float(strong), NOISE_FACTOR * float(median), LEAST), MOST))
+    strong, median = np.searchsorted(below, [0.9 * below[-1], 0.5 * below[-1]])
+    # above the noise (of which the median speaks) and the grain of a good camera, within the range of the knob
+    high = round(min(max(float(strong), 2.5 * float(median), 24), 255))
     return high // 2, high
 
 
@@ -129,9 +112,9 @@ def pencil(rgb: Rgb) -> Plane:
         brightness = luminance(strip).astype(np.float32)
         around = _blurred(brightness, PENCIL_SIGMA_PIXELS)
         darker = np.asarray(cv2.subtract(around, _blurred(brightness, 1.0)), dtype=np.float32)
-        around += PENCIL_SHADE
+        around += 32  # levels, so that noise in deep shade is not amplified
         cv2.divide(darker, around, dst=darker, scale=255.0 * PENCIL_GAIN)
-        darker -= PENCIL_FAINT * PENCIL_GAIN
+        darker -= 8 * PENCIL_GAIN  # fainter lines are none
         return np.asarray(cv2.convertScaleAbs(np.maximum(darker, 0.0, out=darker)), dtype=np.uint8)
 
     plane: Plane = np.empty(rgb.shape[:2], dtype=np.uint8)
@@ -167,7 +150,7 @@ def softedge(rgb: Rgb) -> Plane:
         coarser = cv2.resize(total, (picture.shape[1], picture.shape[0]), interpolation=cv2.INTER_LINEAR)
         total = np.asarray(cv2.add(finer, coarser, dst=finer), dtype=np.float32)
     sample = total[:: max(1, total.shape[0] // SAMPLE_SIDE), :: max(1, total.shape[1] // SAMPLE_SIDE)]
-    strong = max(float(np.percentile(sample, STRONG_PERCENTILE)), LEAST_STRONG)
+    strong = max(float(np.percentile(sample, 99)), 3 * 16 * 4.0)  # never less than 4 levels a pixel at three scales
     return np.asarray(cv2.convertScaleAbs(total, alpha=255.0 / strong), dtype=np.uint8)
 
 
@@ -186,7 +169,7 @@ def straight_lines(rgb: Rgb, minimum_length: float) -> Plane:
     shorter side, 0 to 1.
     """
     plane: Plane = np.zeros(rgb.shape[:2], dtype=np.uint8)
-    scale = min(SEGMENT_SCALE, SEGMENT_PIXELS / max(plane.shape))
+    scale = min(0.55, 576 / max(plane.shape))  # at OpenCV's own 0.8: more short lines, more memory
     found = cv2.createLineSegmentDetector(scale=scale).detect(luminance(rgb))[0]
     if not np.ndim(found):  # None where there is no line, whatever the type stub says
         return plane

@@ -17,31 +17,24 @@ joints give the same bytes.
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
 import cv2
 import numpy as np
 
-from controlnet_mcp.images.maps import Tensor, model_unusable, open_model
+from controlnet_mcp.images.maps import model_unusable, open_model
 from controlnet_mcp.images.maps.arrays import Levels, Rgb
 
 SIDE_PIXELS = 640
 """Side of the input where the model takes any: that of both kinds as published."""
-PADDING = 114
-"""Grey level around a picture that has another aspect than the input."""
-OVERLAP = 0.45
-"""Of two boxes that share more than this (intersection over union), the less certain one is dropped."""
 JOINTS = 17
 ANCHOR_VALUES = 4 + 1 + 3 * JOINTS
 PERSON_VALUES = 4 + 2 + 3 * JOINTS
 Joint: TypeAlias = tuple[float, float] | None
 """Column and row in pixels, None where it is not seen."""
 
-NOSE, NECK, LEFT_SHOULDER, RIGHT_SHOULDER = 0, 1, 5, 6
-"""Places of joints: the neck in OpenPose's order, the others in COCO's."""
-FROM_COCO = (NOSE, None, 6, 8, 10, 5, 7, 9, 12, 14, 16, 11, 13, 15, 2, 1, 4, 3)
+FROM_COCO = (0, None, 6, 8, 10, 5, 7, 9, 12, 14, 16, 11, 13, 15, 2, 1, 4, 3)
 """OpenPose's joints by their places in COCO: nose, neck, right arm, left arm, right leg, left leg, eyes, ears."""
 LIMBS = (
     *((1, 2), (1, 5), (2, 3), (3, 4), (5, 6), (6, 7), (1, 8), (8, 9), (9, 10)),
@@ -54,39 +47,6 @@ COLOURS = (
     *((0, 0, 255), (85, 0, 255), (170, 0, 255), (255, 0, 255), (255, 0, 170), (255, 0, 85)),
 )
 """Red, green, blue of each joint; those of the limbs are the first 17."""
-LIMB_BRIGHTNESS = 0.6
-"""Limbs are darker than joints by this factor."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Detections:
-    """Persons that a model found, in pixels of its input: boxes (n, 4) as corners, scores (n), joints (n, 17, 3)."""
-
-    boxes: Levels
-    scores: Levels
-    joints: Levels
-
-    @classmethod
-    def read(cls, outputs: list[Tensor]) -> "Detections":
-        """Read the outputs of a model of either kind.
-
-        Raises:
-            ImageError: `not_configured` when they have none of the documented shapes.
-        """
-        shapes = [output.shape for output in outputs]
-        match shapes:
-            case [(1, persons, 5), (1, also, 17, 3)] if persons == also:
-                return cls(outputs[0][0][:, :4], outputs[0][0][:, 4], outputs[1][0])
-            case [(1, int(values), _)] if values == ANCHOR_VALUES:
-                rows = outputs[0][0].T
-                half = rows[:, 2:4] / 2
-                boxes = np.concatenate((rows[:, :2] - half, rows[:, :2] + half), axis=1)
-                return cls(boxes, rows[:, 4], rows[:, 5:].reshape(-1, JOINTS, 3))
-            case [(1, _, int(values))] if values == PERSON_VALUES:
-                rows = outputs[0][0]
-                return cls(rows[:, :4], rows[:, 4], rows[:, 6:].reshape(-1, JOINTS, 3))
-            case _:
-                raise model_unusable("pose", f"its outputs of shapes {shapes} are of no kind known")
 
 
 def find_people(rgb: Rgb, path: Path, minimum_confidence: float) -> Levels:
@@ -104,16 +64,31 @@ def find_people(rgb: Rgb, path: Path, minimum_confidence: float) -> Levels:
     scale = min(columns / rgb.shape[1], rows / rgb.shape[0])
     size = (max(1, round(rgb.shape[1] * scale)), max(1, round(rgb.shape[0] * scale)))
     left, top = (0, 0) if is_rtmo else ((columns - size[0]) // 2, (rows - size[1]) // 2)
-    canvas: Rgb = np.full((rows, columns, 3), PADDING, dtype=np.uint8)
+    canvas: Rgb = np.full((rows, columns, 3), 114, dtype=np.uint8)
     canvas[top : top + size[1], left : left + size[0]] = cv2.resize(rgb, size, interpolation=cv2.INTER_LINEAR)
     values = (canvas[..., ::-1] if is_rtmo else canvas).astype(np.float32) / np.float32(1 if is_rtmo else 255)
-    found = Detections.read(model.run(np.ascontiguousarray(values.transpose(2, 0, 1)[None])))
-    corners = found.boxes.astype(np.float64)
+    outputs = model.run(np.ascontiguousarray(values.transpose(2, 0, 1)[None]))
+    shapes = [output.shape for output in outputs]
+    match shapes:
+        case [(1, persons, 5), (1, also, 17, 3)] if persons == also:
+            corners, scores, joints = outputs[0][0][:, :4], outputs[0][0][:, 4], outputs[1][0]
+        case [(1, int(count), _)] if count == ANCHOR_VALUES:
+            found = outputs[0][0].T
+            half = found[:, 2:4] / 2
+            corners = np.concatenate((found[:, :2] - half, found[:, :2] + half), axis=1)
+            scores, joints = found[:, 4], found[:, 5:].reshape(-1, JOINTS, 3)
+        case [(1, _, int(count))] if count == PERSON_VALUES:
+            found = outputs[0][0]
+            corners, scores, joints = found[:, :4], found[:, 4], found[:, 6:].reshape(-1, JOINTS, 3)
+        case _:
+            raise model_unusable("pose", f"its outputs of shapes {shapes} are of no kind known")
+    corners = corners.astype(np.float64)
     boxes = np.concatenate((corners[:, :2], corners[:, 2:] - corners[:, :2]), axis=1)
-    kept = cv2.dnn.NMSBoxes(boxes.tolist(), found.scores.tolist(), minimum_confidence, OVERLAP)
-    joints = found.joints[np.asarray(kept, dtype=np.intp).ravel()].copy()
-    joints[..., :2] = (joints[..., :2] - np.array((left, top), dtype=np.float32)) / np.float32(scale)
-    return joints
+    # of two boxes that share more than 45 % (intersection over union) the less certain one is dropped
+    kept = cv2.dnn.NMSBoxes(boxes.tolist(), scores.tolist(), minimum_confidence, 0.45)
+    people: Levels = joints[np.asarray(kept, dtype=np.intp).ravel()].copy()
+    people[..., :2] = (people[..., :2] - np.array((left, top), dtype=np.float32)) / np.float32(scale)
+    return people
 
 
 def openpose_joints(person: Levels, minimum_confidence: float) -> tuple[Joint, ...]:
@@ -122,7 +97,7 @@ def openpose_joints(person: Levels, minimum_confidence: float) -> tuple[Joint, .
     Joints below the minimum confidence, 0 to 1, are not seen; the neck is midway between two shoulders that are seen.
     """
     seen = [(float(x), float(y)) if sure >= minimum_confidence else None for x, y, sure in person]
-    left, right = seen[LEFT_SHOULDER], seen[RIGHT_SHOULDER]
+    left, right = seen[5], seen[6]  # shoulders
     neck = ((left[0] + right[0]) / 2, (left[1] + right[1]) / 2) if left and right else None
     return tuple(neck if place is None else seen[place] for place in FROM_COCO)
 
@@ -145,9 +120,8 @@ def draw_people(shape: tuple[int, int], people: Iterable[tuple[Joint, ...]], sti
             middle = (int((one[0] + other[0]) / 2), int((one[1] + other[1]) / 2))
             axes = (int(math.hypot(across, down) / 2), stick_pixels)
             limb = cv2.ellipse2Poly(middle, axes, int(math.degrees(math.atan2(down, across))), 0, 360, 1)
-            cv2.fillConvexPoly(
-                canvas, np.asarray(limb, dtype=np.int32), [int(part * LIMB_BRIGHTNESS) for part in colour]
-            )
+            darker = [int(part * 0.6) for part in colour]
+            cv2.fillConvexPoly(canvas, np.asarray(limb, dtype=np.int32), darker)
         for joint, colour in zip(joints, COLOURS, strict=True):
             if joint:
                 cv2.circle(canvas, (int(joint[0]), int(joint[1])), stick_pixels, colour, thickness=-1)

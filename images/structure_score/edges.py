@@ -24,26 +24,10 @@ LARGEST_SHIFT = 1 / 64
 """A result may lie off by up to this fraction of its longer side and be put right."""
 DIRECTIONS = 6
 """Directions are told apart in steps of 30 degrees."""
-LIT = 64
-"""Pixels of a line map above this belong to a line: half of what a thin line has left after shrinking by two."""
-WIDEST_STROKE_PIXELS = 8
-"""Widest line; a wider area is a filled shape, of which only the outline counts."""
-TOLERANCE = 0.0042
-"""Most distance between two lines that meet, as a fraction of the diagonal: 3 px at 512 x 512 (BSDS allows 0.0075)."""
 THRESHOLDS = ((100, 200), (50, 100), (20, 40))
 """Canny's, from the usual to those that see pale pictures."""
 ONE_THRESHOLD = THRESHOLDS[1:2]
 """For straight lines, whose own detector takes five times as long as any other."""
-SURROUNDINGS = 1 / 8
-"""Chance is estimated in a box of this fraction of the longer side."""
-MOST_CHANCE = 0.9
-"""Most chance that is allowed for, where lines are so dense that nearly every point meets one."""
-SAMPLED_POINTS = 10_000
-"""Of more points than twice this, only every second, third… is looked up; the error is well below 0.01."""
-RECALL_WEIGHT = 4.0
-"""F2: recall counts twice as much as precision, because a picture may hold more than was asked for."""
-LINE_CURVE = 0.75
-"""Exponent that brings half of the lines to about half of the scale; the order stays."""
 THREE = np.ones((3, 3), dtype=np.uint8)
 """A pixel and its eight neighbours."""
 
@@ -144,8 +128,9 @@ def lines_of(pixels: Plane) -> Lines:
 
 def middles_of(line_map: Plane) -> Lines:
     """The middles of the strokes of a line map, and the outlines of its filled shapes."""
-    lit = np.asarray(cv2.threshold(line_map, LIT, 255, cv2.THRESH_BINARY)[1], dtype=np.uint8)
-    filled = cv2.morphologyEx(lit, cv2.MORPH_OPEN, disc(WIDEST_STROKE_PIXELS // 2))
+    # 64: half of what a thin line has left after shrinking by two
+    lit = np.asarray(cv2.threshold(line_map, 64, 255, cv2.THRESH_BINARY)[1], dtype=np.uint8)
+    filled = cv2.morphologyEx(lit, cv2.MORPH_OPEN, disc(4))  # wider than 8 pixels
     outlines = cv2.subtract(filled, cv2.erode(filled, THREE))
     strokes = cv2.subtract(lit, filled)
     depth = cv2.distanceTransform(strokes, cv2.DIST_L2, 3)
@@ -171,7 +156,7 @@ class Reach:
 
     Attributes:
         near: 255 where a line of about this direction (30 degrees either way) is within the tolerance.
-        density: The mean of that over a box.
+        density: The mean of that over a box of an eighth of the longer side.
     """
 
     near: npt.NDArray[np.uint8]
@@ -184,11 +169,12 @@ class Reach:
         chance), one that does not as -chance / (1 - chance): 1 where all meet, 0 on average where they are strewn.
         """
         points = np.asarray(cv2.findNonZero(lines.pixels), dtype=np.int64).reshape(-1, 2)
-        sample = points[:: max(1, len(points) // SAMPLED_POINTS)]
+        sample = points[:: max(1, len(points) // 10_000)]  # the error is well below 0.01
         rows, columns = sample[:, 1], sample[:, 0]
         at = (lines.directions[rows, columns], rows, columns)
         meets = (self.near[at] > 0).astype(np.float32)
-        chance = np.minimum(self.density[at].astype(np.float32) / 255, MOST_CHANCE)
+        # at most 0.9, where lines are so dense that nearly every point meets one
+        chance = np.minimum(self.density[at].astype(np.float32) / 255, 0.9)
         return float(meets.mean()), float(((meets - chance) / (1 - chance)).mean())
 
 
@@ -199,7 +185,7 @@ def reach_of(lines: Lines, tolerance_pixels: int) -> Reach:
     for step in range(DIRECTIONS):
         of_step = cv2.bitwise_and(lines.pixels, cv2.inRange(lines.directions, np.array(step), np.array(step)))
         grown.append(np.asarray(cv2.dilate(of_step, brush), dtype=np.uint8))
-    box = max(3, round(max(lines.pixels.shape) * SURROUNDINGS))
+    box = max(3, round(max(lines.pixels.shape) / 8))
     near, density = (np.empty((DIRECTIONS, *lines.pixels.shape), dtype=np.uint8) for _ in range(2))
     for step in range(DIRECTIONS):
         near[step] = cv2.max(cv2.max(grown[step - 1], grown[step]), grown[(step + 1) % DIRECTIONS])
@@ -221,9 +207,11 @@ def compare_edges(asked: Lines, found_ways: Iterable[Lines]) -> Figures:
         found_ways: Lines of the result, found in one or more ways; the first that found any says where it lies.
 
     Returns:
-        F1 as counted; the score is F2 beyond chance, on the curve.
+        F1 as counted. The score is F2 beyond chance (recall counts twice as much as precision, because a picture may
+        hold more than was asked for), on a curve that brings half of the lines to about half of the scale.
     """
-    tolerance_pixels = max(1, round(TOLERANCE * math.hypot(*asked.pixels.shape)))
+    # 3 px at 512 x 512; BSDS allows 0.0075 of the diagonal
+    tolerance_pixels = max(1, round(0.0042 * math.hypot(*asked.pixels.shape)))
     best, reach = Figures(0.0, 0.0), None
     for found in found_ways:
         if found.empty:
@@ -233,7 +221,7 @@ def compare_edges(asked: Lines, found_ways: Iterable[Lines]) -> Figures:
             reach = reach_of(asked, tolerance_pixels)
         recall, recall_beyond_chance = reach_of(found, tolerance_pixels).share_of(asked)
         precision, precision_beyond_chance = reach.share_of(found)
-        beyond_chance = _f_measure(precision_beyond_chance, recall_beyond_chance, RECALL_WEIGHT)
-        figures = Figures(_f_measure(precision, recall, 1.0), min(1.0, beyond_chance) ** LINE_CURVE)
+        beyond_chance = _f_measure(precision_beyond_chance, recall_beyond_chance, 4.0)
+        figures = Figures(_f_measure(precision, recall, 1.0), min(1.0, beyond_chance) ** 0.75)
         best = max(best, figures, key=lambda row: row.score)
     return best

@@ -35,26 +35,10 @@ from controlnet_mcp.images.structure_score.edges import (
 
 LEVEL_RANGE = 255.0
 """The range L of SSIM, whose constants are (0.01 L)² and (0.03 L)²."""
-RANGE_DEVIATIONS = 4.0
-"""For pictures of low contrast L is this many standard deviations of what was asked for."""
-WINDOW_SIGMA_PIXELS = 3.0
-"""Twice the usual window: strokes of a redrawn picture lie a little off."""
-VIEWED_SIDE_PIXELS = 256
-"""Wang's advice: shrink by whole steps until the shorter side is about this long, which is how SSIM meets the eye."""
 FLAT_LEVELS = 1.0
 """Deviation in levels below which nothing was asked for."""
 CURVE = 0.7
 """Exponent that brings half of the structure to about half of the scale; the order stays."""
-POOR_CURVE = 0.55
-"""The same for maps of poor quality, which have lost some of what they ask for."""
-DETECTED_SIDE_PIXELS = 2048
-"""Lines are detected at the result's own size, as they were in the control picture, up to the area of this square."""
-FAINTEST_LEVELS = 48.0
-"""A result of less contrast than this is not stretched to the full range: its grain would be lines."""
-COARSE_SIDE_PIXELS = 64
-"""Colours and layout at low detail are compared at this."""
-COARSE_SIGMAS_PIXELS = (0.7, 1.4, 2.8)
-"""At that size; the map of a blurred picture at the default of 9 px is met at every usual resolution."""
 LEAST_SIDE_PIXELS = 16
 """Shorter side below which nothing is measured."""
 FLAT = 0.01
@@ -85,8 +69,8 @@ class Pair:
         return size_below(self.result, WORKING_SIDE_PIXELS)
 
     def mapped(self, rgb: Rgb) -> Rgb:
-        """The map of a picture by this modality, at the result's own size."""
-        return make_map(to_frame(rgb, *size_below(self.result, DETECTED_SIDE_PIXELS)), self.modality).rgb
+        """The map of a picture by this modality, at the result's own size up to the area of 2048 x 2048."""
+        return make_map(to_frame(rgb, *size_below(self.result, 2048)), self.modality).rgb
 
     def asked_lines(self) -> Plane:
         """The asked line map, white on black, at the size of the comparison."""
@@ -141,7 +125,7 @@ def lines_score(pair: Pair) -> StructureScore | None:
         if pair.modality in {"scribble", "sketch"}:
             # the dark side of edges, where such maps have their lines, of a result of any contrast
             low, high = (float(level) for level in np.percentile(small, (1, 99)))
-            stretch = 255.0 / max(high - low, FAINTEST_LEVELS)
+            stretch = 255.0 / max(high - low, 48.0)  # not to the full range where the grain would be lines
             stretched = np.clip((small.astype(np.float32) - low) * stretch, 0, 255).astype(np.uint8)
             dark = make_map(stretched, "scribble", MapParameters(invert="no", threshold=24))
             yield middles_of(luminance(dark.rgb))
@@ -174,9 +158,12 @@ def greys_score(pair: Pair) -> StructureScore | None:
 
 
 def layout_score(pair: Pair, curve: float = CURVE) -> StructureScore | None:
-    """SSIM of colours at low detail; as the map says less than the result, the result may be blurred to match."""
-    asked, found = (viewed(to_frame(rgb, *pair.size), COARSE_SIDE_PIXELS) for rgb in (pair.asked, pair.result))
-    ways = [found, *(blurred(found, sigma) for sigma in COARSE_SIGMAS_PIXELS)]
+    """SSIM of colours at low detail; as the map says less than the result, the result may be blurred to match.
+
+    By these sigmas the map of a picture blurred by the default of 9 px is met at every usual resolution.
+    """
+    asked, found = (viewed(to_frame(rgb, *pair.size), 64) for rgb in (pair.asked, pair.result))
+    ways = [found, *(blurred(found, sigma) for sigma in (0.7, 1.4, 2.8))]
     return pair.scored("ssim", best_of_channels(asked, ways, curve))
 
 
@@ -208,15 +195,15 @@ def depth_score(pair: Pair) -> StructureScore | None:
     return pair.scored("depth_rmse", compare_depth(asked, found))
 
 
-def viewed(plane: Plane | Rgb, side_pixels: int = VIEWED_SIDE_PIXELS) -> Levels:
-    """The plane shrunk by a whole factor to a shorter side of about `side_pixels`."""
+def viewed(plane: Plane | Rgb, side_pixels: int = 256) -> Levels:
+    """The plane shrunk by a whole factor to a shorter side of about `side_pixels`: Wang's advice."""
     factor = max(1, round(min(plane.shape[:2]) / side_pixels))
     size = (max(1, plane.shape[1] // factor), max(1, plane.shape[0] // factor))
     return np.asarray(cv2.resize(plane, size, interpolation=cv2.INTER_AREA), dtype=np.float32)
 
 
-def blurred(levels: Levels, sigma_pixels: float = WINDOW_SIGMA_PIXELS) -> Levels:
-    """The levels under a Gaussian."""
+def blurred(levels: Levels, sigma_pixels: float = 3.0) -> Levels:
+    """The levels under a Gaussian, by default twice SSIM's usual window: redrawn strokes lie a little off."""
     return np.asarray(cv2.GaussianBlur(levels, (0, 0), sigma_pixels), dtype=np.float32)
 
 
@@ -269,7 +256,7 @@ def best_of_channels(asked: Levels, ways: Sequence[Levels], curve: float = CURVE
     """
     if float(asked.std()) < FLAT_LEVELS:
         return None
-    level_range = min(LEVEL_RANGE, RANGE_DEVIATIONS * float(asked.std()))
+    level_range = min(LEVEL_RANGE, 4.0 * float(asked.std()))  # less for pictures of low contrast
     means: list[Figures] = []
     for found in ways:
         each: list[Figures] = []
@@ -348,7 +335,7 @@ MEASURES: dict[str, Callable[[Pair], StructureScore | None]] = {
     **dict.fromkeys(("lineart", "softedge"), contours_score),
     "gray": greys_score,
     **dict.fromkeys(("tile", "blur"), layout_score),
-    "low-quality": partial(layout_score, curve=POOR_CURVE),
+    "low-quality": partial(layout_score, curve=0.55),  # such a map has lost some of what it asks for
     "seg": regions_score,
     "depth": depth_score,
 }

@@ -38,10 +38,6 @@ MEDIA: dict[str, str] = {
     "neon": "glowing lines in the dark",
 }
 """Media that the draft engine draws in, each with what it looks like."""
-_OWN_COLOURS = (
-    "draft is no AI model and draws nothing new into a photo: it keeps the photo's own colours under the kept "
-    "structure (a grey one is tinted), in the manner of the medium. The words choose medium and mood."
-)
 
 
 class DraftOptions(Frozen):
@@ -119,10 +115,13 @@ class DraftProvider(Provider):
 
     def fit(self, request: ResolvedRequest) -> FittedRequest:
         """Leave out an unknown model (the words of the prompt choose the medium then); say what becomes of photos."""
-        photos = [control.modality for control in request.controls if control.photo]
-        warnings = [
-            RequestWarning(kind="approximate", feature=modality, detail=_OWN_COLOURS) for modality in photos[:1]
-        ]
+        warnings: list[RequestWarning] = []
+        if photos := [control.modality for control in request.controls if control.photo]:
+            detail = (
+                "draft is no AI model and draws nothing new into a photo: it keeps the photo's own colours under the "
+                "kept structure (a grey one is tinted), in the manner of the medium. The words choose medium and mood."
+            )
+            warnings.append(RequestWarning(kind="approximate", feature=photos[0], detail=detail))
         if request.model is not None and request.model.lower() not in MEDIA:
             near = difflib.get_close_matches(request.model.lower(), MEDIA, n=1)
             wish = f"Did you mean {near[0]}? " if near else ""

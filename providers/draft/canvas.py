@@ -15,7 +15,6 @@ Plane: TypeAlias = npt.NDArray[np.float32]  # one value a pixel: (height, width)
 Field: TypeAlias = npt.NDArray[np.float32]  # one colour a pixel: (height, width, 3), 0 to 1
 Labels: TypeAlias = npt.NDArray[np.int32]  # one region number a pixel: (height, width)
 Mask: TypeAlias = npt.NDArray[np.bool_]  # yes or no a pixel: (height, width)
-Size: TypeAlias = tuple[int, int]  # width and height in pixels
 Scalar = TypeVar("Scalar", np.uint8, np.float32)
 
 
@@ -29,8 +28,8 @@ def plane(values: npt.ArrayLike) -> Plane:
     return np.asarray(values, dtype=np.float32)
 
 
-def resized(values: npt.NDArray[Scalar], size: Size) -> npt.NDArray[Scalar]:
-    """Scale a plane, field or picture: averaging when smaller, cubic when larger; the right size comes back."""
+def resized(values: npt.NDArray[Scalar], size: tuple[int, int]) -> npt.NDArray[Scalar]:
+    """Scale a plane, field or picture to a width and height: averaging when smaller, cubic when larger."""
     height, width = values.shape[:2]
     if (width, height) == size:
         return values

@@ -10,19 +10,15 @@ from PIL import Image, ImageDraw, ImageFont
 from controlnet_mcp.images.modalities import MODALITIES, Structure
 from controlnet_mcp.images.resize import to_frame
 from controlnet_mcp.providers.draft.adapter import Ticket, TicketControl
-from controlnet_mcp.providers.draft.canvas import Field, Mask, Plane, Rgb, blend, blurred, distance, plane, resized
+from controlnet_mcp.providers.draft.canvas import Plane, Rgb, blend, blurred, distance, plane, resized
 from controlnet_mcp.providers.draft.media import PAINTERS
 from controlnet_mcp.providers.draft.scene import Scene, form, from_classes, from_lines, from_photo, from_relief, peopled
 from controlnet_mcp.providers.draft.words import Look, read
 
 _LEAD: tuple[Structure, ...] = ("photo", "classes", "lines", "depth", "normal", "skeleton")
 """The control that says most about colour and place leads; the others add what they know."""
-_PLANNED_PIXELS, _PAINTED_PIXELS = 640 * 640, 1280 * 1280
-"""Above these, regions and light are found, and the surface is painted, smaller; lines stay at full size."""
-_OVER_PHOTO = 0.7
-"""Lines cover a photo, which has its own contrast, so much less than a coloured drawing."""
-_GRAIN_LEVELS, _HALF = 2.6, 127
-"""Deviation of the grain; level above which paper is light, and a mask means: repaint."""
+_HALF = 127
+"""Level above which paper is light, and a mask means: repaint."""
 
 
 def draw(ticket: Ticket, index: int, picture: Callable[[str], Rgb]) -> Rgb:
@@ -37,14 +33,23 @@ def draw(ticket: Ticket, index: int, picture: Callable[[str], Rgb]) -> Rgb:
     paint, opacity = PAINTERS[look.medium]
     surface, line_colour = paint(scene, look)
     size = (ticket.width, ticket.height)
-    opacity *= _OVER_PHOTO if scene.pictured else 1
+    opacity *= 0.7 if scene.pictured else 1  # a photo has contrast of its own
     given = [control for control in ticket.controls if _structure(control) == "lines"]
     drawn = [_opaque(_line_plane(picture(control.image), size), control.weight, opacity) for control in given]
     if not given:
         weight = max((control.weight for control in ticket.controls), default=1.0)
         drawn = [_opaque(resized(scene.lines, size), weight, 0.8 * opacity)]
-    result = _finished(surface, line_colour, np.maximum.reduce(drawn), look.key)
-    return _confined(result, ticket, picture)
+    lines = np.maximum.reduce(drawn)
+    bytes_of = [np.asarray(field * 255 + 0.5, dtype=np.uint8) for field in (surface, line_colour)]
+    below, above = (resized(values, size) for values in bytes_of)
+    rng = np.random.Generator(np.random.PCG64(int.from_bytes(look.key, "big")))
+    for start in range(0, ticket.height, 256):  # lines and grain band by band, which needs little memory
+        rows = np.s_[start : start + 256]
+        band = below[rows].astype(np.float32)
+        band += (above[rows] - band) * lines[rows][..., None]
+        band += rng.standard_normal((*band.shape[:2], 1), dtype=np.float32) * 2.6
+        below[rows] = np.clip(band + 0.5, 0, 255)
+    return _confined(below, ticket, picture)
 
 
 def _structure(control: TicketControl) -> Structure:
@@ -54,7 +59,8 @@ def _structure(control: TicketControl) -> Structure:
 def _composed(ticket: Ticket, look: Look, picture: Callable[[str], Rgb]) -> Scene:
     """One scene of all the controls, at the size at which the medium paints; a photo leads."""
     size = np.asarray((ticket.width, ticket.height))
-    scales = (min(1.0, (most / size.prod()) ** 0.5) for most in (_PLANNED_PIXELS, _PAINTED_PIXELS))
+    # from some size on, regions and light are found, and the surface is painted, smaller than the lines
+    scales = (min(1.0, (side**2 / size.prod()) ** 0.5) for side in (640, 1280))
     plan, work = ((max(round(size[0] * scale), 8), max(round(size[1] * scale), 8)) for scale in scales)
     controls = sorted(ticket.controls, key=lambda row: (row.photo is None, _LEAD.index(_structure(row))))
     lead = controls[0] if controls else None
@@ -63,9 +69,14 @@ def _composed(ticket: Ticket, look: Look, picture: Callable[[str], Rgb]) -> Scen
     if photo is None:
         scene = from_lines(np.zeros(plan[::-1], dtype=np.float32), look)
     elif lead is None or lead.photo or _structure(lead) == "photo":
-        hole = to_frame(picture(ticket.mask_image), *work).max(axis=2) > _HALF if ticket.mask_image else None
-        filled = photo if hole is None else _filled(photo, hole, look)
-        scene = from_photo(filled, look, lead.modality if lead else "reference")
+        if ticket.mask_image:  # what is repainted begins as what surrounds it, in a breath of the mood's colour
+            hole = to_frame(picture(ticket.mask_image), *work).max(axis=2) > _HALF
+            small = resized(photo, (max(work[0] // 8, 8), max(work[1] // 8, 8)))
+            there = cv2.resize(cv2.dilate(hole.astype(np.uint8), np.ones((17, 17), dtype=np.uint8)), small.shape[1::-1])
+            around = resized(np.asarray(cv2.inpaint(small, there, 3, cv2.INPAINT_TELEA), dtype=np.uint8), work)
+            fill = blend(around, plane(look.accents[0]) * 255, 0.25)
+            photo = np.asarray(np.where(hole[..., None], fill, photo), dtype=np.uint8)
+        scene = from_photo(photo, look, lead.modality if lead else "reference")
     elif _structure(lead) == "lines":
         scene = from_lines(_line_plane(picture(lead.image), plan), look)
     else:
@@ -120,31 +131,11 @@ def _opaque(lines: Plane, weight: float, strength: float) -> Plane:
     return plane(np.clip(crisp * max(weight, 1), 0, 1) * share)
 
 
-def _filled(rgb: Rgb, hole: Mask, look: Look) -> Rgb:
-    """Fill what is to be repainted with what surrounds it, in a breath of the mood's colour."""
-    small = resized(rgb, (max(rgb.shape[1] // 8, 8), max(rgb.shape[0] // 8, 8)))
-    there = cv2.resize(cv2.dilate(hole.astype(np.uint8), np.ones((17, 17), dtype=np.uint8)), small.shape[1::-1])
-    around = resized(np.asarray(cv2.inpaint(small, there, 3, cv2.INPAINT_TELEA), dtype=np.uint8), rgb.shape[1::-1])
-    return np.asarray(np.where(hole[..., None], blend(around, plane(look.accents[0]) * 255, 0.25), rgb), dtype=np.uint8)
-
-
-def _finished(surface: Field, line_colour: Field, lines: Plane, key: bytes) -> Rgb:
-    """Bring a surface to the size of its lines and draw them on it, with grain; in bands, which need little memory."""
-    height, width = lines.shape
-    bytes_of = [np.asarray(field * 255 + 0.5, dtype=np.uint8) for field in (surface, line_colour)]
-    below, above = (resized(values, (width, height)) for values in bytes_of)
-    rng = np.random.Generator(np.random.PCG64(int.from_bytes(key, "big")))
-    for start in range(0, height, 256):
-        rows = np.s_[start : start + 256]
-        band = below[rows].astype(np.float32)
-        band += (above[rows] - band) * lines[rows][..., None]
-        band += rng.standard_normal((*band.shape[:2], 1), dtype=np.float32) * _GRAIN_LEVELS
-        below[rows] = np.clip(band + 0.5, 0, 255)
-    return below
-
-
 def _confined(result: Rgb, ticket: Ticket, picture: Callable[[str], Rgb]) -> Rgb:
-    """Blend with the start picture, confine to the mask (falling to 0 at its border), set the mark."""
+    """Blend with the start picture, confine to the mask (falling to 0 at its border), set the mark.
+
+    The mark is the word `draft` on a translucent pill in the lower right corner, where all of it may be painted.
+    """
     allowed = np.ones(result.shape[:2], dtype=np.bool_)
     if ticket.init_image:
         start = to_frame(picture(ticket.init_image), ticket.width, ticket.height)
@@ -154,23 +145,20 @@ def _confined(result: Rgb, ticket: Ticket, picture: Callable[[str], Rgb]) -> Rgb
             allowed = np.asarray(mask.max(axis=2) > _HALF, dtype=np.bool_)
             share *= np.clip(distance(allowed) / max(min(mask.shape[:2]) / 40, 2.0), 0, 1) * allowed
         result = np.asarray(blend(start, result, share) + 0.5, dtype=np.uint8)
-    return _marked(result, allowed) if ticket.mark else result
-
-
-def _marked(rgb: Rgb, allowed: Mask) -> Rgb:
-    """Set the word `draft` on a translucent pill in the lower right corner, where the whole of it fits."""
-    height, width = rgb.shape[:2]
+    if not ticket.mark:
+        return result
+    height, width = result.shape[:2]
     size = max(round(min(height, width * 0.75) * 0.025), 8)
     font = ImageFont.load_default(size)
     left, top, right, bottom = (round(edge) for edge in font.getbbox("draft"))
     pill = (round(right - left + 1.2 * size), round(bottom - top + 0.7 * size))
     x, y = width - pill[0] - size // 2, height - pill[1] - size // 2
     if min(x, y) < 0 or not bool(allowed[y : y + pill[1], x : x + pill[0]].all()):
-        return rgb
+        return result
     plate = Image.new("RGBA", pill, (0, 0, 0, 0))
     pen = ImageDraw.Draw(plate)
     pen.rounded_rectangle((0, 0, pill[0] - 1, pill[1] - 1), pill[1] // 2, fill=(22, 22, 28, 120))
     pen.text((round(0.6 * size) - left, round(0.35 * size) - top), "draft", font=font, fill=(255, 255, 255, 225))
-    marked = Image.fromarray(rgb)
+    marked = Image.fromarray(result)
     marked.paste(plate, (x, y), plate)
     return np.asarray(marked, dtype=np.uint8)

@@ -1,4 +1,7 @@
-"""Makes a scene of each kind of control: local colours, form, distance and light, before any medium."""
+"""Makes a scene of each kind of control: local colours, form, distance and light, before any medium.
+
+A line drawing is divided into the regions between its lines; where each lies, and its form, tell what it may be.
+"""
 
 from dataclasses import dataclass, field
 
@@ -28,8 +31,38 @@ from controlnet_mcp.providers.draft.canvas import (
     stream,
     unit_of,
 )
-from controlnet_mcp.providers.draft.regions import GROUND, SKY, SUN, THING, WIDE, Regions, regions_of
 from controlnet_mcp.providers.draft.words import WHITE, Look, from_hex, mix, shifted
+
+THING, PART, TRUNK, CROWN, SUN, SKY, GROUND, WIDE, PATH = range(9)
+"""What a region is; WIDE is a space that reaches behind everything, PART a window, door, eye or button."""
+
+_LINE, _GAP, _CRUMB = 0.3, 0.012, 0.0004
+"""Coverage of a line pixel; share of the shorter side up to which a gap counts as closed; least area of a region."""
+
+_RULES: tuple[tuple[int, str, dict[str, tuple[float, float]]], ...] = (
+    (PART, "", {"around": (0, 0.02), "extent": (0.86, 1), "area": (0.0005, 0.006), "y": (0.42, 1)}),
+    (TRUNK, "indoor", {"around": (0, 0.05), "slim": (0, 0.4), "y": (0.45, 1), "area": (0.002, 0.03)}),
+    (
+        CROWN,
+        "indoor",
+        {"around": (0, 0), "slim": (0.7, 1.5), "extent": (0.66, 0.81), "area": (0.02, 0.12), "y": (0, 0.58)},
+    ),
+    (CROWN, "indoor", {"around": (0, 0), "slim": (0.7, 1.5), "extent": (0.66, 0.81), "area": (0.003, 0.02)}),
+    (SUN, "indoor", {"around": (0, 0), "slim": (0.8, 1.2), "extent": (0.7, 0.85), "area": (0, 0.06), "y": (0, 0.35)}),
+    (GROUND, "indoor", {"top": (0, 0.1), "sides": (0.12, 2), "area": (0.02, 1), "y": (0.4, 1)}),
+    (GROUND, "", {"top": (0, 0.1), "bottom": (0.3, 1), "y": (0.55, 1)}),
+    (PATH, "indoor", {"bottom": (0.03, 0.3), "y": (0.75, 1), "sides": (0, 0.05)}),
+    (WIDE, "", {"top": (0.22, 1), "y": (0, 0.55)}),
+    (SKY, "indoor", {"top": (0.22, 1), "y": (0, 0.55)}),
+    (WIDE, "", {"top": (0.3, 1), "bottom": (0.25, 1)}),
+    (WIDE, "", {"top": (0.3, 1), "lowest": (0.9, 1)}),
+)
+"""A role, the setting in which it is not found, and limits that its measures lie between; the last that fits wins.
+
+`area` is a share of the picture; `top`, `bottom`, `sides` and `around` are shares of its borders that a region holds;
+`y` and `lowest` the heights of its centre and lowest point, 0 to 1; `extent` the share of its bounding box that it
+fills, and `slim` the width of that over its height.
+"""
 
 
 def _nowhere() -> Plane:
@@ -112,17 +145,69 @@ def _outlines(edge: Mask) -> Plane:
 
 
 def from_lines(lines: Plane, look: Look) -> Scene:
-    """Find the regions of a drawing and paint them; without any a picture of the mood."""
-    found = regions_of(lines, look)
-    return _painted(found, lines, look) if found else Scene(_wide(look, *lines.shape), lines)
+    """Find, name and colour the regions of a drawing; lines that divide nothing give a picture of the mood."""
+    ink = np.asarray(lines > _LINE, dtype=np.uint8)
+    radius = max(round(min(lines.shape) * _GAP / 2), 1)
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+    parts, stats, centres = pieces_of(np.equal(cv2.morphologyEx(ink, cv2.MORPH_CLOSE, disc), 0))
+    kept = stats[:, cv2.CC_STAT_AREA] > _CRUMB * ink.size
+    kept[0] = False
+    if int(kept.sum()) <= 1:
+        return Scene(_wide(look, *lines.shape), lines)
+    known = kept[parts]
+    unknown = np.asarray(~known, dtype=np.uint8)
+    found = cv2.distanceTransformWithLabels(unknown, cv2.DIST_L2, 3, labelType=cv2.DIST_LABEL_PIXEL)[1]
+    nearest: Labels = np.asarray(found, dtype=np.int32)
+    owner = np.zeros(int(nearest.max()) + 1, dtype=np.int32)  # a pixel of a line belongs to the region nearest to it
+    owner[nearest[known]] = (np.cumsum(kept) - 1)[parts[known]]
+    labels: Labels = np.asarray(owner[nearest], dtype=np.int32)
+
+    _, above, wide, tall, area = stats[kept].T
+    sides = (labels[0], labels[-1], labels[:, 0], labels[:, -1])
+    top, bottom, left, right = (np.bincount(side, minlength=len(area)) / side.size for side in sides)
+    measures = {
+        "area": area / labels.size,
+        "top": top,
+        "bottom": bottom,
+        "sides": left + right,
+        "around": top + bottom + left + right,
+        "y": centres[kept, 1] / len(labels),
+        "lowest": (above + tall) / len(labels),
+        "extent": area / (tall * wide),
+        "slim": wide / tall,
+    }
+    role = np.full(area.size, THING, dtype=np.int64)
+    for kind, not_in, limits in _RULES:
+        fits = [(measures[name] >= low) & (measures[name] <= high) for name, (low, high) in limits.items()]
+        if look.setting != not_in:
+            role[np.all(fits, axis=0)] = kind
+    if (role < SKY).all():
+        role[int(measures["around"].argmax())] = WIDE
+
+    theme = look.theme
+    colours = np.tile(np.asarray(mix(theme.ground[0], theme.foliage, 0.3)), (role.size, 1))
+    colours[role == PATH] = mix(theme.ground[0], (0.9, 0.8, 0.65), 0.7)
+    colours[role == SUN] = mix(theme.light, (1.0, 0.82, 0.35), 0.1 if theme.weather == "stars" else 0.7)
+    colours[role == CROWN] = theme.foliage
+    colours[role == TRUNK] = mix((0.5, 0.34, 0.2), theme.shade, 0.2)
+    colours[role == PART] = (1.0, 0.84, 0.48) if theme.dim else mix(theme.sky[0], WHITE, 0.4)
+    things = [index for index in np.argsort(-area, kind="stable").tolist() if role[index] == THING]
+    for rank, index in enumerate(things):  # the largest first, so that it has the colour that the words name
+        colours[index] = look.accents[rank % len(look.accents)]
+    return _painted(labels, role, colours, lines, look)
 
 
-def _painted(regions: Regions, lines: Plane, look: Look) -> Scene:
-    """Colour and light regions: skies and grounds behind, things that swell and throw shadows before them."""
-    (height, width), at = lines.shape, regions.role[regions.labels]
+def _painted(
+    labels: Labels, role: npt.NDArray[np.int64], colours: npt.NDArray[np.floating], lines: Plane, look: Look
+) -> Scene:
+    """Colour and light regions: skies and grounds behind, things that swell and throw shadows before them.
+
+    `labels` has the number of each pixel's region; `role` and `colours` say by that number what it is and its colour.
+    """
+    (height, width), at = lines.shape, role[labels]
     y, _ = grid(height, width)
     drift = fbm(height, width, stream(look.key, "drift"), max(height / 5, 8), 5) - 0.5
-    colour = plane(regions.paint[regions.labels]) * (1 + 0.25 * drift)[..., None]
+    colour = plane(colours[labels]) * (1 + 0.25 * drift)[..., None]
     ground, thing = at == GROUND, np.asarray(at < SUN, dtype=np.bool_)
     rows = np.flatnonzero(ground.any(axis=1))
     horizon = float(np.clip(rows[0] / height, 0.3, 0.85)) if rows.size else 0.66
@@ -130,7 +215,7 @@ def _painted(regions: Regions, lines: Plane, look: Look) -> Scene:
     colour = np.where(ground[..., None], blend(_ground(look, height, width, horizon), colour, 0.5), colour)
     colour = np.where((at == WIDE)[..., None], _wide(look, height, width), colour)
     reach = min(height, width) * 0.11
-    inside = np.minimum(distance(~edges_of(regions.labels) & thing), reach)
+    inside = np.minimum(distance(~edges_of(labels) & thing), reach)
     swelling = blurred(plane(np.sqrt(inside * (2 * reach - inside))), min(height, width) / 90)
     return Scene(
         colour=blurred(_shadowed(plane(np.clip(colour, 0, 1)), thing, look), 0.8),
@@ -189,7 +274,7 @@ def from_classes(rgb: Rgb, look: Look) -> Scene:
     if look.named:
         paint[kinds == "thing"] = blend(paint[kinds == "thing"], look.named[0], 0.7)
     role = np.select([kinds == "sky", kinds == "ground"], [SKY, GROUND], THING)
-    return _painted(Regions(labels, role, paint), _outlines(edges_of(labels)), look)
+    return _painted(labels, role, paint, _outlines(edges_of(labels)), look)
 
 
 _BODY = (((8, 11, 7, 10), 0.1, "legs"), ((3, 5), 0.065, "skin"), ((2, 4), 0.085, "top"), ((0, 1, 6, 9), 0.15, "top"))

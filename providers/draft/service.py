@@ -40,7 +40,15 @@ class DraftTransport(httpx2.AsyncBaseTransport):
         path = request.url.path
         try:
             if path == "/v1/jobs":
-                return self._accept(await request.aread())
+                ticket = Ticket.model_validate_json(await request.aread())
+                if status := _REFUSALS.get(ticket.simulate):
+                    wait = {"retry-after": str(round(ticket.seconds))}
+                    return httpx2.Response(status, headers=wait, text="Simulated refusal.")
+                ticket = ticket.model_copy(update={"accepted_at": self._clock()})
+                identity = hashlib.sha256(ticket.reference.encode()).hexdigest()[:24]
+                task = RemoteTask(remote_id=f"draft_{identity}", state={"ticket": ticket.model_dump_json()})
+                accepted = Submission(task=task, report=report_at(ticket, 0.0))
+                return httpx2.Response(200, headers=_JSON, content=accepted.model_dump_json())
             ticket = Ticket.model_validate_json(request.url.params.get("ticket", ""))
         except ValidationError as error:
             return httpx2.Response(422, text=f"{error.error_count()} fields are wrong")
@@ -52,17 +60,6 @@ class DraftTransport(httpx2.AsyncBaseTransport):
         work = partial(draw_ticket, ticket, int(path.rsplit("/", 1)[-1]), self._blobs)
         png = await to_thread.run_sync(work, limiter=self._limiter)
         return httpx2.Response(200, headers={"content-type": "image/png"}, content=png)
-
-    def _accept(self, body: bytes) -> httpx2.Response:
-        ticket = Ticket.model_validate_json(body).model_copy(update={"accepted_at": self._clock()})
-        if status := _REFUSALS.get(ticket.simulate):
-            return httpx2.Response(
-                status, headers={"retry-after": str(round(ticket.seconds))}, text="Simulated refusal."
-            )
-        identity = hashlib.sha256(ticket.reference.encode()).hexdigest()[:24]
-        task = RemoteTask(remote_id=f"draft_{identity}", state={"ticket": ticket.model_dump_json()})
-        accepted = Submission(task=task, report=report_at(ticket, 0.0))
-        return httpx2.Response(200, headers=_JSON, content=accepted.model_dump_json())
 
 
 def report_at(ticket: Ticket, age_seconds: float) -> Report:

@@ -145,7 +145,12 @@ _DENIALS, _HOURS = {"no", "without", "not", "minus"}, {"sunset", "night"}
 def read(prompt: str, negative_prompt: str, seed: int) -> Look:
     """Read a prompt; a negative one takes colours, moods and media out, the seed decides what words leave open."""
     key = hashlib.sha256(f"{prompt}\x00{negative_prompt}\x00{seed}".encode()).digest()
-    words, unwanted = _split(prompt, negative_prompt)
+    wanted = _words_of(prompt)  # `no snow` inside a prompt counts as unwanted
+    unwanted = {*_words_of(negative_prompt), *(word for before, word in pairwise(wanted) if before in _DENIALS)}
+    no_moods = {THEMES[word].name for word in unwanted if word in THEMES}
+    no_media = {_MEDIUM_OF[word] for word in unwanted if word in _MEDIUM_OF}
+    words = [word for word in wanted if word not in unwanted and _MEDIUM_OF.get(word) not in no_media]
+    words = [word for word in words if word not in THEMES or THEMES[word].name not in no_moods]
     denied = [COLOURS[word] for word in sorted(unwanted) if word in COLOURS]
 
     def allowed(colour: Colour) -> Colour:
@@ -182,13 +187,3 @@ def _words_of(text: str) -> list[str]:
     """Lower-case words in order, those that say where a picture is in the singular."""
     plain: list[str] = re.findall(r"[a-z0-9][a-z0-9'-]*", text.lower())
     return [word.removesuffix("s") if word.removesuffix("s") in _SETTING_OF else word for word in plain]
-
-
-def _split(prompt: str, negative: str) -> tuple[list[str], set[str]]:
-    """Wanted words in order and unwanted words; `no snow` inside a prompt counts as unwanted."""
-    wanted = _words_of(prompt)
-    unwanted = {*_words_of(negative), *(word for before, word in pairwise(wanted) if before in _DENIALS)}
-    moods = {THEMES[word].name for word in unwanted if word in THEMES}
-    media = {_MEDIUM_OF[word] for word in unwanted if word in _MEDIUM_OF}
-    kept = [word for word in wanted if word not in unwanted and _MEDIUM_OF.get(word) not in media]
-    return [word for word in kept if word not in THEMES or THEMES[word].name not in moods], unwanted

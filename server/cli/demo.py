@@ -56,7 +56,10 @@ def command(output: Path | None) -> None:
         try:
             anyio.run(demo.run)
         except Exception as error:
-            raise click.ClickException(f"The demo stopped: {_innermost(error)}. Try: controlnet-mcp doctor") from error
+            cause = error
+            while isinstance(cause, ExceptionGroup):  # the task groups of the client
+                cause = cast("ExceptionGroup[Exception]", cause).exceptions[0]
+            raise click.ClickException(f"The demo stopped: {cause}. Try: controlnet-mcp doctor") from error
     as_jpeg = wanted.suffix.lower() in {".jpg", ".jpeg"}
     page = encode(compose(Sheet(_HEADING, (), tuple(demo.panels), _FOOTER)), as_jpeg=as_jpeg)
     path = save(page, place_for(wanted, "controlnet-demo", "image/jpeg" if as_jpeg else "image/png"))
@@ -81,27 +84,41 @@ class _Demo:
         sketch = Image.fromarray(draw_sketch())
         sketch.save(self.folder / "sketch.png")
         self._show(sketch, "A sketch", "drawn by code", "Drew a sketch")
-        async with Client(self._server(), read_timeout_seconds=2 * _WAIT_SECONDS) as client:
-            tools = await client.list_tools()
-            self._step(f"Started a server and connected as a host does, over stdio: it has {len(tools.tools)} tools")
-            asked: dict[str, JsonValue] = {"image": str(self.folder / "sketch.png"), "modality": "sketch"}
-            made = await _call(client, "extract_control_map", asked, MapView)
-            control_map, said = await _picture(client, made.uri), "extract_control_map took its lines"
-            self._show(control_map, "Its control map", "modality sketch", said)
-            for prompt in PROMPTS:
-                picture = await _generated(client, made.uri, prompt)
-                self._show(picture, f"“{prompt}”", "provider draft", f"controlnet_generate drew “{prompt}”")
-
-    def _server(self) -> StdioServerParameters:
-        """This program as a host would start it, with no key of the user's."""
         roots = os.pathsep.join(str(Path(portion).parent) for portion in controlnet_mcp.__path__)
         folders = {f"{PREFIX}DATA_DIR": str(self.folder / "data"), f"{PREFIX}ALLOWED_DIRS": str(self.folder)}
-        return StdioServerParameters(
+        server = StdioServerParameters(  # as a host would start it, with no key of the user's
             command=sys.executable,
             args=["-P", "-m", "controlnet_mcp.server"],
             env={"PYTHONPATH": roots, **folders},
             cwd=self.folder,
         )
+        async with Client(server, read_timeout_seconds=2 * _WAIT_SECONDS) as client:
+            tools = await client.list_tools()
+            self._step(f"Started a server and connected as a host does, over stdio: it has {len(tools.tools)} tools")
+            asked: dict[str, JsonValue] = {"image": str(self.folder / "sketch.png"), "modality": "sketch"}
+            made = await _call(client, "extract_control_map", asked, MapView)
+            control_map = await _picture(client, made.uri)
+            self._show(control_map, "Its control map", "modality sketch", "extract_control_map took its lines")
+            for prompt in PROMPTS:
+                job = await _call(
+                    client,
+                    "controlnet_generate",
+                    {
+                        "prompt": prompt,
+                        "control_image": made.uri,
+                        "control_is_map": True,
+                        "modality": "sketch",
+                        "provider": "draft",
+                        "seed": _SEED,
+                        "wait_seconds": _WAIT_SECONDS,
+                    },
+                    Job,
+                )
+                if job.status != "succeeded" or not job.images:
+                    hint = job.error.message if job.error else ""
+                    raise RequestError("provider_failed", f"The job {job.status}.", hint=hint)
+                picture = await _picture(client, job.images[0].uri)
+                self._show(picture, f"“{prompt}”", "provider draft", f"controlnet_generate drew “{prompt}”")
 
     def _show(self, picture: Image.Image, caption: str, detail: str, said: str) -> None:
         pixels = np.asarray(picture, dtype=np.uint8)
@@ -112,22 +129,6 @@ class _Demo:
         now = time.perf_counter()
         click.echo(f"{now - self._began:5.1f} s  {said}")
         self._began = now
-
-
-async def _generated(client: Client, uri: str, prompt: str) -> Image.Image:
-    arguments: dict[str, JsonValue] = {
-        "prompt": prompt,
-        "control_image": uri,
-        "control_is_map": True,
-        "modality": "sketch",
-        "provider": "draft",
-        "seed": _SEED,
-        "wait_seconds": _WAIT_SECONDS,
-    }
-    job = await _call(client, "controlnet_generate", arguments, Job)
-    if job.status != "succeeded" or not job.images:
-        raise RequestError("provider_failed", f"The job {job.status}.", hint=job.error.message if job.error else "")
-    return await _picture(client, job.images[0].uri)
 
 
 async def _call(client: Client, tool: str, arguments: dict[str, JsonValue], view: type[ViewT]) -> ViewT:
@@ -145,10 +146,3 @@ async def _picture(client: Client, uri: str) -> Image.Image:
         raise RequestError("not_found", f"{uri} is no picture.")
     with Image.open(io.BytesIO(base64.b64decode(first.blob))) as picture:
         return picture.convert("RGB")
-
-
-def _innermost(error: Exception) -> Exception:
-    """What lies in the task groups of the client."""
-    while isinstance(error, ExceptionGroup):
-        error = cast("ExceptionGroup[Exception]", error).exceptions[0]
-    return error

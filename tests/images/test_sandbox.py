@@ -198,7 +198,7 @@ OPENING = """
 import sys
 from controlnet_mcp.images import sandbox_worker
 if "unlocked" in sys.argv:
-    sandbox_worker._lock = lambda: None
+    sandbox_worker.LOCKED = {}
 sandbox_worker.main()
 try:
     open(sys.argv[1], "x")

@@ -194,11 +194,7 @@ async def views_of(
 ) -> tuple[Job, ...]:
     """Show jobs to their caller.
 
-    Args:
-        services: The parts that tools work with.
-        call: Whose call it is.
-        jobs: The jobs.
-        look_up: Look again for pictures that were found before; without it, asking often for a job costs little.
+    Pictures that were found before are looked up again unless `look_up` is off: asking often for a job costs little.
     """
     pictures = {image.picture.sha256 for job in jobs for image in job.images} if call.caller.local else set[str]()
     blobs = services.blobs

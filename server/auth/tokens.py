@@ -11,7 +11,7 @@ import re
 import stat
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from anyio import to_thread
@@ -38,35 +38,26 @@ class Bearer:
     digest: bytes
 
 
+@dataclass(slots=True)
 class TokenFile:
-    """Verifies tokens for the SDK; while the file is wrong, no token is accepted."""
+    """Verifies tokens for the SDK; while the file is wrong, no token is accepted.
 
-    def __init__(
-        self,
-        path: Path,
-        redactor: Redactor,
-        *,
-        clock: Callable[[], float] = time.monotonic,
-        resource: str | None = None,
-        scopes: Sequence[str] = (),
-    ) -> None:
-        """Make a verifier.
+    Attributes:
+        path: The file.
+        redactor: Learns the tokens, so that they are never shown.
+        clock: Seconds, of any epoch.
+        resource: This server's URL, where OAuth tokens are taken too: those of the file are for this server.
+        scopes: The scopes that every bearer in the file has.
+    """
 
-        Args:
-            path: The file.
-            redactor: Learns the tokens, so that they are never shown.
-            clock: Seconds, of any epoch.
-            resource: This server's URL, where OAuth tokens are taken too: those of the file are for this server.
-            scopes: The scopes that every bearer in the file has.
-        """
-        self._path = path
-        self._resource = resource
-        self._scopes = list(scopes)
-        self._redactor = redactor
-        self._clock = clock
-        self._looked_at = float("-inf")
-        self._state: tuple[int, ...] = ()
-        self._bearers: tuple[Bearer, ...] = ()
+    path: Path
+    redactor: Redactor
+    clock: Callable[[], float] = time.monotonic
+    resource: str | None = None
+    scopes: Sequence[str] = ()
+    _looked_at: float = field(default=float("-inf"), init=False)
+    _state: tuple[int, ...] = field(default=(), init=False)
+    _bearers: tuple[Bearer, ...] = field(default=(), init=False)
 
     async def load(self) -> None:
         """Read the file, unless it is as it was.
@@ -74,12 +65,12 @@ class TokenFile:
         Raises:
             RequestError: `not_configured`: it is missing, may be read by others, or holds a line that makes no sense.
         """
-        self._looked_at = self._clock()
+        self._looked_at = self.clock()
         await to_thread.run_sync(self._read)
 
     async def verify_token(self, token: str) -> AccessToken | None:
         """Find the bearer; every entry is compared, each in constant time."""
-        if self._clock() - self._looked_at >= _LOOK_SECONDS:
+        if self.clock() - self._looked_at >= _LOOK_SECONDS:
             try:
                 await self.load()
             except RequestError as error:
@@ -93,22 +84,22 @@ class TokenFile:
         return AccessToken(
             token=SECRET,
             client_id=name,
-            scopes=self._scopes,
-            resource=self._resource,
+            scopes=list(self.scopes),
+            resource=self.resource,
             subject=name,
             claims={"iss": FILE_ISSUER},
         )
 
     def _read(self) -> None:
         try:
-            with self._path.open("rb") as file:
+            with self.path.open("rb") as file:
                 status = os.fstat(file.fileno())
                 state = (status.st_mtime_ns, status.st_size, status.st_ino, status.st_mode)
                 if state == self._state:
                     return
                 lines = file.read(_LARGEST_BYTES).decode().splitlines()
         except (OSError, UnicodeDecodeError) as error:
-            raise _wrong(self._path, f"cannot be read ({type(error).__name__})") from error
+            raise _wrong(self.path, f"cannot be read ({type(error).__name__})") from error
         bearers: list[Bearer] = []
         secrets: list[SecretStr] = []
         for number, line in enumerate(map(str.strip, lines), 1):
@@ -116,17 +107,17 @@ class TokenFile:
                 continue
             found = _LINE.fullmatch(line)
             if found is None:
-                raise _wrong(self._path, f"has a line {number} that is neither `name: token` nor `name: sha256:HEX`")
+                raise _wrong(self.path, f"has a line {number} that is neither `name: token` nor `name: sha256:HEX`")
             name, token = found["name"], found["token"]
             if token is None:
                 bearers.append(Bearer(name, bytes.fromhex(found["hash"])))
                 continue
             if len(token) < SHORTEST_TOKEN:
-                raise _wrong(self._path, f"has a token in line {number} of fewer than {SHORTEST_TOKEN} characters")
+                raise _wrong(self.path, f"has a token in line {number} of fewer than {SHORTEST_TOKEN} characters")
             bearers.append(Bearer(name, hashlib.sha256(token.encode()).digest()))
             secrets.append(SecretStr(token))
-        _check(self._path, status, bearers, readable=not secrets)
-        self._redactor.learn(secrets)
+        _check(self.path, status, bearers, readable=not secrets)
+        self.redactor.learn(secrets)
         self._bearers, self._state = tuple(bearers), state
 
 

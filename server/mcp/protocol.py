@@ -157,15 +157,7 @@ def build_server(
     principal: Callable[[], str] = this_machine,
     updates: JobUpdates | None = None,
 ) -> Server[dict[str, Any]]:
-    """Make a server for one transport.
-
-    Args:
-        application: The running process.
-        links: Makes links to originals where others can reach this server.
-        local: Client and server share a machine.
-        principal: Names the sender of the request at hand.
-        updates: Tells of changes of jobs; its own unless given.
-    """
+    """Make a server for one transport, of the parts of `Handlers`; it has updates of its own unless they are given."""
     updates = updates or JobUpdates(application.services.jobs, application.tasks)
     handlers = Handlers(application, links, local, updates, principal)
     hint = CacheHint(ttl_ms=_LIST_TTL_MS, scope="public")

@@ -29,14 +29,7 @@ def text_of(body: BaseModel) -> str:
 
 
 async def render(answer: Answer, blobs: BlobStore, links: FileLinks | None, *, typed: bool) -> types.CallToolResult:
-    """Write an answer.
-
-    Args:
-        answer: The tool's answer.
-        blobs: The originals.
-        links: Makes https links to originals, where others can reach this server.
-        typed: The tool promised structured content.
-    """
+    """Write an answer; `typed` where its tool promised structured content."""
     share = PREVIEW_BYTES // max(len(answer.pictures), 1)
     shown = answer.pictures if answer.previews else ()
     made = [await to_thread.run_sync(_preview, picture, blobs, share) for picture in shown]

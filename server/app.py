@@ -9,13 +9,11 @@ from functools import partial
 from anyio import CapacityLimiter, to_thread
 from anyio.abc import TaskGroup
 
-from controlnet_mcp.foundation.errors import RequestError
 from controlnet_mcp.foundation.limits import RESULT_LIMITS
 from controlnet_mcp.images.blob_store import BlobStore
 from controlnet_mcp.images.decode import Decoder, decode
 from controlnet_mcp.images.picture import StoredPicture
 from controlnet_mcp.images.read import PictureReader
-from controlnet_mcp.jobs.budget import JOBS, Spending
 from controlnet_mcp.jobs.database import Database
 from controlnet_mcp.jobs.resource_uris import PictureLookup
 from controlnet_mcp.jobs.results import Scorer, depth_by
@@ -23,7 +21,7 @@ from controlnet_mcp.jobs.service import Retention, build_service
 from controlnet_mcp.jobs.store import JobStore
 from controlnet_mcp.providers.draft.service import DraftTransport
 from controlnet_mcp.providers.placeholders import PictureSource
-from controlnet_mcp.providers.registry import NAMES, ProviderTable, build_table
+from controlnet_mcp.providers.registry import ProviderTable, build_table
 from controlnet_mcp.providers.sender import Sender
 from controlnet_mcp.server.auth.file_links import FileLinks, load_secret
 from controlnet_mcp.server.settings import Settings
@@ -103,7 +101,7 @@ async def open_application(settings: Settings, decoder: Decoder = decode) -> Asy
                 reachable=public_link is not None,
                 deadline_seconds=settings.job_timeout_seconds,
                 submissions_in_flight=settings.submissions_in_flight,
-                spending=_spending(settings),
+                spending=settings.spending,
             )
             jobs.start(tasks)
             if settings.retention_days is not None:
@@ -119,27 +117,3 @@ async def open_application(settings: Settings, decoder: Decoder = decode) -> Asy
                 settings.map_models,
             )
             yield Application(settings, services, lookup, table, tasks)
-
-
-def _spending(settings: Settings) -> Spending:
-    """The operator's rules on money.
-
-    Raises:
-        RequestError: `invalid_request` when a rule names an unknown provider: it would cap nothing.
-    """
-    rules = Spending(
-        per_call=settings.max_cost_per_job,
-        per_session=settings.max_cost_per_session,
-        per_day=settings.max_cost_per_day,
-        confirm_above=settings.confirm_above,
-        estimates=settings.cost_estimates,
-        jobs_in_flight=settings.max_jobs_in_flight,
-    )
-    named = {*rules.per_call, *rules.per_session, *rules.per_day, *rules.confirm_above, *rules.estimates}
-    if unknown := named - {*NAMES, JOBS}:
-        raise RequestError(
-            "invalid_request",
-            f"A rule on spending names unknown providers: {', '.join(sorted(unknown))}.",
-            hint=f"Known: {', '.join(NAMES)}, and {JOBS} for all paid jobs.",
-        )
-    return rules

@@ -9,10 +9,12 @@ from typing import Annotated, Literal, Self, cast
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from controlnet_mcp.foundation.errors import RequestError
 from controlnet_mcp.foundation.limits import Limits
 from controlnet_mcp.foundation.redaction import Redactor
 from controlnet_mcp.images.maps import MapModels
-from controlnet_mcp.providers.registry import check_variables, is_provider_variable, is_secret
+from controlnet_mcp.jobs.budget import JOBS, Spending
+from controlnet_mcp.providers.registry import NAMES, check_variables, is_provider_variable, is_secret
 
 PREFIX = "CONTROLNET_MCP_"
 _MEBIBYTE = 1024 * 1024
@@ -208,6 +210,30 @@ class Settings(BaseSettings):
             max_pixels=self.max_image_pixels,
             fetch_timeout_seconds=self.fetch_timeout_seconds,
         )
+
+    @property
+    def spending(self) -> Spending:
+        """The rules on money.
+
+        Raises:
+            RequestError: `invalid_request` when a rule names an unknown provider: it would cap nothing.
+        """
+        rules = Spending(
+            per_call=self.max_cost_per_job,
+            per_session=self.max_cost_per_session,
+            per_day=self.max_cost_per_day,
+            confirm_above=self.confirm_above,
+            estimates=self.cost_estimates,
+            jobs_in_flight=self.max_jobs_in_flight,
+        )
+        named = {*rules.per_call, *rules.per_session, *rules.per_day, *rules.confirm_above, *rules.estimates}
+        if unknown := named - {*NAMES, JOBS}:
+            raise RequestError(
+                "invalid_request",
+                f"A rule on spending names unknown providers: {', '.join(sorted(unknown))}.",
+                hint=f"Known: {', '.join(NAMES)}, and {JOBS} for all paid jobs.",
+            )
+        return rules
 
     @cached_property
     def redactor(self) -> Redactor:

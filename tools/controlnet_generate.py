@@ -3,7 +3,6 @@
 from pydantic import BaseModel, Field, JsonValue
 
 from controlnet_mcp.jobs.request import Details, GenerateRequest, Prompt
-from controlnet_mcp.jobs.service import JobService
 from controlnet_mcp.providers.placeholders import show, shown_headers
 from controlnet_mcp.providers.types import Cost, RequestWarning
 from controlnet_mcp.tools.tool import Answer, Call, Hints, Services, checked, tool
@@ -51,9 +50,24 @@ class DryRun(View):
 
 
 async def generate(services: Services, arguments: GenerateArguments, call: Call) -> Answer:
-    """Submit and wait, or only plan; answer with the job, or with the plan."""
+    """Submit and wait, or only plan; answer with the job, or with the plan.
+
+    Raises:
+        RequestError: Something is missing that no earlier job says, or there is no such job of this caller.
+    """
     jobs = services.jobs
-    asked, warnings = await _request_of(arguments, jobs, call)
+    warnings: tuple[RequestWarning, ...] = ()
+    if arguments.like_job is None and arguments.prompt is not None and arguments.control_image is not None:
+        fields = {name: getattr(arguments, name) for name in GenerateRequest.model_fields}
+        asked = GenerateRequest.model_construct(**fields)  # its fields were checked as arguments
+    else:
+        given: dict[str, JsonValue] = arguments.model_dump(
+            mode="json", include=set(GenerateRequest.model_fields), exclude_unset=True, exclude_none=True
+        )
+        if arguments.like_job is None:
+            asked = checked(GenerateRequest, given)  # says what is missing
+        else:
+            asked, warnings = await jobs.rerun(arguments.like_job, given, call.caller)
     if arguments.dry_run:
         plan = await jobs.plan(asked, call.caller)
         sent = plan.call
@@ -64,25 +78,6 @@ async def generate(services: Services, arguments: GenerateArguments, call: Call)
     job = await jobs.submit(asked, call.caller, arguments.request_key, warnings=warnings)
     job = await wait_for(services, call, job, arguments.wait_seconds, started)
     return await job_answer(services, call, job, previews=arguments.previews)
-
-
-async def _request_of(
-    arguments: GenerateArguments, jobs: JobService, call: Call
-) -> tuple[GenerateRequest, tuple[RequestWarning, ...]]:
-    """The whole request, with the warnings about it.
-
-    Raises:
-        RequestError: Something is missing that no earlier job says, or there is no such job of this caller.
-    """
-    if arguments.like_job is None and arguments.prompt is not None and arguments.control_image is not None:
-        fields = {name: getattr(arguments, name) for name in GenerateRequest.model_fields}
-        return GenerateRequest.model_construct(**fields), ()  # its fields were checked as arguments
-    given: dict[str, JsonValue] = arguments.model_dump(
-        mode="json", include=set(GenerateRequest.model_fields), exclude_unset=True, exclude_none=True
-    )
-    if arguments.like_job is None:
-        return checked(GenerateRequest, given), ()  # says what is missing
-    return await jobs.rerun(arguments.like_job, given, call.caller)
 
 
 CONTROLNET_GENERATE = tool(

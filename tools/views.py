@@ -1,6 +1,6 @@
 """Jobs as tools answer with them: the view of a job, waiting with progress, and the form of the answer."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,7 +10,6 @@ from anyio import to_thread
 from pydantic import BaseModel, ConfigDict
 
 from controlnet_mcp.foundation.errors import RequestError
-from controlnet_mcp.images.blob_store import BlobStore
 from controlnet_mcp.jobs.record import JobRecord, ResultImage, Status
 from controlnet_mcp.jobs.resource_uris import control_map_uri, image_uri, sheet_uri
 from controlnet_mcp.providers.types import Cost, Fault, RequestWarning
@@ -195,27 +194,22 @@ async def views_of(
 ) -> tuple[Job, ...]:
     """Show jobs to their caller.
 
-    Args:
-        services: The parts that tools work with.
-        call: Whose call it is.
-        jobs: The jobs.
-        look_up: Look again for pictures that were found before; without it, asking often for a job costs little.
+    Pictures that were found before are looked up again unless `look_up` is off: asking often for a job costs little.
     """
     pictures = {image.picture.sha256 for job in jobs for image in job.images} if call.caller.local else set[str]()
     blobs = services.blobs
+
+    def find() -> None:  # the store remembers those that it finds, and forgets the others
+        for sha256 in pictures:
+            with suppress(RequestError):
+                blobs.path(sha256)
+
     if pictures and (look_up or not pictures <= blobs.seen.keys()):
-        await to_thread.run_sync(_find, pictures, blobs)
+        await to_thread.run_sync(find)
     paths = blobs.seen if call.caller.local else {}
     machines = {entry.name for entry in services.entries if not entry.capabilities.ai_generated}
     now = services.jobs.clock()
     return tuple(job_view(job, now=now, paths=paths, ai_generated=job.provider not in machines) for job in jobs)
-
-
-def _find(pictures: Iterable[str], blobs: BlobStore) -> None:
-    """Look again where pictures lie (blocks): the store remembers those that it finds, and forgets the others."""
-    for sha256 in pictures:
-        with suppress(RequestError):
-            blobs.path(sha256)
 
 
 async def job_answer(services: Services, call: Call, job: JobRecord, *, previews: bool) -> Answer:

@@ -115,12 +115,19 @@ async def open_access(settings: Settings) -> Access:
         tokens = TokenFile(settings.tokens_file.expanduser(), settings.redactor, resource=resource, scopes=scopes)
         await tokens.load()
         verifiers.insert(0, tokens)
-    return Access(
-        settings.max_requests_per_minute,
-        _security(settings, (settings.public_url, settings.oauth_resource)),
-        Verifiers(verifiers) if verifiers else None,
-        oauth,
+    loopback = [f"{name}{port}" for name in ("127.0.0.1", "localhost", "[::1]") for port in ("", ":*")]
+    own = [urlsplit(url) for url in (settings.public_url, settings.oauth_resource) if url]
+    security = TransportSecuritySettings(
+        enable_dns_rebinding_protection=True,
+        allowed_hosts=[*loopback, *(url.netloc for url in own), *settings.allowed_hosts],
+        allowed_origins=[
+            *(f"http://{place}" for place in loopback),
+            *(f"{url.scheme}://{url.netloc}" for url in own),
+            *settings.allowed_origins,
+        ],
     )
+    verifier = Verifiers(verifiers) if verifiers else None
+    return Access(settings.max_requests_per_minute, security, verifier, oauth)
 
 
 def check_host(host: str, *, authenticates: bool) -> None:
@@ -135,26 +142,6 @@ def check_host(host: str, *, authenticates: bool) -> None:
             f"Refusing to listen on {host}: anybody who reaches it could spend your credits.",
             hint="Set CONTROLNET_MCP_TOKENS_FILE or the CONTROLNET_MCP_OAUTH_ variables, or listen on 127.0.0.1.",
         )
-
-
-def _security(settings: Settings, urls: Sequence[str | None]) -> TransportSecuritySettings:
-    """The hosts and origins that requests may name; the check is always on."""
-    parts = [urlsplit(url) for url in urls if url]
-    names = ["127.0.0.1", "localhost", "[::1]"]
-    ports = ("", ":*")
-    return TransportSecuritySettings(
-        enable_dns_rebinding_protection=True,
-        allowed_hosts=[
-            *(f"{name}{port}" for name in names for port in ports),
-            *(part.netloc for part in parts),
-            *settings.allowed_hosts,
-        ],
-        allowed_origins=[
-            *(f"http://{name}{port}" for name in names for port in ports),
-            *(f"{part.scheme}://{part.netloc}" for part in parts),
-            *settings.allowed_origins,
-        ],
-    )
 
 
 @dataclass(slots=True)

@@ -6,14 +6,12 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
 
 from controlnet_mcp.images.picture import EXTENSIONS, StoredPicture, StoredType
 
 LIFETIME_SECONDS = 24 * 3600
 _SECRET_BYTES = 32
 _SECONDS = re.compile(r"[0-9]{1,12}")
-_TYPES: tuple[StoredType, ...] = get_args(StoredType)
 
 
 def load_secret(folder: Path) -> bytes:
@@ -55,8 +53,7 @@ class FileLinks:
         if not hmac.compare_digest(self._sign(name, int(expires)).encode(), signature.encode()):
             return None
         sha256, _, extension = name.partition(".")
-        kind: StoredType | None = next((mime_type for mime_type in _TYPES if EXTENSIONS[mime_type] == extension), None)
-        return (sha256, kind) if kind else None
+        return next(((sha256, kind) for kind, ending in EXTENSIONS.items() if ending == extension), None)
 
     def _sign(self, name: str, expires: int) -> str:
         return hmac.digest(self.secret, f"{name}\n{expires}".encode(), "sha256").hex()

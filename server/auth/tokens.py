@@ -11,7 +11,7 @@ import re
 import stat
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from anyio import to_thread
@@ -38,50 +38,44 @@ class Bearer:
     digest: bytes
 
 
+@dataclass(slots=True)
 class TokenFile:
-    """Verifies tokens for the SDK; while the file is wrong, no token is accepted."""
+    """Verifies tokens for the SDK; while the file is wrong, no token is accepted.
 
-    def __init__(
-        self,
-        path: Path,
-        redactor: Redactor,
-        *,
-        clock: Callable[[], float] = time.monotonic,
-        resource: str | None = None,
-        scopes: Sequence[str] = (),
-    ) -> None:
-        """Make a verifier.
+    Attributes:
+        path: The file.
+        redactor: Learns the tokens, so that they are never shown.
+        clock: Seconds, of any epoch.
+        resource: This server's URL, where OAuth tokens are taken too: those of the file are for this server.
+        scopes: The scopes that every bearer in the file has.
+    """
 
-        Args:
-            path: The file.
-            redactor: Learns the tokens, so that they are never shown.
-            clock: Seconds, of any epoch.
-            resource: This server's URL, where OAuth tokens are taken too: those of the file are for this server.
-            scopes: The scopes that every bearer in the file has.
-        """
-        self._path = path
-        self._resource = resource
-        self._scopes = list(scopes)
-        self._redactor = redactor
-        self._clock = clock
-        self._looked_at = float("-inf")
-        self._state: tuple[int, ...] = ()
-        self._bearers: tuple[Bearer, ...] = ()
+    path: Path
+    redactor: Redactor
+    clock: Callable[[], float] = time.monotonic
+    resource: str | None = None
+    scopes: Sequence[str] = ()
+    _looked_at: float = field(default=float("-inf"), init=False)
+    _state: tuple[int, ...] = field(default=(), init=False)
+    _bearers: tuple[Bearer, ...] = field(default=(), init=False)
 
     async def load(self) -> None:
-        """Read the file for the first time.
+        """Read the file, unless it is as it was.
 
         Raises:
             RequestError: `not_configured`: it is missing, may be read by others, or holds a line that makes no sense.
         """
-        self._looked_at = self._clock()
+        self._looked_at = self.clock()
         await to_thread.run_sync(self._read)
 
     async def verify_token(self, token: str) -> AccessToken | None:
         """Find the bearer; every entry is compared, each in constant time."""
-        if self._clock() - self._looked_at >= _LOOK_SECONDS:
-            self._looked_at = self._clock()
-            await to_thread.run_sync(self._look)
+        if self.clock() - self._looked_at >= _LOOK_SECONDS:
+            try:
+                await self.load()
+            except RequestError as error:
+                self._bearers, self._state = (), ()
+                _log.error("No token is accepted until the file of tokens is right: %s", error)
         digest = hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
         found = [bearer for bearer in self._bearers if hmac.compare_digest(bearer.digest, digest)]
         if not found:
@@ -90,63 +84,55 @@ class TokenFile:
         return AccessToken(
             token=SECRET,
             client_id=name,
-            scopes=self._scopes,
-            resource=self._resource,
+            scopes=list(self.scopes),
+            resource=self.resource,
             subject=name,
             claims={"iss": FILE_ISSUER},
         )
 
-    def _look(self) -> None:
-        """Read the file again if it changed (blocks)."""
-        try:
-            if _state_of(self._path.stat()) != self._state:
-                self._read()
-        except (RequestError, OSError) as error:
-            self._bearers, self._state = (), ()
-            _log.error("No token is accepted until the file of tokens is right: %s", error)
-
     def _read(self) -> None:
         try:
-            with self._path.open("rb") as file:
+            with self.path.open("rb") as file:
                 status = os.fstat(file.fileno())
+                state = (status.st_mtime_ns, status.st_size, status.st_ino, status.st_mode)
+                if state == self._state:
+                    return
                 lines = file.read(_LARGEST_BYTES).decode().splitlines()
         except (OSError, UnicodeDecodeError) as error:
-            raise _wrong(self._path, f"cannot be read ({type(error).__name__})") from error
-        entries = [(number, line.strip()) for number, line in enumerate(lines, 1)]
-        found = [_parsed(self._path, number, line) for number, line in entries if line and not line.startswith("#")]
-        _check(self._path, status, found)
-        self._redactor.learn(secret for _, secret in found if secret is not None)
-        self._bearers, self._state = tuple(bearer for bearer, _ in found), _state_of(status)
+            raise _wrong(self.path, f"cannot be read ({type(error).__name__})") from error
+        bearers: list[Bearer] = []
+        secrets: list[SecretStr] = []
+        for number, line in enumerate(map(str.strip, lines), 1):
+            if not line or line.startswith("#"):
+                continue
+            found = _LINE.fullmatch(line)
+            if found is None:
+                raise _wrong(self.path, f"has a line {number} that is neither `name: token` nor `name: sha256:HEX`")
+            name, token = found["name"], found["token"]
+            if token is None:
+                bearers.append(Bearer(name, bytes.fromhex(found["hash"])))
+                continue
+            if len(token) < SHORTEST_TOKEN:
+                raise _wrong(self.path, f"has a token in line {number} of fewer than {SHORTEST_TOKEN} characters")
+            bearers.append(Bearer(name, hashlib.sha256(token.encode()).digest()))
+            secrets.append(SecretStr(token))
+        _check(self.path, status, bearers, readable=not secrets)
+        self.redactor.learn(secrets)
+        self._bearers, self._state = tuple(bearers), state
 
 
-def _parsed(path: Path, number: int, line: str) -> tuple[Bearer, SecretStr | None]:
-    found = _LINE.fullmatch(line)
-    if found is None:
-        raise _wrong(path, f"has a line {number} that is neither `name: token` nor `name: sha256:HEX`")
-    if found["hash"]:
-        return Bearer(found["name"], bytes.fromhex(found["hash"])), None
-    if len(found["token"]) < SHORTEST_TOKEN:
-        raise _wrong(path, f"has a token in line {number} of fewer than {SHORTEST_TOKEN} characters")
-    return Bearer(found["name"], hashlib.sha256(found["token"].encode()).digest()), SecretStr(found["token"])
-
-
-def _check(path: Path, status: os.stat_result, found: list[tuple[Bearer, SecretStr | None]]) -> None:
-    """Refuse a file that others could read or write, and names or tokens that stand twice."""
-    if not found:
+def _check(path: Path, status: os.stat_result, bearers: list[Bearer], *, readable: bool) -> None:
+    """Refuse a file that others could write, or read unless it may be, and names or tokens that stand twice."""
+    if not bearers:
         raise _wrong(path, "names nobody")
-    for what in ({bearer.name for bearer, _ in found}, {bearer.digest for bearer, _ in found}):
-        if len(what) < len(found):
-            raise _wrong(path, "has a name or a token twice")
+    if len(bearers) > min(len({row.name for row in bearers}), len({row.digest for row in bearers})):
+        raise _wrong(path, "has a name or a token twice")
     if os.name == "nt":
         return  # its permissions are not these bits; SECURITY.md says so
     if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise _wrong(path, "can be written by others (chmod 600)")
-    if status.st_mode & (stat.S_IRGRP | stat.S_IROTH) and any(secret for _, secret in found):
+    if status.st_mode & (stat.S_IRGRP | stat.S_IROTH) and not readable:
         raise _wrong(path, "can be read by others (chmod 600, or write sha256:HEX in the place of tokens)")
-
-
-def _state_of(status: os.stat_result) -> tuple[int, ...]:
-    return status.st_mtime_ns, status.st_size, status.st_ino, status.st_mode
 
 
 def _wrong(path: Path, reason: str) -> RequestError:

@@ -12,11 +12,12 @@ from pathlib import Path
 import click
 
 from controlnet_mcp.images.blob_store import note_beside
+from controlnet_mcp.images.picture import EXTENSIONS
 from controlnet_mcp.server.mcp.rendering import text_of
 from controlnet_mcp.tools.views import Job
 
 _LONGEST_NAME = 48
-_EXTENSIONS = {"image/png": ".png", "image/jpeg": ".jpg", "image/webp": ".webp"}
+_EXTENSIONS: dict[str, str] = {kind: f".{ending}" for kind, ending in EXTENSIONS.items()}
 _SAME = {".jpeg": ".jpg"}
 
 

@@ -46,7 +46,11 @@ def serve_stdio() -> None:
 
 
 def serve_http(transport: Transport, host: str, port: int) -> None:
-    """Serve Streamable HTTP and SSE; the URL goes to stderr."""
+    """Serve Streamable HTTP and SSE; the URL goes to stderr.
+
+    Raises:
+        click.ClickException: The port cannot be used.
+    """
     with interruptible():
         with _quick_imports():
             from controlnet_mcp.server.auth import access
@@ -55,25 +59,17 @@ def serve_http(transport: Transport, host: str, port: int) -> None:
         with told():
             settings = load_settings()
             access.check_host(host, authenticates=settings.authenticates)
-            _check_free(host, port)
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            try:
+                socket.create_server((host, port), family=family).close()
+            except OSError as error:
+                reason = str(error.strerror or error).partition(" (")[0]
+                said = f"Port {port} of {host} cannot be used: {reason}. Choose another one with --port."
+                raise click.ClickException(said) from error
             base = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
             url, other = (f"{base}/{path}" for path in _PATHS[transport])
             click.echo(f"Serving MCP at {url} (also at {other}). Ctrl-C ends it.", err=True)
             http.run(settings, host, port)
-
-
-def _check_free(host: str, port: int) -> None:
-    """Refuse a port that is taken, in a sentence.
-
-    Raises:
-        click.ClickException: It cannot be used.
-    """
-    try:
-        socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
-    except OSError as error:
-        reason = str(error.strerror or error).partition(" (")[0]
-        said = f"Port {port} of {host} cannot be used: {reason}. Choose another one with --port."
-        raise click.ClickException(said) from error
 
 
 @click.command()

@@ -103,27 +103,23 @@ async def complete(
 ) -> types.CompleteResult:
     """Offer the names that begin with what was typed."""
     await application.table.load()
-    typed = params.argument.value
-    names = await _names(application, params.argument.name, caller)
-    fitting = [name for name in names if name.startswith(typed)]
+    entries = application.services.entries
+    names: list[str] = []
+    match params.argument.name:
+        case "modality":
+            names = list(MODALITIES)
+        case "provider":
+            names = ["auto", *(entry.name for entry in entries)]
+        case "model":
+            names = [model.name for entry in entries for model in entry.capabilities.models]
+        case "name":
+            names = [CONTROL, START, MASK, extra_name(0)]
+        case "job_id":
+            page = await application.services.jobs.page(caller, status=None, provider=None, limit=_MOST, cursor=None)
+            names = [job.job_id for job in page.jobs]
+        case _:
+            pass
+    fitting = [name for name in names if name.startswith(params.argument.value)]
     return types.CompleteResult(
         completion=types.Completion(values=fitting[:_MOST], total=len(fitting), has_more=len(fitting) > _MOST)
     )
-
-
-async def _names(application: Application, argument: str, caller: Caller) -> list[str]:
-    entries = application.services.entries
-    match argument:
-        case "modality":
-            return list(MODALITIES)
-        case "provider":
-            return ["auto", *(entry.name for entry in entries)]
-        case "model":
-            return [model.name for entry in entries for model in entry.capabilities.models]
-        case "name":
-            return [CONTROL, START, MASK, extra_name(0)]
-        case "job_id":
-            page = await application.services.jobs.page(caller, status=None, provider=None, limit=_MOST, cursor=None)
-            return [job.job_id for job in page.jobs]
-        case _:
-            return []

@@ -83,30 +83,23 @@ class Handlers:
         self, context: Context, params: types.CallToolRequestParams
     ) -> types.CallToolResult | types.InputRequiredResult:
         """Run a tool; a refusal becomes a result that the model reads, and no answer holds a secret."""
-        try:
-            return redacted(await self._called(context, params), self.application.settings.redactor)
-        except InputNeededError as needed:
-            return needed.result
-
-    async def _called(self, context: Context, params: types.CallToolRequestParams) -> types.CallToolResult:
-        services = self.application.services
+        services, redactor = self.application.services, self.application.settings.redactor
         try:
             tool = tool_named(params.name)
             await self.application.table.load()
             caller = dataclasses.replace(self._caller(), ask_user=ask_user_by(context, params))
-            call = Call(caller, progress_for(context, self.application.settings.redactor))
-            answer = await tool.run(services, params.arguments or {}, call)
+            answer = await tool.run(services, params.arguments or {}, Call(caller, progress_for(context, redactor)))
             result = await render(answer, services.blobs, self.links, typed=tool.output is not None)
+        except InputNeededError as needed:
+            return needed.result
         except ControlNetError as error:
-            return render_error(error)
-        except InputNeededError:
-            raise
+            return redacted(render_error(error), redactor)
         except Exception:  # noqa: BLE001  # the client gets a sentence, the log gets the rest
             _log.exception("The tool %s failed.", params.name)
             return render_error(_OUR_FAULT)
         if answer.job_id is not None:  # reached only if the call was neither cancelled nor disconnected
             await Deliveries(services.jobs).mark_delivered(context, answer.job_id)
-        return result
+        return redacted(result, redactor)
 
     async def list_resources(
         self, _context: Context, _params: types.PaginatedRequestParams | None
@@ -164,15 +157,7 @@ def build_server(
     principal: Callable[[], str] = this_machine,
     updates: JobUpdates | None = None,
 ) -> Server[dict[str, Any]]:
-    """Make a server for one transport.
-
-    Args:
-        application: The running process.
-        links: Makes links to originals where others can reach this server.
-        local: Client and server share a machine.
-        principal: Names the sender of the request at hand.
-        updates: Tells of changes of jobs; its own unless given.
-    """
+    """Make a server for one transport, of the parts of `Handlers`; it has updates of its own unless they are given."""
     updates = updates or JobUpdates(application.services.jobs, application.tasks)
     handlers = Handlers(application, links, local, updates, principal)
     hint = CacheHint(ttl_ms=_LIST_TTL_MS, scope="public")

@@ -29,23 +29,25 @@ def text_of(body: BaseModel) -> str:
 
 
 async def render(answer: Answer, blobs: BlobStore, links: FileLinks | None, *, typed: bool) -> types.CallToolResult:
-    """Write an answer.
-
-    Args:
-        answer: The tool's answer.
-        blobs: The originals.
-        links: Makes https links to originals, where others can reach this server.
-        typed: The tool promised structured content.
-    """
+    """Write an answer; `typed` where its tool promised structured content."""
     share = PREVIEW_BYTES // max(len(answer.pictures), 1)
     shown = answer.pictures if answer.previews else ()
     made = [await to_thread.run_sync(_preview, picture, blobs, share) for picture in shown]
     previews = [block for block in made if block is not None]
-    content: list[types.ContentBlock] = [
-        types.TextContent(type="text", text=text_of(answer.body)),
-        *previews,
-        *(_link(picture, links) for picture in answer.pictures),
-    ]
+    content: list[types.ContentBlock] = [types.TextContent(type="text", text=text_of(answer.body)), *previews]
+    for picture in answer.pictures:
+        url = links.url_of(picture.picture) if links else picture.uri
+        content.append(
+            types.ResourceLink(
+                type="resource_link",
+                uri=url,
+                name=picture.name,
+                # only of https links: one framework hands typed links to models as pictures
+                mime_type=picture.picture.mime_type if url.startswith("https://") else None,
+                size=picture.picture.size_bytes,
+                annotations=types.Annotations(audience=["user"], priority=0.8),
+            )
+        )
     structured = (
         answer.body.model_dump(mode="json", exclude_none=True, by_alias=True) if typed or not previews else None
     )
@@ -71,17 +73,3 @@ def _preview(shown: Shown, blobs: BlobStore, max_bytes: int) -> types.ContentBlo
         _log.warning("There is no preview of %s: %s", shown.uri, error)
         return None
     return types.ImageContent(type="image", data=base64.b64encode(content).decode("ascii"), mime_type="image/jpeg")
-
-
-def _link(shown: Shown, links: FileLinks | None) -> types.ContentBlock:
-    """Link to an original; only https links have a MIME type: one framework hands typed links to models as pictures."""
-    url = links.url_of(shown.picture) if links else None
-    typed = url is not None and url.startswith("https://")
-    return types.ResourceLink(
-        type="resource_link",
-        uri=url or shown.uri,
-        name=shown.name,
-        mime_type=shown.picture.mime_type if typed else None,
-        size=shown.picture.size_bytes,
-        annotations=types.Annotations(audience=["user"], priority=0.8),
-    )

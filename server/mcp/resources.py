@@ -2,6 +2,7 @@
 
 import base64
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeAlias
 
 import mcp_types as types
@@ -13,7 +14,7 @@ from controlnet_mcp.foundation.errors import ControlNetError
 from controlnet_mcp.foundation.limits import RESULT_LIMITS
 from controlnet_mcp.images.blob_store import BlobStore
 from controlnet_mcp.images.picture import StoredPicture
-from controlnet_mcp.jobs.record import JobRecord
+from controlnet_mcp.jobs.results import sheet_file
 from controlnet_mcp.jobs.service import Caller
 from controlnet_mcp.server.app import Application
 from controlnet_mcp.server.auth.file_links import FileLinks
@@ -83,55 +84,42 @@ class ResourceReader:
         """
         await self.application.table.load()
         try:
-            body = await self._facts(uri)
-            contents: list[Contents]
-            if body is None:
-                contents = await self._pictures(uri)
-            else:
-                contents = [types.TextResourceContents(uri=uri, mime_type=_JSON, text=text_of(body))]
+            return types.ReadResourceResult(contents=await self._contents(uri))
         except ControlNetError as error:
             raise MCPError(
                 code=types.INVALID_PARAMS,
                 message=self.application.settings.redactor.text(str(error)),
                 data={"uri": uri[:_SHOWN_CHARACTERS]},
             ) from error
-        return types.ReadResourceResult(contents=contents)
 
-    async def _facts(self, uri: str) -> BaseModel | None:
-        """The resource if it is one of those that are JSON."""
-        services, call = self.application.services, Call(self.caller)
+    async def _contents(self, uri: str) -> list[Contents]:
+        """Facts as JSON, or a picture, or a smaller copy with a word on where the original is."""
+        services, lookup, call = self.application.services, self.application.pictures, Call(self.caller)
+        jobs, blobs, owner = services.jobs, services.blobs, self.caller.principal
+        body: BaseModel
         match uri.removeprefix("controlnet://").split("/"):
             case ["modalities"]:
-                return modality_list(services.entries, models=services.map_models)
+                body = modality_list(services.entries, models=services.map_models)
             case ["providers"]:
-                return ModalityList(modalities=(), providers=modality_list(services.entries).providers)
+                body = ModalityList(modalities=(), providers=modality_list(services.entries).providers)
             case ["jobs"]:
-                page = await services.jobs.page(call.caller, status=None, provider=None, limit=_RECENT, cursor=None)
-                jobs = await views_of(services, call, page.jobs)
-                return job_list(jobs, page.next_cursor)
+                page = await jobs.page(self.caller, status=None, provider=None, limit=_RECENT, cursor=None)
+                body = job_list(await views_of(services, call, page.jobs), page.next_cursor)
             case ["jobs", job_id]:
-                (view,) = await views_of(services, call, (await services.jobs.get(job_id, call.caller),))
-                return view
-            case _:
-                return None
-
-    async def _pictures(self, uri: str) -> list[Contents]:
-        """A picture, or a smaller copy with a word on where the original is."""
-        blobs, lookup = self.application.services.blobs, self.application.pictures
-        match uri.removeprefix("controlnet://").split("/"):
+                (body,) = await views_of(services, call, (await jobs.get(job_id, self.caller),))
             case ["jobs", job_id, "sheet"]:
-                job = await self.application.services.jobs.get(job_id, self.caller)
-                sheet = await to_thread.run_sync(_sheet, job, blobs, limiter=self.application.drawing)
-                return [_blob(uri, sheet, "image/jpeg")]
+                draw = partial(sheet_file, await jobs.get(job_id, self.caller), blobs, max_bytes=MAX_BLOB_BYTES)
+                return [_blob(uri, await to_thread.run_sync(draw, limiter=self.application.drawing), "image/jpeg")]
             case ["maps", _]:
-                sha256 = await lookup.sha256_of(uri, self.caller.principal)
-                return await to_thread.run_sync(_contents, uri, sha256, None, blobs, self.links)
+                sha256 = await lookup.sha256_of(uri, owner)
+                return await to_thread.run_sync(_picture, uri, sha256, None, blobs, self.links)
             case _:
-                picture = await lookup.picture(uri, self.caller.principal)
-                return await to_thread.run_sync(_contents, uri, picture.sha256, picture, blobs, self.links)
+                picture = await lookup.picture(uri, owner)
+                return await to_thread.run_sync(_picture, uri, picture.sha256, picture, blobs, self.links)
+        return [types.TextResourceContents(uri=uri, mime_type=_JSON, text=text_of(body))]
 
 
-def _contents(
+def _picture(
     uri: str, sha256: str, picture: StoredPicture | None, blobs: BlobStore, links: FileLinks | None
 ) -> list[Contents]:
     """Read a picture as far as a message holds it; of a map only the hash is known (blocks)."""
@@ -155,10 +143,3 @@ def _contents(
 
 def _blob(uri: str, content: bytes, mime_type: str) -> types.BlobResourceContents:
     return types.BlobResourceContents(uri=uri, mime_type=mime_type, blob=base64.b64encode(content).decode("ascii"))
-
-
-def _sheet(job: JobRecord, blobs: BlobStore) -> bytes:
-    """Draw the sheet of a job (blocks)."""
-    from controlnet_mcp.jobs.results import sheet_file
-
-    return sheet_file(job, blobs, max_bytes=MAX_BLOB_BYTES)

@@ -4,8 +4,8 @@ import logging
 import signal
 import sys
 import time
-from collections.abc import AsyncGenerator, Callable, Generator
-from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
+from collections.abc import Callable, Generator
+from contextlib import AsyncExitStack, closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,13 +60,7 @@ class SseEndpoint:
 
 @dataclass(frozen=True, slots=True)
 class McpEndpoint:
-    """`/mcp`: Streamable HTTP; an answer whose client leaves before all of it is written counts as lost.
-
-    Attributes:
-        app: The SDK's endpoint.
-        deliveries: Marks jobs whose answer did not arrive.
-        principal: Names the sender of the request at hand.
-    """
+    """`/mcp`: Streamable HTTP; an answer whose client leaves before all of it is written counts as lost."""
 
     app: StreamableHTTPASGIApp
     deliveries: Deliveries
@@ -128,11 +122,6 @@ def build_app(application: Application, links: FileLinks, access: Access, update
     async def health(_request: Request) -> Response:
         return JSONResponse({"status": "ok", "version": __version__})
 
-    @asynccontextmanager
-    async def lifespan(_app: Starlette) -> AsyncGenerator[None]:
-        async with sessions.run():
-            yield
-
     routes: list[BaseRoute] = [
         Route("/mcp", endpoint=access.guarded(mcp)),
         Route("/sse", endpoint=access.guarded(SseEndpoint(server, sse, deliveries)), methods=["GET"]),
@@ -141,7 +130,7 @@ def build_app(application: Application, links: FileLinks, access: Access, update
         Route("/health", endpoint=health, methods=["GET"]),
         *access.routes,
     ]
-    return Starlette(routes=routes, lifespan=lifespan, middleware=access.middleware)
+    return Starlette(routes=routes, lifespan=lambda _app: sessions.run(), middleware=access.middleware)
 
 
 class _WebServer(uvicorn.Server):

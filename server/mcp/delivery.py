@@ -21,7 +21,7 @@ from mcp.server.lowlevel import Server
 from mcp.server.runner import serve_dual_era_loop
 from mcp.shared._stream_protocols import ReadStream, WriteStream
 from mcp.shared.message import SessionMessage
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 from starlette.requests import Request
 
 from controlnet_mcp.foundation.errors import ControlNetError
@@ -38,18 +38,10 @@ _KEPT_ANSWERS = 100
 _log = logging.getLogger(__name__)
 
 
-class _Params(BaseModel):
-    """The parameter of a cancellation: the request that wants no answer any more."""
-
-    request_id: int | str | None = Field(default=None, alias="requestId")
-
-
-class Envelope(BaseModel):
-    """The part of a JSON-RPC message that says whether it wants an answer, or is one."""
+class _Envelope(BaseModel):
+    """The part of a JSON-RPC message that is needed here."""
 
     id: int | str | None = None
-    method: str | None = None
-    params: _Params = _Params()
 
 
 @dataclass(slots=True)
@@ -121,9 +113,9 @@ class Deliveries:
                 await self._record(self.jobs.undelivered, job_id)
 
     async def mark_lines_lost(self, answers: RecentAnswers, lines: Sequence[str]) -> None:
-        """Take the marks of all answers back that are among these lines of JSON, which may not have been read."""
+        """Take the marks of all answers back that are among these unwritten lines of JSON."""
         for line in lines:
-            await self.mark_lost(answers.pop(ONLY_CLIENT, str(Envelope.model_validate_json(line).id)))
+            await self.mark_lost(answers.pop(ONLY_CLIENT, str(_Envelope.model_validate_json(line).id)))
 
     async def handle_late_cancel(
         self, ctx: ServerRequestContext[dict[str, Any], Any], call_next: CallNext

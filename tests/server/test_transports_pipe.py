@@ -2,21 +2,18 @@
 
 import base64
 import io
-import json
 import signal
 from collections.abc import AsyncGenerator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from anyio import IncompleteRead, fail_after
+from anyio import fail_after
 from PIL import Image
 from pydantic import JsonValue
 
 from controlnet_mcp.tools.extract_control_map import MapView
 from controlnet_mcp.tools.views import Job
-from tests.support.disconnecting_clients import INITIALIZED, compact, request
-from tests.support.server_process import Era, Pipe, Place, piped
+from tests.support.server_process import Pipe, Place, piped
 
 pytestmark = pytest.mark.anyio
 
@@ -150,25 +147,6 @@ async def test_the_server_ends_with_its_client(pipe: Pipe, place: Place, tmp_pat
         assert await pipe.process.wait() == 0
     assert (tmp_path / "stderr").read_text(encoding="utf-8") == ""
     assert await is_finished_by_the_next_process(place, job.job_id, tmp_path / "successor")
-
-
-@pytest.mark.parametrize("era", ["auto", "legacy"])
-async def test_what_was_asked_before_the_end_of_stdin_is_answered(pipe: Pipe, era: Era) -> None:
-    """As in `echo REQUEST | controlnet-mcp`, with all input there at once."""
-    opening = [request(era, 1, "initialize", HANDSHAKE), INITIALIZED] if era == "legacy" else []
-    asked: dict[str, JsonValue] = {"name": "list_models", "arguments": {"provider": "draft"}}
-    lines = [*opening, request(era, 2, "tools/list", {}), request(era, 3, "tools/call", asked)]
-    assert pipe.process.stdin is not None
-    await pipe.process.stdin.send(b"".join(map(compact, lines)))
-    await pipe.process.stdin.aclose()
-    answered: set[JsonValue] = set()
-    with suppress(IncompleteRead):
-        while True:
-            message = json.loads(await pipe.lines.receive_until(b"\n", LIMIT_BYTES))
-            assert "result" in message, message
-            answered.add(message["id"])
-    assert answered == ({1, 2, 3} if opening else {2, 3})
-    assert await pipe.process.wait() == 0
 
 
 async def test_a_signal_ends_the_server(pipe: Pipe, tmp_path: Path) -> None:

@@ -123,7 +123,9 @@ async def _names(application: Application, argument: str, caller: Caller) -> lis
         case "name":
             return [CONTROL, START, MASK, extra_name(0)]
         case "job_id":
-            page = await application.services.jobs.page(caller, status=None, provider=None, limit=_MOST, cursor=None)
+            page = await application.services.jobs.store.page(
+                caller.principal, status=None, provider=None, limit=_MOST, cursor=None
+            )
             return [job.job_id for job in page.jobs]
         case _:
             return []

@@ -106,7 +106,9 @@ class ResourceReader:
             case ["providers"]:
                 return ModalityList(modalities=(), providers=modality_list(services.entries).providers)
             case ["jobs"]:
-                page = await services.jobs.page(call.caller, status=None, provider=None, limit=_RECENT, cursor=None)
+                page = await services.jobs.store.page(
+                    call.caller.principal, status=None, provider=None, limit=_RECENT, cursor=None
+                )
                 jobs = await views_of(services, call, page.jobs)
                 return job_list(jobs, page.next_cursor)
             case ["jobs", job_id]:

@@ -88,7 +88,9 @@ class Ours:
         """Whether the provider wants a map."""
         await self.generate()
         (job,) = (
-            await self.application.services.jobs.page(CALLER, status=None, provider=None, limit=1, cursor=None)
+            await self.application.services.jobs.store.page(
+                CALLER.principal, status=None, provider=None, limit=1, cursor=None
+            )
         ).jobs
         return job.control_map is not None
 

@@ -30,12 +30,9 @@ class Admission:
     """The checks of one new job.
 
     Attributes:
-        jobs_in_flight: Most unfinished jobs of one caller.
-        paid: Whether the provider charges at all.
         amount: What the job is expected to cost, in the provider's unit; `None` where nobody knows and no cap asks.
         unit: The provider's unit, for sentences.
         run: Names this run of the server: what is spent in it counts for `per_session`.
-        per_session: Caps on what one caller spends in this run.
         per_day: Caps on what one caller spends in any 24 hours.
     """
 
@@ -135,11 +132,7 @@ class Spending:
 
     @contextmanager
     def room(self, principal: str, unfinished: int) -> Generator[None]:
-        """Hold a place for one more job of a caller while it is prepared, before any work is done for it.
-
-        Args:
-            principal: The caller.
-            unfinished: The number of the caller's unfinished jobs in the record.
+        """Hold a place for one more job of a caller, who has some unfinished ones on record, while it is prepared.
 
         Raises:
             RequestError: `rate_limited`: the caller has as many unfinished jobs as are allowed.
@@ -154,13 +147,9 @@ class Spending:
     async def agree(
         self, provider: Provider, pictures: int, price: Callable[[], Awaitable[Cost | None]], ask_user: AskUser | None
     ) -> Admission:
-        """Settle what a job is expected to cost, and ask about it where that is wanted.
+        """Settle what a job of some pictures is expected to cost, and ask about it where that is wanted.
 
-        Args:
-            provider: Who is to draw.
-            pictures: How many.
-            price: Asks the provider for its price; awaited only when a rule needs it.
-            ask_user: Asks the person; `None` where that cannot be done.
+        The provider's price is awaited only when a rule needs it; `ask_user` is `None` where nobody can be asked.
 
         Raises:
             RequestError: `payment_required`, `canceled` or `not_configured`: it must not be bought.
@@ -176,7 +165,19 @@ class Spending:
                     f"Spending is capped on this server, and no cap covers {name}.",
                     hint=f"Use {' or '.join(sorted(capped))}, or let the operator name {name} in a cap.",
                 )
-            cost = await self._cost(name, pictures, price)
+            if any(name in rule for rule in (self.per_call, self.per_session, self.per_day, self.confirm_above)):
+                cost = await price()
+                if cost is None or not math.isfinite(cost.amount) or cost.amount < 0:
+                    if name not in self.estimates:
+                        raise RequestError(
+                            "not_configured",
+                            f"Spending on {name} is capped, but {name} does not tell what this would cost. "
+                            "Nothing was submitted.",
+                            hint=f"The operator can set {_PREFIX}COST_ESTIMATES={name}=PRICE_PER_PICTURE, or cap "
+                            f"{JOBS} instead.",
+                        )
+                    unit = cost.unit if cost else "units"
+                    cost = Cost(amount=self.estimates[name] * pictures, unit=unit, estimated=True)
             if self.per_call.get(JOBS, 1.0) < 1:
                 raise over_cap("no paid job at all", "this one costs money")
             if cost and _exceeds(cost.amount, self.per_call, name):
@@ -191,22 +192,6 @@ class Spending:
             per_session=self.per_session,
             per_day=self.per_day,
         )
-
-    async def _cost(self, name: str, pictures: int, price: Callable[[], Awaitable[Cost | None]]) -> Cost | None:
-        """The price, when a rule needs it: the provider's word before the operator's estimate."""
-        if not any(name in rule for rule in (self.per_call, self.per_session, self.per_day, self.confirm_above)):
-            return None
-        told = await price()
-        if told is not None and math.isfinite(told.amount) and told.amount >= 0:
-            return told
-        if name not in self.estimates:
-            raise RequestError(
-                "not_configured",
-                f"Spending on {name} is capped, but {name} does not tell what this would cost. Nothing was submitted.",
-                hint=f"The operator can set {_PREFIX}COST_ESTIMATES={name}=PRICE_PER_PICTURE, or cap {JOBS} instead.",
-            )
-        amount = self.estimates[name] * pictures
-        return Cost(amount=amount, unit=told.unit if told else "units", estimated=True)
 
     async def _confirm(self, name: str, cost: Cost | None, ask_user: AskUser | None) -> None:
         dear = _exceeds(1, self.confirm_above, JOBS) or (cost and _exceeds(cost.amount, self.confirm_above, name))

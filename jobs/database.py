@@ -10,7 +10,7 @@ transaction. A block that fails is undone alone; the others go on and are commit
 import sqlite3
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Generic, TypeVar, cast
 
@@ -22,7 +22,8 @@ from controlnet_mcp.foundation.errors import StorageError
 ResultT = TypeVar("ResultT")
 
 _BUSY_SECONDS = 5.0
-_SWITCHES = 20
+_SWITCHES = 21
+"""Tries to switch to a write-ahead log."""
 
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
@@ -144,10 +145,7 @@ class Block(Generic[ResultT]):
 
 
 class Database:
-    """Runs blocks of statements, each wholly or not at all; opened at the first use, so that a start costs nothing.
-
-    Forcing a commit to disk takes longer than all else, so blocks that wait at the same time share one transaction.
-    """
+    """Runs blocks of statements, each wholly or not at all; opened at the first use, so that a start costs nothing."""
 
     def __init__(self, path: Path) -> None:
         """Remember where the file is; nothing is opened yet."""
@@ -268,10 +266,24 @@ def _open(path: Path) -> sqlite3.Connection:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     path.touch(mode=0o600)  # SQLite gives its other files the same mode
     connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-    try:
+    with ExitStack() as unless_opened:
+        unless_opened.callback(connection.close)
         version = int(connection.execute("PRAGMA user_version").fetchone()[0])
-        _refuse_newer(version, path)
-        _write_ahead(connection)
+        if version > SCHEMA_VERSION:
+            raise StorageError(
+                "not_configured",
+                f"The job database {path} was written by a newer version of controlnet-mcp.",
+                hint="Update controlnet-mcp, or set CONTROLNET_MCP_DATA_DIR to another folder.",
+            )
+        for left in reversed(range(_SWITCHES)):
+            try:
+                connection.execute("PRAGMA journal_mode = WAL")
+                break
+            except sqlite3.OperationalError:  # the switch does not wait for other processes, a transaction does
+                if not left:
+                    raise
+                connection.execute("BEGIN IMMEDIATE")
+                connection.execute("ROLLBACK")
         connection.execute("PRAGMA synchronous = FULL")
         if version < SCHEMA_VERSION:
             connection.execute("BEGIN IMMEDIATE")
@@ -280,27 +292,5 @@ def _open(path: Path) -> sqlite3.Connection:
                 connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
             connection.execute("COMMIT")
-    except BaseException:
-        connection.close()
-        raise
+        unless_opened.pop_all()
     return connection
-
-
-def _refuse_newer(version: int, path: Path) -> None:
-    if version > SCHEMA_VERSION:
-        raise StorageError(
-            "not_configured",
-            f"The job database {path} was written by a newer version of controlnet-mcp.",
-            hint="Update controlnet-mcp, or set CONTROLNET_MCP_DATA_DIR to another folder.",
-        )
-
-
-def _write_ahead(connection: sqlite3.Connection) -> None:
-    """Switch to a write-ahead log; the switch does not wait for other processes by itself, a transaction does."""
-    for _ in range(_SWITCHES):
-        with suppress(sqlite3.OperationalError):
-            connection.execute("PRAGMA journal_mode = WAL")
-            return
-        connection.execute("BEGIN IMMEDIATE")
-        connection.execute("ROLLBACK")
-    connection.execute("PRAGMA journal_mode = WAL")

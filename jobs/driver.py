@@ -51,12 +51,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Driver:
-    """Takes steps; holds no state of its own, so any process can take the next one.
-
-    Attributes:
-        entries: All providers.
-        clock: Seconds since the epoch.
-    """
+    """Takes steps; holds no state of its own, so any process can take the next one."""
 
     store: JobStore
     submitter: Submitter
@@ -68,19 +63,24 @@ class Driver:
     clock: Callable[[], float]
 
     async def step(self, job: JobRecord, lease: Lease) -> JobRecord:
-        """Take one step and commit its result.
+        """Take the step that the state asks for and commit its result; a job that ended stays as it is.
 
         Raises:
             LeaseLostError: Another process drives the job; nothing was written.
             StorageError: The record cannot be written.
         """
+        if job.ended:
+            return job
         try:
             provider = ready(self.entries, job.provider)
         except ControlNetError as error:
             return await self._try_again(job, lease, error)
         try:
             await self.pacer.load(job.kind)
-            return await self._next_step(job, lease, provider)
+            take = {"running": self._poll, "fetching": self._fetch}.get(job.state, self.submitter.step)
+            if job.cancel_requested and not (job.cancel_answered or job.failures) and job.state in {"new", "running"}:
+                take = self._cancel
+            return await take(job, lease, provider)
         except (LeaseLostError, StorageError):
             raise
         except Exception:
@@ -92,11 +92,8 @@ class Driver:
     async def score(self, job: JobRecord, lease: Lease, *, again: bool = False) -> JobRecord:
         """Score the pictures of a job that succeeded; nobody who waits for them has to wait for this.
 
-        Args:
-            job: The job.
-            lease: The right to write it.
-            again: Whether another process began it and did not end it. It is tried once more, and not for ever:
-                the pictures may be what ended that process.
+        What another process began and did not end is tried once more (`again`), and not for ever: the pictures may be
+        what ended that process.
 
         Raises:
             StorageError: The record cannot be written.
@@ -110,20 +107,6 @@ class Driver:
         if images != job.images:
             await keep_provenance(scored, self.blobs)
         return await self.store.save(scored, lease)
-
-    async def _next_step(self, job: JobRecord, lease: Lease, provider: Provider) -> JobRecord:
-        """Take the step that the state asks for; a job that is not accepted yet, or polled, may be stopped first."""
-        if job.cancel_requested and not (job.cancel_answered or job.failures) and job.state in {"new", "running"}:
-            return await self._cancel(job, lease, provider)
-        match job.state:
-            case "new" | "submitting":
-                return await self.submitter.step(job, lease, provider)
-            case "running":
-                return await self._poll(job, lease, provider)
-            case "fetching":
-                return await self._fetch(job, lease, provider)
-            case _:
-                return job
 
     async def _try_again(self, job: JobRecord, lease: Lease, error: ControlNetError) -> JobRecord:
         return await self.store.save(after_failure(job, error, self.clock()), lease)
@@ -197,35 +180,27 @@ def build_driver(  # noqa: PLR0913  # the parts that tests replace, by name
     submissions_in_flight: int = 4,
     decide: Decide = next_action,
 ) -> Driver:
-    """Put the parts together that a job is driven by.
-
-    Args:
-        store: The record.
-        sender: Sends requests to providers.
-        entries: All providers.
-        blobs: Where pictures are.
-        scorer: Measures finished pictures; by default with all measures that need no model.
-        clock: Seconds since the epoch.
-        chance: Random numbers from 0 to 1.
-        submissions_in_flight: Submissions to one provider at the same moment.
-        decide: The rules of submission.
-    """
+    """Put the parts together that a job is driven by; by default scored with all measures that need no model."""
     pacer = PollPacer(store, chance, lambda name: ready(entries, name).capabilities.shortest_poll_seconds)
     submitter = Submitter(store, sender, pacer, clock, submissions_in_flight, decide)
     return Driver(store, submitter, pacer, entries, sender, blobs, scorer or Scorer(blobs), clock)
+
+
+async def repeat(work: Callable[[], Awaitable[object]], seconds: float, failure: str) -> None:
+    """Do something again and again; a failure is logged, and the next time comes."""
+    while True:
+        try:
+            await work()
+        except ControlNetError as error:
+            _log.warning("%s: %s", failure, error)
+        await anyio.sleep(seconds)
 
 
 class JobRunner:
     """Drives every job that no other process drives, in tasks of their own; a caller that gives up never stops one."""
 
     def __init__(self, driver: Driver, subscriptions: JobSubscriptions, owner: str) -> None:
-        """Take what driving needs.
-
-        Args:
-            driver: Takes the steps.
-            subscriptions: Are told of every change.
-            owner: Name of this process, unique on the data folder.
-        """
+        """Take what takes the steps, who is told of every change, and a name unique on the data folder."""
         self.owner = owner
         self._driver = driver
         self._store = driver.store
@@ -236,13 +211,28 @@ class JobRunner:
     def start(self, tasks: TaskGroup) -> None:
         """Take over jobs of earlier processes, and keep looking for them."""
         self._tasks = tasks
+
+        async def drive_unowned() -> None:
+            for job_id in await self._store.unowned():
+                self.wake(job_id)
+
+        async def renew_leases() -> None:
+            if self._woken:
+                await self._store.renew(self.owner)
+
+        async def stop_unwanted() -> None:
+            for job_id in await self._store.cancel_requested(self.owner) if self._woken else ():
+                known = self._subscriptions.latest(job_id)
+                if known is not None and not known.cancel_requested:
+                    self.wake(job_id)
+
         lease = self._store.lease_seconds
         for work, seconds, failure in (
-            (self._take_over, min(SWEEP_SECONDS, lease), "Jobs of earlier runs cannot be looked up"),
-            (self._renew_leases, lease / 3, "The leases on jobs could not be renewed"),
-            (self._stop_unwanted, CANCEL_SECONDS, "It cannot be looked up which jobs are to be stopped"),
+            (drive_unowned, min(SWEEP_SECONDS, lease), "Jobs of earlier runs cannot be looked up"),
+            (renew_leases, lease / 3, "The leases on jobs could not be renewed"),
+            (stop_unwanted, CANCEL_SECONDS, "It cannot be looked up which jobs are to be stopped"),
         ):
-            tasks.start_soon(self._repeat, work, seconds, failure)
+            tasks.start_soon(repeat, work, seconds, failure)
 
     def wake(self, job_id: str, claimed: tuple[JobRecord, Lease] | None = None) -> None:
         """Drive a job now: a new one, claimed already, or one whose caller wants it stopped."""
@@ -253,38 +243,28 @@ class JobRunner:
             self._subscriptions.begin_driving(job_id)
             self._tasks.start_soon(self._drive, job_id, claimed)
 
-    async def _repeat(self, work: Callable[[], Awaitable[None]], seconds: float, failure: str) -> None:
-        """Do something again and again; a failure is logged, and the next time comes."""
-        while True:
-            try:
-                await work()
-            except ControlNetError as error:
-                _log.warning("%s: %s", failure, error)
-            await anyio.sleep(seconds)
-
-    async def _take_over(self) -> None:
-        """Drive the jobs that nobody drives."""
-        for job_id in await self._store.unowned():
-            self.wake(job_id)
-
-    async def _renew_leases(self) -> None:
-        """Keep the leases on the jobs that this process drives."""
-        if self._woken:
-            await self._store.renew(self.owner)
-
-    async def _stop_unwanted(self) -> None:
-        """Wake jobs of this process that another process was told to stop."""
-        for job_id in await self._store.cancel_requested(self.owner) if self._woken else ():
-            known = self._subscriptions.latest(job_id)
-            if known is not None and not known.cancel_requested:
-                self.wake(job_id)
-
     async def _drive(self, job_id: str, claimed: tuple[JobRecord, Lease] | None) -> None:
         """Drive one job to its end, unless another process does; what fails is left for the next sweep."""
         try:
             claimed = claimed or await self._store.claim(job_id, self.owner)
-            if claimed is not None:
-                await self._drive_claimed(*claimed)
+            if claimed is None:
+                return
+            job, lease = claimed
+            again = job.ended
+            job = job.model_copy(update={"looked_at": None})  # who drove it before may have looked later than it wrote
+            try:
+                while not job.ended:
+                    job = await self._driver.step(job, lease)
+                    self._subscriptions.publish(job)
+                    if not job.ended:
+                        job = await self._rest(job)
+                if not job.settled:
+                    job = await self._driver.score(job, lease, again=again)
+                    self._subscriptions.publish(job)
+            finally:
+                if not job.settled:  # nobody claims one that is
+                    with anyio.CancelScope(shield=True):
+                        await self._store.release(lease)
         except LeaseLostError:
             _log.info("Job %s is driven by another process.", job_id)
         except ControlNetError as error:
@@ -295,28 +275,11 @@ class JobRunner:
             self._woken.pop(job_id, None)
             self._subscriptions.end_driving(job_id)
 
-    async def _drive_claimed(self, job: JobRecord, lease: Lease) -> None:
-        job = job.model_copy(update={"looked_at": None})  # who drove it before may have looked later than it wrote
-        again = job.ended
-        try:
-            while not job.ended:
-                job = await self._driver.step(job, lease)
-                self._subscriptions.publish(job)
-                if not job.ended:
-                    job = await self._rest(job)
-            if not job.settled:
-                job = await self._driver.score(job, lease, again=again)
-                self._subscriptions.publish(job)
-        finally:
-            if not job.settled:  # nobody claims one that is
-                with anyio.CancelScope(shield=True):
-                    await self._store.release(lease)
-
     async def _rest(self, job: JobRecord) -> JobRecord:
         """Sleep until the next step is due or somebody wakes the job, who may want it stopped."""
-        woken, clock = self._woken[job.job_id], self._driver.clock
-        if job.wake_at > clock():
-            with anyio.move_on_after(job.wake_at - clock()):
+        woken, pause = self._woken[job.job_id], job.wake_at - self._driver.clock()
+        if pause > 0:
+            with anyio.move_on_after(pause):
                 await woken.wait()
         if not woken.is_set():
             return job

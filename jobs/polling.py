@@ -146,11 +146,9 @@ class Look:
 
     Attributes:
         elapsed_seconds: Time since the provider accepted it.
-        left_seconds: Time until its deadline.
         eta_seconds: The time that the provider says is left.
         progress: Fraction done, 0 to 1.
         queue_position: How many jobs are in line before it.
-        shortest_seconds: The shortest pause that the provider wants.
     """
 
     elapsed_seconds: float
@@ -177,7 +175,13 @@ def pause_seconds(history: Sequence[float], look: Look, chance: float) -> float:
         pause = _spaced(*_expected(tuple(history)), elapsed)
     else:
         pause = min(_BLIND_FIRST_SECONDS + _BLIND_SHARE * elapsed, _BLIND_LONGEST_SECONDS)
-    told = _remaining_seconds(history, look, elapsed)
+    told: float | None = None  # the remaining seconds as the provider tells them, or as they follow from what it tells
+    if look.eta_seconds is not None:
+        told = look.eta_seconds
+    elif look.queue_position and history:
+        told = (look.queue_position + 1) * min(history)
+    elif look.progress is not None and look.progress >= _LEAST_PROGRESS:
+        told = elapsed * (1 - look.progress) / look.progress
     if told is not None:
         until = _spaced(max(told, SHORTEST_SECONDS), _TOLD_SIGMA, _SURPRISE + _SURPRISE_OF_FEW, 0.0)
         pause = math.sqrt(pause * until)
@@ -208,17 +212,6 @@ def _spaced(median: float, sigma: float, surprise: float, elapsed: float) -> flo
     return spacing_seconds(parts, elapsed, price, LONGEST_SECONDS)
 
 
-def _remaining_seconds(history: Sequence[float], look: Look, elapsed: float) -> float | None:
-    """The remaining seconds as the provider tells them, or as they follow from what it tells."""
-    if look.eta_seconds is not None:
-        return max(look.eta_seconds, 0.0)
-    if look.queue_position and history:
-        return (look.queue_position + 1) * min(history)
-    if look.progress is not None and look.progress >= _LEAST_PROGRESS:
-        return elapsed * max(1 - look.progress, 0.0) / look.progress
-    return None
-
-
 class DurationLog(Protocol):
     """A store of durations of finished jobs, for all processes on a data folder."""
 
@@ -237,8 +230,6 @@ class PollPacer:
 
     Attributes:
         log: Where durations are kept; each kind is read once, then kept in memory.
-        chance: Random numbers from 0 to 1.
-        shortest_seconds: The shortest pause that a provider of a name wants.
     """
 
     log: DurationLog
@@ -293,14 +284,7 @@ class PollPacer:
 
 
 def apply_report(job: JobRecord, report: Report, now: float, pacer: PollPacer) -> JobRecord:
-    """The job after a report, not written yet; what the report leaves out stays as it was.
-
-    Args:
-        job: The job, with its task.
-        report: The provider's report.
-        now: Seconds since the epoch.
-        pacer: Chooses when to look next.
-    """
+    """The job after a report, not written yet; what the report leaves out stays as it was."""
     told = {name: value for name in _TOLD if (value := getattr(report, name)) is not None}
     match report.phase:
         case "succeeded":

@@ -98,10 +98,7 @@ class Preparer:
     async def prepare(self, asked: GenerateRequest, *, local_paths: bool, owner: str) -> Prepared:
         """Prepare a request for the first provider that can do it.
 
-        Args:
-            asked: The request.
-            local_paths: Whether it may name files of this machine.
-            owner: Whose `controlnet://` references it may name.
+        It may name the owner's `controlnet://` references, and with `local_paths` files of this machine.
 
         Raises:
             ControlNetError: What no attempt could make right, before anything is sent.
@@ -130,19 +127,25 @@ class Preparer:
         read: Read,
     ) -> Prepared:
         """Prepare a request for one provider."""
-        limits = provider.capabilities.sizes
-        options = _checked_options(asked, provider)
+        try:
+            options = provider.options.model_validate(asked.provider_options).model_dump(mode="json")
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            place = ".".join(str(part) for part in first["loc"])
+            raise RequestError(
+                "invalid_request",
+                f"provider_options.{place} is not right for {provider.name}: {first['msg']}.",
+                hint=f"{provider.name} knows: {', '.join(provider.options.model_fields) or 'no options'}.",
+            ) from error
         images = await InputImages.read(read, asked, provider)
-        size, warnings = output_size(asked, images.main, limits)
-        for extra in images.extras:
-            warnings.extend(fit_warnings("extra_controls", extra, size, limits))
+        size, warnings = output_size(asked, images, provider.capabilities.sizes)
         preprocessor = Preprocessor(
             provider, self.blobs, size, asked.model, options, self.map_models, self._appearances
         )
-        controls = [await preprocessor.ready(control) for control in images.controls(asked, modalities, extras)]
+        controls = tuple([await preprocessor.ready(control) for control in images.controls(asked, modalities, extras)])
         request = ResolvedRequest(
             prompt=asked.prompt,
-            controls=tuple(controls),
+            controls=controls,
             negative_prompt=asked.negative_prompt,
             init_image=images.init,
             init_url=_link(asked.init_image),
@@ -161,24 +164,17 @@ class Preparer:
         )
         request, ignored = unsupported_settings(request, asked, provider)
         fitted = provider.fit(request)
-        links = self._link_warnings(fitted.request, provider)
-        said = (*warnings, *ignored, *preprocessor.warnings, *fitted.warnings, *links)
-        return Prepared(provider, fitted.request, said, preprocessor.first_map, images.by_name())
-
-    def _link_warnings(self, request: ResolvedRequest, provider: Provider) -> list[RequestWarning]:
-        """Check that a provider that only takes links gets one for every picture, and say which nobody looked at.
-
-        Raises:
-            RequestError: `not_configured` when a picture has no link that the provider could follow.
-        """
-        if not provider.capabilities.needs_public_url:
-            return []
-        if not self.reachable and any(control.source_url is None for control in request.controls):
-            raise no_public_url(provider.name)
-        if all(control.picture or not control.source_url for control in request.controls):
-            return []
-        detail = f"The link could not be read from here; it was passed on to {provider.name} without being checked."
-        return [RequestWarning(kind="assumed", feature="control_image", detail=detail)]
+        warnings += [*ignored, *preprocessor.warnings, *fitted.warnings]
+        if provider.capabilities.needs_public_url:
+            controls = fitted.request.controls
+            if not self.reachable and any(control.source_url is None for control in controls):
+                raise no_public_url(provider.name)
+            if any(control.picture is None and control.source_url for control in controls):
+                detail = (
+                    f"The link could not be read from here; it was passed on to {provider.name} without being checked."
+                )
+                warnings.append(RequestWarning(kind="assumed", feature="control_image", detail=detail))
+        return Prepared(provider, fitted.request, tuple(warnings), preprocessor.first_map, images.by_name())
 
 
 def select_providers(
@@ -186,12 +182,7 @@ def select_providers(
 ) -> list[tuple[Provider, tuple[RequestWarning, ...]]]:
     """Find the providers for a request, the first choice first, each with the warnings that go with the choice.
 
-    Each may still find that its models cannot do it.
-
-    Args:
-        asked: The request.
-        modalities: All its modalities.
-        entries: All providers, in the operator's order.
+    Entries are in the operator's order. Each provider may still find that its models cannot do it.
 
     Raises:
         RequestError: Nobody of that name, not ready, or nobody can do it; the hint names who can.
@@ -278,20 +269,6 @@ def _named_provider(
     return entry.provider
 
 
-def _checked_options(asked: GenerateRequest, provider: Provider) -> dict[str, JsonValue]:
-    """The provider's own options, with their defaults."""
-    try:
-        return provider.options.model_validate(asked.provider_options).model_dump(mode="json")
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise RequestError(
-            "invalid_request",
-            f"provider_options.{place} is not right for {provider.name}: {first['msg']}.",
-            hint=f"{provider.name} knows: {', '.join(provider.options.model_fields) or 'no options'}.",
-        ) from error
-
-
 @dataclass(frozen=True, slots=True)
 class InputImages:
     """The pictures of a request as they were read.
@@ -299,9 +276,6 @@ class InputImages:
     Attributes:
         main: The control picture; `None` when only the provider has it or can reach it.
         asset_id: The provider's own id of the control picture.
-        extras: Those of further controls.
-        init: The start image.
-        mask: The mask.
     """
 
     main: StoredPicture | None
@@ -382,15 +356,10 @@ def _link(reference: str | None) -> str | None:
 
 
 def output_size(
-    asked: GenerateRequest, main: StoredPicture | None, limits: SizeLimits
+    asked: GenerateRequest, images: InputImages, limits: SizeLimits
 ) -> tuple[OutputSize, list[RequestWarning]]:
-    """Choose the size: the one asked for, or the control picture's aspect, inside the provider's limits.
-
-    Args:
-        asked: May name a width, a height, both or none.
-        main: The control picture, whose aspect fills in what is not named.
-        limits: The provider's.
-    """
+    """Choose the size: what is asked for, the rest by the control picture's aspect, inside the provider's limits."""
+    main = images.main
     aspect = main.width / main.height if main else 1.0
     if asked.width:
         wanted = asked.width, asked.height or max(1, round(asked.width / aspect))
@@ -405,7 +374,9 @@ def output_size(
         detail = f"{named[0]}x{named[1]} is outside the provider's limits; {width}x{height} is drawn."
         warnings.append(RequestWarning(kind="adjusted", feature="width and height", detail=detail))
     size = OutputSize(width, height)
-    return size, [*warnings, *fit_warnings("control_image", main, size, limits)]
+    for feature, picture in (("control_image", main), *(("extra_controls", extra) for extra in images.extras)):
+        warnings.extend(fit_warnings(feature, picture, size, limits))
+    return size, warnings
 
 
 def fit_warnings(

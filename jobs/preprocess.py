@@ -5,7 +5,6 @@ before anything is paid for.
 """
 
 from dataclasses import dataclass, field
-from functools import partial
 
 from anyio import to_thread
 from pydantic import JsonValue
@@ -55,7 +54,6 @@ class ControlInput:
         control: The control; it has a picture.
         appearance: What the picture looks like.
         takes: What the provider wants for this modality.
-        provider: Its name.
     """
 
     control: Control
@@ -165,29 +163,10 @@ class Preprocessor:
                 would make the map cannot be used.
             RequestError: `not_configured` when what runs models is not installed.
         """
-        modality = MODALITIES[control.modality]
+        modality, picture = MODALITIES[control.modality], control.picture
         takes = self.provider.takes(modality.name, self.model, self.options)
-        if control.picture is None:
+        if picture is None:
             return control
-        seen = await self._appearance(control.picture)
-        control, said = check(ControlInput(control, seen, takes, self.provider.name))
-        self.warnings.extend(said)
-        if control.picture is None or control.is_map or takes != "map":
-            return control
-        photo = control.picture if seen == "picture" else None
-        if not (modality.computed or self.models.makes(modality.name)):
-            detail = (
-                f"A {modality.name} map cannot be computed here without trained weights, and {self.provider.name} does "
-                "not make one: the picture was taken as a ready map. Set control_is_map=true when it is one."
-            )
-            self.warnings.append(RequestWarning(kind="assumed", feature=modality.name, detail=detail))
-            return control.model_copy(update={"is_map": True, "photo": photo})
-        picture = await to_thread.run_sync(partial(self._make_map, control.picture, modality.name))
-        self.first_map = self.first_map or picture
-        return control.model_copy(update={"picture": picture, "is_map": True, "source_url": None, "photo": photo})
-
-    async def _appearance(self, picture: StoredPicture) -> Appearance:
-        """The appearance of a picture, from memory where it was looked at before."""
 
         def look_at_it() -> Appearance:
             from controlnet_mcp.images.classify import appearance_of
@@ -195,12 +174,26 @@ class Preprocessor:
             return appearance_of(self.blobs.pixels(picture.sha256, RESULT_LIMITS))
 
         if picture.sha256 not in self.appearances:
-            seen = await to_thread.run_sync(look_at_it)
+            looked_at = await to_thread.run_sync(look_at_it)
             if len(self.appearances) >= _REMEMBERED:
                 self.appearances.clear()
-            self.appearances[picture.sha256] = seen
-            return seen
-        return self.appearances[picture.sha256]
+            self.appearances[picture.sha256] = looked_at
+        seen = self.appearances[picture.sha256]
+        control, said = check(ControlInput(control, seen, takes, self.provider.name))
+        self.warnings.extend(said)
+        if control.is_map or takes != "map":
+            return control
+        photo = picture if seen == "picture" else None
+        if not (modality.computed or self.models.makes(modality.name)):
+            detail = (
+                f"A {modality.name} map cannot be computed here without trained weights, and {self.provider.name} does "
+                "not make one: the picture was taken as a ready map. Set control_is_map=true when it is one."
+            )
+            self.warnings.append(RequestWarning(kind="assumed", feature=modality.name, detail=detail))
+            return control.model_copy(update={"is_map": True, "photo": photo})
+        made = await to_thread.run_sync(self._make_map, picture, modality.name)
+        self.first_map = self.first_map or made
+        return control.model_copy(update={"picture": made, "is_map": True, "source_url": None, "photo": photo})
 
     def _make_map(self, picture: StoredPicture, modality: str) -> StoredPicture:
         """Make and store a map at the size of the generation; takes long, so it runs in a worker thread."""

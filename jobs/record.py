@@ -25,7 +25,6 @@ class JobKind:
     """Jobs that are expected to take about as long as each other.
 
     Attributes:
-        provider: Name of the provider.
         model: The model that was asked for, or nothing for the provider's own choice.
         size: Binary logarithm of all pixels together, rounded: halves and doubles are told apart.
     """
@@ -44,8 +43,6 @@ class ResultImage(Frozen):
     """One finished picture in the blob store, as the provider sent it.
 
     Attributes:
-        picture: Where it is.
-        flagged: Whether the provider's safety filter marked it.
         structure: How much of the asked structure is in it, where that could be measured.
     """
 
@@ -67,7 +64,6 @@ class JobRecord(Frozen):
         accepted_at: When the provider accepted it.
         looked_at: When the provider last said that it is not done.
         wake_at: When the next step is due.
-        failures: Steps that failed in a row.
         asked: The request as it was asked, its pictures named by where the record keeps them; `None` in older records.
         sources: The pictures that were handed in, by the name that `controlnet_mcp.jobs.prepare` gives them.
         control_map: The map that was made of the control picture, if one was.

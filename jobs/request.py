@@ -35,12 +35,26 @@ def parse_modalities(text: str) -> tuple[RequestedModality, ...]:
         RequestError: `invalid_request` for an unknown name, a weight that is no number from 0 to 2, an empty part or
             a name that is given twice.
     """
-    asked = tuple(_read_part(part) for part in text.split(","))
+    asked: list[RequestedModality] = []
+    for part in text.split(","):
+        name, colon, number = part.partition(":")
+        modality = resolve(name)
+        try:
+            weight = float(number) if colon else 1.0
+        except ValueError:
+            weight = -1.0
+        if not 0 <= weight <= MAX_WEIGHT:
+            raise RequestError(
+                "invalid_request",
+                f"The weight {number.strip()[:20]!r} of {modality.name} is not a number from 0 to {MAX_WEIGHT:g}.",
+                hint=f"Write it like {modality.name}:0.8, or leave it out for 1.",
+            )
+        asked.append(RequestedModality(modality, weight))
     names = [row.modality.name for row in asked]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice:
         raise RequestError("invalid_request", f"The modality {twice!r} is given twice.", hint="Name each one once.")
-    return asked
+    return tuple(asked)
 
 
 def parse_extra(modality: str, weight: float) -> RequestedModality:
@@ -57,23 +71,6 @@ def parse_extra(modality: str, weight: float) -> RequestedModality:
             hint="Give each further modality an entry of its own.",
         )
     return asked if weight == 1 else RequestedModality(asked.modality, weight)
-
-
-def _read_part(part: str) -> RequestedModality:
-    """Read one modality with or without a weight."""
-    name, colon, text = part.partition(":")
-    modality = resolve(name)
-    try:
-        weight = float(text) if colon else 1.0
-    except ValueError:
-        weight = -1.0
-    if not 0 <= weight <= MAX_WEIGHT:
-        raise RequestError(
-            "invalid_request",
-            f"The weight {text.strip()[:20]!r} of {modality.name} is not a number from 0 to {MAX_WEIGHT:g}.",
-            hint=f"Write it like {modality.name}:0.8, or leave it out for 1.",
-        )
-    return RequestedModality(modality, weight)
 
 
 Prompt = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=8000)]

@@ -8,9 +8,9 @@ from controlnet_mcp.images.picture import StoredPicture
 from controlnet_mcp.jobs.store import JobStore
 
 SCHEME = "controlnet://"
-_IMAGE = re.compile(r"controlnet://jobs/(job_[0-9a-f]{32})/images/([0-9]{1,2})")
-_CONTROL_MAP = re.compile(r"controlnet://jobs/(job_[0-9a-f]{32})/control-map")
-_SOURCE = re.compile(r"controlnet://jobs/(job_[0-9a-f]{32})/sources/([a-z_]+[0-9]?)")
+_PICTURE = re.compile(
+    r"controlnet://jobs/(job_[0-9a-f]{32})/(?:images/([0-9]{1,2})|sources/([a-z_]+[0-9]?)|control-map)"
+)
 _MAP = re.compile(r"controlnet://maps/([0-9a-f]{64})")
 
 
@@ -67,18 +67,14 @@ class PictureLookup:
         Raises:
             RequestError: `not_found`, the same for malformed, unknown and foreign ones.
         """
-        if match := _IMAGE.fullmatch(uri):
-            images = (await self.store.get(match[1], principal)).images
-            if int(match[2]) < len(images):
-                return images[int(match[2])].picture
-        if match := _CONTROL_MAP.fullmatch(uri):
-            control_map = (await self.store.get(match[1], principal)).control_map
-            if control_map is not None:
-                return control_map
-        if match := _SOURCE.fullmatch(uri):
-            sources = (await self.store.get(match[1], principal)).sources
-            if match[2] in sources:
-                return sources[match[2]]
+        if match := _PICTURE.fullmatch(uri):
+            job = await self.store.get(match[1], principal)
+            if match[2]:
+                found = next((image.picture for image in job.images[int(match[2]) :]), None)
+            else:
+                found = job.sources.get(match[3]) if match[3] else job.control_map
+            if found is not None:
+                return found
         raise RequestError(
             "not_found",
             f"There is no resource {uri[:100]!r}.",

@@ -9,7 +9,6 @@ everything on it is in the record and the blob store.
 
 import logging
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -57,7 +56,6 @@ class Results:
     """The pictures of a job, as far as they could be downloaded.
 
     Attributes:
-        images: The pictures that are stored, in order.
         outputs: All outputs; those that are stored name their hash, so that they are not fetched again.
         missing: Why another one is not there, worth another try; `None` when all are there.
     """
@@ -94,9 +92,11 @@ async def download_results(job: JobRecord, provider: Provider, sender: Sender, b
     for output in job.outputs:
         try:
             async with sender.download_turns(provider):
-                content = None if output.sha256 else await sender.download(provider, output)
-                store = partial(_store, output, content, blobs)
-                picture = await to_thread.run_sync(store, limiter=sender.decoding)
+                if output.sha256:  # it came inside a reply and is stored already, but is not proven
+                    content = await to_thread.run_sync(blobs.get, output.sha256)
+                else:
+                    content = await sender.download(provider, output)
+                picture = await to_thread.run_sync(blobs.put_original, content, RESULT_LIMITS, limiter=sender.decoding)
         except StorageError:
             raise
         except ControlNetError as error:
@@ -107,11 +107,6 @@ async def download_results(job: JobRecord, provider: Provider, sender: Sender, b
             images.append(ResultImage(picture=picture, flagged=output.flagged))
             outputs.append(output.model_copy(update={"sha256": picture.sha256}))
     return Results(tuple(images), tuple(outputs), missing)
-
-
-def _store(output: Output, content: bytes | None, blobs: BlobStore) -> StoredPicture:
-    """Store what was downloaded, or prove what came inside a reply and is stored already."""
-    return blobs.put_original(blobs.get(output.sha256 or "") if content is None else content, RESULT_LIMITS)
 
 
 def depth_by(models: MapModels) -> "DepthOf | None":
@@ -133,10 +128,8 @@ class Scorer:
     """Scores one job's pictures at a time, in a worker thread.
 
     Attributes:
-        blobs: Where control pictures and results are.
         depth_of: A depth model, where there is one; without it depth is not scored.
         patience_seconds: Longest that `scored` takes.
-        enabled: Whether the operator wants scores at all.
     """
 
     blobs: BlobStore
@@ -148,11 +141,29 @@ class Scorer:
     async def scored(self, job: JobRecord, images: tuple[ResultImage, ...]) -> tuple[ResultImage, ...]:
         """The pictures with their scores; unchanged where nothing can be measured, it takes too long, or it fails."""
         control = self._looked_for(job)
-        if control is None:
+        if control is None or control.picture is None:
             return images
+        sha256 = control.picture.sha256
+
+        def score_all() -> tuple[ResultImage, ...]:
+            from controlnet_mcp.images.structure_score.measures import score_structure
+
+            try:
+                asked = self.blobs.pixels(sha256, RESULT_LIMITS)
+                scored: list[ResultImage] = []
+                for image in images:
+                    result = self.blobs.pixels(image.picture.sha256, RESULT_LIMITS)
+                    score = score_structure(
+                        asked, result, control.modality, is_map=control.is_map, depth_of=self.depth_of
+                    )
+                    scored.append(image.model_copy(update={"structure": score}))
+                return tuple(scored)
+            except Exception:  # noqa: BLE001  # whatever goes wrong here, the pictures are paid for and there
+                _log.exception("The pictures of job %s could not be scored.", job.job_id)
+                return images
+
         with anyio.move_on_after(self.patience_seconds):
-            work = partial(self._score_all, control, images, job.job_id)
-            return await to_thread.run_sync(work, limiter=self._at_once, abandon_on_cancel=True)
+            return await to_thread.run_sync(score_all, limiter=self._at_once, abandon_on_cancel=True)
         _log.warning("The pictures of job %s were not scored in %g seconds.", job.job_id, self.patience_seconds)
         return images
 
@@ -166,37 +177,18 @@ class Scorer:
         controls = job.request.controls if self.enabled else ()
         return next((row for row in controls if row.picture and row.weight > 0 and row.modality in able), None)
 
-    def _score_all(self, control: Control, images: tuple[ResultImage, ...], job_id: str) -> tuple[ResultImage, ...]:
-        """Score pictures in a worker thread; whatever goes wrong here, the pictures are paid for and there."""
-        from controlnet_mcp.images.structure_score.measures import score_structure
-
-        try:
-            asked = self.blobs.pixels(control.picture.sha256 if control.picture else "", RESULT_LIMITS)
-            scored: list[ResultImage] = []
-            for image in images:
-                result = self.blobs.pixels(image.picture.sha256, RESULT_LIMITS)
-                score = score_structure(asked, result, control.modality, is_map=control.is_map, depth_of=self.depth_of)
-                scored.append(image.model_copy(update={"structure": score}))
-            return tuple(scored)
-        except Exception:  # noqa: BLE001
-            _log.exception("The pictures of job %s could not be scored.", job_id)
-            return images
-
 
 class Provenance(Frozen):
     """The facts of how one picture was made.
 
     Attributes:
         format: Name and version of this form.
-        job_id: The job that brought it.
         index: Which of the job's pictures it is, counted from 0.
         image: The picture as it was delivered, by its hash.
-        provider: Who drew it.
         request: All that was asked of the provider: prompt, model, controls with weights and hashes, size, steps.
         seed: Of the job's first picture, as the provider told it.
         sources: The pictures that were handed in, from which maps may have been made.
         cost: Of the whole job, in the provider's own unit.
-        created_at: When it was asked for.
     """
 
     format: str = "controlnet-mcp provenance 1"
@@ -282,8 +274,32 @@ def sheet_of(job: JobRecord, blobs: BlobStore) -> Sheet:
     without = (f"Without: {request.negative_prompt}",) if request.negative_prompt else ()
     lines = (*without, " · ".join(fact for fact in facts if fact))
     made = datetime.fromtimestamp(job.created_at, UTC).strftime("%Y-%m-%d %H:%M UTC")
-    panels = (*_input_panels(job, blobs), *_result_panels(job, blobs))
-    return Sheet(request.prompt, lines, panels, f"{job.job_id} · {made} · controlnet-mcp")
+    panels: list[Panel] = []
+    shown: set[str] = set()  # each picture that went in is shown once, and after it the maps that were made of it
+    shared = len(request.controls) - (len(job.asked.extra_controls) if job.asked else 0)
+    for index, control in enumerate(request.controls):
+        source = job.sources.get(CONTROL if index < shared else extra_name(index - shared))
+        for picture, is_map in ((source, False), (control.picture, control.is_map)):
+            if picture is not None and picture.sha256 not in shown:
+                shown.add(picture.sha256)
+                own = picture == control.picture
+                caption = "Control map" if is_map or (own and control.is_map) else "Control image"
+                weight = f"{control.modality}:{control.weight:g}" if own else ""
+                panels.append(_panel(picture, caption, weight, blobs))
+    for name, caption in ((START, "Start image"), (MASK, "Mask")):
+        picture = job.sources.get(name)
+        if picture is not None and picture.sha256 not in shown:
+            panels.append(_panel(picture, caption, "", blobs))
+    for index, image in enumerate(job.images):
+        structure, remarks = image.structure, list[str]()
+        if structure:
+            measure = _MEASURES.get(structure.metric, structure.metric)
+            remarks.append(f"structure kept: {structure.score:.2f} ({measure})")
+        if image.flagged:
+            remarks.append("flagged by the provider")
+        caption = "Result" if len(job.images) == 1 else f"Result {index + 1}"
+        panels.append(_panel(image.picture, caption, ", ".join(remarks), blobs))
+    return Sheet(request.prompt, lines, tuple(panels), f"{job.job_id} · {made} · controlnet-mcp")
 
 
 def sheet_file(job: JobRecord, blobs: BlobStore, *, max_bytes: int) -> bytes:
@@ -299,37 +315,6 @@ def sheet_file(job: JobRecord, blobs: BlobStore, *, max_bytes: int) -> bytes:
 
     page = compose(sheet_of(job, blobs))
     return jpeg_within(np.asarray(page, dtype=np.uint8), max_bytes)
-
-
-def _input_panels(job: JobRecord, blobs: BlobStore) -> Iterator[Panel]:
-    """The pictures that went in, each once, and after each one the maps that were made of it."""
-    shown: set[str] = set()
-    shared = len(job.request.controls) - (len(job.asked.extra_controls) if job.asked else 0)
-    for index, control in enumerate(job.request.controls):
-        source = job.sources.get(CONTROL if index < shared else extra_name(index - shared))
-        for picture, is_map in ((source, False), (control.picture, control.is_map)):
-            if picture is not None and picture.sha256 not in shown:
-                shown.add(picture.sha256)
-                own = picture == control.picture
-                caption = "Control map" if is_map or (own and control.is_map) else "Control image"
-                yield _panel(picture, caption, f"{control.modality}:{control.weight:g}" if own else "", blobs)
-    for name, caption in ((START, "Start image"), (MASK, "Mask")):
-        picture = job.sources.get(name)
-        if picture is not None and picture.sha256 not in shown:
-            yield _panel(picture, caption, "", blobs)
-
-
-def _result_panels(job: JobRecord, blobs: BlobStore) -> Iterator[Panel]:
-    """The results, each with its score."""
-    for index, image in enumerate(job.images):
-        structure, remarks = image.structure, list[str]()
-        if structure:
-            measure = _MEASURES.get(structure.metric, structure.metric)
-            remarks.append(f"structure kept: {structure.score:.2f} ({measure})")
-        if image.flagged:
-            remarks.append("flagged by the provider")
-        caption = "Result" if len(job.images) == 1 else f"Result {index + 1}"
-        yield _panel(image.picture, caption, ", ".join(remarks), blobs)
 
 
 def _panel(picture: StoredPicture, caption: str, detail: str, blobs: BlobStore) -> Panel:

@@ -15,24 +15,23 @@ from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint_if_cancelled
 from pydantic import JsonValue
 
-from controlnet_mcp.foundation.errors import ControlNetError, RequestError, StorageError
+from controlnet_mcp.foundation.errors import RequestError, StorageError
 from controlnet_mcp.images.blob_store import BlobStore
 from controlnet_mcp.images.maps import NO_MODELS, MapModels
 from controlnet_mcp.images.read import PictureReader
 from controlnet_mcp.jobs.budget import AskUser, Spending
-from controlnet_mcp.jobs.driver import JobRunner, build_driver
+from controlnet_mcp.jobs.driver import JobRunner, build_driver, repeat
 from controlnet_mcp.jobs.prepare import Prepared, Preparer, recorded_request, rerun_request
-from controlnet_mcp.jobs.record import JobRecord, Status
+from controlnet_mcp.jobs.record import JobRecord
 from controlnet_mcp.jobs.request import PICTURES, GenerateRequest
 from controlnet_mcp.jobs.results import Scorer
-from controlnet_mcp.jobs.store import JobStore, Page
+from controlnet_mcp.jobs.store import JobStore
 from controlnet_mcp.jobs.submission_log import DENIED, SubmissionEvent
 from controlnet_mcp.jobs.subscriptions import JobSubscriptions
-from controlnet_mcp.providers.base import Provider
 from controlnet_mcp.providers.http import HttpCall
 from controlnet_mcp.providers.registry import ProviderEntry
 from controlnet_mcp.providers.sender import Sender
-from controlnet_mcp.providers.types import Cost, Fault, ModelInfo, RemoteTask, Report, RequestWarning, Submission
+from controlnet_mcp.providers.types import Cost, Fault, RemoteTask, Report, RequestWarning, Submission
 
 _DAY_SECONDS = 86400.0
 _RETENTION_PAUSE_SECONDS = 3600.0
@@ -46,7 +45,6 @@ class Caller:
     """The caller of a tool, to whom jobs belong.
 
     Attributes:
-        principal: Identity that jobs belong to.
         local: Whether caller and server share a machine, so that paths mean something.
         ask_user: How to ask the person behind the caller; `None` where that cannot be done.
     """
@@ -61,9 +59,7 @@ class Plan:
     """The call that a request would become, without sending it.
 
     Attributes:
-        provider: Name of the provider.
         call: The call, with placeholders for uploads and for our reference.
-        price: What it would cost, where the provider tells.
     """
 
     provider: str
@@ -126,13 +122,9 @@ class JobService:
         *,
         warnings: tuple[RequestWarning, ...] = (),
     ) -> JobRecord:
-        """Start a generation, or return the job that this request already started.
+        """Start a generation, or return the job that this request, or its key, already started.
 
-        Args:
-            asked: What to draw.
-            caller: For whom.
-            request_key: The same key means the same job.
-            warnings: Warnings about the request that go into the job.
+        The job begins with the `warnings` that are handed in.
 
         Raises:
             ControlNetError: What no attempt could make right; nothing was sent.
@@ -147,7 +139,23 @@ class JobService:
             prepared = await self.preparer.prepare(asked, local_paths=caller.local, owner=caller.principal)
             provider, pictures = prepared.provider, prepared.request.num_images
             admit = await self.spending.agree(provider, pictures, lambda: self._price(prepared), caller.ask_user)
-            record = self._record(asked, prepared, caller, (*warnings, *prepared.warnings))
+            now, job_id = self.clock(), f"job_{secrets.token_hex(16)}"
+            record = JobRecord(
+                job_id=job_id,
+                principal=caller.principal,
+                provider=provider.name,
+                state="new",
+                request=prepared.request,
+                reference=secrets.token_hex(16),
+                created_at=now,
+                updated_at=now,
+                deadline_at=now + self.deadline_seconds,
+                asked=recorded_request(asked, job_id, prepared.sources),
+                sources=prepared.sources,
+                control_map=prepared.control_map,
+                seed=prepared.request.seed,
+                warnings=(*warnings, *prepared.warnings),
+            )
             kept, lease = record, None
             await checkpoint_if_cancelled()
             with CancelScope(shield=True):  # nobody else drives a job that this process has claimed
@@ -166,12 +174,7 @@ class JobService:
     async def rerun(
         self, job_id: str, changes: Mapping[str, JsonValue], caller: Caller
     ) -> tuple[GenerateRequest, tuple[RequestWarning, ...]]:
-        """The request of an earlier job with changes, and warnings about what could not be taken over.
-
-        Args:
-            job_id: The earlier job.
-            changes: Fields of `GenerateRequest`, as far as they were given; checked already.
-            caller: Who asks.
+        """The request of an earlier job with changed fields (checked already), and warnings about what is lost.
 
         Raises:
             RequestError: `not_found`, or `unsupported` when the record of the job is too old to be repeated.
@@ -180,14 +183,6 @@ class JobService:
         name = changes.get("provider", earlier.provider)
         by_link = any(row.capabilities.needs_public_url for row in self.preparer.entries if row.name == name)
         return rerun_request(earlier, changes, by_link=by_link)
-
-    async def models(self, provider: Provider) -> tuple[ModelInfo, ...]:
-        """Ask a provider for its models.
-
-        Raises:
-            ProviderError: It cannot be asked now.
-        """
-        return await self.sender.run(provider, provider.models())
 
     async def get(self, job_id: str, caller: Caller) -> JobRecord:
         """Read a job.
@@ -246,20 +241,6 @@ class JobService:
         self.runner.wake(job_id)
         return await self.get(job_id, caller)
 
-    async def page(
-        self, caller: Caller, *, status: Status | None, provider: str | None, limit: int, cursor: str | None
-    ) -> Page:
-        """List a caller's jobs, newest first."""
-        return await self.store.page(caller.principal, status=status, provider=provider, limit=limit, cursor=cursor)
-
-    async def delivered(self, job_id: str) -> None:
-        """Write that an answer which names this job goes out, so that the same request means a new job from now on."""
-        await self.store.mark_delivered(job_id)
-
-    async def undelivered(self, job_id: str) -> None:
-        """Write that the answer did not arrive, so that the same request still means this job."""
-        await self.store.mark_undelivered(job_id)
-
     async def hold_map(self, sha256: str, caller: Caller) -> None:
         """Write that a caller made a map, so that its URI opens for them and nobody else.
 
@@ -275,27 +256,6 @@ class JobService:
         if not provider.capabilities.prices:
             return None
         return await self.sender.run(provider, provider.price(prepared.request, prepared.planned_uploads()))
-
-    def _record(
-        self, asked: GenerateRequest, prepared: Prepared, caller: Caller, warnings: tuple[RequestWarning, ...]
-    ) -> JobRecord:
-        now, job_id = self.clock(), f"job_{secrets.token_hex(16)}"
-        return JobRecord(
-            job_id=job_id,
-            principal=caller.principal,
-            provider=prepared.provider.name,
-            state="new",
-            request=prepared.request,
-            reference=secrets.token_hex(16),
-            created_at=now,
-            updated_at=now,
-            deadline_at=now + self.deadline_seconds,
-            asked=recorded_request(asked, job_id, prepared.sources),
-            sources=prepared.sources,
-            control_map=prepared.control_map,
-            seed=prepared.request.seed,
-            warnings=warnings,
-        )
 
 
 def _with_mismatch(job: JobRecord, asked: GenerateRequest) -> JobRecord:
@@ -329,18 +289,7 @@ def build_service(  # noqa: PLR0913  # the parts and choices of the job layer, b
 ) -> JobService:
     """Put the job layer of one process together; `JobService.start` lets it drive jobs.
 
-    Args:
-        store: The record.
-        sender: Sends requests to providers.
-        entries: All providers, in the operator's order.
-        reader: Reads the pictures that callers name.
-        blobs: Where pictures are kept.
-        scorer: Measures finished pictures.
-        map_models: The operator's own models for maps.
-        reachable: Whether providers can fetch pictures from this server.
-        deadline_seconds: How long a job may take.
-        submissions_in_flight: Submissions to one provider at the same moment.
-        spending: The operator's limits.
+    Entries are in the operator's order; `reachable` tells that providers can fetch pictures from this server.
     """
     owner = f"{socket.gethostname()}-{secrets.token_hex(8)}"  # no other process on the data folder has this name
     driver = build_driver(store, sender, entries, blobs, scorer=scorer, submissions_in_flight=submissions_in_flight)
@@ -363,10 +312,6 @@ class Retention:
 
     A job is deleted when it was created long ago, has ended, and an answer that names it went out. A picture is deleted
     when it was not stored or asked for since then either.
-
-    Attributes:
-        days: How long they are kept at least.
-        clock: Seconds since the epoch.
     """
 
     store: JobStore
@@ -390,15 +335,9 @@ class Retention:
         unreferenced = await self.store.unreferenced(old) if old else old
         for sha256 in unreferenced:
             await to_thread.run_sync(self.blobs.delete, sha256, before)
+        _log.info("%d jobs and %d pictures were deleted because of their age.", len(jobs), len(unreferenced))
         return len(jobs), len(unreferenced)
 
     async def run(self) -> None:
         """Delete what is old, now and every hour; a failure is logged and tried again."""
-        while True:
-            try:
-                jobs, pictures = await self.delete_old()
-            except ControlNetError as error:
-                _log.warning("Old jobs could not be deleted: %s", error)
-            else:
-                _log.info("%d jobs and %d pictures were deleted because of their age.", jobs, pictures)
-            await anyio.sleep(_RETENTION_PAUSE_SECONDS)
+        await repeat(self.delete_old, _RETENTION_PAUSE_SECONDS, "Old jobs could not be deleted")

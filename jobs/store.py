@@ -345,7 +345,8 @@ class JobStore:
         """Write that the provider accepted, and the job's new value.
 
         Raises:
-            LeaseLostError: Only the event was written, and a job without a task will be resumed by it.
+            LeaseLostError: Only the event was written; a job without a task will be resumed by it, and one with a
+                task has a second charge.
         """
         event = SubmissionEvent.of("answer", submission)
 
@@ -354,7 +355,11 @@ class JobStore:
             try:
                 return self._with_second_charges(db, self.write_row(db, job, lease))
             except LeaseLostError:
-                self._resume_by_late_answer(db, job.job_id)
+                record = _read(db, job.job_id)
+                if record is not None and record.task is not None:
+                    self._with_second_charges(db, record)
+                elif record is not None and record.ended:
+                    self._change_ended(db, job.job_id, only=record.state, state="submitting")
                 return None
 
         saved = await self._database.run(work)
@@ -434,14 +439,6 @@ class JobStore:
     def _append(self, db: sqlite3.Connection, job_id: str, event: SubmissionEvent) -> None:
         values = (job_id, event.kind, self._clock(), event.details)
         db.execute("INSERT INTO attempts (job_id, kind, at, fact) VALUES (?, ?, ?, ?)", values)
-
-    def _resume_by_late_answer(self, db: sqlite3.Connection, job_id: str) -> None:
-        """Let a job without a task be driven again; one with a task has a second charge."""
-        record = _read(db, job_id)
-        if record is not None and record.task is not None:
-            self._with_second_charges(db, record)
-        elif record is not None and record.ended:
-            self._change_ended(db, job_id, only=record.state, state="submitting")
 
     def _change_ended(self, db: sqlite3.Connection, job_id: str, *, only: str, state: str, **more: object) -> bool:
         """Change an ended job that nobody drives; false when it is not in the state `only`."""

@@ -20,11 +20,10 @@ from controlnet_mcp.jobs.submission_log import (
     MOST_REFUSALS,
     WITHDRAWN,
     Decide,
+    End,
     EventKind,
     LookUp,
     NextAction,
-    OutcomeUnknown,
-    Refused,
     ResumeAccepted,
     Send,
     SubmissionEvent,
@@ -50,9 +49,7 @@ class Submitter:
     """Submits jobs, each at most once wherever a second time could be charged.
 
     Attributes:
-        clock: Seconds since the epoch.
         most_in_flight: Submissions to one provider at the same moment: so many can be left uncertain by a sudden end.
-        decide: The rules.
     """
 
     store: JobStore
@@ -78,18 +75,23 @@ class Submitter:
             case Send(again):
                 return await self._send(job, lease, provider, again=again)
             case LookUp():
-                return await self._look_up(job, lease, provider)
-            case Refused() | OutcomeUnknown() as action:
-                return await self._end(job, lease, action, events)
+                try:
+                    found = await self.sender.run(provider, provider.look_up(job.reference))
+                except ControlNetError as error:
+                    return await self._try_again(job, lease, error)
+                if found is not None:
+                    return await self.store.accept(self._accepted(job, found), lease, found)
+                await self.store.append(job.job_id, SubmissionEvent.of("nothing_found", fault_of(_NOTHING_FOUND)))
+                return await self._try_again(job, lease, _NOTHING_FOUND)
+            case End(state, fault):
+                ended = job.ending(state, self.clock(), fault)
+                return await self.store.save(ended, lease, judged=len(events.rows))
 
     def _next(self, events: SubmissionEvents, job: JobRecord, provider: Provider) -> NextAction:
         return self.decide(events, provider.capabilities.deduplication, in_time=self.clock() < job.deadline_at)
 
-    async def _end(
-        self, job: JobRecord, lease: Lease, action: Refused | OutcomeUnknown, events: SubmissionEvents
-    ) -> JobRecord:
-        ended = job.ending("failed" if isinstance(action, Refused) else "uncertain", self.clock(), action.fault)
-        return await self.store.save(ended, lease, judged=len(events.rows))
+    async def _try_again(self, job: JobRecord, lease: Lease, error: ControlNetError) -> JobRecord:
+        return await self.store.save(after_failure(job, error, self.clock()), lease)
 
     def _accepted(self, job: JobRecord, submission: Submission) -> JobRecord:
         """The job with its task, and with what the provider already said of it."""
@@ -105,7 +107,7 @@ class Submitter:
                 call = await self.sender.prepare(provider, job.request, job.reference)
             except ProviderError as error:  # nothing was intended, so the log is as it was
                 if again or (error.retryable and job.failures + 1 < MOST_REFUSALS):
-                    return await self.store.save(after_failure(job, error, self.clock()), lease)
+                    return await self._try_again(job, lease, error)
                 return await self.store.save(job.ending("failed", self.clock(), fault_of(error)), lease)
             intended_at = self.clock()
             intended = await self.store.intend(job, lease, unless_canceled=not again)
@@ -131,32 +133,17 @@ class Submitter:
             await self.store.append(job.job_id, SubmissionEvent.of("withdrawal", WITHDRAWN))
             raise
         except ProviderError as error:
-            return await self._without_answer(job, lease, provider, error)
+            kind: EventKind = "unknown" if error.delivery == "unknown" else "refusal"
+            await self.store.append(job.job_id, SubmissionEvent.of(kind, fault_of(error)))
+            events = await self.store.events(job.job_id)
+            action = self._next(events, job, provider)
+            if isinstance(action, End):
+                ended = job.ending(action.state, self.clock(), action.fault)
+                return await self.store.save(ended, lease, judged=len(events.rows))
+            waiting = job if events.unresolved > 0 else job.model_copy(update={"state": "new"})
+            return await self._try_again(waiting, lease, error)
         accepted = self._accepted(job, submission)
         return await _write_until_stored(lambda: self.store.accept(accepted, lease, submission), job, submission)
-
-    async def _without_answer(
-        self, job: JobRecord, lease: Lease, provider: Provider, error: ProviderError
-    ) -> JobRecord:
-        """Write that the submission was refused, or that its outcome is unknown."""
-        kind: EventKind = "unknown" if error.delivery == "unknown" else "refusal"
-        await self.store.append(job.job_id, SubmissionEvent.of(kind, fault_of(error)))
-        events = await self.store.events(job.job_id)
-        action = self._next(events, job, provider)
-        if isinstance(action, Refused | OutcomeUnknown):
-            return await self._end(job, lease, action, events)
-        waiting = job if events.unresolved > 0 else job.model_copy(update={"state": "new"})
-        return await self.store.save(after_failure(waiting, error, self.clock()), lease)
-
-    async def _look_up(self, job: JobRecord, lease: Lease, provider: Provider) -> JobRecord:
-        try:
-            found = await self.sender.run(provider, provider.look_up(job.reference))
-        except ControlNetError as error:
-            return await self.store.save(after_failure(job, error, self.clock()), lease)
-        if found is not None:
-            return await self.store.accept(self._accepted(job, found), lease, found)
-        await self.store.append(job.job_id, SubmissionEvent.of("nothing_found", fault_of(_NOTHING_FOUND)))
-        return await self.store.save(after_failure(job, _NOTHING_FOUND, self.clock()), lease)
 
 
 async def _write_until_stored(

@@ -134,20 +134,14 @@ class LookUp:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
-    """Nothing was bought, and nothing will be: the job failed."""
+class End:
+    """Send nothing more: it `failed` and nothing was bought, or is `uncertain` and only a person can tell."""
 
+    state: Literal["failed", "uncertain"]
     fault: Fault
 
 
-@dataclass(frozen=True, slots=True)
-class OutcomeUnknown:
-    """It may have been bought; only a person can tell."""
-
-    fault: Fault
-
-
-NextAction: TypeAlias = ResumeAccepted | Send | LookUp | Refused | OutcomeUnknown
+NextAction: TypeAlias = ResumeAccepted | Send | LookUp | End
 
 
 class Decide(Protocol):
@@ -159,13 +153,7 @@ class Decide(Protocol):
 
 
 def next_action(events: SubmissionEvents, deduplication: Deduplication, *, in_time: bool) -> NextAction:
-    """Decide what may be done with a job that has no task yet.
-
-    Args:
-        events: The log of its submissions.
-        deduplication: How its provider lets us avoid buying twice.
-        in_time: Whether its deadline is still ahead.
-    """
+    """Decide what may be done with a job that has no task yet, and is `in_time` while its deadline is ahead."""
     if events.answers:
         return ResumeAccepted(events.answers[0])
     refusals = events.faults("refusal")
@@ -176,7 +164,7 @@ def next_action(events: SubmissionEvents, deduplication: Deduplication, *, in_ti
         if deduplication == "lookup" and events.empty_lookups < MOST_LOOK_UPS:
             return LookUp()
         unknowns = events.faults("unknown")
-        return OutcomeUnknown(unknown_outcome(unknowns[-1]) if unknowns else INTERRUPTED)
+        return End("uncertain", unknown_outcome(unknowns[-1]) if unknowns else INTERRUPTED)
     if refusals and not (refusals[-1].retryable and len(refusals) < MOST_REFUSALS and in_time):
-        return Refused(refusals[-1])
-    return Send(again=False) if in_time else Refused(NEVER_SENT)
+        return End("failed", refusals[-1])
+    return Send(again=False) if in_time else End("failed", NEVER_SENT)

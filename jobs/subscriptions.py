@@ -134,26 +134,28 @@ class JobSubscriptions:
                     await anyio.sleep(0 if _over(job) else spacing_seconds)
 
     def _start_reading(self, followed: JobSubscription) -> None:
-        idle = followed.reading is None and not self.drives(followed.job.job_id)
-        if self._tasks is not None and idle and not _over(followed.job):
-            followed.reading = anyio.CancelScope()
-            self._tasks.start_soon(self._read, followed, followed.reading)
-
-    async def _read(self, followed: JobSubscription, scope: anyio.CancelScope) -> None:
-        """Read a job again and again until it is over or this process drives it."""
+        """Read a job again and again until it is over or this process drives it, unless that is done already."""
         job_id, principal = followed.job.job_id, followed.job.principal
-        with scope:
-            while not (self.drives(job_id) or _over(followed.job)):
-                try:
-                    read = await self._store.get(job_id, principal)
-                    if not self.drives(job_id):
-                        followed.show(read)
-                except RequestError:
-                    break  # the job is gone from the record
-                except ControlNetError as error:
-                    _log.warning("Job %s cannot be read: %s", job_id, error)
-                await anyio.sleep(READ_SECONDS)
-        followed.reading = None
+        scope = anyio.CancelScope()
+
+        async def read_until_over() -> None:
+            with scope:
+                while not (self.drives(job_id) or _over(followed.job)):
+                    try:
+                        read = await self._store.get(job_id, principal)
+                        if not self.drives(job_id):
+                            followed.show(read)
+                    except RequestError:
+                        break  # the job is gone from the record
+                    except ControlNetError as error:
+                        _log.warning("Job %s cannot be read: %s", job_id, error)
+                    await anyio.sleep(READ_SECONDS)
+            followed.reading = None
+
+        idle = followed.reading is None and not self.drives(job_id)
+        if self._tasks is not None and idle and not _over(followed.job):
+            followed.reading = scope
+            self._tasks.start_soon(read_until_over)
 
 
 def _differs(one: JobRecord, other: JobRecord) -> bool:

@@ -36,8 +36,8 @@ def job_list(jobs: Sequence[Job], next_cursor: str | None) -> JobList:
 
 async def list_jobs(services: Services, arguments: ListArguments, call: Call) -> Answer:
     """Read one page."""
-    page = await services.jobs.page(
-        call.caller,
+    page = await services.jobs.store.page(
+        call.caller.principal,
         status=arguments.status,
         provider=entry_named(arguments.provider, services.entries).name if arguments.provider else None,
         limit=arguments.limit,

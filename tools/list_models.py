@@ -51,7 +51,7 @@ async def list_models(services: Services, arguments: ModelArguments, _call: Call
         note = f"From the documentation: set {' and '.join(entry.missing)} to ask it."
     else:
         try:
-            models = await services.jobs.models(provider)
+            models = await services.jobs.sender.run(provider, provider.models())
         except ControlNetError as error:
             note = f"From the documentation: it could not be asked now ({error.message})"
     views = [

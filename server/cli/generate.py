@@ -68,7 +68,7 @@ def generate(output: Path | None, *, sidecar: bool, as_json: bool, **values: obj
             return DryRun.model_validate(answer.body)
         job_id = answer.body.job_id
         click.echo(f"{job_id} goes to {answer.body.provider}", err=True)
-        await services.jobs.delivered(job_id)  # from here on the same command means a new picture
+        await services.jobs.store.mark_delivered(job_id)  # from here on the same command means a new picture
         return await wait_for(services, answer.body, patience_seconds)
 
     with interruptible(lambda: farewell(job_id)):

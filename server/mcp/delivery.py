@@ -97,7 +97,7 @@ class Deliveries:
         if delivery is not None and delivery.closed:
             return
         try:
-            await self._record(self.jobs.delivered, job_id)
+            await self._record(self.jobs.store.mark_delivered, job_id)
             await checkpoint_if_cancelled()
         except anyio.get_cancelled_exc_class():
             await self.mark_lost(job_id)
@@ -110,7 +110,7 @@ class Deliveries:
         """Take the mark back: an answer that named a job did not arrive. Runs to its end in a cancelled task, too."""
         if job_id is not None:
             with anyio.CancelScope(shield=True):
-                await self._record(self.jobs.undelivered, job_id)
+                await self._record(self.jobs.store.mark_undelivered, job_id)
 
     async def mark_lines_lost(self, answers: RecentAnswers, lines: Sequence[str]) -> None:
         """Take the marks of all answers back that are among these unwritten lines of JSON."""

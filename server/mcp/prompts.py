@@ -115,7 +115,8 @@ async def complete(
         case "name":
             names = [CONTROL, START, MASK, extra_name(0)]
         case "job_id":
-            page = await application.services.jobs.page(caller, status=None, provider=None, limit=_MOST, cursor=None)
+            store = application.services.jobs.store
+            page = await store.page(caller.principal, status=None, provider=None, limit=_MOST, cursor=None)
             names = [job.job_id for job in page.jobs]
         case _:
             pass

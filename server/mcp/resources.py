@@ -103,7 +103,7 @@ class ResourceReader:
             case ["providers"]:
                 body = ModalityList(modalities=(), providers=modality_list(services.entries).providers)
             case ["jobs"]:
-                page = await jobs.page(self.caller, status=None, provider=None, limit=_RECENT, cursor=None)
+                page = await jobs.store.page(owner, status=None, provider=None, limit=_RECENT, cursor=None)
                 body = job_list(await views_of(services, call, page.jobs), page.next_cursor)
             case ["jobs", job_id]:
                 (body,) = await views_of(services, call, (await jobs.get(job_id, self.caller),))

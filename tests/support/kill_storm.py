@@ -134,7 +134,9 @@ async def _all(application: Application, most: int) -> list[JobRecord]:
     records: list[JobRecord] = []
     cursor: str | None = None
     while True:
-        page = await application.services.jobs.page(CALLER, status=None, provider=None, limit=most, cursor=cursor)
+        page = await application.services.jobs.store.page(
+            CALLER.principal, status=None, provider=None, limit=most, cursor=cursor
+        )
         records += page.jobs
         cursor = page.next_cursor
         if cursor is None:

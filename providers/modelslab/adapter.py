@@ -33,7 +33,7 @@ from controlnet_mcp.providers.modelslab.models import (
     ModelsLabOptions,
     scheduler_named,
 )
-from controlnet_mcp.providers.refusals import CHANGE, Meaning, meaning_of, refusal
+from controlnet_mcp.providers.refusals import CHANGE, Meaning, meaning_of
 from controlnet_mcp.providers.types import (
     EVERY_SETTING,
     Capabilities,
@@ -368,18 +368,15 @@ class ModelsLabProvider(QueueProvider):
         """An error may come inside HTTP 200."""
         return reply.status in SUCCESS and not reply.read(Answer).failed
 
-    def refused(
-        self, reply: HttpReply, codes: Sequence[int | None] = (), wait_seconds: float | None = None
-    ) -> ProviderError:
+    def refused(self, reply: HttpReply) -> ProviderError:
         """The error of a reply, by its HTTP status or, inside HTTP 200, by its words."""
-        said, table = self.said(reply), self.refusals
+        table = self.refusals
         if reply.status in SUCCESS:
             table = (*_BY_WORDS, _FAILED)
         elif reply.status in _ABOUT_THE_REQUEST:
-            row = meaning_of(_BY_WORDS, (), said)
+            row = meaning_of(_BY_WORDS, (), self.said(reply))
             table = (row, *table) if row and row.what in _ABOUT_INPUTS else table
-        waits = (reply.read_if(Answer) or Answer()).retry_after if wait_seconds is None else wait_seconds
-        return refusal(reply, title=self.title, table=table, said=said, codes=codes, wait_seconds=waits)
+        return self.explained(reply, table, wait_seconds=(reply.read_if(Answer) or Answer()).retry_after)
 
     def read(self, reply: HttpReply) -> Submission:
         """A picture at once, or an id and what to ask it with; an error that names an id is a job that failed."""

@@ -378,12 +378,10 @@ class ScenarioProvider(QueueProvider):
                 query = {**query, "paginationToken": page.next_page}
         return tuple(found.values())
 
-    def refused(
-        self, reply: HttpReply, codes: Sequence[int | None] = (), wait_seconds: float | None = None
-    ) -> ProviderError:
+    def refused(self, reply: HttpReply) -> ProviderError:
         """The error of a reply that is no success; a 429 names a ceiling on jobs at once, or a cooldown."""
         told = reply.read_if(Refusal) or Refusal()
-        error = super().refused(reply, codes, wait_seconds if told.seconds is None else told.seconds)
+        error = self.explained(reply, self.refusals, wait_seconds=told.seconds)
         if told.limit is not None:
             error.hint = f"The limit is {told.limit:g} at once. {error.hint}"
         return error

@@ -6,7 +6,6 @@ page's. The vendor's table of preprocessors and models is not public; the names 
 whose unit the page describes, and are unverified (reference: section 3.2).
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,7 +17,7 @@ from controlnet_mcp.providers.base import Uploaded, prefixed
 from controlnet_mcp.providers.errors import ProviderError
 from controlnet_mcp.providers.http import Body, HttpCall, HttpReply, PictureData, Steps
 from controlnet_mcp.providers.model_spec import present
-from controlnet_mcp.providers.refusals import STANDARD, Meaning, refusal
+from controlnet_mcp.providers.refusals import STANDARD, Meaning
 from controlnet_mcp.providers.types import (
     EVERY_SETTING,
     Capabilities,
@@ -303,24 +302,19 @@ class ZhiqiteProvider(QueueProvider):
         """An answer counts only with HTTP 200 and the code string "200"."""
         return reply.status == _OK and reply.read(Envelope).code == "200"
 
-    def refused(
-        self, reply: HttpReply, codes: Sequence[int | None] = (), wait_seconds: float | None = None
-    ) -> ProviderError:
+    def refused(self, reply: HttpReply) -> ProviderError:
         """The error of an answer that does not count.
 
         No list of codes is published; those that mirror HTTP statuses are read that way (unverified), and any other
         is a refusal.
         """
         if reply.status != _OK:
-            return super().refused(reply, codes, wait_seconds)
+            return super().refused(reply)
         code = reply.read(Envelope).code
         other = Meaning(
             (), "provider_failed", f"the answer was code {quote(code, 20)}", "Change the request, or try again later."
         )
-        table = (*self.refusals, *STANDARD, other)
-        codes = codes or (whole(code),)
-        said = self.said(reply)
-        return refusal(reply, title=self.title, table=table, said=said, codes=codes, wait_seconds=wait_seconds)
+        return self.explained(reply, (*self.refusals, *STANDARD, other), (whole(code),))
 
 
 def _link(picture: StoredPicture | None, url: str | None) -> Body:

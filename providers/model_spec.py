@@ -17,6 +17,8 @@ from controlnet_mcp.providers.types import (
     WarningKind,
 )
 
+FIELDS = {"prompt": "prompt", "seed": "seed", "steps": "num_inference_steps", "guidance": "guidance_scale"}
+"""Names of the diffusers library, which most vendors have taken over."""
 _OPTIONAL = ("negative_prompt", "strength", "steps", "guidance", "scheduler")
 """Settings that some models of a service have and others do not."""
 _OF_THE_CONTROL = ("weight", "start", "end")

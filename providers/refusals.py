@@ -51,6 +51,7 @@ class Meaning:
     delivery: Delivery = "refused"
 
 
+UNSAFE = Meaning((), "moderated", "refused by its safety filter", "Change the prompt or the picture.", words=MODERATION)
 STANDARD: tuple[Meaning, ...] = (
     Meaning({400, 422}, "invalid_request", "the request was not accepted", CHANGE),
     Meaning({401}, "unauthorized", "the key was refused", "Check the provider's key."),

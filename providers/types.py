@@ -6,7 +6,7 @@ All of the latter are written into the job record as JSON.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Literal, TypeAlias, get_args
+from typing import Annotated, Literal, TypeAlias, TypeVar, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, JsonValue
 
@@ -185,17 +185,15 @@ class RequestWarning(Frozen):
     detail: str
 
 
-def _finite(value: float | None) -> float | None:
+def _finite(value: "ToldT") -> "ToldT | None":
     """Count what JSON cannot write (infinity, NaN) as not told: a record that cannot be read again loses a job."""
-    return value if value is None or math.isfinite(value) else None
-
-
-def _payable(cost: "Cost | None") -> "Cost | None":
-    return cost if cost is None or math.isfinite(cost.amount) else None
+    told = value.amount if isinstance(value, Cost) else value
+    return value if told is None or math.isfinite(told) else None
 
 
 Told: TypeAlias = Annotated[float | None, AfterValidator(_finite)]
 """A number that a provider may tell."""
+ToldT = TypeVar("ToldT", bound="float | Cost | None")
 
 
 class Cost(Frozen):
@@ -258,7 +256,7 @@ class Report(Frozen):
     queue_position: int | None = None
     outputs: tuple[Output, ...] = ()
     seed: int | None = None
-    cost: Annotated[Cost | None, AfterValidator(_payable)] = None
+    cost: Annotated[Cost | None, AfterValidator(_finite)] = None
     credits_left: Told = None
     fault: Fault | None = None
 

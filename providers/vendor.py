@@ -181,18 +181,20 @@ class HostedProvider(Provider):
         found = (text_of(body.get(name)) for name in self.sentences) if isinstance(body, dict) else (text_of(body),)
         return next(filter(None, found), "")
 
-    def refused(
-        self, reply: HttpReply, codes: Sequence[int | None] = (), wait_seconds: float | None = None
+    def refused(self, reply: HttpReply) -> ProviderError:
+        """The error of a reply that is no success."""
+        return self.explained(reply, self.refusals)
+
+    def explained(
+        self,
+        reply: HttpReply,
+        table: Sequence[Meaning],
+        codes: Sequence[int | None] = (),
+        wait_seconds: float | None = None,
     ) -> ProviderError:
-        """The error of a reply that is no success; codes are looked up in the place of its HTTP status."""
-        return refusal(
-            reply,
-            title=self.title,
-            table=self.refusals,
-            said=self.said(reply),
-            codes=codes,
-            wait_seconds=wait_seconds,
-        )
+        """The error of a refusal by a table, in which codes are looked up in the place of its HTTP status."""
+        said = self.said(reply)
+        return refusal(reply, title=self.title, table=table, said=said, codes=codes, wait_seconds=wait_seconds)
 
     def unexpected(self, reply: HttpReply) -> ProviderError:
         """The error of a success that does not hold what was asked for: a submission may have been accepted."""

@@ -33,7 +33,7 @@ from controlnet_mcp.providers.modelslab.models import (
     ModelsLabOptions,
     scheduler_named,
 )
-from controlnet_mcp.providers.refusals import CHANGE, Meaning, meaning_of, refusal
+from controlnet_mcp.providers.refusals import CHANGE, Meaning, meaning_of
 from controlnet_mcp.providers.types import (
     EVERY_SETTING,
     Capabilities,
@@ -57,7 +57,7 @@ from controlnet_mcp.providers.vendor import (
     https_link,
     part,
 )
-from controlnet_mcp.providers.wire import Number, Strings, Text, Wire, picture_in, whole
+from controlnet_mcp.providers.wire import Number, Strings, Text, Wire, pictures_in, whole
 
 _ASK_TIMEOUT_SECONDS, _SUBMIT_TIMEOUT_SECONDS = 60.0, 300.0
 """A submission may answer with the finished picture."""
@@ -174,8 +174,7 @@ class Answer(Wire):
         told = self.nsfw_content_detected
         flags = [str(flag).lower() in {"true", "1", "yes"} for flag in (told if isinstance(told, list) else [told])]
         each = flags if len(flags) == len(found) else [any(flags)] * len(found)
-        pairs = zip(found, each, strict=True)
-        return tuple(picture for row, flagged in pairs if (picture := picture_in(row, flagged=flagged)))
+        return pictures_in([*found], [*each])
 
 
 class Wallet(Wire):
@@ -240,7 +239,22 @@ class ModelsLabProvider(QueueProvider):
         scheduler, implied = scheduler_named(request.scheduler or DEFAULT_SCHEDULER)
         work = Fitting(request, self.title)
         work.change(scheduler=scheduler, options={**request.options, **implied})
-        _inpaint(work)
+        asked, mask = [control.modality for control in request.controls], request.mask_image
+        if mask is None and "inpaint" in asked:
+            raise RequestError(
+                "invalid_request",
+                "The modality inpaint repaints the white part of mask_image, but no mask_image is given.",
+                hint="Give init_image and mask_image, or use another modality, such as tile.",
+            )
+        if mask is not None and "inpaint" not in asked and not work.request.options.get("controlnet_model"):
+            # The page: to inpaint, pass `mask_image` and use `inpaint` as the controlnet_model.
+            start, link, weight = request.init_image, request.init_url, request.controls[0].weight
+            control = Control(modality="inpaint", picture=start, source_url=link, weight=weight)
+            detail = (
+                f"ModelsLab inpaints with its inpaint control only, so {' and '.join(asked)} is not kept; "
+                f"modality=inpaint,{asked[0]} asks for both (not documented together with a mask)."
+            )
+            work.warn("adjusted", "modality", detail, controls=(control,))
         spec = self.spec_of(work.request)
         if not request.model and spec.name == FLUX_MODEL:
             shown = request.controls[0].modality
@@ -368,18 +382,15 @@ class ModelsLabProvider(QueueProvider):
         """An error may come inside HTTP 200."""
         return reply.status in SUCCESS and not reply.read(Answer).failed
 
-    def refused(
-        self, reply: HttpReply, codes: Sequence[int | None] = (), wait_seconds: float | None = None
-    ) -> ProviderError:
+    def refused(self, reply: HttpReply) -> ProviderError:
         """The error of a reply, by its HTTP status or, inside HTTP 200, by its words."""
-        said, table = self.said(reply), self.refusals
+        table = self.refusals
         if reply.status in SUCCESS:
             table = (*_BY_WORDS, _FAILED)
         elif reply.status in _ABOUT_THE_REQUEST:
-            row = meaning_of(_BY_WORDS, (), said)
+            row = meaning_of(_BY_WORDS, (), self.said(reply))
             table = (row, *table) if row and row.what in _ABOUT_INPUTS else table
-        waits = (reply.read_if(Answer) or Answer()).retry_after if wait_seconds is None else wait_seconds
-        return refusal(reply, title=self.title, table=table, said=said, codes=codes, wait_seconds=waits)
+        return self.explained(reply, table, wait_seconds=(reply.read_if(Answer) or Answer()).retry_after)
 
     def read(self, reply: HttpReply) -> Submission:
         """A picture at once, or an id and what to ask it with; an error that names an id is a job that failed."""
@@ -431,35 +442,6 @@ def _pictures(request: ResolvedRequest) -> tuple[tuple[StoredPicture | None, str
         (request.init_image, request.init_url),
         (request.mask_image, request.mask_url),
     )
-
-
-def _inpaint(work: Fitting) -> None:
-    """The page: to inpaint, pass `mask_image` and use `inpaint` as the controlnet_model.
-
-    Raises:
-        RequestError: `invalid_request` when there is no mask for it.
-    """
-    request = work.request
-    asked = [control.modality for control in request.controls]
-    if request.mask_image is None and "inpaint" in asked:
-        raise RequestError(
-            "invalid_request",
-            "The modality inpaint repaints the white part of mask_image, but no mask_image is given.",
-            hint="Give init_image and mask_image, or use another modality, such as tile.",
-        )
-    if request.mask_image is None or "inpaint" in asked or request.options.get("controlnet_model"):
-        return
-    whole_picture = Control(
-        modality="inpaint",
-        picture=request.init_image,
-        source_url=request.init_url,
-        weight=request.controls[0].weight,
-    )
-    detail = (
-        f"ModelsLab inpaints with its inpaint control only, so {' and '.join(asked)} is not kept; "
-        f"modality=inpaint,{asked[0]} asks for both (not documented together with a mask)."
-    )
-    work.warn("adjusted", "modality", detail, controls=(whole_picture,))
 
 
 def _fit_pictures(work: Fitting) -> None:

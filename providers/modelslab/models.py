@@ -11,7 +11,7 @@ from typing import Literal
 from pydantic import Field, JsonValue
 
 from controlnet_mcp.foundation.errors import RequestError
-from controlnet_mcp.providers.model_spec import ModelSpec, Range
+from controlnet_mcp.providers.model_spec import FIELDS, ModelSpec, Range
 from controlnet_mcp.providers.types import Frozen, ModelInfo
 
 DEFAULT_MODEL = "midjourney"
@@ -25,35 +25,21 @@ _STABLE_DIFFUSION = ModelSpec(
     name=DEFAULT_MODEL,
     family="sd15",
     keeps={
-        "canny": "canny",
-        "depth": "depth",
-        "softedge": "softedge",
-        "mlsd": "mlsd",
-        "normal": "normal",
+        **{name: name for name in ("canny", "depth", "softedge", "mlsd", "normal")},
         "pose": "openpose",
         "scribble": "scribble",
         "seg": "segmentation",
         "aesthetic": "aesthetic-controlnet",
-        "inpaint": "inpaint",
-        "lineart": "lineart",
-        "shuffle": "shuffle",
-        "tile": "tile",
+        **{name: name for name in ("inpaint", "lineart", "shuffle", "tile")},
         "face": "face_detector",
         "illusion": "qrcode",
         "blur": "blur",
     },
     fields={
-        "weight": "controlnet_conditioning_scale",
-        "prompt": "prompt",
-        "negative_prompt": "negative_prompt",
-        "width": "width",
-        "height": "height",
+        **FIELDS,
+        **{name: name for name in ("negative_prompt", "width", "height", "scheduler", "strength")},
         "num_images": "samples",
-        "scheduler": "scheduler",
-        "steps": "num_inference_steps",
-        "guidance": "guidance_scale",
-        "strength": "strength",
-        "seed": "seed",
+        "weight": "controlnet_conditioning_scale",
     },
     ranges={
         # 31 steps are allowed by every source (S: 1 to 50; E and V5: 21 or 31).
@@ -73,15 +59,8 @@ MODELS: tuple[ModelSpec, ...] = (
         _STABLE_DIFFUSION,
         name=FLUX_MODEL,
         family="flux",
-        keeps={
-            "canny": "canny",
-            "tile": "tile",
-            "depth": "depth",
-            "blur": "blur",
-            "pose": "pose",
-            "gray": "gray",
-            "low-quality": "low_quality",
-        },
+        keeps={name: name for name in ("canny", "tile", "depth", "blur", "pose", "gray")}
+        | {"low-quality": "low_quality"},
         max_controls=1,
     ),
 )
@@ -100,26 +79,12 @@ ENTERPRISE_ONLY = frozenset({"aesthetic"})
 FLUX_BY_DEFAULT = frozenset({"blur", "gray", "low-quality"})
 """Types that are in the list of Flux, and in no list of the ControlNet 1.1 models that the others use."""
 
-SCHEDULERS = (
-    "DDPMScheduler",
-    "DDIMScheduler",
-    "PNDMScheduler",
-    "LMSDiscreteScheduler",
-    "EulerDiscreteScheduler",
-    "EulerAncestralDiscreteScheduler",
-    "DPMSolverMultistepScheduler",
-    "HeunDiscreteScheduler",
-    "KDPM2DiscreteScheduler",
-    "DPMSolverSinglestepScheduler",
-    "KDPM2AncestralDiscreteScheduler",
-    "UniPCMultistepScheduler",
-    "DDIMInverseScheduler",
-    "DEISMultistepScheduler",
-    "IPNDMScheduler",
-    "KarrasVeScheduler",
-    "ScoreSdeVeScheduler",
-    "LCMScheduler",
+_SCHEDULERS = (
+    *("DDPM", "DDIM", "PNDM", "LMSDiscrete", "EulerDiscrete", "EulerAncestralDiscrete", "DPMSolverMultistep"),
+    *("HeunDiscrete", "KDPM2Discrete", "DPMSolverSinglestep", "KDPM2AncestralDiscrete", "UniPCMultistep"),
+    *("DDIMInverse", "DEISMultistep", "IPNDM", "KarrasVe", "ScoreSdeVe", "LCM"),
 )
+SCHEDULERS = tuple(f"{name}Scheduler" for name in _SCHEDULERS)
 """The page's seventeen, in its order, and LCM from the vendor's later pages."""
 _SAMPLERS = {
     "dpm++ 2m": "DPMSolverMultistepScheduler",
@@ -144,7 +109,7 @@ def scheduler_named(name: str) -> tuple[str, dict[str, JsonValue]]:
     Raises:
         RequestError: `invalid_request` for any other name; the nearest ones are in the hint.
     """
-    own = {scheduler.removesuffix("Scheduler").lower(): scheduler for scheduler in SCHEDULERS}
+    own = {scheduler.lower(): f"{scheduler}Scheduler" for scheduler in _SCHEDULERS}
     key = " ".join(name.lower().split())
     found = own.get(key.replace(" ", "").removesuffix("scheduler"))
     if found is not None:

@@ -203,16 +203,15 @@ class ScenarioProvider(QueueProvider):
         return tuple({row.sha256: row for row in large}.values())
 
     def upload(self, picture: StoredPicture) -> Steps[str]:
-        """Store a picture as an asset; gives its id. A large one goes as a ticket with a single part."""
-        name = f"{picture.sha256[:16]}.{EXTENSIONS[picture.mime_type]}"
-        if picture.size_bytes >= _WHOLE_UPLOAD_BYTES:
-            return (yield from self._upload_large(picture, name))
-        body: Body = {"name": name, "image": PictureData(picture, "base64")}
-        call = self.call("POST", "/assets", body, timeout_seconds=UPLOAD_TIMEOUT_SECONDS)
-        return (yield from self._ask_quietly(call, AssetReply)).id
+        """Store a picture as an asset; gives its id.
 
-    def _upload_large(self, picture: StoredPicture, name: str) -> Steps[str]:
-        """A ticket, one part (a call carries a whole picture or nothing), and looks until it is imported."""
+        A large one goes as a ticket with a single part, because a call carries a whole picture or nothing.
+        """
+        name = f"{picture.sha256[:16]}.{EXTENSIONS[picture.mime_type]}"
+        if picture.size_bytes < _WHOLE_UPLOAD_BYTES:
+            body: Body = {"name": name, "image": PictureData(picture, "base64")}
+            call = self.call("POST", "/assets", body, timeout_seconds=UPLOAD_TIMEOUT_SECONDS)
+            return (yield from self._ask_quietly(call, AssetReply)).id
         ticket: Body = {
             "fileName": name,
             "contentType": picture.mime_type,
@@ -271,10 +270,14 @@ class ScenarioProvider(QueueProvider):
         options, spec = ScenarioOptions.model_validate(request.options), self.spec_of(request)
         control = request.controls[0]
         fields = named_fields(request, spec)
+        kept = [(spec.keeps[row.modality], row.weight) for row in request.controls if not options.preset]
+        kept = kept or [(options.preset or "", options.preset_weight)]
+        plain = all(weight == 1 for _, weight in kept)
         body = {
             **fields,
             "modelId": spec.name,
-            "modality": _modality_text(request, spec, options),
+            # `canny`, or `canny:0.6,depth:1`: weights are written as soon as one of them is not 1.
+            "modality": ",".join(name if plain else f"{name}:{weight:g}" for name, weight in kept),
             "controlImageId": control.asset_id if control.picture is None else None,
             **_picture(control.picture, uploaded, "controlImage", "controlImageId"),
             "disableModalityDetection": control.is_map,
@@ -378,12 +381,10 @@ class ScenarioProvider(QueueProvider):
                 query = {**query, "paginationToken": page.next_page}
         return tuple(found.values())
 
-    def refused(
-        self, reply: HttpReply, codes: Sequence[int | None] = (), wait_seconds: float | None = None
-    ) -> ProviderError:
+    def refused(self, reply: HttpReply) -> ProviderError:
         """The error of a reply that is no success; a 429 names a ceiling on jobs at once, or a cooldown."""
         told = reply.read_if(Refusal) or Refusal()
-        error = super().refused(reply, codes, wait_seconds if told.seconds is None else told.seconds)
+        error = self.explained(reply, self.refusals, wait_seconds=told.seconds)
         if told.limit is not None:
             error.hint = f"The limit is {told.limit:g} at once. {error.hint}"
         return error
@@ -461,14 +462,6 @@ def _fit_negative_prompt(work: Fitting, spec: ModelSpec, options: ScenarioOption
         )
         given = {**request.options, "negative_prompt_strength": _NEGATIVE_STRENGTH}
         work.warn("assumed", "negative_prompt", detail, options=given)
-
-
-def _modality_text(request: ResolvedRequest, spec: ModelSpec, options: ScenarioOptions) -> str:
-    """`canny`, or `canny:0.6,depth:1`: weights are written as soon as one of them is not 1."""
-    parts = [(spec.keeps[control.modality], control.weight) for control in request.controls if not options.preset]
-    parts = parts or [(options.preset or "", options.preset_weight)]
-    plain = all(weight == 1 for _, weight in parts)
-    return ",".join(name if plain else f"{name}:{weight:g}" for name, weight in parts)
 
 
 def _picture(picture: StoredPicture | None, uploaded: Uploaded, name: str, id_field: str) -> dict[str, Body]:

@@ -7,6 +7,8 @@ decided. 406 has four meanings and 401 two, told apart by their messages only; o
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -18,7 +20,7 @@ from controlnet_mcp.providers.base import Uploaded, prefixed
 from controlnet_mcp.providers.errors import ProviderError
 from controlnet_mcp.providers.http import Body, HttpCall, HttpReply, PictureData, Steps
 from controlnet_mcp.providers.model_spec import Fitting, ModelSpec, choose_model, model_infos, named_fields, supports
-from controlnet_mcp.providers.refusals import MODERATION, Meaning, fault, meaning_of, seconds_until
+from controlnet_mcp.providers.refusals import UNSAFE, Meaning, fault, meaning_of, seconds_until
 from controlnet_mcp.providers.segmind.models import (
     GATEWAY_OPTIONS,
     MODELS,
@@ -66,13 +68,7 @@ _REFUSALS = (
     Meaning(
         {401}, "unauthorized", "the key was refused", "Check SEGMIND_API_KEY; keys are made at platform.segmind.com."
     ),
-    Meaning(
-        {400, 403, 406},
-        "moderated",
-        "refused by its safety filter",
-        "Change the prompt or the picture.",
-        words=MODERATION,
-    ),
+    replace(UNSAFE, codes={400, 403, 406}),
     Meaning(
         {406},
         "provider_failed",
@@ -119,7 +115,7 @@ _REFUSALS = (
 )
 """The error table of docs.segmind.com, as quoted in the notes on providers."""
 _FAILURES = (
-    Meaning((), "moderated", "refused by its safety filter", "Change the prompt or the picture.", words=MODERATION),
+    UNSAFE,
     Meaning(
         (),
         "provider_failed",
@@ -340,14 +336,21 @@ class SegmindProvider(QueueProvider):
         """The vendor's sentence; a key is never repeated."""
         return _KEY.sub("(key)", super().said(reply))
 
-    def refused(
-        self, reply: HttpReply, codes: Sequence[int | None] = (), wait_seconds: float | None = None
-    ) -> ProviderError:
-        """The error of a request that was refused, broke, or ran and failed (422, or a record that says so)."""
+    def refused(self, reply: HttpReply) -> ProviderError:
+        """The error of a request that was refused, broke, or ran and failed (422, or a record that says so).
+
+        A limit ends at its reset time, seen from the reply's own Date; there is no Retry-After.
+        """
         if reply.status in {_OK, _UNPROCESSABLE}:
             why = self._fault(reply)
             return ProviderError(why.code, why.message, provider=self.name, hint=why.hint, retryable=why.retryable)
-        return super().refused(reply, codes, _until_reset(reply) if reply.status == _TOO_MANY else wait_seconds)
+        reset = reply.headers.get("x-rate-limit-reset-at-utc", "").removesuffix("UTC").strip()
+        when = None
+        if reply.status == _TOO_MANY and "date" in reply.headers:
+            with suppress(ValueError, OverflowError, OSError):
+                when = datetime.fromtimestamp(int(reset), UTC) if reset.isdecimal() else datetime.fromisoformat(reset)
+        waits = None if when is None else seconds_until(when.replace(tzinfo=when.tzinfo or UTC), reply)
+        return self.explained(reply, self.refusals, wait_seconds=waits)
 
     def _fault(self, reply: HttpReply) -> Fault:
         said = self.said(reply)
@@ -396,15 +399,3 @@ def _delivered(reply: HttpReply, outputs: tuple[Output, ...]) -> Submission:
         credits_left=left,
     )
     return Submission(task=RemoteTask(remote_id=reply.headers.get("x-request-id", "")), report=report)
-
-
-def _until_reset(reply: HttpReply) -> float | None:
-    """Seconds until the limit is lifted: the reset time against the reply's own Date; there is no Retry-After."""
-    reset = reply.headers.get("x-rate-limit-reset-at-utc", "").removesuffix("UTC").strip()
-    if "date" not in reply.headers:
-        return None
-    try:
-        when = datetime.fromtimestamp(int(reset), UTC) if reset.isdecimal() else datetime.fromisoformat(reset)
-    except (ValueError, OverflowError, OSError):
-        return None
-    return seconds_until(when.replace(tzinfo=when.tzinfo or UTC), reply)

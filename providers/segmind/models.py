@@ -12,7 +12,7 @@ from typing import Literal
 from pydantic import Field
 
 from controlnet_mcp.providers.http import Leaf
-from controlnet_mcp.providers.model_spec import ModelSpec, Range
+from controlnet_mcp.providers.model_spec import FIELDS, ModelSpec, Range
 from controlnet_mcp.providers.types import Frozen
 
 SCHEDULERS = (
@@ -44,12 +44,7 @@ class SegmindModel(ModelSpec):
     sized: bool = False
 
 
-_FIELDS = {
-    **{name: name for name in ("prompt", "negative_prompt", "scheduler", "seed")},
-    "num_images": "samples",
-    "steps": "num_inference_steps",
-    "guidance": "guidance_scale",
-}
+_FIELDS = {**FIELDS, "negative_prompt": "negative_prompt", "scheduler": "scheduler", "num_images": "samples"}
 _STEPS, _GUIDANCE = Range(20, 100), Range(1, 25)
 _WEIGHTED = frozenset({"control_strength"})
 _SD3 = SegmindModel(

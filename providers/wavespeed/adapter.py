@@ -3,10 +3,14 @@
 A submission gives a prediction, which is asked for until it is completed. Facts: the vendor's page of
 `flux-control-lora-depth`, wavespeed.ai/docs, the published client wavespeed 2.0.5 and the vendor's ComfyUI nodes;
 conflicts are named where they are decided. What an empty balance is answered with is not documented: HTTP 402, or a
-sentence about it.
+sentence about it. The canny model has the fields of the depth model in the vendor's ComfyUI nodes; the page of
+`flux-controlnet-union-pro-2.0` also advises a scale and an end for each kind of control. No model has a field that says
+what kind of map it is given.
 """
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Literal
 from urllib.parse import quote as percent_encoded
 
@@ -18,15 +22,17 @@ from controlnet_mcp.providers.base import Uploaded, prefixed
 from controlnet_mcp.providers.errors import ProviderError
 from controlnet_mcp.providers.http import Body, HttpCall, HttpReply, PictureData, Steps
 from controlnet_mcp.providers.model_spec import (
+    FIELDS,
     Fitting,
     ModelSpec,
+    Range,
     find_model,
     model_infos,
     named_fields,
     present,
     supports,
 )
-from controlnet_mcp.providers.refusals import CHANGE, LATER, MODERATION, Meaning, fault, meaning_of
+from controlnet_mcp.providers.refusals import CHANGE, LATER, UNSAFE, Meaning, fault, meaning_of
 from controlnet_mcp.providers.types import (
     Capabilities,
     Cost,
@@ -43,6 +49,7 @@ from controlnet_mcp.providers.vendor import (
     SUCCESS,
     UPLOAD_TIMEOUT_SECONDS,
     HostedSettings,
+    LoraOptions,
     QueueProvider,
     bearer,
     believed,
@@ -50,8 +57,67 @@ from controlnet_mcp.providers.vendor import (
     https_link,
     part,
 )
-from controlnet_mcp.providers.wavespeed.models import ADVICE, LARGEST_SEED, MODELS, WaveSpeedOptions, newer
 from controlnet_mcp.providers.wire import Id, Number, Text, Whole, Wire, pictures_in
+
+OWNER = "wavespeed-ai/"
+LARGEST_SEED = 9_999_999_999
+"""The vendor's own nodes reduce larger ones modulo this number. -1 is random."""
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """The vendor's advice for one kind of control of Union Pro: conditioning scale, and where the control ends."""
+
+    scale: float
+    end: float
+    trained: bool = True
+
+
+ADVICE: Mapping[str, Advice] = {
+    "canny": Advice(0.7, 0.8),
+    "softedge": Advice(0.7, 0.8),
+    "depth": Advice(0.8, 0.8),
+    "pose": Advice(0.9, 0.65),
+    "gray": Advice(0.9, 0.8),
+    **dict.fromkeys(("lineart", "scribble", "sketch", "mlsd"), Advice(0.7, 0.8, trained=False)),
+}
+"""Union Pro was trained on the first five; other white lines on black look enough like canny and soft edges to it
+(inferred, and said in a warning). Support for tiles was removed with version 2.0."""
+
+_FIELDS = {**FIELDS, "num_images": "num_images"}
+_STEPS = Range(1, 50)
+_CANNY = f"{OWNER}flux-control-lora-canny"
+_DEPTH = ModelSpec(
+    name=f"{OWNER}flux-control-lora-depth",
+    family="flux-control-lora",
+    keeps={"depth": f"{OWNER}flux-control-lora-depth"},
+    fields={**_FIELDS, "weight": "control_scale"},
+    ranges={"steps": _STEPS, "guidance": Range(1, 30), "weight": Range(0, 2)},
+)
+_UNION = ModelSpec(
+    name=f"{OWNER}flux-controlnet-union-pro-2.0",
+    family="flux-controlnet",
+    keeps=dict.fromkeys(ADVICE, f"{OWNER}flux-controlnet-union-pro-2.0"),
+    fields={
+        **_FIELDS,
+        "weight": "controlnet_conditioning_scale",
+        "start": "control_guidance_start",
+        "end": "control_guidance_end",
+    },
+    ranges={"steps": _STEPS, "guidance": Range(0, 20), "weight": Range(0, 2)},
+    options=frozenset(
+        {"output_format", "controlnet_conditioning_scale", "control_guidance_start", "control_guidance_end"}
+    ),
+)
+MODELS = (
+    _DEPTH,
+    replace(_DEPTH, name=_CANNY, keeps={"canny": _CANNY}),
+    _UNION,
+)
+"""The first that keeps a modality is its default."""
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,79}/[a-z0-9][a-z0-9._-]{0,79}")
+
 
 _OK = 200
 _SYNC_TIMEOUT_SECONDS = 300.0
@@ -61,7 +127,6 @@ _BY_THE_CONNECTION = frozenset({"host", "content-length", "transfer-encoding", "
 _NO_CREDIT = Meaning(
     {402}, "payment_required", "not enough credit", "Top up the WaveSpeed account, or choose another provider."
 )
-_UNSAFE = Meaning({1200}, "moderated", "refused by its safety filter", "Change the prompt or the picture.")
 _FAILED = Meaning({1403, 1405}, "provider_failed", "the task failed", LATER, retryable=True)
 _REFUSALS = (
     Meaning(
@@ -83,7 +148,7 @@ _REFUSALS = (
         retryable=True,
     ),
     Meaning({503}, "provider_failed", "not available now", LATER, retryable=True),
-    _UNSAFE,
+    replace(UNSAFE, codes={1200}, words=""),
     Meaning(
         {1402},
         "image_unreadable",
@@ -94,14 +159,10 @@ _REFUSALS = (
     Meaning({5000}, "provider_failed", "internal error", LATER, retryable=True, delivery="unknown"),
     Meaning({5003}, "provider_failed", "not available now", LATER, retryable=True, delivery="unknown"),
     Meaning({5004}, "timed_out", "the time ran out", LATER, retryable=True, delivery="unknown"),
-    Meaning(
-        (),
-        "payment_required",
-        _NO_CREDIT.what,
-        _NO_CREDIT.hint,
-        words=r"(insufficient|not enough|too few|low) (credit|balance|fund)|top.?up|recharge",
+    replace(
+        _NO_CREDIT, codes=(), words=r"(insufficient|not enough|too few|low) (credit|balance|fund)|top.?up|recharge"
     ),
-    Meaning((), "moderated", _UNSAFE.what, _UNSAFE.hint, words=MODERATION),
+    UNSAFE,
     Meaning({403}, "unauthorized", "this account may not use the model", "list_models names the others."),
     Meaning({1400}, "invalid_request", "a setting is missing", CHANGE),
     Meaning({1401}, "invalid_request", "a setting was not accepted", CHANGE),
@@ -133,6 +194,45 @@ class WaveSpeedSettings(HostedSettings):
     api_key: SecretStr = Field(description="WaveSpeed: API key")
     base_url: str = Field(default="https://api.wavespeed.ai", description="WaveSpeed: base URL")
     api_version: Literal["v3", "v2"] = Field(default="v3", description="WaveSpeed: version of the API")
+
+
+class WaveSpeedOptions(LoraOptions):
+    """`provider_options`: the fields of the vendor's pages that have no common name."""
+
+    enable_safety_checker: bool = Field(default=True, description="Run the safety filter (true)")
+    enable_sync_mode: bool = Field(
+        default=False,
+        description="Wait for the result inside the submission (false); a broken connection then leaves the outcome "
+        "unknown",
+    )
+    enable_base64_output: bool = Field(
+        default=False, description="Answer with the pictures themselves, not with links (false)"
+    )
+    webhook: str | None = Field(
+        default=None,
+        pattern=r"^https://[^\s/]+\S*$",
+        max_length=2000,
+        description="https link that WaveSpeed calls when it is done",
+    )
+    output_format: Literal["jpeg", "png", "webp"] | None = Field(
+        default=None, description="Union Pro: file type of the result (jpeg)"
+    )
+    controlnet_conditioning_scale: float | None = Field(
+        default=None,
+        ge=0,
+        le=2,
+        description="Union Pro: exact scale, 0 to 2; default: the weight of the modality, where 1 means the vendor's "
+        "advice (lines 0.7, depth 0.8, pose and gray 0.9)",
+    )
+    control_guidance_start: float | None = Field(
+        default=None, ge=0, le=1, description="Union Pro: fraction of the steps at which the control sets in (0)"
+    )
+    control_guidance_end: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="Union Pro: fraction of the steps at which the control ends (0.8, pose 0.65)",
+    )
 
 
 class Envelope(Wire):
@@ -225,8 +325,13 @@ class WaveSpeedProvider(QueueProvider):
         self._version: str = settings.api_version
 
     def unlisted(self, name: str, modality: str) -> ModelSpec | None:
-        """A newer model of a family that is known."""
-        return newer(name, modality)
+        """A newer model of the family that its name begins with."""
+        full = name.strip().lower()
+        full = full if "/" in full else f"{OWNER}{full}"
+        family = next((row for row in (_DEPTH, _UNION) if full.removeprefix(OWNER).startswith(f"{row.family}-")), None)
+        if family is None or not _NAME.fullmatch(full):
+            return None
+        return replace(family, name=full, keeps={modality: full}, known=False)
 
     def adjust(self, work: Fitting, spec: ModelSpec) -> None:
         """Seeds end earlier than ours, and Union Pro knows some lines only as edges."""
@@ -348,7 +453,7 @@ class WaveSpeedProvider(QueueProvider):
         told = yield from self.first_found([self.call("GET", "/api/v3/models")], ModelsReply)
         found: list[ModelInfo] = []
         for row in told.data if told else ():
-            spec = find_model(row.model_id, MODELS) or newer(row.model_id, "")
+            spec = find_model(row.model_id, MODELS) or self.unlisted(row.model_id, "")
             if spec is None:
                 continue
             keeps = f"keeps {', '.join(spec.keeps)}" if spec.known else quote(row.name, 80)
@@ -360,13 +465,11 @@ class WaveSpeedProvider(QueueProvider):
         """An answer counts only with HTTP 200 and, where it has a code, the code 200."""
         return reply.status == _OK and reply.read(Envelope).code in {None, _OK}
 
-    def refused(
-        self, reply: HttpReply, codes: Sequence[int | None] = (), wait_seconds: float | None = None
-    ) -> ProviderError:
+    def refused(self, reply: HttpReply) -> ProviderError:
         """The error of a reply whose status, or whose code inside HTTP 200, is no success."""
         answer = reply.read_if(Envelope) or Envelope()
         inner = answer.code if reply.status == _OK else reply.status
-        return super().refused(reply, codes or (answer.error_code, inner, answer.code), wait_seconds)
+        return self.explained(reply, self.refusals, (answer.error_code, inner, answer.code))
 
     def said(self, reply: HttpReply) -> str:
         """The vendor's sentence; that of a task goes before that of the envelope."""

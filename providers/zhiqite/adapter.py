@@ -6,7 +6,6 @@ page's. The vendor's table of preprocessors and models is not public; the names 
 whose unit the page describes, and are unverified (reference: section 3.2).
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,11 +17,10 @@ from controlnet_mcp.providers.base import Uploaded, prefixed
 from controlnet_mcp.providers.errors import ProviderError
 from controlnet_mcp.providers.http import Body, HttpCall, HttpReply, PictureData, Steps
 from controlnet_mcp.providers.model_spec import present
-from controlnet_mcp.providers.refusals import STANDARD, Meaning, refusal
+from controlnet_mcp.providers.refusals import STANDARD, Meaning
 from controlnet_mcp.providers.types import (
     EVERY_SETTING,
     Capabilities,
-    Control,
     Fault,
     FittedRequest,
     Frozen,
@@ -35,7 +33,7 @@ from controlnet_mcp.providers.types import (
     Support,
 )
 from controlnet_mcp.providers.vendor import HostedSettings, QueueProvider
-from controlnet_mcp.providers.wire import Number, Text, Whole, Wire, picture_in, whole
+from controlnet_mcp.providers.wire import Number, Text, Whole, Wire, pictures_in, whole
 
 _OK = 200
 _ROOT = "/AIGCImgOpenServ/saas/sd/v2"
@@ -115,6 +113,12 @@ class ZhiqiteOptions(Frozen):
     flat: bool = Field(default=False, description="Send id_task, model and controlnet at the top level")
 
 
+_OF_UNITS = {"low_vram", "processor_res", "threshold_a", "threshold_b", "pixel_perfect", "control_mode"}
+_OF_SCRIPTS = {"sd_vae", "output_image_format"}
+_OURS = {"modules", "models", "unit_resize_mode", "clip_stop_at_last_layers", "flat"}
+"""Options that go into every unit, into the scripts, or that are ours to act on; all others go into the body."""
+
+
 class Envelope(Wire):
     """The envelope of every answer; codes come as text or as numbers."""
 
@@ -148,8 +152,7 @@ class Task(Wire):
         """A link to a picture means done; unknown integers mean running, until the job's own deadline."""
         pictures = self.pictures or ()
         withheld = [row.img_audit_status is False for row in pictures]
-        pairs = zip(pictures, withheld, strict=True)
-        outputs = tuple(filter(None, (picture_in(row.image_url, flagged=flagged) for row, flagged in pairs)))
+        outputs = pictures_in([row.image_url for row in pictures], [*withheld])
         stage = quote(self.desc, 80) or None
         if outputs:
             seed = next((row.seed for row in pictures if row.seed), None)
@@ -226,18 +229,33 @@ class ZhiqiteProvider(QueueProvider):
     def build(self, request: ResolvedRequest, reference: str, uploaded: Uploaded) -> HttpCall:  # noqa: ARG002  # none
         """The page's example nests task, model and units in `alwayson_scripts`; its table lists them flat.
 
-        The seed is an integer in the page's table and text in its example: the example is what was sent.
+        The seed is an integer in the page's table and text in its example: the example is what was sent. A ready map is
+        not preprocessed again.
         """
         options = ZhiqiteOptions.model_validate(request.options)
         layers = options.clip_stop_at_last_layers
+        units: list[Body] = []
+        for control in request.controls:
+            family, name = FAMILIES[control.modality], control.modality
+            unit: dict[str, Body] = {
+                "image_link": _link(control.picture, control.source_url),
+                "enabled": True,
+                "module": "none" if control.is_map else options.modules.get(name, family.module),
+                "model": options.models.get(name, family.model),
+                "weight": control.weight,
+                "resize_mode": options.unit_resize_mode,
+                "guidance_start": control.start,
+                "guidance_end": control.end,
+                **options.model_dump(include=_OF_UNITS),
+            }
+            units.append(present(unit))
         scripts: dict[str, Body] = {
             "sd_model_checkpoint": request.model,
             "id_task": reference,
-            "sd_vae": options.sd_vae,
-            "output_image_format": options.output_image_format,
+            **options.model_dump(include=_OF_SCRIPTS),
             "image_link": _link(request.init_image, request.init_url),
             "override_settings": None if layers is None else {"CLIP_stop_at_last_layers": layers},
-            "controlnet": {"args": [_unit(control, options) for control in request.controls]},
+            "controlnet": {"args": units},
         }
         body: dict[str, Body] = {
             "prompt": request.prompt,
@@ -251,13 +269,7 @@ class ZhiqiteProvider(QueueProvider):
             "cfg_scale": request.guidance,
             "sampler_index": request.scheduler,
             "denoising_strength": request.strength,
-            "resize_mode": options.resize_mode,
-            "restore_faces": options.restore_faces,
-            "enable_hr": options.enable_hr,
-            "hr_scale": options.hr_scale,
-            "hr_second_pass_steps": options.hr_second_pass_steps,
-            "hr_resize_x": options.hr_resize_x,
-            "hr_resize_y": options.hr_resize_y,
+            **options.model_dump(exclude=_OF_UNITS | _OF_SCRIPTS | _OURS),
             **(scripts if options.flat else {"alwayson_scripts": present(scripts)}),
         }
         return self.call("POST", f"{_ROOT}/controlnet", present(body), submits=True)
@@ -303,48 +315,21 @@ class ZhiqiteProvider(QueueProvider):
         """An answer counts only with HTTP 200 and the code string "200"."""
         return reply.status == _OK and reply.read(Envelope).code == "200"
 
-    def refused(
-        self, reply: HttpReply, codes: Sequence[int | None] = (), wait_seconds: float | None = None
-    ) -> ProviderError:
+    def refused(self, reply: HttpReply) -> ProviderError:
         """The error of an answer that does not count.
 
         No list of codes is published; those that mirror HTTP statuses are read that way (unverified), and any other
         is a refusal.
         """
         if reply.status != _OK:
-            return super().refused(reply, codes, wait_seconds)
+            return super().refused(reply)
         code = reply.read(Envelope).code
         other = Meaning(
             (), "provider_failed", f"the answer was code {quote(code, 20)}", "Change the request, or try again later."
         )
-        table = (*self.refusals, *STANDARD, other)
-        codes = codes or (whole(code),)
-        said = self.said(reply)
-        return refusal(reply, title=self.title, table=table, said=said, codes=codes, wait_seconds=wait_seconds)
+        return self.explained(reply, (*self.refusals, *STANDARD, other), (whole(code),))
 
 
 def _link(picture: StoredPicture | None, url: str | None) -> Body:
     """The link under which the vendor fetches a picture: its own, or a signed one of ours."""
     return url if url is not None or picture is None else PictureData(picture, "public_url")
-
-
-def _unit(control: Control, options: ZhiqiteOptions) -> dict[str, Body]:
-    """One unit of `controlnet.args`; a ready map is not preprocessed again."""
-    family = FAMILIES[control.modality]
-    unit: dict[str, Body] = {
-        "image_link": _link(control.picture, control.source_url),
-        "enabled": True,
-        "module": "none" if control.is_map else options.modules.get(control.modality, family.module),
-        "model": options.models.get(control.modality, family.model),
-        "weight": control.weight,
-        "resize_mode": options.unit_resize_mode,
-        "low_vram": options.low_vram,
-        "processor_res": options.processor_res,
-        "threshold_a": options.threshold_a,
-        "threshold_b": options.threshold_b,
-        "guidance_start": control.start,
-        "guidance_end": control.end,
-        "pixel_perfect": options.pixel_perfect,
-        "control_mode": options.control_mode,
-    }
-    return present(unit)

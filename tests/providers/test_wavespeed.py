@@ -12,8 +12,7 @@ from controlnet_mcp.images.picture import StoredPicture
 from controlnet_mcp.providers.errors import ProviderError
 from controlnet_mcp.providers.placeholders import show, shown_headers
 from controlnet_mcp.providers.types import Control, Cost, RemoteTask, Report, RequestWarning, ResolvedRequest
-from controlnet_mcp.providers.wavespeed.adapter import WaveSpeedProvider, WaveSpeedSettings
-from controlnet_mcp.providers.wavespeed.models import WaveSpeedOptions
+from controlnet_mcp.providers.wavespeed.adapter import WaveSpeedOptions, WaveSpeedProvider, WaveSpeedSettings
 from tests.support.conversations import held, recorded
 
 reply = partial(recorded, "wavespeed")

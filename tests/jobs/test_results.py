@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from controlnet_mcp.tools.advice import next_step
+from controlnet_mcp.tools.views import next_step
 from tests.support.job_layer import PICTURE_URL, Service, broken, open_workshop, says
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("loop_watch")]

@@ -14,7 +14,7 @@ from controlnet_mcp.images.structure_score import StructureScore
 from controlnet_mcp.jobs.preprocess import ControlInput, check
 from controlnet_mcp.jobs.record import JobRecord, ResultImage
 from controlnet_mcp.providers.types import Control, ResolvedRequest, Takes
-from controlnet_mcp.tools.advice import next_step
+from controlnet_mcp.tools.views import next_step
 from tests.support import sample_drawings
 from tests.support.mcp_session import Session
 from tests.support.structure_pairs import Rgb, map_of, photo

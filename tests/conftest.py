@@ -1,5 +1,6 @@
 """Fixtures that every test file may use."""
 
+import signal
 import socket
 import sys
 from collections.abc import AsyncGenerator, Generator
@@ -15,6 +16,9 @@ from tests.support.server_process import Place, Web, serving_http
 from tests.support.stalled_provider import Holding, holding
 
 network_guard.watch()
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell without job control starts a background suite so, and the programs that tests interrupt would inherit it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

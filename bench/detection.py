@@ -55,7 +55,7 @@ class Noticed:
 
 async def generate(application: Application, control: Path, seconds: float, size: int) -> float:
     """Have one picture made; gives the lag in milliseconds."""
-    wish = GenerateRequest(
+    request = GenerateRequest(
         prompt=f"a house at {time.time_ns()} that takes {seconds}",
         control_image=str(control),
         control_is_map=True,
@@ -64,9 +64,9 @@ async def generate(application: Application, control: Path, seconds: float, size
         width=size,
         height=size,
     )
-    desk = application.services.jobs
+    service = application.services.jobs
     start = time.perf_counter()
-    job = await desk.wait(await desk.submit(wish, CALLER), time.time() + 60)
+    job = await service.wait(await service.submit(request, CALLER), time.time() + 60)
     assert job.state == "succeeded", job
     return (time.perf_counter() - start - seconds) * 1000
 

@@ -64,8 +64,8 @@ async def alternate(
     for number in range(WARM_UPS + rounds):
         for wire, total, row in zip(wires, totals, taken, strict=True):
             job = f"job_{1 + number * total // (WARM_UPS + rounds):032x}"
-            wish = {**arguments, "job_id": job} if tool == "job_status" else arguments
-            row.append(await timed(wire, tool, wish))
+            asked = {**arguments, "job_id": job} if tool == "job_status" else arguments
+            row.append(await timed(wire, tool, asked))
     return [row[WARM_UPS:] for row in taken]
 
 

@@ -93,9 +93,9 @@ def picture() -> str:
 
 async def finished_job(wire: Wire) -> str:
     """Have the draft engine draw; gives the job's id."""
-    wish: dict[str, JsonValue] = {"prompt": "a house", "control_image": picture(), "width": 128, "height": 128}
+    asked: dict[str, JsonValue] = {"prompt": "a house", "control_image": picture(), "width": 128, "height": 128}
     limits: dict[str, JsonValue] = {"provider": "draft", "wait_seconds": 60, "previews": False}
-    job = result_of(await wire.call("controlnet_generate", wish | limits))["structuredContent"]
+    job = result_of(await wire.call("controlnet_generate", asked | limits))["structuredContent"]
     assert isinstance(job, dict)
     assert job["status"] == "succeeded", job
     return str(job["job_id"])

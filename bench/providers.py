@@ -42,7 +42,7 @@ from controlnet_mcp.providers.http import HttpCall
 from controlnet_mcp.providers.placeholders import PictureSource, content_of
 from controlnet_mcp.server.app import Application, open_application
 from controlnet_mcp.server.settings import Settings
-from tests.support.hosted_providers import LINKS_ONLY, serving_all, serving_file
+from tests.support.hosted_providers import HOSTED, LINKS_ONLY, serving_all, serving_file
 from tests.support.sample_drawings import house
 
 ROUNDS, WARM_UPS, PAUSED_ROUNDS = 20, 3, 3
@@ -95,9 +95,9 @@ class Ours:
         return job.control_map is not None
 
     async def generate(self) -> None:
-        """Submit a wish that was never made before, and wait until its picture is stored."""
+        """Submit a request that was never made before, and wait until its picture is stored."""
         self.seed += 1
-        wish = GenerateRequest(
+        request = GenerateRequest(
             prompt="a house at dawn",
             control_image=self.picture,
             provider=self.provider,
@@ -105,9 +105,9 @@ class Ours:
             height=SIDE,
             seed=self.seed,
         )
-        desk = self.application.services.jobs
-        job = await desk.submit(wish, CALLER)
-        job = await desk.wait(job, time.time() + 60)
+        service = self.application.services.jobs
+        job = await service.submit(request, CALLER)
+        job = await service.wait(job, time.time() + 60)
         assert job.state == "succeeded", job
 
     async def calls(self) -> list[HttpCall]:
@@ -169,13 +169,13 @@ def serve(folder: Path) -> None:
 
 
 async def measure(folder: Path, served: Mapping[str, str], link: str, rounds: int) -> None:
-    """Measure all five."""
+    """Measure every hosted provider."""
     places = {"data_dir": folder / "data", "allowed_dirs": (folder,), "trusted_hosts": "127.0.0.1"}
     settings = {**places, "keys": served, "structure_scores": False}
     print(f"{'':<10}  wall ms    over       over   CPU ms    bare       same    times      times         with")
     print(f"{'':<10}            bare  same work                       work     bare  same work       pauses")
     async with open_application(Settings.model_validate(settings)) as application:
-        for provider in SCRIPTS:
+        for provider in HOSTED:
             picture = link if provider in LINKS_ONLY else str(folder / "house.png")
             ours = Ours(application, provider, picture, folder / "house.png")
             show(provider, *await compare(ours, rounds, folder / "bare.png"))

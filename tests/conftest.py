@@ -1,5 +1,6 @@
 """Fixtures that every test file may use."""
 
+import signal
 import socket
 import sys
 from collections.abc import AsyncGenerator, Generator
@@ -12,9 +13,12 @@ from tests.support import network_guard
 from tests.support.event_loop_watch import LoopWatch, watch_event_loop
 from tests.support.mcp_session import Session, open_session, settings_for
 from tests.support.server_process import Place, Web, serving_http
-from tests.support.stalled_provider import Holding, holding
+from tests.support.stalled_provider import StalledProvider, stalled_provider
 
 network_guard.watch()
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell without job control starts a background suite so, and the programs that tests interrupt would inherit it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -65,9 +69,9 @@ def web(tmp_path_factory: pytest.TempPathFactory, pictures: Path) -> Generator[W
 
 
 @pytest.fixture(scope="session")
-def vendor(pictures: Path) -> Generator[Holding]:
+def vendor(pictures: Path) -> Generator[StalledProvider]:
     """A paid provider on this machine that can hold its answers; tests share it, each with prompts of its own."""
-    with holding(pictures / "sketch.png") as opened:
+    with stalled_provider(pictures / "sketch.png") as opened:
         yield opened
 
 

@@ -52,7 +52,7 @@ async def _scenario(bare: Bare) -> bytes:
     return (await bare.send("GET", link)).content
 
 
-async def _segmind(bare: Bare) -> bytes:
+async def _status_then_result(bare: Bare) -> bytes:
     receipt = (await bare.submit()).json()
     await bare.send("GET", receipt["status_url"])
     outcome = (await bare.send("GET", receipt["response_url"])).json()
@@ -82,10 +82,11 @@ async def _wavespeed(bare: Bare) -> bytes:
 
 SCRIPTS: Mapping[str, Script] = {
     "scenario": _scenario,
-    "segmind": _segmind,
+    "segmind": _status_then_result,
     "zhiqite": _zhiqite,
     "modelslab": _modelslab,
     "wavespeed": _wavespeed,
+    "fal": _status_then_result,
 }
 """By provider: from the submission to the bytes of the picture."""
 

@@ -68,7 +68,7 @@ def requests(provider: Provider) -> Iterator[ResolvedRequest]:
     settled = 0
     for modality in provider.capabilities.modalities:
         control = Control(modality=modality, picture=PICTURE, source_url=LINK, is_map=True)
-        wish = ResolvedRequest(
+        full = ResolvedRequest(
             prompt="a house by the sea",
             controls=(control,),
             init_image=PICTURE,
@@ -78,7 +78,7 @@ def requests(provider: Provider) -> Iterator[ResolvedRequest]:
             seed=7,
             options=provider.options().model_dump(mode="json"),
         )
-        for request in (wish, wish.model_copy(update={"init_image": None, "init_url": None})):
+        for request in (full, full.model_copy(update={"init_image": None, "init_url": None})):
             try:
                 yield provider.fit(request).request
             except ControlNetError as error:

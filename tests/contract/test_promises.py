@@ -130,10 +130,10 @@ def test_no_setting_is_dropped_in_silence(name: str, setting: Setting) -> None:
     """What a provider has no place for is a warning; what it says it honours changes the request or is told of."""
     provider = adapter(READY[name])
     asked = request(provider, None, **ASKED[setting])
-    wish = GenerateRequest.model_validate(
+    wanted = GenerateRequest.model_validate(
         {"prompt": "a house", "control_image": LINK, "init_image": LINK, setting: WISHED[setting]}
     )
-    kept, notices = unsupported_settings(asked, wish, provider)
+    kept, notices = unsupported_settings(asked, wanted, provider)
     if setting not in provider.capabilities.settings:
         assert setting in [notice.feature for notice in notices]
         assert setting == "seed" or getattr(kept, setting) is None
@@ -155,8 +155,8 @@ def test_weights_ranges_and_counts_that_cannot_be_kept_are_told(name: str) -> No
     provider = adapter(READY[name])
     can, (control,) = provider.capabilities, request(provider).controls
     changed = control.model_copy(update={"weight": 0.5, "start": 0.2, "end": 0.7})
-    wish = GenerateRequest(prompt="a house", control_image=LINK, num_images=4)
-    _, notices = unsupported_settings(request(provider, controls=(changed,)), wish, provider)
+    wanted = GenerateRequest(prompt="a house", control_image=LINK, num_images=4)
+    _, notices = unsupported_settings(request(provider, controls=(changed,)), wanted, provider)
     features = {notice.feature for notice in notices}
     assert ("weight" in features) == (not can.weights)
     assert any("start and end" in feature for feature in features) == (not can.control_range)

@@ -58,7 +58,7 @@ def settings_of(vendor: Faulty, folder: Path, pictures: Path) -> Settings:
     return settings_for(folder, pictures, keys=keys, structure_scores=False, previews=False, **room)
 
 
-def wish(vendor: Faulty, prompt: str, picture: Path) -> dict[str, JsonValue]:
+def arguments_of(vendor: Faulty, prompt: str, picture: Path) -> dict[str, JsonValue]:
     """The arguments of a job, with a control picture of its own."""
     picture.write_bytes(vendor.picture(prompt))
     return {
@@ -90,7 +90,7 @@ async def test_every_fault_in_every_call_ends_as_it_should(tmp_path: Path, monke
 
         async def live_through(number: int, case: Case) -> None:
             prompt = f"{case.fault} in {case.call}"
-            arguments = wish(vendor, prompt, tmp_path / f"{number}.png")
+            arguments = arguments_of(vendor, prompt, tmp_path / f"{number}.png")
             vendor.due[prompt, case.call] = FAULTS[case.fault]
             job = await end_of(session, arguments)
             assert (prompt, case.call) not in vendor.due, "it never happened"
@@ -113,7 +113,7 @@ async def test_a_prompt_is_kept_and_sent_as_it_was_written(tmp_path: Path) -> No
     with faulty() as vendor:
 
         async def draw(prompt: str) -> None:
-            jobs[prompt] = await end_of(session, wish(vendor, prompt, folder / f"{prompt[:3]}, кот 🐈‍⬛.png"))
+            jobs[prompt] = await end_of(session, arguments_of(vendor, prompt, folder / f"{prompt[:3]}, кот 🐈‍⬛.png"))
 
         async with (
             open_session(settings_of(vendor, tmp_path / "data", folder)) as session,

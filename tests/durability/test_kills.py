@@ -20,7 +20,7 @@ from starlette.types import ASGIApp
 
 from controlnet_mcp.tools.views import Job
 from tests.support.hosted_providers import SIMULATIONS, serving_file
-from tests.support.request_interrupter import Ambush, Moment
+from tests.support.request_interrupter import Moment, RequestInterrupter
 from tests.support.server_process import Pipe, Place, piped
 from tests.support.simulators.serving import free_socket, origin_of, running
 from tests.support.simulators.studio import Studio
@@ -165,14 +165,14 @@ async def survive(strike: Strike, folder: Path, pictures: Path, link: str) -> No
     listening = free_socket()
     service = simulated(strike.vendor, origin_of(listening))
     method, path = PATHS[strike.vendor][strike.step]
-    ambush = Ambush(service.app, method, path, strike.moment)
+    interrupter = RequestInterrupter(service.app, method, path, strike.moment)
     place = Place(folder / "data", pictures)
-    with running(ambush, listening):
+    with running(interrupter, listening):
         async with piped(place, folder / "one", **service.variables) as one, anyio.create_task_group() as tasks:
             hit = signal.SIGSTOP if strike.freezes else signal.SIGKILL
-            ambush.strike = lambda: os.kill(one.process.pid, hit)
+            interrupter.strike = lambda: os.kill(one.process.pid, hit)
             tasks.start_soon(submitted, one, strike, link)
-            assert await to_thread.run_sync(ambush.struck.wait, LONGEST_SECONDS)
+            assert await to_thread.run_sync(interrupter.struck.wait, LONGEST_SECONDS)
             async with piped(place, folder / "two", **service.variables) as two:
                 await taken_over(one, two, strike)
             with suppress(ProcessLookupError):

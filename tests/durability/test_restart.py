@@ -37,9 +37,9 @@ async def test_a_job_is_finished_even_if_nobody_asks(settings: Settings) -> None
     async with open_session(settings) as session:
         first = (await session.generate(**waiting(0.2))).job
     async with open_session(settings) as session:
-        desk = session.application.services.jobs
+        service = session.application.services.jobs
         with anyio.fail_after(10):
-            while not (await desk.store.get(first.job_id, "local")).ended:
+            while not (await service.store.get(first.job_id, "local")).ended:
                 await anyio.lowlevel.checkpoint()
 
 

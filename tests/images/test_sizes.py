@@ -71,7 +71,7 @@ def test_known_sizes(size: tuple[int, int], fitted: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize(("width", "minimum", "maximum"), [(0, 64, 1024), (-5, 64, 1024), (10, 65, 127), (10, 0, 63)])
-def test_impossible_wishes_are_refused(width: int, minimum: int, maximum: int) -> None:
+def test_impossible_sizes_are_refused(width: int, minimum: int, maximum: int) -> None:
     """No pixels, or no multiple between the limits, is a mistake of the caller."""
     with pytest.raises(ValueError, match="no size fits"):
         fit_size(width, 100, minimum=minimum, maximum=maximum, multiple=64)

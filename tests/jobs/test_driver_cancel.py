@@ -13,7 +13,7 @@ from controlnet_mcp.providers.errors import ProviderError
 from controlnet_mcp.providers.sender import Sender
 from controlnet_mcp.providers.types import ResolvedRequest
 from controlnet_mcp.server.transports.shutdown import background
-from tests.support.job_layer import PICTURE_URL, Answer, Service, broken, open_workshop, says
+from tests.support.job_layer import PICTURE_URL, Answer, Service, broken, open_job_layer, says
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("loop_watch")]
 
@@ -30,23 +30,23 @@ def picture(pictures: Path) -> httpx2.Response:
 async def test_a_job_is_canceled_before_it_is_sent(tmp_path: Path) -> None:
     """A job that is stopped before its submission costs nothing."""
     service = Service()
-    async with open_workshop(tmp_path, service) as shop:
-        await shop.add()
-        await shop.store.request_cancel("job_1")
-        job = await shop.step()
+    async with open_job_layer(tmp_path, service) as layer:
+        await layer.add()
+        await layer.store.request_cancel("job_1")
+        job = await layer.step()
     assert (job.status, service.requests) == ("canceled", [])
 
 
-async def test_a_wish_that_comes_while_a_job_waits_in_line_keeps_it_from_being_sent(tmp_path: Path) -> None:
-    """Whoever drives it learns of the wish in the transaction that would have written the intent."""
+async def test_a_cancel_that_comes_while_a_job_waits_in_line_keeps_it_from_being_sent(tmp_path: Path) -> None:
+    """Whoever drives it learns of it in the transaction that would have written the intent."""
     service = Service()
-    async with open_workshop(tmp_path, service) as shop:
-        await shop.add()
-        claimed = await shop.claim()
+    async with open_job_layer(tmp_path, service) as layer:
+        await layer.add()
+        claimed = await layer.claim()
         assert claimed is not None
-        await shop.store.request_cancel("job_1")
-        job = await shop.driver.step(*claimed)
-        assert await shop.events("intent") == []
+        await layer.store.request_cancel("job_1")
+        job = await layer.driver.step(*claimed)
+        assert await layer.events("intent") == []
     assert (job.status, service.requests) == ("canceled", [])
 
 
@@ -59,40 +59,40 @@ async def test_a_job_whose_uploads_fail_can_be_canceled(tmp_path: Path, monkeypa
         raise ProviderError("provider_failed", "No room.", provider="scripted", retryable=True, delivery="not_sent")
 
     monkeypatch.setattr(Sender, "prepare", prepare)
-    async with open_workshop(tmp_path, Service()) as shop:
-        await shop.add()
-        assert (await shop.step()).failures == 1
-        await shop.store.request_cancel("job_1")
-        job = await shop.step()
+    async with open_job_layer(tmp_path, Service()) as layer:
+        await layer.add()
+        assert (await layer.step()).failures == 1
+        await layer.store.request_cancel("job_1")
+        job = await layer.step()
     assert (job.status, len(tries)) == ("canceled", 1)
 
 
-async def test_a_wish_told_to_another_process_is_heard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_cancel_told_to_another_process_is_heard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is only written down, and nobody wakes the job, which would not be looked at for a long time."""
     monkeypatch.setattr("controlnet_mcp.jobs.driver.CANCEL_SECONDS", 0.01)
     service = Service([says("queued", 201, eta=500)], [RUNNING])
-    async with open_workshop(tmp_path, service) as shop, background() as tasks:
-        await shop.add()
-        runner = JobRunner(shop.driver, JobSubscriptions(shop.store), "one")
+    async with open_job_layer(tmp_path, service) as layer, background() as tasks:
+        await layer.add()
+        runner = JobRunner(layer.driver, JobSubscriptions(layer.store), "one")
         runner.start(tasks)
         with anyio.fail_after(20):
-            while (await shop.read()).task is None:
+            while (await layer.read()).task is None:
                 await anyio.lowlevel.checkpoint()
-            await shop.store.request_cancel("job_1")
-            while not (await shop.read()).ended:
+            await layer.store.request_cancel("job_1")
+            while not (await layer.read()).ended:
                 await anyio.lowlevel.checkpoint()
-        assert (await shop.read()).status == "canceled"
+        assert (await layer.read()).status == "canceled"
     assert (service.count("DELETE", "jobs"), service.count("GET", "jobs")) == (1, 0)
 
 
 async def test_a_running_job_is_canceled_at_the_provider(tmp_path: Path) -> None:
     """The provider is told once, and its yes ends the job."""
     service = Service(poll=[RUNNING])
-    async with open_workshop(tmp_path, service) as shop:
-        await shop.add()
-        await shop.step()
-        await shop.store.request_cancel("job_1")
-        job = await shop.step()
+    async with open_job_layer(tmp_path, service) as layer:
+        await layer.add()
+        await layer.step()
+        await layer.store.request_cancel("job_1")
+        job = await layer.step()
     assert (job.status, job.images) == ("canceled", ())
     assert service.count("DELETE", "jobs") == 1
 
@@ -101,13 +101,13 @@ async def test_a_running_job_is_canceled_at_the_provider(tmp_path: Path) -> None
 async def test_a_job_that_cannot_be_stopped_goes_on(tmp_path: Path, picture: httpx2.Response, *, cancels: bool) -> None:
     """A warning says so, the provider is not asked again, and the result is kept."""
     service = Service(poll=[RUNNING, RUNNING, DONE], cancel=[broken(409)], download=[picture])
-    async with open_workshop(tmp_path, service, cancels=cancels) as shop:
-        await shop.add()
-        await shop.step()
-        await shop.store.request_cancel("job_1")
-        job = await shop.step()
+    async with open_job_layer(tmp_path, service, cancels=cancels) as layer:
+        await layer.add()
+        await layer.step()
+        await layer.store.request_cancel("job_1")
+        job = await layer.step()
         assert (job.status, job.cancel_answered) == ("queued", True)
-        job = await shop.steps()
+        job = await layer.steps()
     assert (job.status, len(job.images)) == ("succeeded", 1)
     assert [row.feature for row in job.warnings] == ["cancel"]
     assert service.count("DELETE", "jobs") == int(cancels)
@@ -119,29 +119,29 @@ async def test_a_fault_of_the_cancellation_does_not_lose_the_result(
 ) -> None:
     """While the provider fails to stop the job it is polled all the same."""
     service = Service(poll=[RUNNING, RUNNING, DONE], cancel=[fault], download=[picture])
-    async with open_workshop(tmp_path, service) as shop:
-        await shop.add()
-        await shop.step()
-        await shop.store.request_cancel("job_1")
-        job = await shop.steps()
+    async with open_job_layer(tmp_path, service) as layer:
+        await layer.add()
+        await layer.step()
+        await layer.store.request_cancel("job_1")
+        job = await layer.steps()
     assert (job.status, len(job.images)) == ("succeeded", 1)
 
 
 async def test_a_cancellation_that_failed_at_first_is_tried_again(tmp_path: Path) -> None:
-    """A moment of trouble at the provider does not turn a wish to stop into nothing."""
+    """A moment of trouble at the provider does not turn a cancel into nothing."""
     service = Service(poll=[RUNNING], cancel=[broken(500), httpx2.ReadTimeout("slow"), broken(204, "")])
-    async with open_workshop(tmp_path, service) as shop:
-        await shop.add()
-        await shop.step()
-        await shop.store.request_cancel("job_1")
-        job = await shop.steps()
+    async with open_job_layer(tmp_path, service) as layer:
+        await layer.add()
+        await layer.step()
+        await layer.store.request_cancel("job_1")
+        job = await layer.steps()
     assert job.status == "canceled"
     assert service.count("DELETE", "jobs") == 3
 
 
 async def test_a_job_that_the_provider_canceled_is_canceled(tmp_path: Path) -> None:
     """Somebody may stop it in the provider's own pages."""
-    async with open_workshop(tmp_path, Service(poll=[says("canceled")])) as shop:
-        await shop.add()
-        job = await shop.steps()
+    async with open_job_layer(tmp_path, Service(poll=[says("canceled")])) as layer:
+        await layer.add()
+        job = await layer.steps()
     assert job.status == "canceled"

@@ -9,7 +9,7 @@ from controlnet_mcp.jobs.database import Database
 from controlnet_mcp.jobs.polling import KEPT, PollPacer
 from controlnet_mcp.jobs.record import JobKind
 from controlnet_mcp.jobs.store import JobStore
-from tests.support.job_layer import PICTURE_URL, Service, Workshop, broken, open_workshop, says
+from tests.support.job_layer import PICTURE_URL, JobLayer, Service, broken, open_job_layer, says
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("loop_watch")]
 
@@ -36,20 +36,20 @@ async def told(folder: Path, kind: JobKind = KIND) -> list[float]:
         database.close()
 
 
-async def run(shop: Workshop, job_id: str) -> None:
+async def run(layer: JobLayer, job_id: str) -> None:
     """Drive one job to its end."""
-    await shop.add(job_id)
-    while not (await shop.step(job_id=job_id)).ended:
+    await layer.add(job_id)
+    while not (await layer.step(job_id=job_id)).ended:
         pass
 
 
 async def test_a_finished_job_leaves_the_middle_of_when_it_ended(tmp_path: Path, service: Service) -> None:
     """It ended between the last look that found it unfinished and the one that found it done."""
-    async with open_workshop(tmp_path, service) as shop:
-        await shop.add()
-        submitted = await shop.step()
-        unfinished = await shop.step()
-        await shop.steps()
+    async with open_job_layer(tmp_path, service) as layer:
+        await layer.add()
+        submitted = await layer.step()
+        unfinished = await layer.step()
+        await layer.steps()
         assert (submitted.accepted_at, submitted.looked_at) == (1_800_000_000.0, 1_800_000_000.0)
         seen_at = unfinished.wake_at
         request = unfinished.request
@@ -61,13 +61,13 @@ async def test_a_finished_job_leaves_the_middle_of_when_it_ended(tmp_path: Path,
 
 async def test_what_was_learned_sets_the_pauses_of_the_next_process(tmp_path: Path, service: Service) -> None:
     """Three jobs that took eight seconds: the next one is left alone for most of that."""
-    async with open_workshop(tmp_path, service) as shop:
+    async with open_job_layer(tmp_path, service) as layer:
         for _ in range(3):
-            shop.driver.pacer.add(KIND, 8.0)
-        await run(shop, "job_1")
-    async with open_workshop(tmp_path, service) as shop:
-        await shop.add("job_2")
-        job = await shop.step(job_id="job_2")
+            layer.driver.pacer.add(KIND, 8.0)
+        await run(layer, "job_1")
+    async with open_job_layer(tmp_path, service) as layer:
+        await layer.add("job_2")
+        job = await layer.step(job_id="job_2")
         assert job.accepted_at is not None
         assert 3 < job.wake_at - job.accepted_at < 8
 
@@ -75,14 +75,14 @@ async def test_what_was_learned_sets_the_pauses_of_the_next_process(tmp_path: Pa
 async def test_only_the_last_jobs_of_a_kind_are_remembered(tmp_path: Path, service: Service) -> None:
     """Fifty of each kind, the newest, in memory as in the file; other kinds are not touched."""
     other = JobKind("scripted", "large", 12)
-    async with open_workshop(tmp_path, service) as shop:
-        pacer = shop.driver.pacer
+    async with open_job_layer(tmp_path, service) as layer:
+        pacer = layer.driver.pacer
         await pacer.load(KIND)
         assert pacer.known(KIND) == ()
         pacer.add(other, 1.0)
         for number in range(KEPT + 10):
             pacer.add(KIND, float(number + 1))
-        await shop.add()
+        await layer.add()
         assert pacer.known(KIND) == tuple(float(number + 11) for number in range(KEPT))
     assert await told(tmp_path) == [float(number + 11) for number in range(KEPT)]
     assert await told(tmp_path, other) == [1.0]
@@ -90,32 +90,32 @@ async def test_only_the_last_jobs_of_a_kind_are_remembered(tmp_path: Path, servi
 
 async def test_a_computer_that_slept_teaches_nothing(tmp_path: Path, service: Service) -> None:
     """When the looks were too far apart, nobody knows when the job ended."""
-    async with open_workshop(tmp_path, service) as shop:
-        await shop.add()
-        await shop.step()
-        await shop.step()
-        shop.clock.now += 500
-        assert (await shop.steps()).status == "succeeded"
+    async with open_job_layer(tmp_path, service) as layer:
+        await layer.add()
+        await layer.step()
+        await layer.step()
+        layer.clock.now += 500
+        assert (await layer.steps()).status == "succeeded"
     assert await told(tmp_path) == []
 
 
 async def test_a_job_that_failed_teaches_nothing(tmp_path: Path) -> None:
     """Providers refuse faster than they draw."""
-    async with open_workshop(tmp_path, Service(poll=[says("running"), says("failed")])) as shop:
-        await shop.add()
-        assert (await shop.steps()).status == "failed"
+    async with open_job_layer(tmp_path, Service(poll=[says("running"), says("failed")])) as layer:
+        await layer.add()
+        assert (await layer.steps()).status == "failed"
     assert await told(tmp_path) == []
 
 
 async def test_a_fault_between_the_looks_is_no_look(tmp_path: Path, service: Service) -> None:
     """A reply that says nothing of the job leaves the last look where it was, and the pauses as they were."""
     service.poll = [says("running"), broken(500), says("running"), DONE]
-    async with open_workshop(tmp_path, service) as shop:
-        await shop.add()
-        await shop.step()
-        looked = await shop.step()
-        failed = await shop.step()
-        answered = await shop.step()
+    async with open_job_layer(tmp_path, service) as layer:
+        await layer.add()
+        await layer.step()
+        looked = await layer.step()
+        failed = await layer.step()
+        answered = await layer.step()
     assert failed.looked_at == looked.looked_at
     assert answered.looked_at == answered.updated_at
     assert answered.wake_at - answered.updated_at < 2
@@ -123,8 +123,8 @@ async def test_a_fault_between_the_looks_is_no_look(tmp_path: Path, service: Ser
 
 async def test_sizes_that_differ_much_are_kinds_of_their_own(tmp_path: Path, service: Service) -> None:
     """Four pictures are not expected to take as long as one."""
-    async with open_workshop(tmp_path, service) as shop:
-        request = (await shop.add()).request
+    async with open_job_layer(tmp_path, service) as layer:
+        request = (await layer.add()).request
     four = request.model_copy(update={"num_images": 4})
     wider = request.model_copy(update={"width": request.width + 8})
     assert JobKind.of("scripted", four) != JobKind.of("scripted", request) == JobKind.of("scripted", wider)

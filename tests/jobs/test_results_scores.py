@@ -21,7 +21,7 @@ from controlnet_mcp.jobs.results import Scorer
 from controlnet_mcp.jobs.subscriptions import JobSubscriptions
 from controlnet_mcp.providers.types import Control, ResolvedRequest
 from controlnet_mcp.server.transports.shutdown import background
-from tests.support.job_layer import LEASE_SECONDS, PRINCIPAL, Service, open_workshop
+from tests.support.job_layer import LEASE_SECONDS, PRINCIPAL, Service, open_job_layer
 from tests.support.sample_drawings import depth_map, house, vase
 from tests.support.structure_pairs import Rgb, map_of
 
@@ -75,10 +75,10 @@ def blobs(tmp_path: Path) -> BlobStore:
 async def test_a_finished_job_keeps_the_score_of_every_picture(tmp_path: Path) -> None:
     """It is in the record, beside the picture."""
     service = Service(download=[httpx2.Response(200, content=encode_png(PAGE))])
-    async with open_workshop(tmp_path, service) as shop:
-        await shop.add(request=request_for(await control_of(shop.blobs, LINES)))
-        await shop.steps()
-        (image,) = (await shop.read()).images
+    async with open_job_layer(tmp_path, service) as layer:
+        await layer.add(request=request_for(await control_of(layer.blobs, LINES)))
+        await layer.steps()
+        (image,) = (await layer.read()).images
     assert image.structure is not None
     assert (image.structure.modality, image.structure.metric) == ("canny", "edge_f1")
     assert image.structure.score > 0.95
@@ -89,15 +89,15 @@ async def test_a_job_succeeds_when_its_pictures_cannot_be_scored(
 ) -> None:
     """The control picture is gone from the store: no score, and the log says why."""
     service = Service(download=[httpx2.Response(200, content=encode_png(PAGE))])
-    async with open_workshop(tmp_path, service) as shop:
-        control = await control_of(shop.blobs, LINES)
+    async with open_job_layer(tmp_path, service) as layer:
+        control = await control_of(layer.blobs, LINES)
         assert control.picture is not None
-        path = await to_thread.run_sync(shop.blobs.path, control.picture.sha256)
+        path = await to_thread.run_sync(layer.blobs.path, control.picture.sha256)
         assert path is not None
         await anyio.Path(path).unlink()
-        await shop.add(request=request_for(control))
+        await layer.add(request=request_for(control))
         with caplog.at_level(logging.ERROR, "controlnet_mcp.jobs.results"):
-            job = await shop.steps()
+            job = await layer.steps()
     assert (job.status, [image.structure for image in job.images]) == ("succeeded", [None])
     assert "could not be scored" in caplog.text
 
@@ -169,22 +169,22 @@ class FatalScorer(Scorer):
 async def test_scores_that_a_process_did_not_live_to_measure_are_made_good(tmp_path: Path) -> None:
     """The next process measures them; such a job counts as finished meanwhile, and nobody submits anything."""
     service = Service(download=[httpx2.Response(200, content=encode_png(PAGE))])
-    async with open_workshop(tmp_path, service) as shop:
-        await shop.add(request=request_for(await control_of(shop.blobs, LINES)))
-        fatal = replace(shop, driver=replace(shop.driver, scorer=FatalScorer(shop.blobs)))
+    async with open_job_layer(tmp_path, service) as layer:
+        await layer.add(request=request_for(await control_of(layer.blobs, LINES)))
+        fatal = replace(layer, driver=replace(layer.driver, scorer=FatalScorer(layer.blobs)))
         with pytest.raises(Fatal):
             await fatal.steps()
-        _, unfinished = await shop.store.earlier(PRINCIPAL, request_key=None, fingerprint="")
-        assert ((await shop.read()).status, unfinished) == ("succeeded", 0)
-        shop.clock.now += LEASE_SECONDS + 1
+        _, unfinished = await layer.store.earlier(PRINCIPAL, request_key=None, fingerprint="")
+        assert ((await layer.read()).status, unfinished) == ("succeeded", 0)
+        layer.clock.now += LEASE_SECONDS + 1
         async with background() as tasks:
-            runner = JobRunner(shop.driver, JobSubscriptions(shop.store), "two")
+            runner = JobRunner(layer.driver, JobSubscriptions(layer.store), "two")
             runner.start(tasks)
             with anyio.fail_after(20):
-                while not (await shop.read()).settled:
+                while not (await layer.read()).settled:
                     await anyio.lowlevel.checkpoint()
-        (image,) = (await shop.read()).images
-        assert await shop.claim("three") is None
+        (image,) = (await layer.read()).images
+        assert await layer.claim("three") is None
     assert image.structure is not None
     assert (image.structure.score > 0.95, service.count("POST", "jobs")) == (True, 1)
 
@@ -197,11 +197,11 @@ async def test_whoever_follows_a_job_hears_of_its_scores_too(tmp_path: Path) -> 
         told.append(job)
 
     service = Service(download=[httpx2.Response(200, content=encode_png(PAGE))])
-    async with open_workshop(tmp_path, service) as shop, background() as tasks:
-        job = await shop.add(request=request_for(await control_of(shop.blobs, LINES)))
-        subscriptions = JobSubscriptions(shop.store)
+    async with open_job_layer(tmp_path, service) as layer, background() as tasks:
+        job = await layer.add(request=request_for(await control_of(layer.blobs, LINES)))
+        subscriptions = JobSubscriptions(layer.store)
         subscriptions.start(tasks)
-        JobRunner(shop.driver, subscriptions, "one").start(tasks)
+        JobRunner(layer.driver, subscriptions, "one").start(tasks)
         with anyio.fail_after(10):
             await subscriptions.announce(job, tell, 0)
     assert [image.structure is not None for image in told[-1].images] == [True]
@@ -210,13 +210,13 @@ async def test_whoever_follows_a_job_hears_of_its_scores_too(tmp_path: Path) -> 
 async def test_pictures_that_end_processes_are_not_scored_for_ever(tmp_path: Path) -> None:
     """Two processes died of it: the job is final without scores."""
     service = Service(download=[httpx2.Response(200, content=encode_png(PAGE))])
-    async with open_workshop(tmp_path, service) as shop:
-        await shop.add(request=request_for(await control_of(shop.blobs, LINES)))
-        fatal = replace(shop, driver=replace(shop.driver, scorer=FatalScorer(shop.blobs)))
+    async with open_job_layer(tmp_path, service) as layer:
+        await layer.add(request=request_for(await control_of(layer.blobs, LINES)))
+        fatal = replace(layer, driver=replace(layer.driver, scorer=FatalScorer(layer.blobs)))
         for _ in range(2):
             with pytest.raises(Fatal):
                 await fatal.steps()
-            shop.clock.now += LEASE_SECONDS + 1
+            layer.clock.now += LEASE_SECONDS + 1
         job = await fatal.step()
     assert (job.settled, [image.structure for image in job.images]) == (True, [None])
 
@@ -225,12 +225,12 @@ async def test_a_job_with_nothing_to_score_is_final_as_it_succeeds(tmp_path: Pat
     """Its last commit says so; one whose pictures are still to be scored is not final yet."""
     service = Service(download=[httpx2.Response(200, content=encode_png(PAGE))])
     for modality, final in (("canny", False), ("pose", True)):
-        async with open_workshop(tmp_path / modality, service) as shop:
-            await shop.add(request=request_for(await control_of(shop.blobs, LINES, modality)))
-            claimed = await shop.claim()
+        async with open_job_layer(tmp_path / modality, service) as layer:
+            await layer.add(request=request_for(await control_of(layer.blobs, LINES, modality)))
+            claimed = await layer.claim()
             assert claimed is not None
             job, lease = claimed
             while not job.ended:
-                shop.clock.now = max(shop.clock.now, job.wake_at)
-                job = await shop.driver.step(job, lease)
-            assert (job.state, (await shop.read()).measured) == ("succeeded", final)
+                layer.clock.now = max(layer.clock.now, job.wake_at)
+                job = await layer.driver.step(job, lease)
+            assert (job.state, (await layer.read()).measured) == ("succeeded", final)

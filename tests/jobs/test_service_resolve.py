@@ -11,7 +11,7 @@ from controlnet_mcp.jobs.store import Lease, LeaseLostError
 from controlnet_mcp.jobs.submission_log import SubmissionEvent
 from controlnet_mcp.providers.types import RemoteTask, Report, Submission
 from controlnet_mcp.tools.views import job_view
-from tests.support.job_layer import LEASE_SECONDS, PICTURE_URL, Service, Workshop, broken, open_workshop, says
+from tests.support.job_layer import LEASE_SECONDS, PICTURE_URL, JobLayer, Service, broken, open_job_layer, says
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("loop_watch")]
 
@@ -25,39 +25,39 @@ def picture(pictures: Path) -> httpx2.Response:
     return httpx2.Response(200, content=(pictures / "photo.png").read_bytes())
 
 
-async def uncertain(shop: Workshop) -> JobRecord:
+async def uncertain(layer: JobLayer) -> JobRecord:
     """A job whose submission was sent, and of which nothing was heard."""
-    await shop.add()
-    job = await shop.step()
+    await layer.add()
+    job = await layer.step()
     assert job.status == "uncertain"
     return job
 
 
-async def resolve(shop: Workshop, event: SubmissionEvent, *, ends: bool = False) -> bool:
+async def resolve(layer: JobLayer, event: SubmissionEvent, *, ends: bool = False) -> bool:
     """Write a finding as the job service does."""
     fault = not_accepted(send_again=False).fault if ends else None
-    deadline = None if ends else shop.clock.now + 600
-    return await shop.store.resolve("job_1", event, deadline_at=deadline, fault=fault)
+    deadline = None if ends else layer.clock.now + 600
+    return await layer.store.resolve("job_1", event, deadline_at=deadline, fault=fault)
 
 
 async def test_a_job_goes_on_with_the_task_that_a_person_found(tmp_path: Path, picture: httpx2.Response) -> None:
     """The provider's id is enough: the picture comes home, and nothing is sent again."""
     service = Service(submit=[LOST], poll=[DONE], download=[picture])
-    async with open_workshop(tmp_path, service) as shop:
-        await uncertain(shop)
-        assert await resolve(shop, accepted_as("task-77").event)
-        job = await shop.steps()
+    async with open_job_layer(tmp_path, service) as layer:
+        await uncertain(layer)
+        assert await resolve(layer, accepted_as("task-77").event)
+        job = await layer.steps()
     assert (job.status, job.task, len(job.images)) == ("succeeded", RemoteTask(remote_id="task-77"), 1)
     assert service.count("POST", "jobs") == 1
 
 
 async def test_a_job_that_was_not_accepted_has_failed(tmp_path: Path) -> None:
     """Nothing was bought, and the caller may ask anew."""
-    async with open_workshop(tmp_path, Service(submit=[LOST])) as shop:
-        await uncertain(shop)
-        assert await resolve(shop, not_accepted(send_again=False).event, ends=True)
-        job = await shop.read()
-        assert not await resolve(shop, accepted_as("task-1").event), "only an uncertain job can be resolved"
+    async with open_job_layer(tmp_path, Service(submit=[LOST])) as layer:
+        await uncertain(layer)
+        assert await resolve(layer, not_accepted(send_again=False).event, ends=True)
+        job = await layer.read()
+        assert not await resolve(layer, accepted_as("task-1").event), "only an uncertain job can be resolved"
     assert job.status == "failed"
     assert job.fault is not None
     assert "Nothing was bought" in job.fault.message
@@ -66,50 +66,50 @@ async def test_a_job_that_was_not_accepted_has_failed(tmp_path: Path) -> None:
 async def test_a_job_is_sent_again_when_a_person_says_so(tmp_path: Path) -> None:
     """Once, and a second loss is uncertain again."""
     service = Service(submit=[LOST, LOST, says("queued", 201)])
-    async with open_workshop(tmp_path, service) as shop:
-        await uncertain(shop)
+    async with open_job_layer(tmp_path, service) as layer:
+        await uncertain(layer)
         for expected in ("uncertain", "queued"):
-            assert await resolve(shop, not_accepted(send_again=True).event)
-            assert (await shop.step()).status == expected
+            assert await resolve(layer, not_accepted(send_again=True).event)
+            assert (await layer.step()).status == expected
     assert service.count("POST", "jobs") == 3
 
 
 async def test_an_answer_that_comes_after_the_end_is_resumed(tmp_path: Path, picture: httpx2.Response) -> None:
     """A process that slept through its lease heard what another one gave up on: the picture comes home."""
     service = Service(poll=[DONE], download=[picture])
-    async with open_workshop(tmp_path, service) as shop:
-        await shop.add()
-        old = await shop.claim("sleeper")
+    async with open_job_layer(tmp_path, service) as layer:
+        await layer.add()
+        old = await layer.claim("sleeper")
         assert old is not None
 
         async def sleep(_request: object) -> None:
-            shop.clock.now += LEASE_SECONDS + 1
+            layer.clock.now += LEASE_SECONDS + 1
             service.before = None
-            assert (await shop.step("other")).status == "uncertain"
+            assert (await layer.step("other")).status == "uncertain"
 
         service.before = sleep
         with pytest.raises(Exception, match="job_1"):
-            await shop.driver.step(*old)
-        job = await shop.steps()
+            await layer.driver.step(*old)
+        job = await layer.steps()
     assert (job.status, len(job.images), job.orphans) == ("succeeded", 1, ())
     assert service.count("POST", "jobs") == 1
 
 
 async def test_a_second_charge_is_told(tmp_path: Path) -> None:
     """A person said that it was not accepted and had it sent again, and then the first answer turned up."""
-    async with open_workshop(tmp_path, Service(submit=[LOST, says("queued", 201)], poll=[says("running")])) as shop:
-        job = await uncertain(shop)
-        assert await resolve(shop, not_accepted(send_again=True).event)
-        await shop.step()
+    async with open_job_layer(tmp_path, Service(submit=[LOST, says("queued", 201)], poll=[says("running")])) as layer:
+        job = await uncertain(layer)
+        assert await resolve(layer, not_accepted(send_again=True).event)
+        await layer.step()
         late = Submission(task=RemoteTask(remote_id="task-0"), report=Report(phase="queued"))
-        nobody = await shop.claim("nobody")
+        nobody = await layer.claim("nobody")
         assert nobody is not None
         with pytest.raises(LeaseLostError):
-            await shop.store.accept(job, Lease("job_1", nobody[1].fence - 1), late)
-        told = await shop.read()
+            await layer.store.accept(job, Lease("job_1", nobody[1].fence - 1), late)
+        told = await layer.read()
     assert told.task == RemoteTask(remote_id="task-1")
     assert told.orphans == ("task-0",)
-    view = job_view(told, now=shop.clock.now, paths={}, ai_generated=True)
+    view = job_view(told, now=layer.clock.now, paths={}, ai_generated=True)
     assert view.warnings is not None
     assert (view.warnings[-1].kind, "task-0" in view.warnings[-1].detail) == ("charge", True)
 
@@ -117,10 +117,10 @@ async def test_a_second_charge_is_told(tmp_path: Path) -> None:
 async def test_a_provider_that_can_be_asked_is_asked_and_what_it_knows_is_resumed(tmp_path: Path) -> None:
     """It may know our reference only a little later; nothing is sent a second time."""
     service = Service(submit=[LOST], look_up=[broken(404), broken(500), broken(404), says("running")])
-    async with open_workshop(tmp_path, service, deduplication="lookup") as shop:
-        job = await shop.add()
+    async with open_job_layer(tmp_path, service, deduplication="lookup") as layer:
+        job = await layer.add()
         for _ in range(6):
-            job = await shop.step()
+            job = await layer.step()
     assert (job.status, job.task) == ("running", RemoteTask(remote_id="task-1"))
     assert (service.count("POST", "jobs"), service.count("GET", "references")) == (1, 4)
 
@@ -128,7 +128,7 @@ async def test_a_provider_that_can_be_asked_is_asked_and_what_it_knows_is_resume
 async def test_a_provider_that_knows_nothing_proves_nothing(tmp_path: Path) -> None:
     """After some vain look-ups the job is uncertain, and still nothing is sent again."""
     service = Service(submit=[LOST])
-    async with open_workshop(tmp_path, service, deduplication="lookup") as shop:
-        await shop.add()
-        job = await shop.steps()
+    async with open_job_layer(tmp_path, service, deduplication="lookup") as layer:
+        await layer.add()
+        job = await layer.steps()
     assert (job.status, service.count("POST", "jobs"), service.count("GET", "references")) == ("uncertain", 1, 6)

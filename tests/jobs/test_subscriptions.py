@@ -21,7 +21,7 @@ from controlnet_mcp.jobs.service import JobService
 from controlnet_mcp.jobs.store import JobStore
 from controlnet_mcp.jobs.subscriptions import JobSubscriptions
 from controlnet_mcp.server.transports.shutdown import background
-from tests.support.job_layer import PRINCIPAL, Service, Workshop, open_workshop, says
+from tests.support.job_layer import PRINCIPAL, JobLayer, Service, open_job_layer, says
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("loop_watch")]
 WAITERS = 200
@@ -52,32 +52,32 @@ class FollowedJob:
         asleep: How many tasks there are while nobody waits.
     """
 
-    shop: Workshop
+    layer: JobLayer
     store: CountingStore
     runner: JobRunner
-    desk: JobService
+    service: JobService
     asleep: int
     seen: list[JobRecord] = field(default_factory=list[JobRecord])
 
     async def job(self) -> JobRecord:
         """The job as it is written down."""
-        return await self.shop.read()
+        return await self.layer.read()
 
     async def wait(self, seconds: float = 20) -> None:
         """Wait for the job as a caller does, and note how it stands then."""
-        self.seen.append(await self.desk.wait(await self.job(), time.time() + seconds))
+        self.seen.append(await self.service.wait(await self.job(), time.time() + seconds))
 
     async def until(self, holds: Callable[[JobRecord], bool]) -> JobRecord:
         """Drive on until something holds of the job."""
         while not holds(job := await self.job()):
-            with self.desk.subscriptions.follow(job) as followed, anyio.move_on_after(0.2):
+            with self.service.subscriptions.follow(job) as followed, anyio.move_on_after(0.2):
                 self.runner.wake(job.job_id)
                 await followed.after(followed.job)
         return job
 
     async def emptied(self) -> None:
         """Nobody is waited on any more: no watch, no task."""
-        while self.desk.subscriptions.followed or len(anyio.get_running_tasks()) > self.asleep:
+        while self.service.subscriptions.followed or len(anyio.get_running_tasks()) > self.asleep:
             await anyio.lowlevel.checkpoint()
 
 
@@ -93,23 +93,27 @@ async def followed_job(folder: Path, *polls: float) -> AsyncGenerator[FollowedJo
     told = [says("running", progress=value, eta=9) for value in polls]
     database = Database(folder / "jobs.sqlite3")
     with anyio.fail_after(20):
-        async with open_workshop(folder, Service(accepted, [*told, says("failed")])) as shop, background() as tasks:
+        async with open_job_layer(folder, Service(accepted, [*told, says("failed")])) as layer, background() as tasks:
             store = CountingStore(database)
             watch = JobSubscriptions(store)
-            runner = JobRunner(shop.driver, watch, "one")
+            runner = JobRunner(layer.driver, watch, "one")
             watch.start(tasks)
             reader = PictureReader(
-                blobs=shop.blobs, limits=Limits(), allowed_folders=(), trusted_hosts=frozenset(), resolve_resource=_none
+                blobs=layer.blobs,
+                limits=Limits(),
+                allowed_folders=(),
+                trusted_hosts=frozenset(),
+                resolve_resource=_none,
             )
-            preparer = Preparer((), reader, shop.blobs, reachable=False)
-            desk = JobService(store, preparer, runner, watch, shop.sender, time.time, 600)
-            await shop.add()
+            preparer = Preparer((), reader, layer.blobs, reachable=False)
+            service = JobService(store, preparer, runner, watch, layer.sender, time.time, 600)
+            await layer.add()
             runner.start(tasks)
             await anyio.wait_all_tasks_blocked()
-            while (await shop.read()).task is None:  # not woken: a job that was submitted meanwhile would go on
+            while (await layer.read()).task is None:  # not woken: a job that was submitted meanwhile would go on
                 await anyio.lowlevel.checkpoint()
             await anyio.wait_all_tasks_blocked()
-            yield FollowedJob(shop, store, runner, desk, len(anyio.get_running_tasks()))
+            yield FollowedJob(layer, store, runner, service, len(anyio.get_running_tasks()))
     database.close()
 
 
@@ -124,7 +128,7 @@ async def test_many_who_wait_cost_one_look_per_change(tmp_path: Path) -> None:
             for _ in range(WAITERS):
                 tasks.start_soon(place.wait)
             await anyio.wait_all_tasks_blocked()
-            assert place.desk.subscriptions.followed == 1
+            assert place.service.subscriptions.followed == 1
             await place.until(lambda job: job.ended)
         assert [job.status for job in place.seen] == ["failed"] * WAITERS
         assert place.store.reads <= 10
@@ -144,7 +148,7 @@ async def test_a_change_during_a_look_is_not_missed(tmp_path: Path) -> None:
 async def test_callers_that_leave_cost_nothing(tmp_path: Path) -> None:
     """They are cancelled, as by a disconnect: no task, no watch and no event stays; the job is as it was."""
     async with followed_job(tmp_path, 0.2) as place:
-        before, requests = await place.job(), len(place.shop.service.requests)
+        before, requests = await place.job(), len(place.layer.service.requests)
         async with anyio.create_task_group() as tasks:
             for _ in range(WAITERS):
                 tasks.start_soon(place.wait)
@@ -153,7 +157,7 @@ async def test_callers_that_leave_cost_nothing(tmp_path: Path) -> None:
         await place.emptied()
         assert place.seen == []
         assert await place.job() == before
-        assert len(place.shop.service.requests) == requests
+        assert len(place.layer.service.requests) == requests
 
 
 async def test_one_who_leaves_does_not_disturb_the_others(tmp_path: Path) -> None:
@@ -174,13 +178,13 @@ async def test_one_who_leaves_does_not_disturb_the_others(tmp_path: Path) -> Non
 async def test_a_wait_that_runs_out_never_touches_the_job(tmp_path: Path) -> None:
     """Nothing is written, nothing is asked of the vendor, and the job goes on as if nobody had waited."""
     async with followed_job(tmp_path, 0.2) as place:
-        before, requests = await place.job(), len(place.shop.service.requests)
+        before, requests = await place.job(), len(place.layer.service.requests)
         async with anyio.create_task_group() as tasks:
             for _ in range(20):
                 tasks.start_soon(place.wait, 0.05)
         assert place.seen == [before] * 20
         assert await place.job() == before
-        assert len(place.shop.service.requests) == requests
+        assert len(place.layer.service.requests) == requests
         await place.emptied()
         assert (await place.until(lambda job: job.ended)).status == "failed"
 
@@ -205,10 +209,10 @@ async def test_what_this_process_does_with_a_job_is_seen_without_reading_the_rec
     """A caller is told of every look, also of those that are not worth a write, and a broken record hides nothing."""
     async with followed_job(tmp_path, 0.2, 0.2) as place:
         place.store.broken = True
-        with place.desk.subscriptions.follow(await place.job()) as sight:
+        with place.service.subscriptions.follow(await place.job()) as sight:
             for _ in range(2):
                 before = sight.job
-                place.shop.clock.now += 1
+                place.layer.clock.now += 1
                 place.runner.wake(before.job_id)
                 await sight.after(before)
                 assert (sight.job.progress, sight.job.looked_at == before.looked_at) == (0.2, False)
@@ -222,7 +226,7 @@ async def test_a_watch_that_is_closed_lets_nobody_wait(tmp_path: Path) -> None:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(place.wait)
             await anyio.wait_all_tasks_blocked()
-            place.desk.subscriptions.close()
+            place.service.subscriptions.close()
         await place.wait()
         assert place.seen == [before, before]
 
@@ -237,7 +241,7 @@ async def test_announcements_keep_their_distance(tmp_path: Path) -> None:
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(
-                place.desk.subscriptions.announce, await place.shop.store.get("job_1", PRINCIPAL), tell, 0.3
+                place.service.subscriptions.announce, await place.layer.store.get("job_1", PRINCIPAL), tell, 0.3
             )
             await anyio.wait_all_tasks_blocked()
             await place.until(lambda job: job.ended)

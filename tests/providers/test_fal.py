@@ -112,22 +112,22 @@ def request(control: dict[str, object] | None = None, **changes: object) -> Reso
     return ResolvedRequest.model_validate(fields | changes)
 
 
-def built(wish: ResolvedRequest) -> HttpCall:
+def built(resolved: ResolvedRequest) -> HttpCall:
     """The submission, as the job layer makes it."""
     adapter = provider()
-    return adapter.build(adapter.fit(wish).request, "reference", {})
+    return adapter.build(adapter.fit(resolved).request, "reference", {})
 
 
-def sent(wish: ResolvedRequest) -> dict[str, JsonValue]:
+def sent(resolved: ResolvedRequest) -> dict[str, JsonValue]:
     """The body as a dry run shows it."""
-    body = show(built(wish).json)
+    body = show(built(resolved).json)
     assert isinstance(body, dict)
     return body
 
 
-def notices(wish: ResolvedRequest) -> list[RequestWarning]:
+def notices(resolved: ResolvedRequest) -> list[RequestWarning]:
     """What fitting has to say."""
-    return list(provider().fit(wish).warnings)
+    return list(provider().fit(resolved).warnings)
 
 
 def polled(*names: str) -> Report:
@@ -218,9 +218,9 @@ def test_start_picture_and_mask_choose_the_path(model: str, changes: dict[str, o
 def test_pictures_go_inline_and_links_as_they_are() -> None:
     """As `data:` URIs; nothing is uploaded first, and a plain http link is read by us."""
     control: dict[str, object] = {"picture": PICTURE, "source_url": "http://pictures.example/map.png"}
-    wish = request(control, init_url=START_LINK, init_image=PICTURE)
-    assert provider().uploads(wish) == ()
-    body = sent(wish)
+    resolved = request(control, init_url=START_LINK, init_image=PICTURE)
+    assert provider().uploads(resolved) == ()
+    body = sent(resolved)
     assert str(body["canny_image_url"]).startswith("(data_url of image/png")
     assert body["image_url"] == START_LINK
 
@@ -272,16 +272,16 @@ def test_one_strength_for_all_is_said() -> None:
 )
 def test_settings_stay_in_the_model_s_range(changes: dict[str, object], field: str, value: float) -> None:
     """And a change is told."""
-    wish = request(**changes)  # type: ignore[arg-type]
-    assert sent(wish)[field] == value
-    assert [row.kind for row in notices(wish)] == ["adjusted"]
+    resolved = request(**changes)  # type: ignore[arg-type]
+    assert sent(resolved)[field] == value
+    assert [row.kind for row in notices(resolved)] == ["adjusted"]
 
 
 def test_flux_has_no_negative_prompt() -> None:
     """Which is told."""
-    wish = request(model=CANNY, negative_prompt="blurry")
-    assert "negative_prompt" not in sent(wish)
-    assert [(row.kind, row.feature) for row in notices(wish)] == [("unsupported", "negative_prompt")]
+    resolved = request(model=CANNY, negative_prompt="blurry")
+    assert "negative_prompt" not in sent(resolved)
+    assert [(row.kind, row.feature) for row in notices(resolved)] == [("unsupported", "negative_prompt")]
 
 
 @pytest.mark.parametrize("name", ["submitted", "submitted_bare", "submitted_elsewhere"])

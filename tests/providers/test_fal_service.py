@@ -66,14 +66,14 @@ def request(blobs: BlobStore, modality: str = "canny", **changes: object) -> Res
     return ResolvedRequest.model_validate(fields | changes)
 
 
-async def order(sender: Sender, adapter: FalProvider, wish: ResolvedRequest) -> Submission:
+async def order(sender: Sender, adapter: FalProvider, resolved: ResolvedRequest) -> Submission:
     """Fit and submit, as the job layer does."""
-    return await submit(sender, adapter, adapter.fit(wish).request, "reference")
+    return await submit(sender, adapter, adapter.fit(resolved).request, "reference")
 
 
-async def ended(sender: Sender, adapter: FalProvider, wish: ResolvedRequest) -> list[Report]:
+async def ended(sender: Sender, adapter: FalProvider, resolved: ResolvedRequest) -> list[Report]:
     """Submit, and ask until it has ended; gives every report."""
-    submission = await order(sender, adapter, wish)
+    submission = await order(sender, adapter, resolved)
     reports = [submission.report]
     while reports[-1].phase in {"queued", "running"}:
         reports.append(await sender.poll(adapter, submission.task))

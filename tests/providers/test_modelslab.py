@@ -100,30 +100,30 @@ def several(*modalities: str, **more: object) -> ResolvedRequest:
     return request(None, controls=controls, **more)
 
 
-def called(wish: ResolvedRequest, plan: str = "enterprise", **more: str) -> HttpCall:
+def called(resolved: ResolvedRequest, plan: str = "enterprise", **more: str) -> HttpCall:
     """The call that a request becomes once it is settled."""
     adapter = provider(plan, **more)
-    return adapter.build(adapter.fit(wish).request, "our-reference", UPLOADED)
+    return adapter.build(adapter.fit(resolved).request, "our-reference", UPLOADED)
 
 
-def sent(wish: ResolvedRequest, plan: str = "enterprise") -> dict[str, JsonValue]:
+def sent(resolved: ResolvedRequest, plan: str = "enterprise") -> dict[str, JsonValue]:
     """The body of that call, secrets hidden."""
-    body = show(called(wish, plan).json)
+    body = show(called(resolved, plan).json)
     assert isinstance(body, dict)
     return body
 
 
-def notices(wish: ResolvedRequest, plan: str = "enterprise") -> tuple[RequestWarning, ...]:
+def notices(resolved: ResolvedRequest, plan: str = "enterprise") -> tuple[RequestWarning, ...]:
     """What had to be said when a request was settled."""
-    return provider(plan).fit(wish).warnings
+    return provider(plan).fit(resolved).warnings
 
 
 @pytest.mark.parametrize(("name", "asked", "expected"), CASES)
 def test_every_field_of_the_pages_is_sent(name: str, asked: dict[str, object], expected: JsonValue) -> None:
     """What the caller asks for arrives under the vendor's own name, and conflicting defaults are spelled out."""
     of_control = {key: asked[key] for key in asked.keys() & {"is_map", "weight"}}
-    wish = request(of_control, **{key: asked[key] for key in asked.keys() - of_control.keys()})
-    assert sent(wish, "community")[name] == expected
+    resolved = request(of_control, **{key: asked[key] for key in asked.keys() - of_control.keys()})
+    assert sent(resolved, "community")[name] == expected
 
 
 def test_no_field_is_sent_without_a_case() -> None:
@@ -213,7 +213,7 @@ def test_several_modalities_are_a_comma_list_in_order() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wish", "plan"),
+    ("resolved", "plan"),
     [
         (several("canny", "depth", model="fluxdev"), "enterprise"),
         (request({"modality": "mlsd"}, model="fluxdev"), "enterprise"),
@@ -223,28 +223,28 @@ def test_several_modalities_are_a_comma_list_in_order() -> None:
         (request(model="fluxdev", options={"controlnet_model": "canny,depth"}), "enterprise"),
     ],
 )
-def test_what_a_model_cannot_do_is_refused_before_it_is_sent(wish: ResolvedRequest, plan: str) -> None:
+def test_what_a_model_cannot_do_is_refused_before_it_is_sent(resolved: ResolvedRequest, plan: str) -> None:
     """With what can be done instead."""
     with pytest.raises(RequestError) as caught:
-        provider(plan).fit(wish)
+        provider(plan).fit(resolved)
     assert caught.value.code == "unsupported"
     assert caught.value.hint
 
 
 def test_a_type_of_flux_chooses_flux() -> None:
     """Only when no model was named, and it is told."""
-    wish = request({"modality": "gray"})
-    assert sent(wish)["model_id"] == "fluxdev"
-    assert [row.feature for row in notices(wish)] == ["model"]
+    resolved = request({"modality": "gray"})
+    assert sent(resolved)["model_id"] == "fluxdev"
+    assert [row.feature for row in notices(resolved)] == ["model"]
 
 
 def test_a_mask_inpaints() -> None:
     """`inpaint` replaces the modality, since the page names no other with a mask, and the start picture is whole."""
-    wish = request(init_image=START, mask_image=MASK)
-    body = sent(wish)
+    resolved = request(init_image=START, mask_image=MASK)
+    body = sent(resolved)
     assert (body["controlnet_model"], body["mask_image"]) == ("inpaint", MASK_LINK)
     assert body["init_image"] == body["control_image"] == START_LINK
-    assert [row.kind for row in notices(wish)] == ["adjusted"]
+    assert [row.kind for row in notices(resolved)] == ["adjusted"]
 
 
 def test_inpaint_and_another_modality_may_be_asked_for() -> None:
@@ -260,7 +260,7 @@ def test_inpaint_without_a_mask_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wish", "field", "value", "feature"),
+    ("resolved", "field", "value", "feature"),
     [
         (request({"weight": 0.01}), "controlnet_conditioning_scale", 0.1, "weight"),
         (request({"weight": 0.5}), "controlnet_conditioning_scale", 0.5, "weight"),
@@ -271,11 +271,11 @@ def test_inpaint_without_a_mask_is_refused() -> None:
     ],
 )
 def test_numbers_are_fitted_into_their_ranges_and_conflicts_are_told(
-    wish: ResolvedRequest, field: str, value: float, feature: str
+    resolved: ResolvedRequest, field: str, value: float, feature: str
 ) -> None:
     """Outside every range: adjusted; where the vendor's pages disagree: sent, with a word about it."""
-    assert sent(wish)[field] == value
-    assert {row.feature for row in notices(wish)} == {feature}
+    assert sent(resolved)[field] == value
+    assert {row.feature for row in notices(resolved)} == {feature}
 
 
 def test_one_scale_serves_all_controls() -> None:
@@ -290,9 +290,9 @@ _WEIGHTS = (("canny", 0.9), ("depth", 0.4))
 
 def test_the_ip_adapter_is_of_the_community_plan() -> None:
     """On the other plan it is left out, and that is told."""
-    wish = request(options={"ip_adapter_id": "ip-adapter_sd15", "ip_adapter_scale": 0.5})
-    assert "ip_adapter_id" not in sent(wish)
-    assert [row.kind for row in notices(wish)] == ["unsupported"]
+    resolved = request(options={"ip_adapter_id": "ip-adapter_sd15", "ip_adapter_scale": 0.5})
+    assert "ip_adapter_id" not in sent(resolved)
+    assert [row.kind for row in notices(resolved)] == ["unsupported"]
 
 
 def test_which_of_two_pictures_is_preprocessed_is_not_known() -> None:
@@ -304,20 +304,20 @@ def test_which_of_two_pictures_is_preprocessed_is_not_known() -> None:
 def test_links_are_passed_on_and_other_pictures_uploaded() -> None:
     """Plain http is no link that the vendor could open: the operator trusts such a host for himself."""
     adapter = provider()
-    wish = request({"source_url": "https://example.com/a.png"}, init_image=START, init_url="http://10.0.0.1/b.png")
-    body = sent(wish)
+    resolved = request({"source_url": "https://example.com/a.png"}, init_image=START, init_url="http://10.0.0.1/b.png")
+    body = sent(resolved)
     assert (body["control_image"], body["init_image"]) == ("https://example.com/a.png", START_LINK)
-    assert adapter.uploads(wish) == (START,)
+    assert adapter.uploads(resolved) == (START,)
     assert adapter.uploads(request(init_image=CONTROL)) == (CONTROL,)
 
 
 def test_a_picture_beyond_the_upload_limit_goes_inside() -> None:
     """Then the whole exchange is in base64, which is told; beyond that there is only a link."""
     large = CONTROL.model_copy(update={"size_bytes": 6_000_000})
-    wish = request({"picture": large})
-    settled = provider().fit(wish)
+    resolved = request({"picture": large})
+    settled = provider().fit(resolved)
     assert provider().uploads(settled.request) == ()
-    assert "base64 of image/png" in str(sent(wish)["control_image"])
+    assert "base64 of image/png" in str(sent(resolved)["control_image"])
     assert [row.feature for row in settled.warnings] == ["base64"]
     with pytest.raises(RequestError, match="too large"):
         provider().fit(request({"picture": CONTROL.model_copy(update={"size_bytes": 20_000_000})}))

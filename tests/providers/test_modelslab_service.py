@@ -94,8 +94,8 @@ async def test_a_picture_is_drawn_on_the_structure(
     """Upload, submit once, poll, fetch; where `fetch_result` leads elsewhere, the plan's own path is asked."""
     simulator.fetch_origin = None if trusted else "https://elsewhere.example"
     provider = adapter(simulator, plan, enterprise_prefix=prefix)
-    wish = provider.fit(request(blobs, num_images=2)).request
-    submission = await submit(sender, provider, wish, "our-reference")
+    resolved = provider.fit(request(blobs, num_images=2)).request
+    submission = await submit(sender, provider, resolved, "our-reference")
     assert submission.report.phase == "running"
     report = await finished(sender, provider, submission)
     contents = [await sender.download(provider, output) for output in report.outputs]
@@ -122,8 +122,8 @@ async def test_base64_needs_no_upload_and_no_link(
 ) -> None:
     """Pictures go inside the request and come inside the reply, and are stored before anything else."""
     provider = adapter(simulator)
-    wish = provider.fit(request(blobs, options={"base64": True})).request
-    report = await finished(sender, provider, await submit(sender, provider, wish, "our-reference"))
+    resolved = provider.fit(request(blobs, options={"base64": True})).request
+    report = await finished(sender, provider, await submit(sender, provider, resolved, "our-reference"))
     assert report.outputs[0].url is None
     assert report.outputs[0].sha256 is not None
     assert shows(blobs.get(report.outputs[0].sha256), drawing())
@@ -153,8 +153,8 @@ async def test_only_the_white_part_of_the_mask_is_repainted(
     start = np.full((SIDE, SIDE, 3), 90, dtype=np.uint8)
     pictures = {"init_image": blobs.put_pixels(start), "mask_image": blobs.put_pixels(mask)}
     provider = adapter(simulator)
-    wish = provider.fit(request(blobs, **pictures)).request
-    report = await finished(sender, provider, await submit(sender, provider, wish, "our-reference"))
+    resolved = provider.fit(request(blobs, **pictures)).request
+    report = await finished(sender, provider, await submit(sender, provider, resolved, "our-reference"))
     drawn = decode(await sender.download(provider, report.outputs[0]), Limits())
     assert (drawn[:, : SIDE // 2] == 90).all()
     assert (drawn[:, SIDE // 2 :] != 90).any()

@@ -207,10 +207,10 @@ def test_every_scheduler_is_taken_with_and_without_its_suffix(name: str) -> None
 
 def test_small_pictures_go_inside_the_call_and_large_ones_by_their_upload() -> None:
     """Each large picture is uploaded once, whatever it is used for."""
-    wish = request(controls=(Control(modality="canny", picture=LARGE),), init_image=LARGE, mask_image=PICTURE)
-    assert provider().uploads(wish) == (LARGE,)
+    resolved = request(controls=(Control(modality="canny", picture=LARGE),), init_image=LARGE, mask_image=PICTURE)
+    assert provider().uploads(resolved) == (LARGE,)
     assert provider().uploads(request()) == ()
-    body = provider().build(wish, "", {LARGE.sha256: "asset_large"}).json
+    body = provider().build(resolved, "", {LARGE.sha256: "asset_large"}).json
     assert isinstance(body, dict)
     assert (body["controlImageId"], body["image"]) == ("asset_large", "asset_large")
     assert "controlImage" not in body

@@ -46,7 +46,7 @@ def lines() -> Rgb:
     return edges
 
 
-def wish(picture: StoredPicture, *, is_map: bool = True, **changes: object) -> ResolvedRequest:
+def resolved_request(picture: StoredPicture, *, is_map: bool = True, **changes: object) -> ResolvedRequest:
     """A settled request with a stored picture."""
     control = Control(modality="canny", picture=picture, is_map=is_map)
     return provider().fit(request(controls=(control,), **changes)).request
@@ -73,7 +73,7 @@ async def test_the_whole_way(
     simulator: ScenarioSimulator, adapter: ScenarioProvider, sender: Sender, blobs: BlobStore, model: str
 ) -> None:
     """Submit, poll through every status, look at the asset, fetch: two pictures with the structure of the map."""
-    asked = wish(blobs.put_pixels(lines()), model=model, num_images=2, width=640, height=512)
+    asked = resolved_request(blobs.put_pixels(lines()), model=model, num_images=2, width=640, height=512)
     submission = await submit(sender, adapter, asked, "ours")
     reports = await finished(sender, adapter, submission.task)
     assert [report.stage for report in reports] == list(STATUSES[1:])
@@ -88,7 +88,7 @@ async def test_the_whole_way(
 
 async def test_the_vendor_makes_the_map_of_a_photo(adapter: ScenarioProvider, sender: Sender, blobs: BlobStore) -> None:
     """With detection on, the result has the edges of the drawing."""
-    submission = await submit(sender, adapter, wish(blobs.put_pixels(house(512)), is_map=False), "ours")
+    submission = await submit(sender, adapter, resolved_request(blobs.put_pixels(house(512)), is_map=False), "ours")
     report = (await finished(sender, adapter, submission.task))[-1]
     assert shows(await sender.download(adapter, report.outputs[0]), lines())
 
@@ -99,10 +99,10 @@ async def test_the_siblings_are_accepted(
     """Image-to-image, inpainting, IP-adapter and texture, each at its own endpoint."""
     picture = blobs.put_pixels(house(512))
     for asked in (
-        wish(picture, init_image=picture),
-        wish(picture, init_image=picture, mask_image=picture, options={"disable_merging": True}),
-        wish(picture, options={"ip_adapter_image_ids": ["asset_style"], "ip_adapter_scales": [0.5]}),
-        wish(picture, options={"seamless": True, "preset": "character", "preset_weight": 0.9}),
+        resolved_request(picture, init_image=picture),
+        resolved_request(picture, init_image=picture, mask_image=picture, options={"disable_merging": True}),
+        resolved_request(picture, options={"ip_adapter_image_ids": ["asset_style"], "ip_adapter_scales": [0.5]}),
+        resolved_request(picture, options={"seamless": True, "preset": "character", "preset_weight": 0.9}),
     ):
         await submit(sender, adapter, asked, "ours")
     paths = [row.path.rpartition("/")[2] for row in simulator.studio.received]
@@ -114,7 +114,7 @@ async def test_a_kept_link_would_not_work(
     simulator: ScenarioSimulator, adapter: ScenarioProvider, sender: Sender, blobs: BlobStore
 ) -> None:
     """Each download looks at the asset first, so it works every time."""
-    submission = await submit(sender, adapter, wish(blobs.put_pixels(lines())), "ours")
+    submission = await submit(sender, adapter, resolved_request(blobs.put_pixels(lines())), "ours")
     (output,) = (await finished(sender, adapter, submission.task))[-1].outputs
     assert await sender.download(adapter, output) == await sender.download(adapter, output)
     fetched = [row for row in simulator.studio.received if row.path.startswith("/cdn/")]
@@ -132,7 +132,7 @@ async def test_a_large_picture_is_uploaded_first(
     path: str,
 ) -> None:
     """Below 6 MB as base64, above with a ticket; the submission names the asset, and a second one uploads nothing."""
-    asked = wish(padded(blobs, size_bytes))
+    asked = resolved_request(padded(blobs, size_bytes))
     for _ in range(2):
         submission = await submit(sender, adapter, asked, "ours")
         await finished(sender, adapter, submission.task)
@@ -153,7 +153,7 @@ async def test_the_price_is_asked_without_a_job(
     simulator: ScenarioSimulator, adapter: ScenarioProvider, sender: Sender, blobs: BlobStore
 ) -> None:
     """HTTP 269, and nothing is charged."""
-    asked = wish(blobs.put_pixels(lines()), num_images=3)
+    asked = resolved_request(blobs.put_pixels(lines()), num_images=3)
     cost = await sender.run(adapter, adapter.price(asked, {}))
     assert cost is not None
     assert (cost.amount, cost.estimated) == (15, True)
@@ -172,7 +172,7 @@ async def test_cancelling(
 ) -> None:
     """Where the kind can be stopped it is canceled; elsewhere it goes on to its result."""
     simulator.cancels = cancels
-    submission = await submit(sender, adapter, wish(blobs.put_pixels(lines())), "ours")
+    submission = await submit(sender, adapter, resolved_request(blobs.put_pixels(lines())), "ours")
     assert await sender.run(adapter, adapter.cancel(submission.task)) is cancels
     reports = await finished(sender, adapter, submission.task)
     assert reports[-1].phase == ("canceled" if cancels else "succeeded")
@@ -184,7 +184,7 @@ async def test_a_failed_job_tells_why(
     """Through the statuses to the failure."""
     simulator.statuses = ("queued", "in-progress", "failure")
     simulator.failure = {"error": "Out of memory", "hint": "Use a smaller size."}
-    submission = await submit(sender, adapter, wish(blobs.put_pixels(lines())), "ours")
+    submission = await submit(sender, adapter, resolved_request(blobs.put_pixels(lines())), "ours")
     fault = (await finished(sender, adapter, submission.task))[-1].fault
     assert fault is not None
     assert "Out of memory" in fault.message
@@ -195,7 +195,7 @@ async def test_a_refusal_costs_nothing(
 ) -> None:
     """A scripted ceiling, and a request that the vendor's own rules refuse."""
     simulator.studio.fail_next("/v1/generate", refused(429, "Too many", details={"actionLimit": 2}))
-    asked = wish(blobs.put_pixels(lines()))
+    asked = resolved_request(blobs.put_pixels(lines()))
     with pytest.raises(ProviderError, match="at once"):
         await submit(sender, adapter, asked, "ours")
     with pytest.raises(ProviderError) as caught:

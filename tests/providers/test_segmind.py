@@ -13,7 +13,7 @@ from controlnet_mcp.providers.placeholders import show, shown_headers
 from controlnet_mcp.providers.segmind.adapter import SegmindProvider
 from controlnet_mcp.providers.segmind.models import GATEWAY_OPTIONS, MODELS, SegmindModel, SegmindOptions
 from controlnet_mcp.providers.types import ResolvedRequest
-from tests.support.segmind_cases import KEY, LARGE, LINK, PICTURE, adapter, wish
+from tests.support.segmind_cases import KEY, LARGE, LINK, PICTURE, adapter, resolved_request
 from tests.support.simulators.segmind_forms import PAGES
 
 USUAL = {
@@ -69,7 +69,7 @@ def everything(model: SegmindModel) -> ResolvedRequest:
     """A request that uses all that a model has."""
     scheduler = "Euler a" if model.schedulers else "simple"
     modality = next(iter(model.keeps))
-    return wish(
+    return resolved_request(
         modality,
         model=model.name,
         negative_prompt="blurry",
@@ -84,7 +84,7 @@ def everything(model: SegmindModel) -> ResolvedRequest:
 @pytest.mark.parametrize(("modality", "slug"), USUAL.items())
 def test_the_structure_chooses_the_model(modality: str, slug: str) -> None:
     """Without a model, each structure goes to the one the vendor made for it, under v2."""
-    call = settled(wish(modality))
+    call = settled(resolved_request(modality))
     assert (call.method, call.url, call.submits) == ("POST", f"https://api.segmind.com/v2/{slug}", True)
 
 
@@ -119,7 +119,7 @@ def test_every_knob_has_a_case_and_a_description() -> None:
 
 def test_the_request_of_the_vendors_own_page() -> None:
     """The SD3 pose page's sample comes out field by field."""
-    request = wish(
+    request = resolved_request(
         control={"weight": 0.6},
         negative_prompt="low quality,less details",
         steps=25,
@@ -160,37 +160,37 @@ def test_the_request_of_the_vendors_own_page() -> None:
 )
 def test_each_family_has_its_own_names(model: str, modality: str, fields: dict[str, object]) -> None:
     """Selector, strength, count and picture go under the names of the family, at its usual strength."""
-    body = body_of(wish(modality, model=model))
+    body = body_of(resolved_request(modality, model=model))
     assert {name: body[name] for name in fields} == fields
 
 
 def test_only_the_flux_controlnet_takes_a_size() -> None:
     """The others follow the control picture, and say so when another size was settled."""
-    request = wish("canny", model="flux-controlnet", width=768, height=1280)
+    request = resolved_request("canny", model="flux-controlnet", width=768, height=1280)
     body = body_of(request)
     assert (body["custom_width"], body["custom_height"], body["use_input_img_dimension"]) == (768, 1280, False)
     assert features(request) == []
-    assert features(wish(width=768, height=1280)) == ["width and height"]
-    assert features(wish()) == []
+    assert features(resolved_request(width=768, height=1280)) == ["width and height"]
+    assert features(resolved_request()) == []
 
 
 @pytest.mark.parametrize(
     ("request_", "field", "value", "told"),
     [
-        (wish("depth", steps=5), "num_inference_steps", 20, ["steps"]),
-        (wish("depth", guidance=30.0), "guidance_scale", 25, ["guidance"]),
-        (wish("depth", control={"weight": 1.6}), "strength", 1, ["weight"]),
-        (wish("depth", control={"weight": 0.0}), "strength", 0.1, ["weight"]),
-        (wish(control={"weight": 1.0}), "strength", 0.8, []),
-        (wish(options={"control_strength": 1.0}), "strength", 1.0, []),
+        (resolved_request("depth", steps=5), "num_inference_steps", 20, ["steps"]),
+        (resolved_request("depth", guidance=30.0), "guidance_scale", 25, ["guidance"]),
+        (resolved_request("depth", control={"weight": 1.6}), "strength", 1, ["weight"]),
+        (resolved_request("depth", control={"weight": 0.0}), "strength", 0.1, ["weight"]),
+        (resolved_request(control={"weight": 1.0}), "strength", 0.8, []),
+        (resolved_request(options={"control_strength": 1.0}), "strength", 1.0, []),
         (
-            wish("depth", options={"control_strength": 0.0}),
+            resolved_request("depth", options={"control_strength": 0.0}),
             "strength",
             0.1,
             ["provider_options.control_strength"],
         ),
-        (wish("depth", scheduler="euler A"), "scheduler", "Euler a", []),
-        (wish("depth", model="flux-depth-dev", control={"weight": 0.5}), "num_outputs", 1, ["weight"]),
+        (resolved_request("depth", scheduler="euler A"), "scheduler", "Euler a", []),
+        (resolved_request("depth", model="flux-depth-dev", control={"weight": 0.5}), "num_outputs", 1, ["weight"]),
     ],
 )
 def test_a_value_outside_the_models_range_is_moved_into_it(
@@ -212,7 +212,7 @@ def test_the_ranges_are_those_of_the_models_page(model: SegmindModel) -> None:
 def test_what_a_model_lacks_is_left_out_and_told() -> None:
     """Flux pro has no negative prompt, no scheduler, one picture, and none of the SD3 knobs."""
     options: dict[str, object] = {"sampler": "euler", "control_strength": 0.5}
-    given = wish("canny", model="flux-canny-pro", negative_prompt="blurry", scheduler="Euler", num_images=3)
+    given = resolved_request("canny", model="flux-canny-pro", negative_prompt="blurry", scheduler="Euler", num_images=3)
     request = given.model_copy(update={"options": options})
     names = ["negative_prompt", "num_images", "provider_options.control_strength", "provider_options.sampler"]
     assert sorted(features(request)) == [*names, "scheduler"]
@@ -221,13 +221,13 @@ def test_what_a_model_lacks_is_left_out_and_told() -> None:
 
 def test_a_ready_map_is_sent_with_a_warning() -> None:
     """No model has a switch for the vendor's preprocessing, so the caller learns what may happen."""
-    assert features(wish(control={"is_map": True})) == ["control_is_map"]
+    assert features(resolved_request(control={"is_map": True})) == ["control_is_map"]
 
 
 def test_a_model_for_another_structure_is_refused_with_those_that_fit() -> None:
     """The hint names every model that keeps the structure."""
     with pytest.raises(ControlNetError) as caught:
-        adapter().fit(wish("depth", model="sd3-med-pose"))
+        adapter().fit(resolved_request("depth", model="sd3-med-pose"))
     assert caught.value.code == "unsupported"
     assert all(name in caught.value.hint for name in ("sd1.5-controlnet-depth", "sdxl-controlnet", "flux-depth-pro"))
 
@@ -235,7 +235,7 @@ def test_a_model_for_another_structure_is_refused_with_those_that_fit() -> None:
 def test_a_scheduler_that_is_not_declared_is_refused_with_those_that_are() -> None:
     """The vendor would refuse it too, under a status that also means other things."""
     with pytest.raises(ControlNetError, match="has no scheduler 'Karras'") as caught:
-        adapter().fit(wish("depth", scheduler="Karras"))
+        adapter().fit(resolved_request("depth", scheduler="Karras"))
     assert caught.value.code == "unsupported"
     assert "DPM2 a Karras" in caught.value.hint
 
@@ -244,14 +244,14 @@ def test_a_scheduler_that_is_not_declared_is_refused_with_those_that_are() -> No
 def test_a_model_name_cannot_leave_its_place_in_the_url(name: str) -> None:
     """What cannot be a slug is refused before anything is sent."""
     with pytest.raises(ControlNetError) as caught:
-        adapter().fit(wish(model=name))
+        adapter().fit(resolved_request(model=name))
     assert caught.value.code == "invalid_request"
     assert "sd3-med-pose" in caught.value.hint
 
 
 def test_a_model_that_is_new_at_segmind_is_tried_with_a_warning() -> None:
     """The table may be older than the vendor's offer."""
-    request = wish("depth", model="sd4-med-depth")
+    request = resolved_request("depth", model="sd4-med-depth")
     assert features(request) == ["model"]
     assert settled(request).url == "https://api.segmind.com/v2/sd4-med-depth"
 
@@ -269,7 +269,7 @@ def test_the_version_is_a_setting_that_a_request_may_override(
     options: dict[str, object], version: Literal["v1", "v2"], url: str, seconds: float
 ) -> None:
     """v1 blocks until the picture is there, so it is waited for longer."""
-    call = settled(wish(options=options), version)
+    call = settled(resolved_request(options=options), version)
     assert (call.url, call.timeout_seconds) == (f"https://api.segmind.com/{url}/sd3-med-pose", seconds)
 
 
@@ -277,38 +277,43 @@ def test_a_model_without_v2_is_asked_through_v1(monkeypatch: pytest.MonkeyPatch)
     """The table says which model that is, so nothing is sent twice."""
     old = dataclasses.replace(MODELS[0], name="old-pose", asynchronous=False)
     monkeypatch.setattr(SegmindProvider, "specs", (*MODELS, old))
-    assert settled(wish(model="old-pose")).url == "https://api.segmind.com/v1/old-pose"
+    assert settled(resolved_request(model="old-pose")).url == "https://api.segmind.com/v1/old-pose"
 
 
 def test_base64_is_always_decided() -> None:
     """The pages contradict each other about its default; only several pictures through v1 need it."""
-    assert body_of(wish())["base64"] is False
-    assert body_of(wish(), "v1")["base64"] is False
-    assert body_of(wish(num_images=2), "v1")["base64"] is True
-    assert body_of(wish(options={"base64": True}))["base64"] is True
-    assert features(wish(num_images=2), "v1") == ["num_images"]
-    assert features(wish(num_images=2), "v2") == []
+    assert body_of(resolved_request())["base64"] is False
+    assert body_of(resolved_request(), "v1")["base64"] is False
+    assert body_of(resolved_request(num_images=2), "v1")["base64"] is True
+    assert body_of(resolved_request(options={"base64": True}))["base64"] is True
+    assert features(resolved_request(num_images=2), "v1") == ["num_images"]
+    assert features(resolved_request(num_images=2), "v2") == []
 
 
 def test_the_picture_goes_the_cheapest_way() -> None:
     """As its link when it has one, inline when it is small, through storage when it is large."""
-    large = wish(control={"picture": LARGE})
+    large = resolved_request(control={"picture": LARGE})
     provider = adapter()
-    assert provider.uploads(wish()) == ()
-    assert provider.uploads(wish(control={"picture": LARGE.model_copy(update={"size_bytes": 4_000_000})})) == ()
-    assert body_of(wish())["image"] == PictureData(PICTURE, "base64")
+    assert provider.uploads(resolved_request()) == ()
+    assert (
+        provider.uploads(resolved_request(control={"picture": LARGE.model_copy(update={"size_bytes": 4_000_000})}))
+        == ()
+    )
+    assert body_of(resolved_request())["image"] == PictureData(PICTURE, "base64")
     assert provider.uploads(large) == (LARGE,)
     assert body_of(large)["image"] == LINK
-    linked = wish(control={"picture": LARGE, "source_url": "https://elsewhere.example/a.png"})
+    linked = resolved_request(control={"picture": LARGE, "source_url": "https://elsewhere.example/a.png"})
     assert provider.uploads(linked) == ()
     assert body_of(linked)["image"] == "https://elsewhere.example/a.png"
-    assert body_of(wish(control={"source_url": "http://192.168.0.2/a.png"}))["image"] == PictureData(PICTURE, "base64")
+    assert body_of(resolved_request(control={"source_url": "http://192.168.0.2/a.png"}))["image"] == PictureData(
+        PICTURE, "base64"
+    )
 
 
 @pytest.mark.parametrize("model", [model for model in MODELS if not model.inline], ids=lambda model: model.name)
 def test_the_flux_tools_only_get_links(model: SegmindModel) -> None:
     """Their pages document a file or a link, never base64."""
-    request = wish(next(iter(model.keeps)), model=model.name)
+    request = resolved_request(next(iter(model.keeps)), model=model.name)
     assert adapter().uploads(request) == (PICTURE,)
 
 
@@ -316,7 +321,7 @@ def test_the_flux_tools_only_get_links(model: SegmindModel) -> None:
 def test_a_base_url_may_be_written_as_in_the_vendors_client(ending: str) -> None:
     """The client's base URL ends in /v1; both spellings lead to the same place."""
     provider = adapter(base_url=f"https://proxy.example/segmind{ending}")
-    call = provider.build(wish(), "reference", {})
+    call = provider.build(resolved_request(), "reference", {})
     assert call.url == "https://proxy.example/segmind/v2/sd3-med-pose"
 
 
@@ -332,7 +337,7 @@ def test_a_knob_outside_its_range_is_refused(options: dict[str, object]) -> None
 
 def test_a_dry_run_shows_no_key_and_no_picture() -> None:
     """The key is hidden and the picture is named by its hash."""
-    call = settled(wish())
+    call = settled(resolved_request())
     shown = f"{show(call.json)} {shown_headers(call)} {call!r} {call.url}"
     assert KEY not in shown
     assert "(base64 of image/png, sha256 aaaaaaaaaaaa, 50000 bytes)" in shown

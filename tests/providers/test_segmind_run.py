@@ -19,7 +19,7 @@ from controlnet_mcp.providers.sender import Sender
 from controlnet_mcp.providers.types import Output, Phase, ResolvedRequest, Submission
 from tests.support.hosted_providers import submit
 from tests.support.sample_drawings import Rgb, skeleton
-from tests.support.segmind_cases import LINK, wish
+from tests.support.segmind_cases import LINK, resolved_request
 from tests.support.simulators.segmind import KEY, PRICE, SegmindStudio, segmind
 from tests.support.simulators.serving import free_socket, origin_of, running
 from tests.support.simulators.studio import as_file
@@ -70,7 +70,7 @@ def connect(studio: SegmindStudio, version: str = "v2", key: str = KEY) -> Segmi
 
 def asked(picture: StoredPicture, modality: str = "pose", **changes: object) -> ResolvedRequest:
     """A request on a control picture, of its size."""
-    return wish(modality, control={"picture": picture}, width=256, height=256, **changes)
+    return resolved_request(modality, control={"picture": picture}, width=256, height=256, **changes)
 
 
 async def submitted(sender: Sender, provider: SegmindProvider, request: ResolvedRequest) -> Submission:
@@ -184,7 +184,7 @@ async def test_v1_may_answer_with_base64(
 async def test_a_picture_goes_as_its_link(studio: SegmindStudio, sender: Sender, control: StoredPicture) -> None:
     """The vendor fetches it by itself."""
     studio.web[LINK] = CONTROL
-    request = wish(control={"picture": control, "source_url": LINK}, width=256, height=256)
+    request = resolved_request(control={"picture": control, "source_url": LINK}, width=256, height=256)
     provider = connect(studio)
     _, outputs = await finished(sender, provider, await submitted(sender, provider, request))
     assert likeness(await sender.download(provider, outputs[0])) > 0.5

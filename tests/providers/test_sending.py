@@ -9,7 +9,7 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 from controlnet_mcp.providers.types import RemoteTask
-from tests.support.job_layer import Service, open_workshop, says
+from tests.support.job_layer import Service, open_job_layer, says
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("loop_watch")]
 JOBS = 30
@@ -25,11 +25,11 @@ async def test_many_requests_that_are_due_at_once_leave_room_for_others(tmp_path
             everybody.set()
         await everybody.wait()
 
-    async with open_workshop(tmp_path, Service(poll=[says("running")], before=note)) as shop:
+    async with open_job_layer(tmp_path, Service(poll=[says("running")], before=note)) as layer:
         with anyio.fail_after(20):
             async with anyio.create_task_group() as tasks:
                 for number in range(JOBS):
-                    tasks.start_soon(shop.sender.poll, shop.provider, RemoteTask(remote_id=f"task-{number}"))
+                    tasks.start_soon(layer.sender.poll, layer.provider, RemoteTask(remote_id=f"task-{number}"))
                 for rounds in count():  # noqa: B007  # read by `note`
                     if everybody.is_set():
                         break

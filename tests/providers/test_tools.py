@@ -22,7 +22,7 @@ SIDE = 512
 
 
 @dataclass(frozen=True, slots=True)
-class Street:
+class Providers:
     """All simulators, a folder with `house.png`, and a link to it."""
 
     services: Mapping[str, Hosted]
@@ -34,7 +34,7 @@ class Street:
         keys = keys_of(self.services.values())
         return open_session(settings_for(data_dir, self.folder, keys=keys, providers=order, trusted_hosts="127.0.0.1"))
 
-    def wish(self, provider: str, modality: str = "canny", **more: JsonValue) -> dict[str, JsonValue]:
+    def arguments(self, provider: str, modality: str = "canny", **more: JsonValue) -> dict[str, JsonValue]:
         """Arguments of `controlnet_generate`; the link is what every provider can use."""
         sides: dict[str, JsonValue] = {"width": SIDE, "height": SIDE, "seed": 7}
         return {"control_image": self.link, "provider": provider, "modality": modality, **sides, **more}
@@ -46,12 +46,12 @@ class Street:
 
 
 @pytest.fixture(scope="module")
-def street(tmp_path_factory: pytest.TempPathFactory) -> Generator[Street]:
+def providers(tmp_path_factory: pytest.TempPathFactory) -> Generator[Providers]:
     """Everything that is served, once for this file."""
     folder = tmp_path_factory.mktemp("drawings")
     Image.fromarray(house(SIDE)).save(folder / "house.png")
     with serving_all() as services, serving_file(folder / "house.png") as origin:
-        yield Street(services, folder, f"{origin}/house.png")
+        yield Providers(services, folder, f"{origin}/house.png")
 
 
 def matches(shown: JsonValue, sent: JsonValue) -> bool:
@@ -69,37 +69,39 @@ def matches(shown: JsonValue, sent: JsonValue) -> bool:
 
 @pytest.mark.parametrize("provider", HOSTED)
 async def test_a_dry_run_shows_what_is_sent_and_nothing_that_is_secret(
-    street: Street, tmp_path: Path, provider: str
+    providers: Providers, tmp_path: Path, provider: str
 ) -> None:
     """The request that follows is the one that was shown; keys are hidden, pictures abbreviated, nothing is charged."""
-    service = street.services[provider]
+    service = providers.services[provider]
     charges = service.studio.charges
-    async with street.open(tmp_path) as session:
-        dry = await session.generate(dry_run=True, **street.wish(provider))
+    async with providers.open(tmp_path) as session:
+        dry = await session.generate(dry_run=True, **providers.arguments(provider))
         assert service.studio.charges == charges
-        job = (await session.generate(**street.wish(provider))).job
+        job = (await session.generate(**providers.arguments(provider))).job
     shown = json.loads(dry.text)
     assert (shown["dry_run"], shown["provider"]) == (True, provider)
     assert not [secret for secret in service.secrets if secret in dry.text]
     assert "(secret)" in dry.text
-    assert base64.b64encode((street.folder / "house.png").read_bytes()[:30]).decode() not in dry.text
+    assert base64.b64encode((providers.folder / "house.png").read_bytes()[:30]).decode() not in dry.text
     assert len(dry.text) < 6000
     assert job.status == "succeeded"
-    assert any(matches(shown["request"]["json"], body) for body in street.posts(provider))
+    assert any(matches(shown["request"]["json"], body) for body in providers.posts(provider))
 
 
 @pytest.mark.parametrize("provider", HOSTED)
-async def test_a_dry_run_tells_the_price_where_the_vendor_does(street: Street, tmp_path: Path, provider: str) -> None:
+async def test_a_dry_run_tells_the_price_where_the_vendor_does(
+    providers: Providers, tmp_path: Path, provider: str
+) -> None:
     """And only there."""
-    async with street.open(tmp_path) as session:
-        shown = json.loads((await session.generate(dry_run=True, **street.wish(provider))).text)
+    async with providers.open(tmp_path) as session:
+        shown = json.loads((await session.generate(dry_run=True, **providers.arguments(provider))).text)
     price = shown.get("price")
     assert (price and price["unit"]) == SIMULATIONS[provider].price_unit
     assert price is None or price["amount"] > 0
 
 
 @pytest.mark.parametrize(
-    ("order", "wish", "chosen"),
+    ("order", "asked", "chosen"),
     [
         ("wavespeed,segmind", {}, "wavespeed"),
         ("segmind,wavespeed", {}, "segmind"),
@@ -112,14 +114,14 @@ async def test_a_dry_run_tells_the_price_where_the_vendor_does(street: Street, t
     ids=["first", "order", "modality", "controls", "start picture", "mask", "size"],
 )
 async def test_auto_takes_the_first_that_can(
-    street: Street, tmp_path: Path, order: str, wish: dict[str, JsonValue], chosen: str
+    providers: Providers, tmp_path: Path, order: str, asked: dict[str, JsonValue], chosen: str
 ) -> None:
     """In the operator's order, by what is asked for; the answer says why."""
     paths: dict[str, JsonValue] = {
-        name: str(street.folder / "house.png") for name in ("init_image", "mask_image") if name in wish
+        name: str(providers.folder / "house.png") for name in ("init_image", "mask_image") if name in asked
     }
-    async with street.open(tmp_path, order) as session:
-        reply = await session.generate(dry_run=True, **{**street.wish("auto"), **wish, **paths})
+    async with providers.open(tmp_path, order) as session:
+        reply = await session.generate(dry_run=True, **{**providers.arguments("auto"), **asked, **paths})
     shown = json.loads(reply.text)
     assert shown["provider"] == chosen
     (reason,) = [row["detail"] for row in shown["warnings"] if row["feature"] == "provider"]
@@ -127,7 +129,7 @@ async def test_auto_takes_the_first_that_can(
 
 
 @pytest.mark.parametrize(
-    ("provider", "wish", "able", "unable"),
+    ("provider", "asked", "able", "unable"),
     [
         ("wavespeed", {"modality": "instant-id"}, "zhiqite", "scenario"),
         ("segmind", {"modality": "canny,depth"}, "modelslab", "wavespeed"),
@@ -135,26 +137,28 @@ async def test_auto_takes_the_first_that_can(
     ],
 )
 async def test_what_a_provider_cannot_do_is_refused_with_who_can(
-    street: Street, tmp_path: Path, provider: str, wish: dict[str, JsonValue], able: str, unable: str
+    providers: Providers, tmp_path: Path, provider: str, asked: dict[str, JsonValue], able: str, unable: str
 ) -> None:
     """Before anything is sent to anybody."""
-    received = [len(service.studio.received) for service in street.services.values()]
-    if "init_image" in wish:
-        wish = {"init_image": str(street.folder / "house.png")}
-    async with street.open(tmp_path) as session:
-        error = (await session.generate(**{**street.wish(provider), **wish})).error
+    received = [len(service.studio.received) for service in providers.services.values()]
+    if "init_image" in asked:
+        asked = {"init_image": str(providers.folder / "house.png")}
+    async with providers.open(tmp_path) as session:
+        error = (await session.generate(**{**providers.arguments(provider), **asked})).error
     assert error.code == "unsupported"
     assert provider in error.message
     assert able in error.hint
     assert unable not in error.hint
-    assert [len(service.studio.received) for service in street.services.values()] == received
+    assert [len(service.studio.received) for service in providers.services.values()] == received
 
 
 @pytest.mark.parametrize("provider", HOSTED)
-async def test_models_are_asked_for_where_there_is_a_listing(street: Street, tmp_path: Path, provider: str) -> None:
+async def test_models_are_asked_for_where_there_is_a_listing(
+    providers: Providers, tmp_path: Path, provider: str
+) -> None:
     """When the vendor cannot answer, the documented ones are given, with a note."""
-    studio, path = street.services[provider].studio, SIMULATIONS[provider].listing
-    async with street.open(tmp_path) as session:
+    studio, path = providers.services[provider].studio, SIMULATIONS[provider].listing
+    async with providers.open(tmp_path) as session:
         asked = len(studio.received)
         now = ModelList.model_validate_json((await session.call("list_models", provider=provider)).text)
         assert (len(studio.received) > asked) == (path is not None)

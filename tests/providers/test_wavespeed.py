@@ -65,17 +65,17 @@ def request(control: dict[str, object] | None = None, **changes: object) -> Reso
     return ResolvedRequest.model_validate(fields | changes)
 
 
-def sent(wish: ResolvedRequest) -> dict[str, JsonValue]:
+def sent(resolved: ResolvedRequest) -> dict[str, JsonValue]:
     """The body as a dry run shows it."""
     adapter = provider()
-    body = show(adapter.build(adapter.fit(wish).request, "reference", {HASH: LINK}).json)
+    body = show(adapter.build(adapter.fit(resolved).request, "reference", {HASH: LINK}).json)
     assert isinstance(body, dict)
     return body
 
 
-def notices(wish: ResolvedRequest) -> list[RequestWarning]:
+def notices(resolved: ResolvedRequest) -> list[RequestWarning]:
     """The warnings of a request."""
-    return list(provider().fit(wish).warnings)
+    return list(provider().fit(resolved).warnings)
 
 
 def polled(name: str) -> Report:
@@ -162,25 +162,25 @@ def test_a_seed_beyond_the_range_is_reduced(seed: int, expected: int) -> None:
 )
 def test_guidance_is_kept_inside_the_model_s_range(model: str, asked: float, expected: float) -> None:
     """1 to 30 for the control LoRAs, 0 to 20 for Union Pro; a change is told."""
-    wish = request(model=model, guidance=asked)
-    assert sent(wish)["guidance_scale"] == expected
-    assert [row.kind for row in notices(wish)] == ["adjusted"] * (asked != expected)
+    resolved = request(model=model, guidance=asked)
+    assert sent(resolved)["guidance_scale"] == expected
+    assert [row.kind for row in notices(resolved)] == ["adjusted"] * (asked != expected)
 
 
 def test_steps_are_kept_inside_the_range() -> None:
     """1 to 50."""
-    wish = request(steps=80)
-    assert sent(wish)["num_inference_steps"] == 50
-    assert [row.feature for row in notices(wish)] == ["steps"]
+    resolved = request(steps=80)
+    assert sent(resolved)["num_inference_steps"] == 50
+    assert [row.feature for row in notices(resolved)] == ["steps"]
 
 
 def test_what_the_model_does_not_have_is_told() -> None:
     """The control LoRAs have no range of steps and no file type."""
-    wish = request({"start": 0.2}, options={"output_format": "png", "control_guidance_end": 0.5})
-    assert {row.feature for row in notices(wish)} == {
+    resolved = request({"start": 0.2}, options={"output_format": "png", "control_guidance_end": 0.5})
+    assert {row.feature for row in notices(resolved)} == {
         *("start and end", "provider_options.output_format", "provider_options.control_guidance_end")
     }
-    assert not {"output_format", "control_guidance_end"} & set(sent(wish))
+    assert not {"output_format", "control_guidance_end"} & set(sent(resolved))
 
 
 def test_lines_that_union_pro_was_not_trained_on_are_told() -> None:
@@ -209,9 +209,9 @@ def test_a_model_that_cannot_do_it_is_refused_before_anything_is_sent(modality: 
 
 def test_a_newer_model_of_a_known_family_is_tried() -> None:
     """It gets the fields of its family, and that is said."""
-    wish = request({"modality": "pose"}, model="flux-controlnet-union-pro-3.0")
-    assert [row.kind for row in notices(wish)] == ["assumed"]
-    assert "controlnet_conditioning_scale" in sent(wish)
+    resolved = request({"modality": "pose"}, model="flux-controlnet-union-pro-3.0")
+    assert [row.kind for row in notices(resolved)] == ["assumed"]
+    assert "controlnet_conditioning_scale" in sent(resolved)
 
 
 @pytest.mark.parametrize(
@@ -283,8 +283,8 @@ def test_keys_are_never_shown() -> None:
 )
 def test_the_price_is_asked_for_at_either_path(names: tuple[str, ...], paths: list[str], cost: Cost | None) -> None:
     """The SDK's path first; a placeholder of an upload is not sent along."""
-    wish = request({"picture": PICTURE, "source_url": None})
-    learned, calls = held(provider().price(wish, {HASH: "(link of the upload)"}), *map(reply, names))
+    resolved = request({"picture": PICTURE, "source_url": None})
+    learned, calls = held(provider().price(resolved, {HASH: "(link of the upload)"}), *map(reply, names))
     assert learned == cost
     assert [call.url for call in calls] == [f"https://api.wavespeed.ai/api/v3/model/{path}" for path in paths]
     assert "link of the upload" not in json.dumps(show(calls[0].json))

@@ -191,15 +191,15 @@ def test_an_id_cannot_lead_the_key_elsewhere() -> None:
 def test_an_upload_follows_its_ticket_without_the_key() -> None:
     """POST for the ticket, PUT with its header fields only; what the connection decides is left out."""
     steps = provider().upload(PICTURE)
-    wish = next(steps)
+    first = next(steps)
     put = steps.send(reply("ticket"))
     with pytest.raises(StopIteration) as end:
         steps.send(HttpReply("wavespeed", 201, {}, b""))
-    assert wish.json == {"filename": f"{'ab' * 8}.png", "size": 99, "content_type": "image/png"}
+    assert first.json == {"filename": f"{'ab' * 8}.png", "size": 99, "content_type": "image/png"}
     assert (put.method, put.url) == ("PUT", "https://storage.wavespeed.ai/inbox/1.png?signature=abc")
     assert dict(put.headers) == {"Content-Type": "image/png"}
     assert end.value.value == "https://d2g64w682n9w0w.cloudfront.net/media/1.png"
-    assert not wish.submits
+    assert not first.submits
 
 
 @pytest.mark.parametrize(

@@ -76,9 +76,9 @@ def request(blobs: BlobStore, modality: str = "canny", **changes: object) -> Res
     return ResolvedRequest.model_validate(fields | changes)
 
 
-async def order(sender: Sender, adapter: WaveSpeedProvider, wish: ResolvedRequest) -> Submission:
+async def order(sender: Sender, adapter: WaveSpeedProvider, resolved: ResolvedRequest) -> Submission:
     """Settle and submit, as the job layer does."""
-    return await submit(sender, adapter, adapter.fit(wish).request, "reference")
+    return await submit(sender, adapter, adapter.fit(resolved).request, "reference")
 
 
 async def ended(sender: Sender, adapter: WaveSpeedProvider, submission: Submission) -> list[Report]:
@@ -129,8 +129,8 @@ async def test_every_modality_is_accepted(
 ) -> None:
     """By the model that is chosen for it, which refuses fields that it does not have."""
     options = {"loras": [{"path": "a/b"}], "enable_safety_checker": False, "output_format": "webp"}
-    wish = request(blobs, modality, steps=4, guidance=2.0, options=options)
-    submission = await order(sender, provider(studio), wish)
+    resolved = request(blobs, modality, steps=4, guidance=2.0, options=options)
+    submission = await order(sender, provider(studio), resolved)
     assert submission.report.phase == "queued"
 
 
@@ -192,8 +192,8 @@ async def test_flags_and_the_file_type_arrive(studio: WaveSpeedStudio, sender: S
     """One flag per picture; Union Pro draws PNG when asked."""
     studio.nsfw = (False, True)
     adapter = provider(studio)
-    wish = request(blobs, "softedge", num_images=2, options={"output_format": "png"})
-    report = (await ended(sender, adapter, await order(sender, adapter, wish)))[-1]
+    resolved = request(blobs, "softedge", num_images=2, options={"output_format": "png"})
+    report = (await ended(sender, adapter, await order(sender, adapter, resolved)))[-1]
     assert [row.flagged for row in report.outputs] == [False, True]
     assert (await sender.download(adapter, report.outputs[0])).startswith(b"\x89PNG")
 
@@ -254,9 +254,9 @@ async def test_price_balance_and_models(sender: Sender, blobs: BlobStore, *, sdk
     """At whichever path they live; nothing is bought."""
     with serving(sdk_paths=sdk_paths) as studio:
         adapter = provider(studio)
-        wish = adapter.fit(request(blobs, num_images=2)).request
-        placeholders = {row.sha256: "(link of the upload)" for row in adapter.uploads(wish)}
-        cost = await sender.run(adapter, adapter.price(wish, placeholders))
+        resolved = adapter.fit(request(blobs, num_images=2)).request
+        placeholders = {row.sha256: "(link of the upload)" for row in adapter.uploads(resolved)}
+        cost = await sender.run(adapter, adapter.price(resolved, placeholders))
         assert cost is not None
         assert cost.amount == pytest.approx(0.054 if sdk_paths else 0.06)
         assert cost.unit == "USD"

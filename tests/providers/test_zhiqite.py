@@ -118,9 +118,9 @@ def request(control: dict[str, object] | None = None, **changes: object) -> Reso
     return ResolvedRequest.model_validate(fields | changes)
 
 
-def sent(wish: ResolvedRequest) -> dict[str, JsonValue]:
+def sent(resolved: ResolvedRequest) -> dict[str, JsonValue]:
     """The body as a dry run shows it."""
-    body = show(provider().build(wish, "our-reference", {}).json)
+    body = show(provider().build(resolved, "our-reference", {}).json)
     assert isinstance(body, dict)
     return body
 
@@ -261,8 +261,8 @@ async def test_the_whole_way_against_the_simulator(simulator: ZhiqiteSimulator, 
         source = PictureSource(blobs, lambda row: f"{origin_of(listening)}/files/{row.sha256}")
         sender = Sender(source, _nowhere)
         adapter = provider(simulator.origin)
-        wish = request({"source_url": None, "picture": picture}, num_images=2)
-        submission = await submit(sender, adapter, wish, "ref-1")
+        resolved = request({"source_url": None, "picture": picture}, num_images=2)
+        submission = await submit(sender, adapter, resolved, "ref-1")
         report = await sender.poll(adapter, submission.task)
         assert report.phase == "running"
         report = await sender.poll(adapter, submission.task)

@@ -17,7 +17,7 @@ from controlnet_mcp.jobs.service import Caller
 from controlnet_mcp.providers.types import Cost
 from controlnet_mcp.server.app import open_application
 from controlnet_mcp.server.settings import Settings
-from tests.support.job_layer import PRINCIPAL, Answer, Service, Workshop, broken, open_workshop, says
+from tests.support.job_layer import PRINCIPAL, Answer, JobLayer, Service, broken, open_job_layer, says
 
 pytestmark = pytest.mark.anyio
 CAP = Admission(100, paid=True, amount=0.3, unit="USD", run="run", per_session={}, per_day={"scripted": 1.0})
@@ -26,16 +26,16 @@ CAP = Admission(100, paid=True, amount=0.3, unit="USD", run="run", per_session={
 
 @dataclass(slots=True)
 class Till:
-    """One caller's way to jobs in a workshop's record."""
+    """One caller's way to jobs in a job layer's record."""
 
-    shop: Workshop
+    layer: JobLayer
     admission: Admission = CAP
     count: int = 0
 
     async def buy(self, **changes: object) -> str:
         """Add a job; gives its id."""
         self.count += 1
-        return (await self.shop.add(f"job_{self.count}", admit=replace(self.admission, **changes))).job_id  # type: ignore[arg-type]
+        return (await self.layer.add(f"job_{self.count}", admit=replace(self.admission, **changes))).job_id  # type: ignore[arg-type]
 
     async def fits(self) -> int:
         """How many more jobs fit; they are bought."""
@@ -50,18 +50,18 @@ class Till:
 @pytest.fixture
 async def till(tmp_path: Path) -> AsyncGenerator[Till]:
     """A till whose provider takes everything."""
-    async with open_workshop(tmp_path, Service()) as shop:
-        yield Till(shop)
+    async with open_job_layer(tmp_path, Service()) as layer:
+        yield Till(layer)
 
 
 async def settled(folder: Path, *answers: Answer, cancel: bool = False) -> int:
     """How many jobs fit into a day's cap after one whose submission was answered so."""
-    async with open_workshop(folder, Service(submit=answers or [says("queued", 201)])) as shop:
-        till = Till(shop)
+    async with open_job_layer(folder, Service(submit=answers or [says("queued", 201)])) as layer:
+        till = Till(layer)
         job_id = await till.buy()
         if cancel:
-            await shop.store.request_cancel(job_id)
-        await shop.step(job_id=job_id)
+            await layer.store.request_cancel(job_id)
+        await layer.step(job_id=job_id)
         return await till.fits()
 
 
@@ -83,13 +83,13 @@ async def test_a_submission_that_was_refused_gives_its_money_back(tmp_path: Path
 async def test_what_was_charged_takes_the_place_of_what_was_expected(till: Till) -> None:
     """Dearer or cheaper; nonsense of a provider does not make room."""
     for charged, fits in ((0.9, 0), (0.1, 3), (0.0, 3), (-5.0, 3), (float("nan"), 2), (None, 2)):
-        till.shop.clock.now += DAY_SECONDS + 1
+        till.layer.clock.now += DAY_SECONDS + 1
         job_id = await till.buy()
-        claimed = await till.shop.claim(job_id=job_id)
+        claimed = await till.layer.claim(job_id=job_id)
         assert claimed is not None
         job, lease = claimed
         cost = None if charged is None else Cost(amount=charged, unit="USD")
-        await till.shop.store.save(job.model_copy(update={"cost": cost}), lease)
+        await till.layer.store.save(job.model_copy(update={"cost": cost}), lease)
         assert await till.fits() == fits, charged
 
 
@@ -112,9 +112,9 @@ async def test_a_job_that_is_forgotten_was_paid_for_all_the_same(till: Till, tmp
 async def test_a_day_is_any_24_hours(till: Till) -> None:
     """Not twice the cap around midnight."""
     assert await till.fits() == 3
-    till.shop.clock.now += DAY_SECONDS - 1
+    till.layer.clock.now += DAY_SECONDS - 1
     assert await till.fits() == 0
-    till.shop.clock.now += 2
+    till.layer.clock.now += 2
     assert await till.fits() == 3
 
 
@@ -129,9 +129,9 @@ async def test_a_session_is_one_run_of_the_server(till: Till) -> None:
 async def test_nobody_is_charged_for_others(till: Till) -> None:
     """A cap is each caller's own."""
     assert await till.fits() == 3
-    job = await till.shop.read("job_1")
+    job = await till.layer.read("job_1")
     theirs = job.model_copy(update={"job_id": "theirs", "principal": "another"})
-    kept, _ = await till.shop.store.add(theirs, request_key=None, fingerprint="x", admit=CAP)
+    kept, _ = await till.layer.store.add(theirs, request_key=None, fingerprint="x", admit=CAP)
     assert kept.principal != PRINCIPAL
 
 
@@ -148,7 +148,7 @@ async def test_a_price_that_is_none_is_not_taken_for_nothing(till: Till, told: f
     async def price() -> Cost | None:
         return None if told is None else Cost(amount=told, unit="USD")
 
-    provider = till.shop.provider
+    provider = till.layer.provider
     with pytest.raises(RequestError, match="does not tell") as caught:
         await Spending(per_day={"scripted": 1.0}).agree(provider, 3, price, None)
     assert "COST_ESTIMATES" in caught.value.hint
@@ -163,14 +163,14 @@ async def test_a_thousand_calls_start_no_more_jobs_than_one_caller_may_have(sett
     codes: list[str] = []
     async with open_application(settings.model_copy(update={"max_jobs_in_flight": 5})) as application:
         await application.table.load()
-        desk = application.services.jobs
+        service = application.services.jobs
 
         async def call(number: int, caller: Caller) -> None:
-            wish = GenerateRequest(
+            request = GenerateRequest(
                 prompt=f"p {number}", control_image=photo, provider="draft", provider_options=options
             )
             try:
-                codes.append((await desk.submit(wish, caller)).status)
+                codes.append((await service.submit(request, caller)).status)
             except RequestError as error:
                 codes.append(error.code)
 
@@ -181,7 +181,7 @@ async def test_a_thousand_calls_start_no_more_jobs_than_one_caller_may_have(sett
         assert (codes.count("queued"), codes.count("rate_limited")) == (5, 995)
         await call(0, Caller("b", local=True))
         assert codes[-1] == "queued"
-        desk = replace(desk, spending=Spending())
+        service = replace(service, spending=Spending())
         for number in range(6):
             await call(number, Caller("c", local=True))
         assert codes[-6:] == ["queued"] * 6, "without the control it works"

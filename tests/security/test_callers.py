@@ -18,7 +18,7 @@ from controlnet_mcp.server.mcp.delivery import AnswerDelivery, Deliveries
 from controlnet_mcp.server.settings import Settings
 from tests.support.asgi_client import ALICE, BOB, Gate, open_gate, unnamed, write_tokens
 from tests.support.mcp_session import WAIT_SECONDS, settings_for
-from tests.support.notification_collector import Ears, listening
+from tests.support.notification_collector import NotificationCollector, listening
 from tests.support.server_process import Era
 
 pytestmark = pytest.mark.anyio
@@ -70,18 +70,18 @@ async def test_a_cancel_says_nothing_of_the_answers_of_others(gate: Gate) -> Non
     The SDK drops such cancels today, and lets nobody into the session of another; this holds without it.
     """
     job_id = (await any_picture(gate)).split("/")[3]
-    desk, state = gate.application.services.jobs, dict[str, Any]()
-    deliveries = Deliveries(desk)
+    service, state = gate.application.services.jobs, dict[str, Any]()
+    deliveries = Deliveries(service)
     for canceller, arrived in (("token:bob", True), ("token:alice", False)):
         await deliveries.mark_delivered(asking(state, "token:alice", "tools/call"), job_id)
         await deliveries.handle_late_cancel(asking(state, canceller, "notifications/cancelled"), nothing_else)
-        assert (await desk.store.get(job_id, "token:alice")).delivered == arrived
+        assert (await service.store.get(job_id, "token:alice")).delivered == arrived
 
 
 async def refused(client: Client, era: Era, job_id: str) -> str:
     """What a client is told that wants to follow a job in vain, without the id."""
     with pytest.raises(MCPError) as caught:
-        async with listening(client, era, Ears(), f"controlnet://jobs/{job_id}"):
+        async with listening(client, era, NotificationCollector(), f"controlnet://jobs/{job_id}"):
             raise AssertionError(job_id)
     return caught.value.error.message.replace(job_id, "X")
 
@@ -93,7 +93,10 @@ async def test_jobs_of_others_cannot_be_followed(gate: Gate, era: Era) -> None:
     async with gate.client(BOB, era) as bob:
         with anyio.fail_after(WAIT_SECONDS):
             assert await refused(bob.client, era, job_id) == await refused(bob.client, era, NONE)
-    async with gate.client(ALICE, "legacy") as alice, listening(alice.client, "legacy", Ears(), job_uri(job_id)):
+    async with (
+        gate.client(ALICE, "legacy") as alice,
+        listening(alice.client, "legacy", NotificationCollector(), job_uri(job_id)),
+    ):
         pass
 
 

@@ -1,7 +1,7 @@
 """Attacks on the operator's money: many calls at once, prices that nobody knows, and buying without being asked.
 
-WaveSpeed's simulator is the shop: it tells a price, and counts what it was paid for. Each control is also taken away,
-to show that the attack works without it.
+WaveSpeed's simulator is the paid provider: it tells a price, and counts what it was paid for. Each control is also
+taken away, to show that the attack works without it.
 """
 
 import sqlite3
@@ -31,39 +31,39 @@ from tests.support.hosted_providers import Hosted, keys_of, serving
 from tests.support.mcp_session import Reply, Session, connect, open_session, settings_for
 
 pytestmark = pytest.mark.anyio
-SHOP = "wavespeed"
+PAID = "wavespeed"
 AT_ONCE = 6
 
 
 @pytest.fixture(scope="module")
-def shop() -> Generator[Hosted]:
+def paid() -> Generator[Hosted]:
     """The paid provider."""
-    with serving(SHOP) as hosted:
+    with serving(PAID) as hosted:
         yield hosted
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """Makes settings of a server whose only provider but `draft` is the shop."""
+    """Makes settings of a server whose only provider but `draft` is the paid one."""
 
     folder: Path
     pictures: Path
-    shop: Hosted
+    paid: Hosted
 
     def __call__(self, **rules: object) -> Settings:
         """Settings with rules on spending, and a data folder of its own."""
-        return settings_for(self.folder, self.pictures, keys=keys_of([self.shop]), **rules)
+        return settings_for(self.folder, self.pictures, keys=keys_of([self.paid]), **rules)
 
 
 @pytest.fixture
-def rules(tmp_path: Path, pictures: Path, shop: Hosted) -> Rules:
+def rules(tmp_path: Path, pictures: Path, paid: Hosted) -> Rules:
     """Settings to be made."""
-    return Rules(tmp_path / "data", pictures, shop)
+    return Rules(tmp_path / "data", pictures, paid)
 
 
 async def buy(session: Session, **more: JsonValue) -> Reply:
-    """Ask for a picture from the shop, without waiting for it."""
-    return await session.generate(provider=SHOP, wait_seconds=0, **more)
+    """Ask for a picture from the paid provider, without waiting for it."""
+    return await session.generate(provider=PAID, wait_seconds=0, **more)
 
 
 class Priced(BaseModel):
@@ -96,7 +96,7 @@ async def test_fifty_calls_at_once_spend_exactly_the_cap(rules: Rules) -> None:
     """Seven prices are allowed, seven are spent."""
     async with open_session(rules()) as session:
         price = await price_of(session)
-    async with open_session(rules(max_cost_per_day={SHOP: price * 7})) as session:
+    async with open_session(rules(max_cost_per_day={PAID: price * 7})) as session:
         assert await codes_of(session, 50) == {"job": 7, "payment_required": 43}
         refused = (await buy(session, prompt="another")).error
     assert f"{price * 7:g}" in refused.message
@@ -142,32 +142,32 @@ async def test_the_cap_holds_because_it_is_checked_where_the_job_is_written(rule
     """Six at once pass a cap of three as soon as another call can come between check and job."""
     async with open_application(rules(max_cost_per_day={"jobs": 3})) as application:
         await application.table.load()
-        desk = application.services.jobs
-        wishes = wishes_for(rules, AT_ONCE)
+        service = application.services.jobs
+        requests = requests_for(rules, AT_ONCE)
         with closing(Database(rules.folder / "jobs.sqlite3")) as database:
-            careless = replace(desk, store=CarelessStore(database))
-            assert await admitted(careless, wishes, Caller("a", local=True)) == AT_ONCE
-        assert await admitted(desk, wishes, Caller("b", local=True)) == 3
+            careless = replace(service, store=CarelessStore(database))
+            assert await admitted(careless, requests, Caller("a", local=True)) == AT_ONCE
+        assert await admitted(service, requests, Caller("b", local=True)) == 3
 
 
-def wishes_for(rules: Rules, count: int) -> list[GenerateRequest]:
-    """Several wishes for the shop."""
+def requests_for(rules: Rules, count: int) -> list[GenerateRequest]:
+    """Several requests for the paid provider."""
     photo = str(rules.pictures / "photo.png")
-    return [GenerateRequest(prompt=f"p {number}", control_image=photo, provider=SHOP) for number in range(count)]
+    return [GenerateRequest(prompt=f"p {number}", control_image=photo, provider=PAID) for number in range(count)]
 
 
-async def admitted(desk: JobService, wishes: list[GenerateRequest], caller: Caller) -> int:
-    """How many of several wishes at the same time become jobs."""
+async def admitted(service: JobService, requests: list[GenerateRequest], caller: Caller) -> int:
+    """How many of several requests at the same time become jobs."""
     jobs: list[JobRecord] = []
 
-    async def submit(wish: GenerateRequest) -> None:
+    async def submit(request: GenerateRequest) -> None:
         with suppress(RequestError):
-            jobs.append(await desk.submit(wish, caller))
+            jobs.append(await service.submit(request, caller))
 
     with anyio.fail_after(30):
         async with anyio.create_task_group() as tasks:
-            for wish in wishes:
-                tasks.start_soon(submit, wish)
+            for request in requests:
+                tasks.start_soon(submit, request)
     return len(jobs)
 
 
@@ -175,9 +175,9 @@ async def test_budgets_are_each_callers_own(rules: Rules) -> None:
     """What one spent is not taken from another, and one caller's day is over for the session too."""
     async with open_application(rules(max_cost_per_day={"jobs": 2})) as application:
         await application.table.load()
-        wishes = wishes_for(rules, 3)
+        requests = requests_for(rules, 3)
         for name in ("a", "b"):
-            assert await admitted(application.services.jobs, wishes, Caller(name, local=True)) == 2
+            assert await admitted(application.services.jobs, requests, Caller(name, local=True)) == 2
 
 
 async def test_a_session_ends_with_the_server_a_day_does_not(rules: Rules) -> None:
@@ -191,15 +191,15 @@ async def test_a_session_ends_with_the_server_a_day_does_not(rules: Rules) -> No
             assert (reply.error.code if reply.result.is_error else "job") == after
 
 
-async def test_one_job_may_not_cost_too_much(rules: Rules, shop: Hosted) -> None:
+async def test_one_job_may_not_cost_too_much(rules: Rules, paid: Hosted) -> None:
     """One picture is allowed, two are not; nothing was submitted."""
     async with open_session(rules()) as session:
         price = await price_of(session)
-    async with open_session(rules(max_cost_per_job={SHOP: price})) as session:
-        before = shop.studio.charges
+    async with open_session(rules(max_cost_per_job={PAID: price})) as session:
+        before = paid.studio.charges
         refused = (await buy(session, num_images=2)).error
         assert refused.code == "payment_required"
-        assert shop.studio.charges == before
+        assert paid.studio.charges == before
         assert await codes_of(session, 1) == {"job": 1}
 
 
@@ -241,7 +241,7 @@ def test_an_amount_that_makes_no_sense_is_an_error(rules: Rules, text: str) -> N
     """As the operator writes it."""
     with pytest.raises(ValueError, match="max_cost_per_day"):
         rules(max_cost_per_day=text)
-    assert rules(max_cost_per_day=" wavespeed = 1.5,jobs=3 ").max_cost_per_day == {SHOP: 1.5, "jobs": 3.0}
+    assert rules(max_cost_per_day=" wavespeed = 1.5,jobs=3 ").max_cost_per_day == {PAID: 1.5, "jobs": 3.0}
 
 
 @dataclass(slots=True)
@@ -271,7 +271,7 @@ async def asked(settings: Settings, mode: str, user: User | None) -> AsyncGenera
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
 async def test_above_the_threshold_the_user_decides(rules: Rules, mode: str) -> None:
     """In both eras of the protocol: yes buys, no and closing the question do not."""
-    settings = rules(confirm_above={SHOP: 0.0001})
+    settings = rules(confirm_above={PAID: 0.0001})
     for action, outcome in (("accept", "job"), ("decline", "canceled"), ("cancel", "canceled")):
         user = User(action)
         async with asked(settings, mode, user) as session:
@@ -279,19 +279,19 @@ async def test_above_the_threshold_the_user_decides(rules: Rules, mode: str) -> 
             assert await codes_of(session, 1) == {outcome: 1}
         assert len(user.heard) == 1
         assert f"{price:g}" in user.heard[0]
-        assert SHOP in user.heard[0]
+        assert PAID in user.heard[0]
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
-async def test_a_client_that_cannot_ask_buys_nothing_dear(rules: Rules, mode: str, shop: Hosted) -> None:
+async def test_a_client_that_cannot_ask_buys_nothing_dear(rules: Rules, mode: str, paid: Hosted) -> None:
     """And says why; below the threshold, or without one, nobody has to be asked."""
-    charges = shop.studio.charges
+    charges = paid.studio.charges
     async with asked(rules(confirm_above={"jobs": 0}), mode, None) as session:
         refused = (await buy(session)).error
         assert refused.code == "payment_required"
         assert "cannot ask" in refused.message
-    assert shop.studio.charges == charges
-    async with asked(rules(confirm_above={SHOP: 1000.0}), mode, None) as session:
+    assert paid.studio.charges == charges
+    async with asked(rules(confirm_above={PAID: 1000.0}), mode, None) as session:
         assert await codes_of(session, 1) == {"job": 1}
 
 
@@ -300,7 +300,7 @@ async def test_a_yes_that_nobody_asked_for_counts_for_nothing(rules: Rules) -> N
     user = User("decline")
     async with asked(rules(confirm_above={"jobs": 0}), "auto", user) as session:
         photo = str(session.pictures / "photo.png")
-        arguments: dict[str, JsonValue] = {"prompt": "p", "control_image": photo, "provider": SHOP}
+        arguments: dict[str, JsonValue] = {"prompt": "p", "control_image": photo, "provider": PAID}
         yes: types.InputResponses = {"confirm": types.ElicitResult(action="accept")}
         result = await session.client.session.call_tool(
             "controlnet_generate", arguments, input_responses=yes, allow_input_required=True

@@ -76,24 +76,22 @@ async def outcome(url: str, limits: Limits = CALM, trusted: frozenset[str] = fro
 
 
 def addresses() -> Generator[str]:
-    """200,000 addresses: anything, and the neighbourhoods of everything that is special in either table."""
+    """What is inside, embedded in every way, and 150,000 more: anything, and near what is special in either table."""
+    for inside, (head, shift) in itertools.product(_INSIDE_V4, _EMBEDDINGS):
+        yield str(ipaddress.IPv6Address(int(ipaddress.IPv6Address(head)) | int(ipaddress.IPv4Address(inside)) << shift))
     dice = random.Random(20261125)  # noqa: S311  # a seed, so that every run sees the same
     closed: list[Network] = [*ssrf_guard.CLOSED]
     edges = [*closed, ssrf_guard.OPEN_V6, ssrf_guard.NAT64, *_THEIRS]
-    for number in range(200_000):
-        if number % 4 == 0:
+    for number in range(150_000):
+        if number % 3 == 0:
             yield str(ipaddress.IPv4Address(dice.getrandbits(32)))
-        elif number % 4 == 1:
+        elif number % 3 == 1:
             yield str(ipaddress.IPv6Address((1 << 125) | dice.getrandbits(125)))
-        elif number % 4 == 2:
+        else:
             network = edges[dice.randrange(len(edges))]
             first, last = int(network[0]), int(network[-1])
             near = dice.choice((first, last, dice.randint(first, last))) + dice.randint(-2, 2)
             yield str(type(network[0])(near % (1 << network.max_prefixlen)))
-        else:
-            inside = int(ipaddress.IPv4Address(dice.choice(_INSIDE_V4)))
-            head, shift = dice.choice(_EMBEDDINGS)
-            yield str(ipaddress.IPv6Address(int(ipaddress.IPv6Address(head)) | inside << shift))
 
 
 _THEIRS: list[Network] = [
@@ -125,7 +123,7 @@ def is_global(address: str) -> bool:
 
 @pytest.mark.timeout(240)
 def test_1_the_table_is_nowhere_weaker_than_an_independent_one() -> None:
-    """Of 200,000 addresses none is open here and private, or a metadata service, in pydantic-ai's table."""
+    """Of 150,000 addresses none is open here and private, or a metadata service, in pydantic-ai's table."""
     opened = [address for address in addresses() if is_public(address)]
     assert len(opened) > 40_000
     assert list(filter(is_closed_elsewhere, opened)) == []

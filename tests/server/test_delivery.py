@@ -54,9 +54,9 @@ async def test_a_call_that_is_cancelled_at_whatever_moment_was_not_answered(sett
             create_client_server_memory_streams() as ((hear, say), (read, write)),
             background() as tasks,
         ):
-            job_id, desk = await finished_unseen(session), session.application.services.jobs
+            job_id, service = await finished_unseen(session), session.application.services.jobs
             server = build_server(session.application, local=True)
-            tasks.start_soon(serve_client, server, read, write, Deliveries(desk))
+            tasks.start_soon(serve_client, server, read, write, Deliveries(service))
             answered: list[types.JSONRPCMessage] = []
             tasks.start_soon(collect, hear, answered)
             if era == "legacy":
@@ -69,10 +69,10 @@ async def test_a_call_that_is_cancelled_at_whatever_moment_was_not_answered(sett
                     await anyio.Event().wait()
                 params: dict[str, JsonValue] = {"requestId": FIRST_CALL + moment}
                 await say.send(message({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": params}))
-                while (await desk.store.get(job_id, "local")).delivered:
+                while (await service.store.get(job_id, "local")).delivered:
                     await anyio.lowlevel.checkpoint()
             await anyio.wait_all_tasks_blocked()
-            assert not (await desk.store.get(job_id, "local")).delivered
+            assert not (await service.store.get(job_id, "local")).delivered
     answers = [row.id for row in answered if isinstance(row, types.JSONRPCResponse)]
     assert FIRST_CALL not in answers, "it was cancelled before it could be answered"
 

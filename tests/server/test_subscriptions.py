@@ -15,7 +15,7 @@ from controlnet_mcp.server.mcp.protocol import build_server
 from controlnet_mcp.server.mcp.subscriptions import MOST_JOBS, JobUpdates
 from controlnet_mcp.server.settings import Settings
 from tests.support.mcp_session import SIDE, WAIT_SECONDS, Reply, connect
-from tests.support.notification_collector import Ears, listening
+from tests.support.notification_collector import NotificationCollector, listening
 from tests.support.server_process import Era
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("loop_watch")]
@@ -31,10 +31,10 @@ class House:
     updates: JobUpdates
 
     @asynccontextmanager
-    async def client(self, era: Era, ears: Ears) -> AsyncGenerator[Client]:
+    async def client(self, era: Era, collector: NotificationCollector) -> AsyncGenerator[Client]:
         """A client that hears."""
         server = build_server(self.application, local=True, updates=self.updates)
-        async with connect(server, era, hear=ears if era == "legacy" else None) as client:
+        async with connect(server, era, hear=collector if era == "legacy" else None) as client:
             yield client
 
     async def started(self, client: Client) -> str:
@@ -73,24 +73,24 @@ async def house(settings: Settings) -> AsyncGenerator[House]:
 @pytest.mark.parametrize("era", ERAS)
 async def test_unsubscribing_leaves_nothing_behind(house: House, era: Era) -> None:
     """One watch while somebody cares, none afterwards, although the job goes on."""
-    ears = Ears()
-    async with house.client(era, ears) as client:
+    collector = NotificationCollector()
+    async with house.client(era, collector) as client:
         uri = await house.started(client)
-        async with listening(client, era, ears, uri):
+        async with listening(client, era, collector, uri):
             assert house.updates.following == 1
-            await ears.more_than(0)
+            await collector.more_than(0)
         await house.forgotten()
 
 
 @pytest.mark.parametrize("era", ERAS)
 async def test_a_client_that_disconnects_leaves_nothing_behind(house: House, era: Era) -> None:
     """It had followed two jobs, and said no word when it went."""
-    ears = Ears()
+    collector = NotificationCollector()
     with anyio.CancelScope() as gone:
-        async with house.client(era, ears) as client:
+        async with house.client(era, collector) as client:
             uris = [await house.started(client), await house.started(client)]
-            async with listening(client, era, ears, *uris):
-                await ears.more_than(0)
+            async with listening(client, era, collector, *uris):
+                await collector.more_than(0)
                 assert house.updates.following == 2
                 gone.cancel()
                 await anyio.lowlevel.checkpoint()
@@ -101,22 +101,22 @@ async def test_a_client_that_disconnects_leaves_nothing_behind(house: House, era
 @pytest.mark.parametrize("era", ERAS)
 async def test_the_end_is_the_last_that_is_heard(house: House, era: Era) -> None:
     """A job that has ended is followed no longer, although its subscription stays."""
-    ears = Ears()
-    async with house.client(era, ears) as client:
+    collector = NotificationCollector()
+    async with house.client(era, collector) as client:
         uri = await house.started(client)
-        async with listening(client, era, ears, uri):
-            heard = len(ears.heard)
+        async with listening(client, era, collector, uri):
+            heard = len(collector.heard)
             await stopped(client, uri)
             await house.forgotten()
-            await ears.more_than(heard)
+            await collector.more_than(heard)
 
 
 async def test_subscribing_twice_is_subscribing_once(house: House) -> None:
     """Clients of the earlier revisions do that after a reconnect."""
-    ears = Ears()
-    async with house.client("legacy", ears) as client:
+    collector = NotificationCollector()
+    async with house.client("legacy", collector) as client:
         uri = await house.started(client)
-        async with listening(client, "legacy", ears, uri, uri):
+        async with listening(client, "legacy", collector, uri, uri):
             await anyio.wait_all_tasks_blocked()
             assert house.updates.following == 1
         await house.forgotten()
@@ -125,17 +125,19 @@ async def test_subscribing_twice_is_subscribing_once(house: House) -> None:
 @pytest.mark.parametrize("era", ERAS)
 async def test_jobs_of_others_cannot_be_followed(house: House, era: Era) -> None:
     """They are as unknown as those that never were: the same words but for the id."""
-    ears, desk = Ears(), house.application.services.jobs
-    async with house.client(era, ears) as client:
+    collector, service = NotificationCollector(), house.application.services.jobs
+    async with house.client(era, collector) as client:
         mine = (await house.started(client)).rpartition("/")[2]
-        (job,) = (await desk.store.page("local", status=None, provider=None, limit=9, cursor=None)).jobs
+        (job,) = (await service.store.page("local", status=None, provider=None, limit=9, cursor=None)).jobs
         theirs, never = "job_" + "1" * 32, "job_" + "2" * 32
         other = job.model_copy(update={"job_id": theirs, "principal": "somebody else"})
-        await desk.store.add(other, request_key=None, fingerprint="theirs")
+        await service.store.add(other, request_key=None, fingerprint="theirs")
         said: list[str] = []
         for job_id in (theirs, never):
             with pytest.raises(MCPError) as caught:
-                async with listening(client, era, ears, f"controlnet://jobs/{mine}", f"controlnet://jobs/{job_id}"):
+                async with listening(
+                    client, era, collector, f"controlnet://jobs/{mine}", f"controlnet://jobs/{job_id}"
+                ):
                     raise AssertionError(job_id)
             said.append(caught.value.error.message.replace(job_id, "…"))
         assert said[0] == said[1]
@@ -143,20 +145,20 @@ async def test_jobs_of_others_cannot_be_followed(house: House, era: Era) -> None
 
 async def test_there_is_room_for_so_many(house: House) -> None:
     """Too many jobs for one stream are refused; another stream is not."""
-    ears = Ears()
-    async with house.client("auto", ears) as client:
+    collector = NotificationCollector()
+    async with house.client("auto", collector) as client:
         uri = await house.started(client)
         with pytest.raises(MCPError) as caught:
             async with client.listen(resource_subscriptions=[f"{uri}{number}" for number in range(MOST_JOBS + 1)]):
                 raise AssertionError
         assert str(MOST_JOBS) in caught.value.error.message
-        async with listening(client, "auto", ears, uri):
-            await ears.more_than(0)
+        async with listening(client, "auto", collector, uri):
+            await collector.more_than(0)
 
 
 async def test_a_server_that_ends_says_so_to_its_listeners(house: House) -> None:
     """The stream ends as the protocol wants it, not as a lost one."""
-    async with house.client("auto", Ears()) as client:
+    async with house.client("auto", NotificationCollector()) as client:
         uri = await house.started(client)
         async with client.listen(resource_subscriptions=[uri]) as stream:
             house.updates.close()
@@ -169,15 +171,15 @@ async def test_a_server_that_ends_says_so_to_its_listeners(house: House) -> None
 @pytest.mark.parametrize("era", ERAS)
 async def test_a_job_that_another_process_drives_is_heard_of(house: House, era: Era) -> None:
     """Two hosts on one machine each start a server on the same data folder."""
-    ears = Ears()
-    async with open_application(house.settings) as theirs, house.client(era, ears) as client:
+    collector = NotificationCollector()
+    async with open_application(house.settings) as theirs, house.client(era, collector) as client:
         other = House(house.settings, theirs, JobUpdates(theirs.services.jobs, theirs.tasks))
-        async with other.client("auto", Ears()) as driving:
+        async with other.client("auto", NotificationCollector()) as driving:
             uri = await other.started(driving)
-            async with listening(client, era, ears, uri):
-                await ears.more_than(0)
-                heard = len(ears.heard)
+            async with listening(client, era, collector, uri):
+                await collector.more_than(0)
+                heard = len(collector.heard)
                 await stopped(driving, uri)
-                await ears.more_than(heard)
+                await collector.more_than(heard)
                 await house.forgotten()
-    assert {told for told, _ in ears.heard} == {uri}
+    assert {told for told, _ in collector.heard} == {uri}

@@ -21,7 +21,7 @@ from controlnet_mcp.jobs.record import JobRecord
 from controlnet_mcp.jobs.store import JobStore
 from tests.support.disconnecting_clients import calling, compact, request
 from tests.support.server_process import STDIO, Pipe, Place, piped, serving_http
-from tests.support.stalled_provider import Holding
+from tests.support.stalled_provider import StalledProvider
 
 if sys.platform != "win32":
     import fcntl
@@ -53,9 +53,9 @@ async def is_on_record(place: Place) -> None:
         assert job.ended or await JobStore(database).claim(job.job_id, "the next process") is not None
 
 
-async def send_call(pipe: Pipe, vendor: Holding, prompt: str) -> None:
+async def send_call(pipe: Pipe, vendor: StalledProvider, prompt: str) -> None:
     """Call `controlnet_generate` and do not wait for the answer."""
-    params: dict[str, JsonValue] = {"name": "controlnet_generate", "arguments": vendor.wish(prompt)}
+    params: dict[str, JsonValue] = {"name": "controlnet_generate", "arguments": vendor.arguments(prompt)}
     await pipe.send(request("auto", 7, "tools/call", params))
 
 
@@ -67,7 +67,7 @@ async def stays(process: Process) -> None:
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP"])
 async def test_a_submission_is_finished_before_a_process_over_stdio_ends(
-    name: str, place: Place, vendor: Holding, tmp_path: Path
+    name: str, place: Place, vendor: StalledProvider, tmp_path: Path
 ) -> None:
     """Told to end while the vendor has accepted and not answered: it waits for the answer, and ends without a word."""
     prompt = f"drained-{name}"
@@ -86,7 +86,7 @@ async def test_a_submission_is_finished_before_a_process_over_stdio_ends(
 
 
 async def test_a_host_that_closes_stdin_and_then_sends_a_signal_is_not_in_a_hurry(
-    place: Place, vendor: Holding, tmp_path: Path
+    place: Place, vendor: StalledProvider, tmp_path: Path
 ) -> None:
     """As the SDK's client does after two seconds; the submission is finished all the same."""
     hold = vendor.hold("patient", "submitting")
@@ -104,7 +104,7 @@ async def test_a_host_that_closes_stdin_and_then_sends_a_signal_is_not_in_a_hurr
     await is_on_record(place)
 
 
-async def test_a_second_signal_ends_at_once(place: Place, vendor: Holding, tmp_path: Path) -> None:
+async def test_a_second_signal_ends_at_once(place: Place, vendor: StalledProvider, tmp_path: Path) -> None:
     """Somebody is in a hurry: the intent is on record, so the next process knows what is not known."""
     hold = vendor.hold("hurried", "submitting")
     with anyio.fail_after(SECONDS):
@@ -141,8 +141,8 @@ async def test_a_client_that_reads_nothing_cannot_hold_up_the_end(place: Place, 
 async def test_an_answer_that_was_cut_off_did_not_arrive(place: Place, tmp_path: Path) -> None:
     """A host dies while it reads the answer: the same call later is given the job that it has, not another one."""
     photo = str(place.pictures / "photo.png")
-    wish: dict[str, JsonValue] = {"prompt": "cut off", "control_image": photo, "width": 512, "wait_seconds": 20}
-    call = compact(request("auto", 1, "tools/call", {"name": "controlnet_generate", "arguments": wish}))
+    asked: dict[str, JsonValue] = {"prompt": "cut off", "control_image": photo, "width": 512, "wait_seconds": 20}
+    call = compact(request("auto", 1, "tools/call", {"name": "controlnet_generate", "arguments": asked}))
 
     def cut_off() -> int:
         ours, theirs = os.pipe()
@@ -175,7 +175,7 @@ async def test_an_answer_that_was_cut_off_did_not_arrive(place: Place, tmp_path:
 
 @pytest.mark.parametrize("transport", ["http", "sse"])
 async def test_a_submission_is_finished_before_a_server_with_a_port_ends(
-    transport: str, place: Place, vendor: Holding
+    transport: str, place: Place, vendor: StalledProvider
 ) -> None:
     """The caller is still connected; the process ends with 0 and without a traceback."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
@@ -183,7 +183,7 @@ async def test_a_submission_is_finished_before_a_server_with_a_port_ends(
     prompt = f"drained-{transport}"
     hold = vendor.hold(prompt, "submitting")
     with anyio.fail_after(SECONDS), serving_http(place, port, **vendor.variables) as server:
-        async with calling("http" if transport == "http" else "sse", "auto", server.origin, vendor.wish(prompt)):
+        async with calling("http" if transport == "http" else "sse", "auto", server.origin, vendor.arguments(prompt)):
             await hold.arrived()
             server.process.send_signal(signal.SIGHUP)
             while not any("Shutting down" in line for line in server.log):

@@ -17,7 +17,7 @@ from tests.server.test_transports import CONNECTIONS
 from tests.support.disconnecting_clients import HANDSHAKE, INITIALIZED, calling, request
 from tests.support.mcp_session import Reply
 from tests.support.server_process import Era, Place, Transport, Web, connected, piped, serving_http
-from tests.support.stalled_provider import STAGES, Holding, Stage
+from tests.support.stalled_provider import STAGES, Stage, StalledProvider
 
 pytestmark = pytest.mark.anyio
 SECONDS = 50
@@ -25,7 +25,7 @@ Way: TypeAlias = Literal["cancel", "vanish"]
 
 
 @pytest.fixture(scope="module")
-def paid(vendor: Holding, tmp_path_factory: pytest.TempPathFactory, pictures: Path) -> Generator[Web]:
+def paid(vendor: StalledProvider, tmp_path_factory: pytest.TempPathFactory, pictures: Path) -> Generator[Web]:
     """A server with a port that uses the vendor."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port: int = probe.getsockname()[1]
@@ -35,25 +35,27 @@ def paid(vendor: Holding, tmp_path_factory: pytest.TempPathFactory, pictures: Pa
     assert "Traceback" not in "".join(server.log), "".join(server.log)
 
 
-async def cancelled(client: Client, vendor: Holding, prompt: str, stage: Stage) -> None:
+async def cancelled(client: Client, vendor: StalledProvider, prompt: str, stage: Stage) -> None:
     """Call, and cancel the call when it has come to a stage."""
     hold = vendor.hold(prompt, stage)
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(client.call_tool, "controlnet_generate", vendor.wish(prompt))
+        tasks.start_soon(client.call_tool, "controlnet_generate", vendor.arguments(prompt))
         await hold.arrived()
         tasks.cancel_scope.cancel()
     hold.release()
 
 
-async def vanished(transport: Transport, era: Era, paid: Web, vendor: Holding, prompt: str, stage: Stage) -> None:
+async def vanished(
+    transport: Transport, era: Era, paid: Web, vendor: StalledProvider, prompt: str, stage: Stage
+) -> None:
     """Call over a port, and break the connection when the call has come to a stage."""
     hold = vendor.hold(prompt, stage)
-    async with calling(transport, era, paid.origin, vendor.wish(prompt)):
+    async with calling(transport, era, paid.origin, vendor.arguments(prompt)):
         await hold.arrived()
     hold.release()
 
 
-async def vanished_from_pipe(era: Era, place: Place, vendor: Holding, prompts: Mapping[Stage, str]) -> None:
+async def vanished_from_pipe(era: Era, place: Place, vendor: StalledProvider, prompts: Mapping[Stage, str]) -> None:
     """A host that is killed while it waits for a call of every stage: the server ends by itself, silently."""
     holds, log = [vendor.hold(prompt, stage) for stage, prompt in prompts.items()], place.data_dir.parent / f"{era}.log"
     async with piped(place, log, **vendor.variables) as pipe:
@@ -61,7 +63,7 @@ async def vanished_from_pipe(era: Era, place: Place, vendor: Holding, prompts: M
             await pipe.request("initialize", HANDSHAKE)
             await pipe.send(INITIALIZED)
         for number, prompt in enumerate(prompts.values(), 10):
-            params: dict[str, JsonValue] = {"name": "controlnet_generate", "arguments": vendor.wish(prompt)}
+            params: dict[str, JsonValue] = {"name": "controlnet_generate", "arguments": vendor.arguments(prompt)}
             await pipe.send(request(era, number, "tools/call", params))
         for hold in holds:
             await hold.arrived()
@@ -74,9 +76,9 @@ async def vanished_from_pipe(era: Era, place: Place, vendor: Holding, prompts: M
     assert log.read_text(encoding="utf-8") == ""
 
 
-async def holds_what_was_bought(client: Client, vendor: Holding, prompt: str) -> None:
+async def holds_what_was_bought(client: Client, vendor: StalledProvider, prompt: str) -> None:
     """The same call is given the job that there is, with its picture, and nothing was bought a second time."""
-    reply = Reply(await client.call_tool("controlnet_generate", vendor.wish(prompt)))
+    reply = Reply(await client.call_tool("controlnet_generate", vendor.arguments(prompt)))
     assert reply.job.status == "succeeded", reply.job
     assert reply.job.images, reply.job
     assert vendor.charges(prompt) == 1, prompt
@@ -87,7 +89,7 @@ async def holds_what_was_bought(client: Client, vendor: Holding, prompt: str) ->
 @pytest.mark.parametrize("way", ["cancel", "vanish"])
 @pytest.mark.parametrize(("transport", "era"), CONNECTIONS)
 async def test_a_call_that_is_given_up_loses_nothing_and_doubles_nothing(
-    transport: Transport, era: Era, way: Way, paid: Web, vendor: Holding, tmp_path: Path
+    transport: Transport, era: Era, way: Way, paid: Web, vendor: StalledProvider, tmp_path: Path
 ) -> None:
     """All stages at the same time, each a job of its own."""
     prompts: dict[Stage, str] = {stage: f"{transport}-{era}-{way}-{stage}" for stage in STAGES}

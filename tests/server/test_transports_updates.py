@@ -12,11 +12,11 @@ from mcp.shared.exceptions import MCPError
 from controlnet_mcp.tools.views import Job
 from tests.server.test_transports import CONNECTIONS, photo
 from tests.support.mcp_session import SIDE, WAIT_SECONDS, Reply
-from tests.support.notification_collector import Ears, listening
+from tests.support.notification_collector import NotificationCollector, listening
 from tests.support.server_process import Era, Web, connected
 
 pytestmark = pytest.mark.anyio
-Connection: TypeAlias = tuple[Client, Era, Ears]
+Connection: TypeAlias = tuple[Client, Era, NotificationCollector]
 
 
 @pytest.fixture(scope="module")
@@ -31,9 +31,9 @@ async def connection(
 ) -> AsyncGenerator[Connection]:
     """A client that hears, on every transport, in every era."""
     transport, era = request.param
-    log, ears = tmp_path_factory.mktemp("log") / "stderr", Ears()
-    async with connected(transport, era, web, log, ears if era == "legacy" else None) as client:
-        yield client, era, ears
+    log, collector = tmp_path_factory.mktemp("log") / "stderr", NotificationCollector()
+    async with connected(transport, era, web, log, collector if era == "legacy" else None) as client:
+        yield client, era, collector
     assert not log.exists() or log.read_text(encoding="utf-8") == ""
 
 
@@ -60,42 +60,42 @@ async def status(client: Client, uri: str) -> str:
 
 async def test_a_job_s_changes_are_heard_to_its_end(connection: Connection, web: Web) -> None:
     """At most two a second, and after the last one the resource tells that the job has ended."""
-    client, era, ears = connection
-    ears.heard.clear()
+    client, era, collector = connection
+    collector.heard.clear()
     with fail_after(WAIT_SECONDS):
         job_id, uri = await started(client, web)
-        async with listening(client, era, ears, uri):
-            await ears.more_than(0)
+        async with listening(client, era, collector, uri):
+            await collector.more_than(0)
             await client.call_tool("cancel_job", {"job_id": job_id})
             while await status(client, uri) != "canceled":
-                await ears.more_than(len(ears.heard))
-            await ears.more_than(1)
-    moments = [moment for heard, moment in ears.heard if heard == uri]
+                await collector.more_than(len(collector.heard))
+            await collector.more_than(1)
+    moments = [moment for heard, moment in collector.heard if heard == uri]
     assert 2 <= len(moments) <= 2 * (moments[-1] - moments[0]) + 2
 
 
 async def test_nothing_is_heard_of_what_one_no_longer_listens_to(connection: Connection, web: Web) -> None:
     """Whoever unsubscribes, or closes the stream, is left in peace; other jobs go on."""
-    client, era, ears = connection
+    client, era, collector = connection
     with fail_after(WAIT_SECONDS):
         (job, uri), (other, kept) = await started(client, web), await started(client, web)
-        async with listening(client, era, ears, kept):
-            async with listening(client, era, ears, uri):
+        async with listening(client, era, collector, kept):
+            async with listening(client, era, collector, uri):
                 pass
-            ears.heard.clear()
+            collector.heard.clear()
             for job_id in (job, other):
                 await client.call_tool("cancel_job", {"job_id": job_id})
-            await ears.more_than(0)
+            await collector.more_than(0)
             assert await status(client, uri) == "canceled"
-    assert {heard for heard, _ in ears.heard} == {kept}
+    assert {heard for heard, _ in collector.heard} == {kept}
 
 
 async def test_only_jobs_that_exist_can_be_followed(connection: Connection) -> None:
     """An unknown job, and what is no job, are the same error as when they are read."""
-    client, era, ears = connection
+    client, era, collector = connection
     for uri in ("controlnet://jobs/job_00000000000000000000000000000000", "controlnet://modalities", "file:///etc"):
         with pytest.raises(MCPError) as caught:
-            async with listening(client, era, ears, uri):
+            async with listening(client, era, collector, uri):
                 raise AssertionError(uri)
         assert caught.value.error.code == types.INVALID_PARAMS
         assert "There is no job" in caught.value.error.message

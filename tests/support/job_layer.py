@@ -181,7 +181,7 @@ def _report(told: _Told) -> Report:
 
 
 @dataclass(frozen=True, slots=True)
-class Workshop:
+class JobLayer:
     """One process's share of the job layer, driven step by step by the test."""
 
     service: Service
@@ -256,7 +256,7 @@ async def _no_fetch(url: str) -> bytes:
 
 
 @asynccontextmanager
-async def open_workshop(
+async def open_job_layer(
     folder: Path,
     service: Service,
     *,
@@ -264,7 +264,7 @@ async def open_workshop(
     deduplication: Deduplication = "none",
     cancels: bool = True,
     ready: bool = True,
-) -> AsyncGenerator[Workshop]:
+) -> AsyncGenerator[JobLayer]:
     """Open the job layer of one process on a data folder; several on one folder are several processes.
 
     Args:
@@ -284,5 +284,5 @@ async def open_workshop(
         store = JobStore(database, clock, LEASE_SECONDS)
         entry = ProviderEntry(provider.name, provider.capabilities, provider if ready else None, ("SCRIPTED_KEY",))
         driver = build_driver(store, sender, (entry,), blobs, clock=clock, chance=lambda: 0.5)
-        yield Workshop(service, clock, database, store, driver, sender, provider, blobs)
+        yield JobLayer(service, clock, database, store, driver, sender, provider, blobs)
     database.close()

@@ -146,19 +146,19 @@ async def _all(application: Application, most: int) -> list[JobRecord]:
 async def _work(picture: str, first: int, last: int, jobs: int) -> None:
     """One process: ask for its share, then stay until every job of everybody has ended."""
     async with open_application(Settings()) as application:
-        desk = application.services.jobs
+        service = application.services.jobs
         await application.table.load()
         for number in range(first, last):
-            wish = GenerateRequest(
+            request = GenerateRequest(
                 prompt=f"job {number}", control_image=picture, provider="wavespeed", width=256, height=256
             )
-            await desk.submit(wish, CALLER, request_key=f"key {number}")
+            await service.submit(request, CALLER, request_key=f"key {number}")
         while True:
             records = await _all(application, jobs)
             if len(records) == jobs and all(record.ended for record in records):
                 return
             pending = next((record for record in records if not record.ended), records[0])
-            await desk.wait(pending, time.time() + 1.0)
+            await service.wait(pending, time.time() + 1.0)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ happen to pictures. Maps are made by our own map makers or painted.
 
 import itertools
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import TypeAlias
 
@@ -33,6 +34,7 @@ SKETCHES = (sample_drawings.house, sample_drawings.vase, sample_drawings.street,
 LONG_SIDE = 320
 
 
+@cache
 def bundled(file: str) -> Rgb:
     """A picture of scikit-image's, at most 320 px long."""
     rgb = np.asarray(Image.open(Path(data.__file__).with_name(file)).convert("RGB"), dtype=np.uint8)

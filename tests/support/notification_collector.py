@@ -1,4 +1,4 @@
-"""Hearing of changes of jobs, as a client of either era does."""
+"""Collecting notifications of changes of jobs, as a client of either era does."""
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
@@ -15,7 +15,7 @@ from tests.support.server_process import Era
 
 
 @dataclass(slots=True)
-class Ears:
+class NotificationCollector:
     """Collects updates, with the moments at which they came.
 
     Attributes:
@@ -47,7 +47,7 @@ class Ears:
 
 
 @asynccontextmanager
-async def listening(client: Client, era: Era, ears: Ears, *uris: str) -> AsyncGenerator[None]:
+async def listening(client: Client, era: Era, collector: NotificationCollector, *uris: str) -> AsyncGenerator[None]:
     """Follow resources for the length of the block."""
     if era == "auto":
         async with client.listen(resource_subscriptions=uris) as stream, background() as tasks:
@@ -56,7 +56,7 @@ async def listening(client: Client, era: Era, ears: Ears, *uris: str) -> AsyncGe
             async def hear() -> None:
                 async for event in stream:
                     assert isinstance(event, ResourceUpdated)
-                    ears.hear(event.uri)
+                    collector.hear(event.uri)
 
             tasks.start_soon(hear)
             yield

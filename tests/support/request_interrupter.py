@@ -12,7 +12,7 @@ Moment: TypeAlias = Literal["arrived", "answered", "halfway", "delivered"]
 
 
 @dataclass(slots=True)
-class Ambush:
+class RequestInterrupter:
     """An application in front of a simulator that strikes once.
 
     Attributes:

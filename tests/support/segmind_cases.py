@@ -30,7 +30,9 @@ def adapter(version: Literal["v1", "v2"] = "v2", base_url: str = "https://api.se
     )
 
 
-def wish(modality: str = "pose", *, control: dict[str, object] | None = None, **changes: object) -> ResolvedRequest:
+def resolved_request(
+    modality: str = "pose", *, control: dict[str, object] | None = None, **changes: object
+) -> ResolvedRequest:
     """A request with one control picture of 1024x1024 pixels; `changes` are fields of it, `control` of the control."""
     one = Control.model_validate({"modality": modality, "picture": PICTURE, **(control or {})})
     base: dict[str, object] = {"prompt": "a dancer", "controls": (one,), "width": 1024, "height": 1024, "seed": 7}

@@ -51,8 +51,8 @@ class Hold:
 
 
 @dataclass(slots=True)
-class Holding:
-    """The simulated vendor with its doors; jobs are told apart by their prompts.
+class StalledProvider:
+    """The simulated vendor, which holds the answers it is told to; jobs are told apart by their prompts.
 
     Attributes:
         studio: What was charged.
@@ -70,7 +70,7 @@ class Holding:
         """Hold the first answer of a stage of one job."""
         return self.holds.setdefault((prompt, stage), Hold())
 
-    def wish(self, prompt: str) -> dict[str, JsonValue]:
+    def arguments(self, prompt: str) -> dict[str, JsonValue]:
         """The arguments of a small job, which is waited for; its prompt is a word."""
         return {
             "prompt": prompt,
@@ -127,10 +127,10 @@ class Holding:
 
 
 @contextmanager
-def holding(picture: Path) -> Generator[Holding]:
+def stalled_provider(picture: Path) -> Generator[StalledProvider]:
     """Serve the vendor; its jobs are done when they are looked at for the first time."""
     listening = free_socket()
     studio = WaveSpeedStudio(origin=origin_of(listening), looks_until_done=1)
-    vendor = Holding(studio, wavespeed(studio), picture)
+    vendor = StalledProvider(studio, wavespeed(studio), picture)
     with running(vendor, listening):
         yield vendor

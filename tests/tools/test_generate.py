@@ -113,8 +113,8 @@ async def test_three_pictures_differ_and_share_the_previews_budget(session: Sess
 
 async def test_the_same_seed_gives_the_same_bytes(session: Session) -> None:
     """A picture can be drawn again; another seed draws another one."""
-    wishes = [(7, "a"), (7, "b"), (8, "c")]
-    jobs = [(await session.generate(seed=seed, request_key=key)).job for seed, key in wishes]
+    asked = [(7, "a"), (7, "b"), (8, "c")]
+    jobs = [(await session.generate(seed=seed, request_key=key)).job for seed, key in asked]
     first, again, other = [job.images[0].sha256 for job in jobs if job.images]
     assert first == again != other
     assert [job.seed for job in jobs] == [7, 7, 8]

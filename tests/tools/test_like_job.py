@@ -139,7 +139,7 @@ async def test_only_a_job_of_the_caller_can_be_repeated(session: Session) -> Non
 
 
 async def test_a_job_of_an_older_version_says_that_it_cannot_be_repeated(session: Session) -> None:
-    """Its record lacks the wish."""
+    """Its record lacks the request."""
     record = await record_of(session, (await session.generate()).job.job_id)
     older = record.model_copy(update={"job_id": f"job_{'e' * 32}", "asked": None, "sources": {}})
     await session.application.services.jobs.store.add(older, request_key=None, fingerprint="y")

@@ -56,7 +56,7 @@ async def test_the_same_arguments_after_a_call_that_was_given_up_are_the_same_jo
 
 
 async def test_how_the_answer_is_asked_for_does_not_make_another_job(session: Session) -> None:
-    """Waiting longer or without previews is the same wish."""
+    """Waiting longer or without previews is the same request."""
     await give_up_on_first_progress(session, **SLOW)
     (abandoned,) = await job_ids(session)
     job = (await session.generate(previews=False, wait_seconds=3, **SLOW)).job

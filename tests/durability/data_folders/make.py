@@ -257,7 +257,7 @@ def started(folder: Path, pictures: Path, vendor: Vendor, **more: str) -> Genera
 
 
 @dataclass(slots=True)
-class Wishes:
+class Calls:
     """Arguments of `controlnet_generate`, by a name for the job."""
 
     pictures: Path
@@ -281,43 +281,43 @@ class Wishes:
         self.add(name, **size, **arguments)
 
 
-def _ended(pictures: Path) -> Wishes:
+def _ended(pictures: Path) -> Calls:
     """Jobs that end before the server does."""
     sketch, mask, photo = (str(pictures / f"{name}.png") for name in ("sketch", "mask", "photo"))
-    wishes = Wishes(pictures)
-    wishes.add("plain", modality="canny", request_key="plain-key")
-    wishes.add("two pictures", modality="canny:0.6,depth:0.4", num_images=2, negative_prompt="fog", steps=20)
-    wishes.add("ready map", control_image=sketch, control_is_map=True, modality="sketch", model="ink")
+    calls = Calls(pictures)
+    calls.add("plain", modality="canny", request_key="plain-key")
+    calls.add("two pictures", modality="canny:0.6,depth:0.4", num_images=2, negative_prompt="fog", steps=20)
+    calls.add("ready map", control_image=sketch, control_is_map=True, modality="sketch", model="ink")
     extra: JsonValue = {"modality": "lineart", "image": sketch, "weight": 0.5, "start": 0.1, "end": 0.8}
-    wishes.add("all pictures", extra_controls=[extra], init_image=photo, mask_image=mask, strength=0.4)
-    wishes.add("without a mark", modality="softedge", provider_options={"mark": False}, scheduler="euler", guidance=7)
+    calls.add("all pictures", extra_controls=[extra], init_image=photo, mask_image=mask, strength=0.4)
+    calls.add("without a mark", modality="softedge", provider_options={"mark": False}, scheduler="euler", guidance=7)
     for simulate in ("moderated", "payment_required", "rate_limited", "failed", "timed_out"):
-        wishes.add(simulate, provider_options={"simulate": simulate, "seconds": 0.1})
-    wishes.paid("paid")
-    wishes.paid("bare skin", modality="depth:0.8", request_key="bare-key")
+        calls.add(simulate, provider_options={"simulate": simulate, "seconds": 0.1})
+    calls.paid("paid")
+    calls.paid("bare skin", modality="depth:0.8", request_key="bare-key")
     for name in ("fails there", "no credit", "lost on the way"):
-        wishes.paid(name)
-    return wishes
+        calls.paid(name)
+    return calls
 
 
-def _left(pictures: Path) -> Wishes:
+def _left(pictures: Path) -> Calls:
     """Jobs that the server leaves behind, each as it stands when the server is killed."""
-    wishes = Wishes(pictures)
-    wishes.add("drawn", provider_options={"simulate": "progress", "seconds": 6})
-    wishes.add("in line", provider_options={"simulate": "queued", "seconds": 6}, request_key="line-key")
-    wishes.paid("stays there")
-    wishes.paid("no download")
-    wishes.paid("held")
-    wishes.paid("behind")
-    return wishes
+    calls = Calls(pictures)
+    calls.add("drawn", provider_options={"simulate": "progress", "seconds": 6})
+    calls.add("in line", provider_options={"simulate": "queued", "seconds": 6}, request_key="line-key")
+    calls.paid("stays there")
+    calls.paid("no download")
+    calls.paid("held")
+    calls.paid("behind")
+    return calls
 
 
 def _fill(folder: Path, pictures: Path, vendor: Vendor) -> dict[str, JsonValue]:
     """Fill the folder: a session that ends well, callers over HTTP, and a session that is killed."""
     ids: dict[str, JsonValue] = {}
     with started(folder, pictures, vendor) as server:
-        for name, wish in _ended(pictures).rows.items():
-            ids[name] = server.tool("controlnet_generate", **wish, wait_seconds=60)["job_id"]
+        for name, arguments in _ended(pictures).rows.items():
+            ids[name] = server.tool("controlnet_generate", **arguments, wait_seconds=60)["job_id"]
         ids["repeated"] = server.tool("controlnet_generate", like_job=ids["plain"], prompt="dusk", wait_seconds=60)[
             "job_id"
         ]
@@ -347,9 +347,9 @@ def _fill(folder: Path, pictures: Path, vendor: Vendor) -> dict[str, JsonValue]:
 
 
 def _stopped(server: Server, pictures: Path) -> JsonValue:
-    wishes = Wishes(pictures)
-    wishes.add("stopped", provider_options={"simulate": "queued", "seconds": 600})
-    job_id = server.tool("controlnet_generate", **wishes.rows["stopped"], wait_seconds=0)["job_id"]
+    calls = Calls(pictures)
+    calls.add("stopped", provider_options={"simulate": "queued", "seconds": 600})
+    job_id = server.tool("controlnet_generate", **calls.rows["stopped"], wait_seconds=0)["job_id"]
     server.tool("cancel_job", job_id=job_id)
     return job_id
 
@@ -410,8 +410,8 @@ def _leave(folder: Path, pictures: Path, vendor: Vendor, unheard: dict[str, Json
     """Start jobs, and kill the server when each stands where it should."""
     ids: dict[str, JsonValue] = {}
     with started(folder, pictures, vendor, CONTROLNET_MCP_SUBMISSIONS_IN_FLIGHT="1") as server:
-        for name, wish in _left(pictures).rows.items():
-            ids[name] = server.tool("controlnet_generate", **wish, wait_seconds=0)["job_id"]
+        for name, arguments in _left(pictures).rows.items():
+            ids[name] = server.tool("controlnet_generate", **arguments, wait_seconds=0)["job_id"]
             if name == "no download":
                 _until(lambda: _states(folder).get(str(ids["no download"])) == "fetching")
             if name == "held":

@@ -93,7 +93,7 @@ class Upload:
 
 
 class Ticket(BaseModel):
-    """The wish for an upload."""
+    """The request for an upload."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -259,11 +259,11 @@ class _Vendor:
             return fault
         self._authorise(request)
         try:
-            wish = Ticket.model_validate_json(await request.body())
+            asked = Ticket.model_validate_json(await request.body())
         except ValidationError as error:
             raise _RefusedError(422, {"detail": complaints(error)}) from error
-        name = f"{next(self.studio.numbers)}-{wish.file_name}"
-        upload = Upload(wish.content_type, secrets.token_hex(8))
+        name = f"{next(self.studio.numbers)}-{asked.file_name}"
+        upload = Upload(asked.content_type, secrets.token_hex(8))
         self.studio.uploads[name] = upload
         put = f"{self.studio.files}/files/put/{name}?signature={upload.token}"
         return JSONResponse({"upload_url": put, "file_url": f"{self.studio.files}/files/in/{name}"})

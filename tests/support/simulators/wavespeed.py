@@ -156,9 +156,9 @@ class _Vendor:
         if fault := await self.studio.note(request):
             return fault
         self._authorise(request)
-        wish = _read(UploadForm, await request.body())
-        name = f"{next(self.studio.numbers)}-{wish.filename}"
-        ticket = Ticket(name, wish.size, wish.content_type, secrets.token_hex(8))
+        asked = _read(UploadForm, await request.body())
+        name = f"{next(self.studio.numbers)}-{asked.filename}"
+        ticket = Ticket(name, asked.size, asked.content_type, secrets.token_hex(8))
         self.studio.tickets[name] = ticket
         upload: JsonValue = {
             "method": "PUT",
@@ -198,8 +198,8 @@ class _Vendor:
         if fault := await self.studio.note(request):
             return fault
         self._authorise(request)
-        wish = _OBJECT.validate_json(await request.body())
-        model, inputs = wish.get("model_id"), wish.get("inputs")
+        asked = _OBJECT.validate_json(await request.body())
+        model, inputs = asked.get("model_id"), asked.get("inputs")
         if not isinstance(model, str) or model not in FORMS or not isinstance(inputs, dict):
             raise _RefusedError(400, "model_id and inputs are required")
         count = inputs.get("num_images", 1)

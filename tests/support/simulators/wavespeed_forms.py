@@ -91,7 +91,7 @@ FORMS: dict[str, type[Form]] = {
 
 
 class UploadForm(_Strict):
-    """The wish for an upload ticket; the client caps files at 200 MB."""
+    """The request for an upload ticket; the client caps files at 200 MB."""
 
     filename: str = Field(min_length=1)
     size: int = Field(gt=0, le=200 * 1024 * 1024)

@@ -457,17 +457,12 @@ def rerun_request(
 ) -> tuple[GenerateRequest, tuple[RequestWarning, ...]]:
     """The request of an earlier job with changes.
 
-    It goes to the provider that drew it and with the seed that was used, unless the changes name others. An empty text
-    takes out what the earlier job had (a start image, a negative prompt).
+    The changes are fields that were checked already. It goes to the provider that drew it and with the seed that was
+    used, unless the changes name others. An empty text takes out what the earlier job had (a start image, a negative
+    prompt).
 
-    Args:
-        earlier: A job of the same caller.
-        changes: Fields of `GenerateRequest`, as far as they were given; checked already.
-        by_link: Whether the provider only takes links: then the links that the earlier job was given are used again,
-            where there were any, and not the pictures that were read from them.
-
-    Returns:
-        The request, and warnings about what of the earlier one could not be taken over.
+    Where the provider only takes links (`by_link`), those that the earlier job was given are used again, and not the
+    pictures that were read from them. Returns warnings about what could not be taken over, too.
 
     Raises:
         RequestError: `unsupported` when the record of the job is too old to be repeated.

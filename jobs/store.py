@@ -124,15 +124,8 @@ class JobStore:
     ) -> tuple[JobRecord, Lease | None]:
         """Insert a new job, or return the earlier one that this request must not repeat.
 
-        Args:
-            record: The new job.
-            request_key: The caller's key of the request.
-            fingerprint: Digest of the request.
-            admit: Checks the job.
-            owner: The process that is to drive the new job; without one it is free.
-
         Returns:
-            The job, and the owner's lease on it if it is new.
+            The job, and if it is new the lease of the owner that is to drive it; without an owner it is free.
 
         Raises:
             RequestError: `admit` refuses the job; nothing was written.
@@ -293,12 +286,9 @@ class JobStore:
     async def save(self, job: JobRecord, lease: Lease, *, judged: int | None = None) -> JobRecord:
         """Write a job's new value.
 
-        Args:
-            job: The new value.
-            lease: The right to write it.
-            judged: The number of events by which a job without a task was found to have ended; where none were
-                looked at, no acceptance may be in the log. A job whose log has more by now does not end: it is
-                submitting, so that the next step decides again.
+        A job without a task was found to have ended by a number of events (`judged`); where none were looked at, no
+        acceptance may be in the log. One whose log has more by now does not end: it is submitting, so that the next
+        step decides again.
 
         Raises:
             LeaseLostError: Nothing was written.
@@ -317,10 +307,7 @@ class JobStore:
     async def intend(self, job: JobRecord, lease: Lease, *, unless_canceled: bool) -> JobRecord | None:
         """Write that a job is about to be submitted, as its state and as an event, both or neither; renews the lease.
 
-        Args:
-            job: The job.
-            lease: The right to write it.
-            unless_canceled: Whether a job that the caller wants stopped is not to be submitted; it gives nothing then.
+        With `unless_canceled`, nothing is written for a job that the caller wants stopped, and nothing returned.
 
         Raises:
             LeaseLostError: Nothing was written.
@@ -419,11 +406,7 @@ class JobStore:
     ) -> bool:
         """Write what a person found out about an uncertain job; false if it is not one.
 
-        Args:
-            job_id: Which job.
-            event: What was found.
-            deadline_at: Until when it may be driven again; `None` ends it.
-            fault: What it ends with.
+        It may be driven again until the deadline; without a deadline it ends with the fault.
         """
         state = "failed" if deadline_at is None else "submitting"
         changes = {"fault": fault} if deadline_at is None else {"deadline_at": deadline_at}

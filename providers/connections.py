@@ -151,13 +151,7 @@ class Connections:
         transports: Mapping[str, httpx2.AsyncBaseTransport],
         trusted_hosts: frozenset[str] = frozenset(),
     ) -> None:
-        """Take what calls need.
-
-        Args:
-            source: Where picture data comes from.
-            transports: Engines that live in this process, by provider name.
-            trusted_hosts: Hosts that a reply may name although they are private or speak plain http.
-        """
+        """Take what calls need; the sender, which passes it on, says what it is."""
         self._source = source
         self._turn = anyio.Lock()
         self._transports = transports

@@ -4,7 +4,7 @@ Tables and types are in `model_spec` (models and ranges), `refusals` (what error
 """
 
 from collections.abc import Mapping, Sequence
-from typing import TypeVar
+from typing import Annotated, TypeAlias, TypeVar
 from urllib.parse import quote as percent_encoded
 from urllib.parse import urlsplit
 
@@ -50,6 +50,10 @@ class HostedSettings(ProviderSettings):
     """Settings of a hosted service."""
 
     base_url: str
+
+
+Fraction: TypeAlias = Annotated[float, Field(ge=0, le=1)]
+"""An option from 0 to 1."""
 
 
 class Lora(Frozen):

@@ -13,6 +13,7 @@ from pydantic import Field, JsonValue
 from controlnet_mcp.foundation.errors import RequestError
 from controlnet_mcp.providers.model_spec import FIELDS, ModelSpec, Range
 from controlnet_mcp.providers.types import Frozen, ModelInfo
+from controlnet_mcp.providers.vendor import Fraction
 
 DEFAULT_MODEL = "midjourney"
 """The model of the page's example; `model_id` is required."""
@@ -157,5 +158,5 @@ class ModelsLabOptions(Frozen):
     ip_adapter_id: Literal["ip-adapter_sdxl", "ip-adapter_sd15", "ip-adapter-plus-face_sd15"] | None = Field(
         default=None, description="IP adapter, community plan only (default none)"
     )
-    ip_adapter_scale: float | None = Field(default=None, ge=0, le=1, description="Its weight, 0 to 1")
+    ip_adapter_scale: Fraction | None = Field(default=None, description="Its weight, 0 to 1")
     ip_adapter_image: str | None = Field(default=None, pattern="^https://", description="Its picture, https link")

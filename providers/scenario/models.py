@@ -15,6 +15,7 @@ from pydantic.alias_generators import to_camel
 
 from controlnet_mcp.providers.model_spec import ModelSpec, Range, supports
 from controlnet_mcp.providers.types import Frozen, Takes
+from controlnet_mcp.providers.vendor import Fraction
 
 Family: TypeAlias = Literal["sd1.5", "sdxl", "flux-dev", "flux-schnell", "flux-pro"]
 
@@ -30,13 +31,9 @@ SCHEDULERS = tuple(f"{name}Scheduler" for name in _SCHEDULERS)
 CONTROL_RANGE = frozenset({"control_start", "control_end"})
 
 _FIELDS = {
-    "prompt": "prompt",
-    "strength": "strength",
+    **{name: name for name in ("prompt", "strength", "guidance", "width", "height")},
     "num_images": "numSamples",
     "steps": "numInferenceSteps",
-    "guidance": "guidance",
-    "width": "width",
-    "height": "height",
 }
 _NEGATIVE = {"negative_prompt": "negativePrompt"}
 _RANGES = {
@@ -162,13 +159,11 @@ class ScenarioOptions(Frozen):
     concepts: tuple[Concept, ...] | None = Field(default=None, description="LoRAs to compose: modelId, scale")
     base_model_id: str | None = Field(default=None, description="Base model of a Flux LoRA model")
     model_epoch: str | None = Field(default=None, description="Training epoch of a Flux LoRA model")
-    control_start: float | None = Field(
-        default=None, ge=0, le=1, description="Fraction of the steps where the control sets in, 0 to 1 (Flux dev only)"
+    control_start: Fraction | None = Field(
+        default=None, description="Fraction of the steps where the control sets in, 0 to 1 (Flux dev only)"
     )
-    control_end: float | None = Field(
+    control_end: Fraction | None = Field(
         default=None,
-        ge=0,
-        le=1,
         description="Fraction of the steps where the control ends, 0 to 1 (Flux dev only; default 0.5 canny, else 0.6)",
     )
     negative_prompt_strength: float | None = Field(

@@ -14,6 +14,7 @@ from pydantic import Field
 from controlnet_mcp.providers.http import Leaf
 from controlnet_mcp.providers.model_spec import FIELDS, ModelSpec, Range
 from controlnet_mcp.providers.types import Frozen
+from controlnet_mcp.providers.vendor import Fraction
 
 SCHEDULERS = (
     *("DDIM", "DPM Multi", "DPM Single", "Euler a", "Euler", "Heun"),
@@ -100,11 +101,7 @@ _FLUX = SegmindModel(
 )
 _FLUX_DEV = SegmindModel(
     family="flux",
-    fields={
-        **{name: name for name in ("prompt", "seed", "guidance")},
-        "num_images": "num_outputs",
-        "steps": "num_inference_steps",
-    },
+    fields={**FIELDS, "guidance": "guidance", "num_images": "num_outputs"},
     ranges={"steps": Range(1, 50), "guidance": Range(0, 100)},
     weighted=False,
     picture="control_image",
@@ -159,10 +156,8 @@ class SegmindOptions(Frozen):
     api_version: Literal["v1", "v2"] | None = Field(
         default=None, description="v2 is a job, v1 one blocking call; default: SEGMIND_API_VERSION (v2)"
     )
-    control_strength: float | None = Field(
+    control_strength: Fraction | None = Field(
         default=None,
-        ge=0,
-        le=1,
         description="Exact strength, controlnet_scale or cn_strength, 0 to 1; default: the weight of the modality, "
         "where 1 means the model's usual value (SD3 0.8, SD 1.5 1, SDXL 0.9, SDXL pose and SSD 0.5, Flux 0.4)",
     )
@@ -172,10 +167,8 @@ class SegmindOptions(Frozen):
     sampler: str | None = Field(
         default=None, min_length=1, max_length=60, description="SD3 (dpmpp_2m by default) and flux-controlnet (euler)"
     )
-    cn_stop: float | None = Field(
+    cn_stop: Fraction | None = Field(
         default=None,
-        ge=0,
-        le=1,
         description="flux-controlnet: fraction of the steps that the control acts on, 0 to 1 (0.5)",
     )
     use_input_img_dimension: bool | None = Field(

@@ -48,6 +48,7 @@ from controlnet_mcp.providers.vendor import (
     SUBMIT_TIMEOUT_SECONDS,
     SUCCESS,
     UPLOAD_TIMEOUT_SECONDS,
+    Fraction,
     HostedSettings,
     LoraOptions,
     QueueProvider,
@@ -224,15 +225,17 @@ class WaveSpeedOptions(LoraOptions):
         description="Union Pro: exact scale, 0 to 2; default: the weight of the modality, where 1 means the vendor's "
         "advice (lines 0.7, depth 0.8, pose and gray 0.9)",
     )
-    control_guidance_start: float | None = Field(
-        default=None, ge=0, le=1, description="Union Pro: fraction of the steps at which the control sets in (0)"
+    control_guidance_start: Fraction | None = Field(
+        default=None, description="Union Pro: fraction of the steps at which the control sets in (0)"
     )
-    control_guidance_end: float | None = Field(
+    control_guidance_end: Fraction | None = Field(
         default=None,
-        ge=0,
-        le=1,
         description="Union Pro: fraction of the steps at which the control ends (0.8, pose 0.65)",
     )
+
+
+_WHEN_ASKED = {"output_format", "enable_sync_mode", "enable_base64_output"}
+"""Options that are sent only when they are not the vendor's usual ones."""
 
 
 class Envelope(Wire):
@@ -262,18 +265,13 @@ class Ticket(Wire):
     download_url: str = Field(validation_alias=AliasPath("data", "download_url"))
 
 
-class Price(Wire):
-    """The price of a request: after discounts, before them, or per run; in US dollars unless said (unverified)."""
+class Money(Wire):
+    """A price (after discounts, before them, or per run; US dollars unless said: unverified), or the dollars left."""
 
     discounted: Number = Field(default=None, validation_alias=AliasPath("data", "discounted_price"))
     price: Number = Field(default=None, validation_alias=AliasPath("data", "price"))
     unit: Number = Field(default=None, validation_alias=AliasPath("data", "unit_price"))
     currency: Text = Field(default="", validation_alias=AliasPath("data", "currency"))
-
-
-class Balance(Wire):
-    """The account's balance in US dollars."""
-
     balance: Number = Field(default=None, validation_alias=AliasPath("data", "balance"))
 
 
@@ -404,9 +402,7 @@ class WaveSpeedProvider(QueueProvider):
                 "size": f"{request.width}*{request.height}",
                 "loras": [{"path": lora.path, "scale": lora.scale} for lora in options.loras] or None,
                 "enable_safety_checker": options.enable_safety_checker,
-                "output_format": options.output_format,
-                "enable_sync_mode": options.enable_sync_mode or None,
-                "enable_base64_output": options.enable_base64_output or None,
+                **options.model_dump(include=_WHEN_ASKED, exclude_defaults=True),
             }
         )
 
@@ -435,7 +431,7 @@ class WaveSpeedProvider(QueueProvider):
             del inputs["control_image"]
         wish: dict[str, Body] = {"model_id": self.spec_of(request).name, "inputs": inputs}
         paths = ("/api/v3/model/price", "/api/v3/model/pricing")
-        told = yield from self.first_found([self.call("POST", path, wish) for path in paths], Price)
+        told = yield from self.first_found([self.call("POST", path, wish) for path in paths], Money)
         prices = (told.discounted, told.price, told.unit) if told else ()
         amount = next((price for price in prices if price is not None), None)
         if told is None or amount is None:
@@ -445,7 +441,7 @@ class WaveSpeedProvider(QueueProvider):
     def balance(self) -> Steps[float | None]:
         """US dollars that are left; the path differs between the published clients and the page (SDK first)."""
         paths = ("/api/v3/balance", "/api/v3/account/balance")
-        told = yield from self.first_found([self.call("GET", path) for path in paths], Balance)
+        told = yield from self.first_found([self.call("GET", path) for path in paths], Money)
         return told.balance if told else None
 
     def models(self) -> Steps[tuple[ModelInfo, ...]]:

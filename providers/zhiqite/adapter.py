@@ -258,14 +258,10 @@ class ZhiqiteProvider(QueueProvider):
             "controlnet": {"args": units},
         }
         body: dict[str, Body] = {
-            "prompt": request.prompt,
-            "negative_prompt": request.negative_prompt,
+            **request.model_dump(include={"prompt", "negative_prompt", "steps", "width", "height"}),
             "n_iter": request.num_images,
             "batch_size": 1,
-            "steps": request.steps,
             "seed": str(request.seed),
-            "width": request.width,
-            "height": request.height,
             "cfg_scale": request.guidance,
             "sampler_index": request.scheduler,
             "denoising_strength": request.strength,

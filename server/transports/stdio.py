@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from typing import BinaryIO, TypeAlias, cast
 
 import anyio
@@ -34,6 +35,7 @@ _ANSWER_SECONDS = 3.0
 """Time for the answers to what was asked before the end of stdin; hosts in a hurry send a signal after two seconds."""
 
 
+@dataclass(slots=True)
 class StandardInput:
     """The lines of stdin until its end, or until it is closed from here.
 
@@ -41,13 +43,11 @@ class StandardInput:
         ended: The client has closed stdin: it may have left, and not read what is answered from here on.
     """
 
-    def __init__(self, sender: _Sender, receiver: MemoryObjectReceiveStream[str]) -> None:
-        """Take both ends of a stream of lines."""
-        self.ended = False
-        self._sender = sender
-        self._receiver = receiver
-        self._asked: set[str] = set()
-        self._all_answered = anyio.Event()
+    _sender: _Sender
+    _receiver: MemoryObjectReceiveStream[str]
+    ended: bool = False
+    _asked: set[str] = field(default_factory=set[str])
+    _all_answered: anyio.Event = field(default_factory=anyio.Event)
 
     @property
     def file(self) -> anyio.AsyncFile[str]:

@@ -137,7 +137,8 @@ class Spending:
         Raises:
             RequestError: `rate_limited`: the caller has as many unfinished jobs as are allowed.
         """
-        check_room(unfinished + self._prepared_now[principal], self.jobs_in_flight)
+        # a job that was just added is in both figures; the transaction that adds a job counts exactly
+        check_room(max(unfinished, self._prepared_now[principal]), self.jobs_in_flight)
         self._prepared_now[principal] += 1
         try:
             yield

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from controlnet_mcp.foundation.errors import RequestError
+from controlnet_mcp.foundation.errors import ErrorCode, RequestError
 from controlnet_mcp.images.resize import fit_size
 from controlnet_mcp.providers.http import Body
 from controlnet_mcp.providers.types import (
@@ -230,17 +230,17 @@ def fit(
     return work
 
 
-def scheduler_named(name: str, spec: ModelSpec) -> str:
+def scheduler_named(name: str, spec: ModelSpec, code: ErrorCode = "unsupported") -> str:
     """The vendor's name of a scheduler: in any case, with or without the ending `Scheduler`.
 
     Raises:
-        RequestError: `unsupported` for any other name.
+        RequestError: With `code`, for any other name.
     """
     wanted = name.strip().lower().removesuffix("scheduler").rstrip()
     found = next((row for row in spec.schedulers if row.lower().removesuffix("scheduler") == wanted), None)
     if found is None:
         raise RequestError(
-            "unsupported", f"{spec.said} has no scheduler {name[:40]!r}.", hint=f"It has: {', '.join(spec.schedulers)}."
+            code, f"{spec.said} has no scheduler {name[:40]!r}.", hint=f"It has: {', '.join(spec.schedulers)}."
         )
     return found
 

@@ -40,8 +40,6 @@ class Application:
     """A running process, for tools and resources.
 
     Attributes:
-        pictures: Finds pictures by their URI.
-        table: All providers.
         tasks: Runs what goes on beside calls; ends with the process.
         drawing: Bounds the memory that sheets take.
     """
@@ -58,9 +56,7 @@ class Application:
 async def open_application(settings: Settings, decoder: Decoder = decode) -> AsyncGenerator[Application]:
     """Open everything that lives once per process, and drive jobs until the block ends.
 
-    Args:
-        settings: The operator's settings.
-        decoder: Decodes every picture; where pictures come from strangers, in workers.
+    `decoder` decodes every picture: in workers, where pictures come from strangers.
 
     Raises:
         RequestError: `invalid_request`: a setting names an unknown provider.

@@ -38,12 +38,7 @@ Progress: TypeAlias = Callable[[float, str], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call of a tool.
-
-    Attributes:
-        caller: The sender.
-        progress: Tells progress; `None` when the request did not ask for it.
-    """
+    """One call of a tool, with the way to tell progress where the request asked for it."""
 
     caller: Caller
     progress: Progress | None = None
@@ -54,7 +49,6 @@ class Services:
     """The parts that handlers work with; lives once per process.
 
     Attributes:
-        jobs: Submits, finds and waits for jobs.
         wait_seconds: Default wait of a call that asks for progress.
         wait_seconds_without_progress: Default wait of any other call.
         previews: Answers may hold small inline pictures.
@@ -111,11 +105,8 @@ class Tool:
     """One tool, made by `tool`.
 
     Attributes:
-        name: As clients call it.
         title: For people.
         description: For models; clients pay for it on every turn.
-        arguments: Typed arguments.
-        hints: Annotations.
         output: Type of the structured answer, for tools that always give one.
         run: Checks the arguments and calls the handler; raises `ControlNetError` with a sentence for the caller.
     """

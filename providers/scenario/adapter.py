@@ -19,7 +19,7 @@ from controlnet_mcp.images.picture import EXTENSIONS, StoredPicture
 from controlnet_mcp.providers.base import Uploaded, prefixed
 from controlnet_mcp.providers.errors import ProviderError
 from controlnet_mcp.providers.http import Body, HttpCall, HttpReply, PictureData, Steps
-from controlnet_mcp.providers.model_spec import Fitting, ModelSpec, named_fields, obstacle, present
+from controlnet_mcp.providers.model_spec import Fitting, ModelSpec, named_fields, obstacle, present, scheduler_named
 from controlnet_mcp.providers.refusals import fault, meaning_of
 from controlnet_mcp.providers.scenario.models import (
     DEFAULT_MODEL,
@@ -161,6 +161,8 @@ class ScenarioProvider(QueueProvider):
 
     def fit(self, request: ResolvedRequest) -> FittedRequest:
         """Check against the family of the model; options may come in the vendor's spelling."""
+        if request.scheduler is not None:  # a name that nobody knows is no reason to go to another provider
+            scheduler_named(request.scheduler, replace(UNKNOWN, label=self.title), "invalid_request")
         options = ScenarioOptions.model_validate(request.options).model_dump(mode="json", exclude_none=True)
         fitted = super().fit(request.model_copy(update={"options": options}))
         if request.model is not None:

@@ -1,8 +1,9 @@
 """The end of a serving process: submissions in flight are finished and recorded first, within a bounded time.
 
-The first signal means what the end of stdin means: take no more calls, finish submissions, close the record. Its
-handlers stay until all of that is done, because hosts send SIGTERM two seconds after they closed stdin. A second signal
-ends the process at once: the intent of a submission is on record before it leaves, so the next process knows of it.
+The first signal means what the end of stdin means: take no more calls, finish submissions, close the record; only that
+after the end of stdin, what was asked before is answered first, within three seconds. The signal's handlers stay until
+all of that is done, because hosts send SIGTERM two seconds after they closed stdin. A second signal ends the process at
+once: the intent of a submission is on record before it leaves, so the next process knows of it.
 """
 
 import os

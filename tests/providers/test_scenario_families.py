@@ -160,6 +160,7 @@ def test_a_scheduler_is_for_stable_diffusion() -> None:
     assert "scheduler" not in sent(model=FLUX, scheduler="DDIM")
     assert ("unsupported", "scheduler") in told(model=FLUX, scheduler="DDIM")
     assert "EulerDiscrete" in refused(scheduler="Karras").hint
+    assert {refused(scheduler="Karras", model=name).code for name in (FLUX, None)} == {"invalid_request"}
 
 
 def test_a_negative_prompt_needs_a_strength_on_flux_dev() -> None:

@@ -14,16 +14,7 @@ from controlnet_mcp.foundation.errors import RequestError
 from controlnet_mcp.foundation.text import quote
 from controlnet_mcp.providers.base import Uploaded, prefixed
 from controlnet_mcp.providers.http import Body, HttpCall, HttpReply
-from controlnet_mcp.providers.model_spec import (
-    FIELDS,
-    Fitting,
-    ModelSpec,
-    Range,
-    model_infos,
-    named_fields,
-    present,
-    supports,
-)
+from controlnet_mcp.providers.model_spec import Fitting, ModelSpec, Range, model_infos, named_fields, present, supports
 from controlnet_mcp.providers.refusals import LATER, Meaning, fault, meaning_of
 from controlnet_mcp.providers.types import Capabilities, RemoteTask, Report, ResolvedRequest, SizeLimits, Submission
 from controlnet_mcp.providers.vendor import HostedSettings, LoraOptions, QueueProvider, bearer, handed, part
@@ -33,7 +24,8 @@ _ALIKE = ("canny", "depth", "normal")
 _OWN = {name: name for name in _ALIKE} | {"pose": "openpose", "seg": "segmentation", "softedge": "teed"}
 _NEAREST = {"scribble": "teed", "sketch": "teed", "lineart": "canny", "mlsd": "canny"}
 """Lines without a field of their own go as ready maps into the nearest one (inferred, and said)."""
-_FIELDS = {**FIELDS, "num_images": "num_images", "strength": "strength"}
+_COMMON = ("prompt", "seed", "num_images", "strength")
+_FIELDS = {name: name for name in _COMMON} | {"steps": "num_inference_steps", "guidance": "guidance_scale"}
 _UNION = ModelSpec(
     name="fal-ai/sdxl-controlnet-union",
     family="sdxl",

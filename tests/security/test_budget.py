@@ -156,6 +156,13 @@ async def test_a_price_that_is_none_is_not_taken_for_nothing(till: Till, told: f
     assert admission.amount == pytest.approx(0.6)
 
 
+def test_a_job_that_was_just_added_counts_once() -> None:
+    """It is on record while its call still holds its place; the next call may have the last one."""
+    rules = Spending(jobs_in_flight=2)
+    with rules.room("a", 0), rules.room("a", 1), pytest.raises(RequestError, match="2 unfinished jobs"):
+        rules.room("a", 1).__enter__()
+
+
 async def test_a_thousand_calls_start_no_more_jobs_than_one_caller_may_have(settings: Settings) -> None:
     """Nor are pictures read for those that are refused; somebody else is served meanwhile."""
     options: dict[str, JsonValue] = {"simulate": "queued", "seconds": 60}

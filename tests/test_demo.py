@@ -11,8 +11,7 @@ from PIL import Image
 
 from controlnet_mcp.images.contact_sheet import WIDTH
 from controlnet_mcp.images.maps.arrays import Plane, Rgb, luminance
-from controlnet_mcp.server.cli.demo import PROMPTS
-from controlnet_mcp.server.cli.demo_sketch import draw_sketch
+from controlnet_mcp.server.cli.demo import PROMPTS, draw_sketch
 from tests.server.test_cli import TIMEOUT_SECONDS, Terminal
 from tests.support.sheet_reader import read_page
 

@@ -5,11 +5,10 @@ from pathlib import Path
 import click
 
 from controlnet_mcp.server.cli import interruptible
-from controlnet_mcp.server.cli.jobs import wait_for
 from controlnet_mcp.server.cli.local_paths import file_meant, with_own_files
 from controlnet_mcp.server.cli.options import arguments_of, tool_options
 from controlnet_mcp.server.cli.output import farewell, place_for, save, show_job
-from controlnet_mcp.server.cli.session import allow, ask, call, load_settings, run
+from controlnet_mcp.server.cli.session import allow, ask, call, load_settings, run, wait_for
 from controlnet_mcp.server.mcp.rendering import text_of
 from controlnet_mcp.tools.controlnet_generate import CONTROLNET_GENERATE, DryRun
 from controlnet_mcp.tools.extract_control_map import EXTRACT_CONTROL_MAP, MapView

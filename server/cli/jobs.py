@@ -15,7 +15,7 @@ from controlnet_mcp.server.auth.principals import LOCAL
 from controlnet_mcp.server.cli import interruptible
 from controlnet_mcp.server.cli.options import arguments_of, tool_options
 from controlnet_mcp.server.cli.output import farewell, place_for, readable_name, save, show_job
-from controlnet_mcp.server.cli.session import ask, call, progress_bar, run
+from controlnet_mcp.server.cli.session import ask, call, run, wait_for
 from controlnet_mcp.server.mcp.rendering import text_of
 from controlnet_mcp.tools.cancel_job import CANCEL_JOB
 from controlnet_mcp.tools.job_status import JOB_STATUS
@@ -84,19 +84,6 @@ def resolve(job_id: str, remote_id: str | None, *, failed: bool, send_again: boo
     job = run(lambda services: services.jobs.resolve(job_id, Caller(LOCAL, local=True), found))
     again = "" if found.fault is not None else f" `controlnet-mcp status {job_id} --wait 60` waits for it."
     click.echo(f"The job is {job.status}.{again}")
-
-
-_LONGEST_CALL_SECONDS = 300.0
-
-
-async def wait_for(services: Services, job: Job, wait_seconds: float) -> Job:
-    """Wait for a job's end with a progress bar, in as many calls as it takes."""
-    until = services.jobs.clock() + wait_seconds
-    with progress_bar() as progress:
-        while job.status in {"queued", "running"} and (left := until - services.jobs.clock()) > 0:
-            arguments = {"job_id": job.job_id, "wait_seconds": min(left, _LONGEST_CALL_SECONDS)}
-            job = Job.model_validate((await call(services, JOB_STATUS, arguments, progress)).body)
-    return job
 
 
 @click.command()

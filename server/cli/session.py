@@ -20,9 +20,12 @@ from controlnet_mcp.server.cli.local_paths import with_own_files
 from controlnet_mcp.server.cli.output import for_people
 from controlnet_mcp.server.logs import log_to_stderr
 from controlnet_mcp.server.settings import PREFIX, Settings
+from controlnet_mcp.tools.job_status import JOB_STATUS
 from controlnet_mcp.tools.tool import Answer, Call, Progress, Services, Tool
+from controlnet_mcp.tools.views import Job
 
 ResultT = TypeVar("ResultT")
+_LONGEST_CALL_SECONDS = 300.0
 Command: TypeAlias = Callable[[Services], Awaitable[ResultT]]
 """The work of a command on the opened application."""
 
@@ -119,3 +122,13 @@ def progress_bar() -> Generator[Progress | None]:
             bar.update(task, completed=fraction, description=message)
 
         yield tell
+
+
+async def wait_for(services: Services, job: Job, wait_seconds: float) -> Job:
+    """Wait for a job's end with a progress bar, in as many calls as it takes."""
+    until = services.jobs.clock() + wait_seconds
+    with progress_bar() as progress:
+        while job.status in {"queued", "running"} and (left := until - services.jobs.clock()) > 0:
+            arguments = {"job_id": job.job_id, "wait_seconds": min(left, _LONGEST_CALL_SECONDS)}
+            job = Job.model_validate((await call(services, JOB_STATUS, arguments, progress)).body)
+    return job

@@ -1,23 +1,28 @@
 """The MCP server: tools, resources, prompts and completions over one running application.
 
 Built on the SDK's lowlevel server (docs/decisions/2026-11-21-lowlevel-server.md); serves both eras of the protocol.
+Users are asked in an answer that wants the call again, or by a request of the server.
 """
 
 import dataclasses
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+import anyio
 import mcp_types as types
 from mcp.server.caching import CacheHint
+from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
 from mcp.server.request_state import RequestStateBoundary, RequestStateSecurity
+from mcp.shared.exceptions import MCPError
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from controlnet_mcp.foundation.errors import ControlNetError, RequestError
 from controlnet_mcp.foundation.redaction import Redactor
+from controlnet_mcp.jobs.budget import AskUser
 from controlnet_mcp.jobs.service import Caller
 from controlnet_mcp.server import __version__
 from controlnet_mcp.server.app import Application
@@ -25,14 +30,69 @@ from controlnet_mcp.server.auth.file_links import FileLinks
 from controlnet_mcp.server.auth.principals import local as this_machine
 from controlnet_mcp.server.logs import redacted
 from controlnet_mcp.server.mcp.delivery import Deliveries
-from controlnet_mcp.server.mcp.elicitation import InputNeededError, ask_user_by
 from controlnet_mcp.server.mcp.prompts import PROMPTS, complete, prompt_result
 from controlnet_mcp.server.mcp.rendering import render, render_error
 from controlnet_mcp.server.mcp.resources import RESOURCES, TEMPLATES, ResourceReader
 from controlnet_mcp.server.mcp.subscriptions import Context, JobUpdates
 from controlnet_mcp.tools import TOOLS
-from controlnet_mcp.tools.schema import input_schema, output_schema
-from controlnet_mcp.tools.tool import Call, Progress, Tool
+from controlnet_mcp.tools.tool import Call, Progress, Tool, input_schema, output_schema
+
+_KEY = "confirm"
+_ANSWER_SECONDS = 600.0
+"""Time that a request of the server stays open; after that the answer is no."""
+_NO_FIELDS: Mapping[str, Any] = {"type": "object", "properties": {}}
+"""The form of a question that accepting or declining answers."""
+_log = logging.getLogger(__name__)
+
+
+class InputNeededError(Exception):
+    """A call cannot go on before the user answered; the client repeats it with the answer.
+
+    Attributes:
+        result: The answer to the call until then.
+    """
+
+    def __init__(self, question: str) -> None:
+        super().__init__(question)
+        form = types.ElicitRequestFormParams(message=question, requested_schema=dict(_NO_FIELDS))
+        asked = types.ElicitRequest(params=form)
+        self.result = types.InputRequiredResult(input_requests={_KEY: asked}, request_state=question)
+
+
+def ask_user_by(
+    context: ServerRequestContext[dict[str, Any], Any], params: types.CallToolRequestParams
+) -> AskUser | None:
+    """The way to ask the user during a call; `None` where the client has none."""
+
+    async def read_answer(question: str) -> bool:
+        """Read the answer that came with a repeated call; it counts only for this question, sealed in its state.
+
+        Raises:
+            InputNeededError: It was not asked yet, or the price has changed since.
+        """
+        answer = (params.input_responses or {}).get(_KEY)
+        if not isinstance(answer, types.ElicitResult) or params.request_state != question:
+            raise InputNeededError(question)
+        return answer.action == "accept"
+
+    async def ask(question: str) -> bool:
+        """Ask and wait; a client that fails to ask has not agreed."""
+        try:
+            with anyio.fail_after(_ANSWER_SECONDS):
+                answer = await context.session.elicit_form(question, dict(_NO_FIELDS), context.request_id)
+        except (MCPError, TimeoutError) as error:
+            _log.warning("The user could not be asked: %s", type(error).__name__)
+            return False
+        return answer.action == "accept"
+
+    declared = context.session.client_capabilities
+    forms = declared.elicitation if declared is not None else None
+    if forms is None or (forms.form is None and forms.url is not None):  # an empty capability means forms
+        return None
+    if context.protocol_version in MODERN_PROTOCOL_VERSIONS:
+        return read_answer
+    return ask if context.session.can_send_request else None
+
 
 INSTRUCTIONS = (
     "ControlNet image generation: redraw a picture (sketch, photo, control map) in a new look, keeping its structure. "
@@ -41,7 +101,6 @@ INSTRUCTIONS = (
     "providers; provider draft is free and not AI. Show finished pictures; pass their uri on to build on them."
 )
 _LIST_TTL_MS = 300_000
-_log = logging.getLogger(__name__)
 
 
 def progress_for(context: Context, redactor: Redactor) -> Progress | None:

@@ -12,8 +12,17 @@ from PIL import Image
 
 from controlnet_mcp.foundation.text import one_line
 from controlnet_mcp.images.contact_sheet import NARROWEST, WIDTH, Panel, Sheet
-from controlnet_mcp.images.contact_sheet.page import Size, compose, encode, grid_for
-from controlnet_mcp.images.contact_sheet.text import Style, legible, lines_of, runs_leftwards, width_of
+from controlnet_mcp.images.contact_sheet.page import (
+    Size,
+    Style,
+    compose,
+    encode,
+    grid_for,
+    legible,
+    lines_of,
+    runs_leftwards,
+    width_of,
+)
 from tests.support.sheet_reader import Found, meet, read_page
 
 WIDTHS = (NARROWEST, WIDTH, 2560)

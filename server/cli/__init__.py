@@ -72,10 +72,9 @@ def cli(context: click.Context) -> None:
 
     Without a command, serve MCP over stdin and stdout: that is how hosts start this program.
     """
-    if context.invoked_subcommand is None:
-        from controlnet_mcp.server.cli.serve import serve_stdio
-
-        serve_stdio()
+    command = None if context.invoked_subcommand else cli.get_command(context, "serve")
+    if command is not None:
+        context.invoke(command)
 
 
 def main() -> None:

@@ -7,7 +7,6 @@ from typing import Self, TypeAlias
 from pydantic import BaseModel, ConfigDict, JsonValue, SecretStr
 
 from controlnet_mcp.images.picture import StoredPicture
-from controlnet_mcp.providers.errors import ProviderError
 from controlnet_mcp.providers.http import HttpCall, HttpReply, Steps
 from controlnet_mcp.providers.types import (
     Capabilities,
@@ -25,7 +24,6 @@ from controlnet_mcp.providers.types import (
 
 Uploaded = Mapping[str, str]
 """SHA-256 of a picture to what the provider calls it after its upload: a URL or an asset id."""
-
 
 Variables: TypeAlias = Mapping[str, str | SecretStr]
 """The operator's environment as far as it is about providers: variable to text, empty ones left out."""
@@ -48,9 +46,8 @@ class ProviderSettings(BaseModel):
     @classmethod
     def missing(cls, variables: Variables) -> tuple[str, ...]:
         """The variables that have to be set first."""
-        required = [field.is_required() for field in cls.model_fields.values()]
-        rows = zip(cls.variables(), required, strict=True)
-        return tuple(name for name, needed in rows if needed and not revealed(variables.get(name, "")))
+        rows = zip(cls.variables(), cls.model_fields.values(), strict=True)
+        return tuple(name for name, row in rows if row.is_required() and not revealed(variables.get(name, "")))
 
     @classmethod
     def read(cls, variables: Variables) -> Self:
@@ -116,13 +113,8 @@ class Provider(ABC):
         return ()
 
     def upload(self, picture: StoredPicture) -> Steps[str]:
-        """Upload one picture; gives its URL or asset id."""
-        raise ProviderError(
-            "unsupported",
-            f"{self.title} takes no uploads.",
-            provider=self.name,
-            hint="list_modalities shows which providers can do what.",
-        )
+        """Upload one picture; gives its URL or asset id. Only asked for those of `uploads`."""
+        raise NotImplementedError
         yield HttpCall("PUT", picture.sha256)
 
     @abstractmethod

@@ -20,7 +20,7 @@ from anyio import to_thread
 from anyio.lowlevel import checkpoint
 from pydantic import SecretStr
 
-from controlnet_mcp.foundation.errors import ImageError
+from controlnet_mcp.foundation.errors import ErrorCode, ImageError
 from controlnet_mcp.foundation.redaction import Redactor
 from controlnet_mcp.images.download import MIN_BYTES_PER_SECOND, TooLongError, TooSlowError, read_body
 from controlnet_mcp.images.ssrf_guard import guarded_client, is_trusted
@@ -28,6 +28,7 @@ from controlnet_mcp.providers.base import Provider
 from controlnet_mcp.providers.errors import ProviderError, told_with
 from controlnet_mcp.providers.http import HttpCall, HttpReply, PictureData, holds
 from controlnet_mcp.providers.placeholders import PictureSource, content_of, headers_of
+from controlnet_mcp.providers.refusals import LATER
 
 _HTTPS_PORT, _HTTP_PORT = 443, 80
 
@@ -136,8 +137,6 @@ _NEVER_LEFT = (
     httpx2.UnsupportedProtocol,
     httpx2.LocalProtocolError,
 )
-
-
 Confirm: TypeAlias = Callable[[], Awaitable[None]]
 """Asked at the last moment before a call leaves; raises when it must not."""
 
@@ -237,38 +236,24 @@ def _told_as_ours(provider: Provider) -> Generator[None]:
     """Map the HTTP library's errors to ours; what never left is told apart from what may have been accepted."""
     try:
         yield
-    except _NEVER_LEFT as error:
+    except (ImageError, TimeoutError, httpx2.HTTPError) as error:
+        title, kind = provider.title, type(error).__name__
+        code: ErrorCode = "provider_failed"
+        hint = "Check the connection and the provider's base URL, then try again."
+        if isinstance(error, ImageError):  # the guard before places that a reply named
+            what = f"{title} named an address that may not be connected to; nothing was sent there: {error.message}"
+            hint = error.hint
+        elif isinstance(error, _NEVER_LEFT):
+            what = f"{title} could not be reached ({kind}); nothing was sent."
+        elif isinstance(error, TimeoutError | httpx2.TimeoutException):
+            code, what, hint = "timed_out", f"{title} did not answer in time.", LATER
+        else:
+            what = f"The connection to {title} broke ({kind})."
         raise ProviderError(
-            "provider_failed",
-            f"{provider.title} could not be reached ({type(error).__name__}); nothing was sent.",
+            code,
+            what,
             provider=provider.name,
-            hint="Check the connection and the provider's base URL, then try again.",
-            retryable=True,
-            delivery="not_sent",
-        ) from error
-    except (httpx2.TimeoutException, TimeoutError) as error:
-        raise ProviderError(
-            "timed_out",
-            f"{provider.title} did not answer in time.",
-            provider=provider.name,
-            hint="Try again later, or choose another provider.",
-            retryable=True,
-            delivery="unknown",
-        ) from error
-    except ImageError as error:  # the guard before places that a reply named
-        raise ProviderError(
-            "provider_failed",
-            f"{provider.title} named an address that may not be connected to; nothing was sent there: {error.message}",
-            provider=provider.name,
-            hint=error.hint,
-            delivery="not_sent",
-        ) from error
-    except httpx2.HTTPError as error:
-        raise ProviderError(
-            "provider_failed",
-            f"The connection to {provider.title} broke ({type(error).__name__}).",
-            provider=provider.name,
-            hint="Check the connection and the provider's base URL, then try again.",
-            retryable=True,
-            delivery="unknown",
+            hint=hint,
+            retryable=not isinstance(error, ImageError),
+            delivery="not_sent" if isinstance(error, (ImageError, *_NEVER_LEFT)) else "unknown",
         ) from error

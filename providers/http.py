@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias, TypeVar
 
-from pydantic import BaseModel, ConfigDict, JsonValue, SecretStr, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, JsonValue, RootModel, SecretStr, ValidationError
 
 from controlnet_mcp.images.picture import StoredPicture
 from controlnet_mcp.providers.errors import ProviderError
@@ -57,12 +57,8 @@ class HttpCall:
     """One request as an adapter wants it sent.
 
     Attributes:
-        method: HTTP method.
         url: Absolute URL.
-        headers: Header fields; a secret value is a `SecretStr`.
-        query: Query parameters.
-        json: Body to be sent as JSON.
-        content: Body to be sent as it is.
+        json: Body to be sent as JSON; `content` is one to be sent as it is.
         timeout_seconds: How long to wait for the reply.
         submits: Whether this call can cost money: it is never repeated unless it provably was not accepted.
         max_reply_bytes: Longest reply that is read: `MAX_JSON_BYTES`, or `MAX_PICTURES_BYTES` where it may hold them.
@@ -79,7 +75,10 @@ class HttpCall:
     max_reply_bytes: int = MAX_JSON_BYTES
 
 
-_JSON: TypeAdapter[JsonValue] = TypeAdapter(JsonValue, config=ConfigDict(defer_build=True))
+class _Json(RootModel[JsonValue]):
+    model_config = ConfigDict(defer_build=True)
+
+
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
@@ -88,8 +87,6 @@ class HttpReply:
     """A reply of a provider.
 
     Attributes:
-        provider: Name of the provider that was asked.
-        status: HTTP status.
         headers: Header fields, names in lower case.
         body: Bytes of the body, bounded by the sender.
         title: The provider's name in sentences; empty stands for its short name.
@@ -102,15 +99,8 @@ class HttpReply:
     title: str = ""
 
     def json(self) -> JsonValue:
-        """Read the body as JSON.
-
-        Raises:
-            ProviderError: `provider_failed`, delivery unknown, when the body is something else.
-        """
-        try:
-            return _JSON.validate_json(self.body)
-        except ValidationError as error:
-            raise self._nonsense() from error
+        """Read the body as JSON of any shape, with the errors of `read`."""
+        return self.read(_Json).root
 
     def read(self, model: type[ModelT]) -> ModelT:
         """Read the body as a model; unknown fields are tolerated, missing ones are not.
@@ -121,24 +111,21 @@ class HttpReply:
         try:
             return model.model_validate_json(self.body)
         except ValidationError as error:
-            raise self._nonsense() from error
+            raise ProviderError(
+                "provider_failed",
+                f"{self.title or self.provider} answered HTTP {self.status} with something that was not expected.",
+                provider=self.provider,
+                hint="Check the provider's base URL and proxies in between; otherwise try again later.",
+                delivery="unknown",
+                retryable=True,
+                provider_message=self.text,
+            ) from error
 
     def read_if(self, model: type[ModelT]) -> ModelT | None:
         """Read the body as a model; `None` when it is something else."""
         with suppress(ValidationError):
             return model.model_validate_json(self.body)
         return None
-
-    def _nonsense(self) -> ProviderError:
-        return ProviderError(
-            "provider_failed",
-            f"{self.title or self.provider} answered HTTP {self.status} with something that was not expected.",
-            provider=self.provider,
-            hint="Check the provider's base URL and proxies in between; otherwise try again later.",
-            delivery="unknown",
-            retryable=True,
-            provider_message=self.text,
-        )
 
     @property
     def text(self) -> str:

@@ -8,7 +8,6 @@ from controlnet_mcp.images.resize import fit_size
 from controlnet_mcp.providers.http import Body
 from controlnet_mcp.providers.types import (
     Capabilities,
-    FittedRequest,
     ModelInfo,
     RequestWarning,
     ResolvedRequest,
@@ -22,7 +21,6 @@ FIELDS = {"prompt": "prompt", "seed": "seed", "steps": "num_inference_steps", "g
 _OPTIONAL = ("negative_prompt", "strength", "steps", "guidance", "scheduler")
 """Settings that some models of a service have and others do not."""
 _OF_THE_CONTROL = ("weight", "start", "end")
-_WHOLE = frozenset({"steps"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,16 +108,11 @@ def choose_model(
     modalities: Sequence[str],
     specs: Sequence[ModelSpec],
     title: str,
-    unlisted: Callable[[str, str], ModelSpec | None] = lambda _name, _modality: None,
+    unlisted: Callable[[str, str], ModelSpec | None],
 ) -> ModelSpec:
     """The model of a name, or the first that keeps everything that is asked for.
 
-    Args:
-        name: What the caller named, if anything.
-        modalities: The structures to keep.
-        specs: The models, the usual ones first.
-        title: The provider's name in sentences.
-        unlisted: What a name that is in no list stands for, given the first modality.
+    `unlisted` gives the model of a name that is in no list, for the first modality.
 
     Raises:
         RequestError: `unsupported` when the model does not keep that, `invalid_request` when there is none of the name.
@@ -169,12 +162,6 @@ class Fitting:
         """Leave something out."""
         self.warn("unsupported", feature, f"{self.model} has no {feature}; it was left out.", **changes)
 
-    def drop_option(self, name: str) -> None:
-        """Leave one of the provider's own options out, if it was given."""
-        if self.request.options.get(name) is not None:
-            rest = {key: value for key, value in self.request.options.items() if key != name}
-            self.drop(f"provider_options.{name}", options=rest)
-
     def clamp(self, feature: str, asked: float, span: Range) -> float:
         """Bring a number into its range."""
         used = span.clamp(asked)
@@ -183,22 +170,13 @@ class Fitting:
             self.warn("adjusted", feature, f"{limits}; {used:g} is sent.")
         return used
 
-    def fitted(self) -> FittedRequest:
-        """The outcome."""
-        return FittedRequest(request=self.request, warnings=tuple(self.warnings))
-
 
 def fit(
     request: ResolvedRequest, spec: ModelSpec, specs: Sequence[ModelSpec], can: Capabilities, title: str
 ) -> Fitting:
     """Keep every setting of a request inside what its model takes, and say what is changed or left out.
 
-    Args:
-        request: What is asked for.
-        spec: The model that was chosen.
-        specs: All models of the provider: an option that another one has is left out, and said.
-        can: What the provider can do.
-        title: The provider's name in sentences.
+    An option that only others of `specs` have is left out, too.
 
     Raises:
         RequestError: `unsupported` for a scheduler that the model does not have.
@@ -217,7 +195,7 @@ def fit(
                 work.drop(name, **{name: None})
         elif value is not None and name in spec.ranges:
             used = work.clamp(name, value, spec.ranges[name])
-            work.change(**{name: round(used) if name in _WHOLE else used})
+            work.change(**{name: round(used) if name == "steps" else used})
         elif value is not None and name == "scheduler" and spec.schedulers:
             work.change(scheduler=scheduler_named(value, spec))
     if "num_images" not in spec.fields and request.num_images > 1:
@@ -226,7 +204,9 @@ def fit(
     _fit_size(work, spec)
     foreign = frozenset[str]().union(*(other.options for other in specs)) - spec.options
     for name in sorted(foreign):
-        work.drop_option(name)
+        if work.request.options.get(name) is not None:
+            rest = {key: value for key, value in work.request.options.items() if key != name}
+            work.drop(f"provider_options.{name}", options=rest)
     return work
 
 

@@ -11,6 +11,7 @@ from controlnet_mcp.foundation.errors import RequestError
 from controlnet_mcp.foundation.redaction import SECRET
 from controlnet_mcp.images.blob_store import BlobStore
 from controlnet_mcp.images.picture import StoredPicture
+from controlnet_mcp.providers.base import revealed
 from controlnet_mcp.providers.http import Body, HttpCall, PictureData
 
 
@@ -89,9 +90,7 @@ def content_of(call: HttpCall, source: PictureSource) -> bytes | None:
 def headers_of(call: HttpCall) -> dict[str, str]:
     """The header fields of a call with secrets revealed."""
     headers = {"content-type": "application/json"} if call.json is not None else {}
-    for name, value in call.headers.items():
-        headers[name] = value.get_secret_value() if isinstance(value, SecretStr) else value
-    return headers
+    return headers | {name: revealed(value) for name, value in call.headers.items()}
 
 
 def shown_headers(call: HttpCall) -> dict[str, str]:

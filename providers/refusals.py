@@ -66,13 +66,11 @@ STANDARD: tuple[Meaning, ...] = (
 
 def meaning_of(table: Sequence[Meaning], codes: Collection[int | None], said: str) -> Meaning | None:
     """The first row for one of these codes and these words; words alone never explain a server error."""
-    broken = any(code in _SERVER_ERRORS for code in codes if code is not None)
+    broken = any(code in _SERVER_ERRORS for code in codes)
     for row in (*table, *STANDARD):
-        if row.codes and not any(code in row.codes for code in codes):
-            continue
-        if row.words and (broken or not re.search(row.words, said, re.IGNORECASE)):
-            continue
-        return row
+        meant = not row.codes or any(code in row.codes for code in codes)
+        if meant and (not row.words or (not broken and re.search(row.words, said, re.IGNORECASE))):
+            return row
     return None
 
 
@@ -90,30 +88,20 @@ def refusal(  # what may differ between vendors; all but the reply are keyword-o
     A 503 counts as refused only when it says when to come back: a proxy that lost its patience sends one, too, while
     the provider behind it works on.
 
-    Args:
-        reply: The provider's answer.
-        title: The provider's name in the sentence.
-        table: The provider's own rows.
-        said: The provider's words, when the adapter found some.
-        codes: What to look up in the table, when it is not just the HTTP status.
-        wait_seconds: When to come back, when it is not in `Retry-After`.
+    `said` are the provider's words, where the adapter found some; `codes` are looked up in the table, where they are
+    not just the HTTP status; `wait_seconds` say when to come back, where `Retry-After` does not.
     """
     codes = codes or (reply.status,)
     words = reply.text if said is None else said
     waits = retry_after_seconds(reply) if wait_seconds is None else wait_seconds
     busy = _TOO_MANY in codes or (_UNAVAILABLE in codes and (waits is not None or "retry-after" in reply.headers))
-    broken = not busy and any(code in _SERVER_ERRORS for code in codes if code is not None)
+    broken = not busy and any(code in _SERVER_ERRORS for code in codes)
     name, row = title or reply.title or reply.provider, meaning_of(table, codes, words)
     if row is None:
         named = [f"code {code}" for code in dict.fromkeys(codes) if code not in {None, reply.status}]
-        refused = busy or reply.status in _CLIENT_ERRORS
-        row = Meaning(
-            (),
-            "provider_failed",
-            f"the answer was {' with '.join([f'HTTP {reply.status}', *named])}",
-            LATER,
-            delivery="refused" if refused else "unknown",
-        )
+        answer = " with ".join([f"HTTP {reply.status}", *named])
+        delivery: Delivery = "refused" if busy or reply.status in _CLIENT_ERRORS else "unknown"
+        row = Meaning((), "provider_failed", f"the answer was {answer}", LATER, delivery=delivery)
     unproven = broken or row.delivery == "unknown"
     return ProviderError(
         row.code,

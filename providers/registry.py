@@ -1,7 +1,6 @@
 """The table of providers: who there is, who is ready, and which variable is missing."""
 
 import pkgutil
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import overload
@@ -24,7 +23,6 @@ ADAPTERS: dict[str, str] = {
 """Every provider, in the default order of `auto`; engines that draw without a model come last."""
 
 NAMES = tuple(ADAPTERS)
-_SECRET = re.compile(r"KEY|SECRET|TOKEN")
 
 
 def is_provider_variable(name: str) -> bool:
@@ -34,7 +32,7 @@ def is_provider_variable(name: str) -> bool:
 
 def is_secret(name: str) -> bool:
     """Tell whether an environment variable of a provider holds a secret, by its name."""
-    return _SECRET.search(name) is not None
+    return any(word in name for word in ("KEY", "SECRET", "TOKEN"))
 
 
 def adapter_class(name: str) -> type[Provider]:
@@ -67,7 +65,6 @@ class ProviderEntry:
     """One row of the table.
 
     Attributes:
-        name: Short name, as in `provider=`.
         capabilities: What it can do, known even when it is not ready.
         provider: The adapter when everything it needs is set.
         missing: Environment variables that have to be set first.
@@ -115,11 +112,7 @@ class ProviderTable(Sequence[ProviderEntry]):
 
 
 def build_table(variables: Variables, order: Sequence[str] = ()) -> ProviderTable:
-    """Make the table of all providers.
-
-    Args:
-        variables: The operator's variables, by name.
-        order: Names that `auto` tries first, in this order.
+    """Make the table of all providers; `auto` tries those of `order` first, in this order.
 
     Raises:
         RequestError: `invalid_request` when the order names an unknown provider.

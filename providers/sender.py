@@ -45,11 +45,8 @@ class Sender:
     ) -> None:
         """Take the stores and ways that calls need.
 
-        Args:
-            source: Where picture data comes from when a call is sent.
-            fetch: Downloads a picture from an untrusted URL, without credentials.
-            transports: Engines that live in this process, by provider name.
-            trusted_hosts: Hosts that a reply may name although they are private or speak plain http.
+        `fetch` downloads a picture from an untrusted URL, without credentials; `transports` are engines that live in
+        this process, by provider name; a reply may name `trusted_hosts` although they are private or speak plain http.
         """
         self._source = source
         self._fetch = fetch

@@ -6,7 +6,7 @@ All of the latter are written into the job record as JSON.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Literal, TypeAlias, TypeVar, get_args
+from typing import Annotated, Literal, Self, TypeAlias, TypeVar, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, JsonValue
 
@@ -15,8 +15,6 @@ from controlnet_mcp.images.picture import StoredPicture
 
 Deduplication: TypeAlias = Literal["key", "lookup", "none"]
 """A way to avoid buying twice: an idempotency key, a look-up by our reference, or not at all."""
-
-
 Takes: TypeAlias = Literal["map", "picture", "either"]
 
 
@@ -109,7 +107,6 @@ class Control(Frozen):
     """One structure to keep.
 
     Attributes:
-        modality: Canonical modality name.
         picture: The control picture; `None` when the provider already holds it as `asset_id`.
         asset_id: The provider's own id of the picture.
         source_url: The link it was read from, as long as the picture is unchanged.
@@ -135,13 +132,11 @@ class ResolvedRequest(Frozen):
     """A generation with every default settled: what an adapter turns into a request.
 
     Attributes:
-        prompt: What to draw.
         controls: Structures to keep, the main one first.
         init_image: Start image for image-to-image; `init_url` is the link it was read from, if any.
         mask_image: Inpainting mask, white = repaint; `mask_url` likewise.
         strength: Denoising strength, 0 to 1: how far to leave `init_image`.
-        width: Pixels, inside the provider's limits.
-        height: Pixels, inside the provider's limits.
+        width: Pixels, inside the provider's limits, as `height` is.
         num_images: How many pictures, 1 to 4.
         steps: Denoising steps; `None` leaves the provider's default.
         guidance: Classifier-free guidance scale; `None` leaves the provider's default.
@@ -240,13 +235,11 @@ class Report(Frozen):
     """An answer of a provider about a task.
 
     Attributes:
-        phase: Where the task stands.
         progress: Fraction done, 0 to 1, when the provider tells.
         stage: The provider's own word for what it does, bounded.
         eta_seconds: Remaining time, when the provider tells.
         queue_position: How many jobs are in line before it, when the provider tells.
         outputs: Finished pictures, in order.
-        fault: Why it failed.
     """
 
     phase: Phase
@@ -259,6 +252,12 @@ class Report(Frozen):
     cost: Annotated[Cost | None, AfterValidator(_finite)] = None
     credits_left: Told = None
     fault: Fault | None = None
+
+    @property
+    def believed(self) -> Self:
+        """The report, in which an end without pictures is not believed yet, because they were paid for."""
+        unbelieved = self.phase == "succeeded" and not self.outputs
+        return self.model_copy(update={"phase": "running"}) if unbelieved else self
 
 
 class RemoteTask(Frozen):

@@ -3,6 +3,7 @@
 Tables and types are in `model_spec` (models and ranges), `refusals` (what errors mean) and `wire` (tolerant replies).
 """
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Annotated, TypeAlias, TypeVar
 from urllib.parse import quote as percent_encoded
@@ -22,18 +23,11 @@ from controlnet_mcp.providers.http import (
     PictureData,
     PictureForm,
     Steps,
+    holds,
 )
 from controlnet_mcp.providers.model_spec import Fitting, ModelSpec, choose_model, fit
 from controlnet_mcp.providers.refusals import Meaning, refusal
-from controlnet_mcp.providers.types import (
-    FittedRequest,
-    Frozen,
-    Phase,
-    RemoteTask,
-    Report,
-    ResolvedRequest,
-    Takes,
-)
+from controlnet_mcp.providers.types import FittedRequest, Frozen, Phase, RemoteTask, Report, ResolvedRequest, Takes
 from controlnet_mcp.providers.wire import text_of
 
 ReplyT = TypeVar("ReplyT", bound=BaseModel)
@@ -69,13 +63,17 @@ class LoraOptions(Frozen):
     loras: tuple[Lora, ...] = Field(default=(), max_length=3, description="Up to 3 LoRAs: path, scale 0 to 4 (1)")
 
 
-class HostedProvider(Provider):
-    """A hosted service: its address, how it is asked, what its refusals mean, and its models as data."""
+class QueueProvider(Provider):
+    """A hosted service that takes a submission and is then asked how it stands."""
 
     specs: tuple[ModelSpec, ...] = ()
     refusals: tuple[Meaning, ...] = ()
     sentences: tuple[str, ...] = ("message", "error_description", "error", "detail", "msg", "reason")
     """Fields of a refusal that may hold its sentence; the first that says something counts."""
+    phases: Mapping[str, Phase]
+    """The service's words, in lower case; any other counts as running: only the deadline ends a job that is paid."""
+    keeps_jobs: str = ""
+    """For how long it can be asked about a job, as words in a sentence."""
 
     def __init__(self, settings: HostedSettings, headers: Mapping[str, str | SecretStr] | None = None) -> None:
         """Take the address, and the header fields that every call of ours carries."""
@@ -103,10 +101,12 @@ class HostedProvider(Provider):
 
     def fit(self, request: ResolvedRequest) -> FittedRequest:
         """Choose the model and keep every setting inside what it takes."""
+        if not self.specs:
+            return super().fit(request)
         spec = self.spec_of(request)
         work = fit(request, spec, self.specs, self.capabilities, self.title)
         self.adjust(work, spec)
-        return work.fitted()
+        return FittedRequest(request=work.request, warnings=tuple(work.warnings))
 
     def adjust(self, work: Fitting, spec: ModelSpec) -> None:
         """Change, say or refuse what only this service has to."""
@@ -127,20 +127,20 @@ class HostedProvider(Provider):
         json: Body = None,
         *,
         query: Mapping[str, str] | None = None,
-        headers: Mapping[str, str | SecretStr] | None = None,
         timeout_seconds: float | None = None,
         pictures: bool = False,
         submits: bool = False,
     ) -> HttpCall:
         """A call to a path below the address, or to an address of the operator's; `pictures` may be in its reply.
 
-        A submission is waited for longer than a question, if nothing is said.
+        A submission is waited for longer than a question, and an upload longer still, if nothing is said.
         """
-        usual_seconds = SUBMIT_TIMEOUT_SECONDS if submits else ASK_TIMEOUT_SECONDS
+        asking_seconds = UPLOAD_TIMEOUT_SECONDS if holds(json, PictureData) else ASK_TIMEOUT_SECONDS
+        usual_seconds = SUBMIT_TIMEOUT_SECONDS if submits else asking_seconds
         return HttpCall(
             method,
             path if "://" in path else f"{self.base_url}{path}",
-            {**self.headers, **(headers or {})},
+            self.headers,
             query=query or {},
             json=json,
             timeout_seconds=usual_seconds if timeout_seconds is None else timeout_seconds,
@@ -219,18 +219,11 @@ class HostedProvider(Provider):
             return True
         return parts.scheme == "https" and bool(parts.hostname) and parts.username is None
 
+    # How its jobs stand
 
-class QueueProvider(HostedProvider):
-    """A service that takes a submission and is then asked how it stands."""
-
-    phases: Mapping[str, Phase]
-    """The service's words, in lower case; any other counts as running: only the deadline ends a job that is paid."""
-    keeps_jobs: str = ""
-    """For how long it can be asked about a job, as words in a sentence."""
-
+    @abstractmethod
     def status_call(self, task: RemoteTask) -> HttpCall:
         """The question how a task stands."""
-        raise NotImplementedError
 
     def result_call(self, task: RemoteTask) -> HttpCall | None:  # noqa: ARG002  # for overriding
         """The question for the result, where the status does not hold it."""
@@ -240,13 +233,13 @@ class QueueProvider(HostedProvider):
         """The wish to stop a task, where there is one."""
         return None
 
+    @abstractmethod
     def understand(self, reply: HttpReply, task: RemoteTask) -> Report:
         """Read an answer about a task.
 
         Raises:
             ProviderError: It says nothing of the task.
         """
-        raise NotImplementedError
 
     def understand_result(self, reply: HttpReply, task: RemoteTask) -> Report:
         """Read the answer to `result_call`, where an error means something else than in a status."""
@@ -265,12 +258,20 @@ class QueueProvider(HostedProvider):
             report = self.understand_result(self._found(reply), task)
             if report.phase == "succeeded" and not report.outputs:
                 raise self.unexpected(reply)
-        return believed(report)
+        return report.believed
 
     def _found(self, reply: HttpReply) -> HttpReply:
-        if reply.status == _NOT_FOUND and self.keeps_jobs:
-            raise self.gone(reply)
-        return reply
+        """The answer to a question about a task, unless the service does not know it, or no longer."""
+        if reply.status != _NOT_FOUND or not self.keeps_jobs:
+            return reply
+        raise ProviderError(
+            "not_found",
+            f"{self.title} does not know this job; it keeps jobs for {self.keeps_jobs}.",
+            provider=self.name,
+            hint=f"It is asked again until the deadline; the history on {self.title}'s own pages may still show it.",
+            retryable=True,
+            provider_message=self.said(reply),
+        )
 
     def cancel(self, task: RemoteTask) -> Steps[bool]:
         """Ask to stop a task; `False` when it cannot be stopped any more, or never could."""
@@ -294,24 +295,6 @@ class QueueProvider(HostedProvider):
     def phase_of(self, word: str) -> Phase:
         """The phase of a task, by the service's own word."""
         return self.phases.get(word.lower(), "running")
-
-    def gone(self, reply: HttpReply) -> ProviderError:
-        """The error of a question about a task that the service does not know, or no longer."""
-        return ProviderError(
-            "not_found",
-            f"{self.title} does not know this job; it keeps jobs for {self.keeps_jobs}.",
-            provider=self.name,
-            hint=f"It is asked again until the deadline; the history on {self.title}'s own pages may still show it.",
-            retryable=True,
-            provider_message=self.said(reply),
-        )
-
-
-def believed(report: Report) -> Report:
-    """A report in which an end without pictures is not believed yet, because they were paid for."""
-    if report.outputs or report.phase != "succeeded":
-        return report
-    return report.model_copy(update={"phase": "running"})
 
 
 def https_link(url: str | None) -> str | None:

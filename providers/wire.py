@@ -107,9 +107,7 @@ def picture_in(value: JsonValue, *, flagged: bool = False) -> Output | None:
 def pictures_in(pictures: JsonValue, flags: JsonValue = None) -> tuple[Output, ...]:
     """The pictures of a list in order, plain or each as `url` of an object; what is none is passed over.
 
-    Args:
-        pictures: The vendor's list.
-        flags: Its safety filter's word on each of them; a missing one means that nothing was found.
+    `flags` are the safety filter's word on each of them; a missing one means that nothing was found.
     """
     rows = [row.get("url") if isinstance(row, dict) else row for row in pictures] if isinstance(pictures, list) else []
     marks = [flag is True for flag in flags] if isinstance(flags, list) else []

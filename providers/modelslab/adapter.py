@@ -33,7 +33,7 @@ from controlnet_mcp.providers.modelslab.models import (
     ModelsLabOptions,
     scheduler_named,
 )
-from controlnet_mcp.providers.refusals import CHANGE, Meaning, meaning_of
+from controlnet_mcp.providers.refusals import STANDARD, Meaning, meaning_of
 from controlnet_mcp.providers.types import (
     EVERY_SETTING,
     Capabilities,
@@ -48,15 +48,7 @@ from controlnet_mcp.providers.types import (
     SizeLimits,
     Submission,
 )
-from controlnet_mcp.providers.vendor import (
-    SUCCESS,
-    HostedProvider,
-    HostedSettings,
-    QueueProvider,
-    handed,
-    https_link,
-    part,
-)
+from controlnet_mcp.providers.vendor import SUCCESS, HostedSettings, QueueProvider, handed, https_link, part
 from controlnet_mcp.providers.wire import Number, Strings, Text, Wire, pictures_in, whole
 
 _ASK_TIMEOUT_SECONDS, _SUBMIT_TIMEOUT_SECONDS = 60.0, 300.0
@@ -72,7 +64,6 @@ _PLAIN_STRENGTH = 1.0
 _SWITCH = {True: "yes", False: "no"}
 
 _LATER = "Try again later."
-_REQUEST = Meaning({400, 422}, "invalid_request", "the request was not accepted", CHANGE)
 _KEY = Meaning(
     {401}, "unauthorized", "the key was refused", "Check MODELSLAB_API_KEY, and that MODELSLAB_PLAN is its plan."
 )
@@ -118,7 +109,7 @@ _BY_WORDS = tuple(
         (r"temporarily unavailable|maintenance|overloaded|server is busy", _BUSY),
         (r"cuda|out of memory", _FAILED),
         (r"server error|timed? ?out", _BROKEN),
-        (r"required|must be|invalid|not allowed|should be|does not support|not supported", _REQUEST),
+        (r"required|must be|invalid|not allowed|should be|does not support|not supported", STANDARD[0]),
     )
 )
 """Meanings of an error inside HTTP 200, by its words; the documented messages come first."""
@@ -165,11 +156,7 @@ class Answer(Wire):
         return whole(self.meta.get("seed")) if isinstance(self.meta, dict) else None
 
     def pictures(self, promised: Sequence[str] = ()) -> tuple[Output, ...]:
-        """The finished pictures, with one flag for all or one for each.
-
-        Args:
-            promised: The future links of an earlier reply, valid once the job is done.
-        """
+        """The finished pictures, with one flag for all or one for each; `promised` are links of an earlier reply."""
         found = self.output or self.proxy_links or self.future_links or promised
         told = self.nsfw_content_detected
         flags = [str(flag).lower() in {"true", "1", "yes"} for flag in (told if isinstance(told, list) else [told])]
@@ -191,8 +178,8 @@ class ModelsLabProvider(QueueProvider):
     settings = ModelsLabSettings
     options = ModelsLabOptions
     specs: tuple[ModelSpec, ...] = MODELS
-    refusals: tuple[Meaning, ...] = (_REQUEST, _KEY, _CREDIT, _PLAN, _QUEUE, _BROKEN, _BUSY)
-    sentences = (*HostedProvider.sentences, "messege")
+    refusals: tuple[Meaning, ...] = (_KEY, _CREDIT, _PLAN, _QUEUE, _BROKEN, _BUSY)
+    sentences = (*QueueProvider.sentences, "messege")
     capabilities = Capabilities(
         modalities=supports(MODELS, "either") | supports(MODELS, "picture", TAKEN_AS_PICTURES),
         settings=EVERY_SETTING,

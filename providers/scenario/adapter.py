@@ -57,18 +57,9 @@ from controlnet_mcp.providers.types import (
     Report,
     RequestWarning,
     ResolvedRequest,
-    SizeLimits,
     Submission,
 )
-from controlnet_mcp.providers.vendor import (
-    SUBMIT_TIMEOUT_SECONDS,
-    UPLOAD_TIMEOUT_SECONDS,
-    HostedSettings,
-    QueueProvider,
-    ReplyT,
-    believed,
-    part,
-)
+from controlnet_mcp.providers.vendor import SUBMIT_TIMEOUT_SECONDS, HostedSettings, QueueProvider, ReplyT, part
 
 INLINE_BYTES = 1_400_000
 """Largest picture that goes inside the call: three of them as base64 stay below 6 MB, where the vendor's inline uploads
@@ -112,7 +103,6 @@ class ScenarioProvider(QueueProvider):
     capabilities = Capabilities(
         modalities=MODALITIES,
         settings=EVERY_SETTING,
-        sizes=SizeLimits(minimum=64, maximum=2048, multiple=8, preferred=1024),
         max_controls=3,
         upload_lifetime_seconds=3600.0,
         asset_ids=True,
@@ -212,8 +202,7 @@ class ScenarioProvider(QueueProvider):
         name = f"{picture.sha256[:16]}.{EXTENSIONS[picture.mime_type]}"
         if picture.size_bytes < _WHOLE_UPLOAD_BYTES:
             body: Body = {"name": name, "image": PictureData(picture, "base64")}
-            call = self.call("POST", "/assets", body, timeout_seconds=UPLOAD_TIMEOUT_SECONDS)
-            return (yield from self._ask_quietly(call, AssetReply)).id
+            return (yield from self._ask_quietly(self.call("POST", "/assets", body), AssetReply)).id
         ticket: Body = {
             "fileName": name,
             "contentType": picture.mime_type,
@@ -309,7 +298,7 @@ class ScenarioProvider(QueueProvider):
     def read(self, reply: HttpReply) -> Submission:
         """The job that was made."""
         job = self.checked(reply, JobReply)
-        return Submission(task=RemoteTask(remote_id=job.job_id), report=believed(self._report(job)))
+        return Submission(task=RemoteTask(remote_id=job.job_id), report=self._report(job).believed)
 
     def status_call(self, task: RemoteTask) -> HttpCall:
         """The job."""

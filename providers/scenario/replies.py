@@ -71,9 +71,6 @@ FAILURES = (
 PHASES: dict[str, Phase] = {
     "pending": "queued",
     "queued": "queued",
-    "warming-up": "running",
-    "in-progress": "running",
-    "finalizing": "running",
     "success": "succeeded",
     "failure": "failed",
     "canceled": "canceled",

@@ -6,7 +6,7 @@ decided. 406 has four meanings and 401 two, told apart by their messages only; o
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -19,15 +19,15 @@ from controlnet_mcp.images.picture import StoredPicture
 from controlnet_mcp.providers.base import Uploaded, prefixed
 from controlnet_mcp.providers.errors import ProviderError
 from controlnet_mcp.providers.http import Body, HttpCall, HttpReply, PictureData, Steps
-from controlnet_mcp.providers.model_spec import Fitting, ModelSpec, choose_model, model_infos, named_fields, supports
+from controlnet_mcp.providers.model_spec import Fitting, ModelSpec, model_infos, named_fields, supports
 from controlnet_mcp.providers.refusals import UNSAFE, Meaning, fault, meaning_of, seconds_until
 from controlnet_mcp.providers.segmind.models import (
     GATEWAY_OPTIONS,
     MODELS,
     SCHEDULERS,
+    SD3,
     SegmindModel,
     SegmindOptions,
-    unlisted,
 )
 from controlnet_mcp.providers.types import (
     Capabilities,
@@ -38,19 +38,10 @@ from controlnet_mcp.providers.types import (
     RemoteTask,
     Report,
     ResolvedRequest,
-    SizeLimits,
     Submission,
 )
-from controlnet_mcp.providers.vendor import (
-    SUBMIT_TIMEOUT_SECONDS,
-    UPLOAD_TIMEOUT_SECONDS,
-    HostedSettings,
-    QueueProvider,
-    handed,
-    https_link,
-    part,
-)
-from controlnet_mcp.providers.wire import Number, Text, Wire, is_picture, number, picture_in
+from controlnet_mcp.providers.vendor import HostedSettings, QueueProvider, handed, https_link, part
+from controlnet_mcp.providers.wire import Number, Text, Wire, is_picture, number, picture_in, whole
 
 INLINE_LIMIT_BYTES = 4_000_000
 """A larger picture is uploaded first instead of being written into the request."""
@@ -126,12 +117,8 @@ _FAILURES = (
 )
 """Reasons why a job ended as FAILED, by the vendor's sentence."""
 _KEY = re.compile(r"SG_\w+")
-_PHASES: dict[str, Phase] = {
-    "queued": "queued",
-    "processing": "running",
-    "completed": "succeeded",
-    "failed": "failed",
-}
+_SLUG = re.compile(r"[a-z0-9][a-z0-9._-]{0,79}")
+_PHASES: dict[str, Phase] = {"queued": "queued", "completed": "succeeded", "failed": "failed"}
 _HOLDERS = ("url", "image", "image_url", "output", "data")
 """Names under which clients in the wild find a picture inside an object (unverified)."""
 
@@ -208,7 +195,6 @@ class SegmindProvider(QueueProvider):
     capabilities = Capabilities(
         modalities=supports(MODELS, "picture"),
         settings=frozenset({"negative_prompt", "model", "steps", "guidance", "scheduler", "seed"}),
-        sizes=SizeLimits(minimum=64, maximum=2048, multiple=8, preferred=1024),
         upload_lifetime_seconds=3600.0,
         models=model_infos(MODELS),
         schedulers=(*SCHEDULERS, "sgm_uniform", "simple"),
@@ -222,9 +208,13 @@ class SegmindProvider(QueueProvider):
         self.further_urls = (self._upload_url,)
         self._version = settings.api_version
 
-    def model_for(self, model: str | None, modalities: Sequence[str], options: Mapping[str, JsonValue]) -> SegmindModel:  # noqa: ARG002  # not by options
+    def unlisted(self, name: str, modality: str) -> SegmindModel | None:
+        """A model that only Segmind knows: it gets the fields that most of its Stable Diffusion models share."""
+        return replace(SD3, name=name, keeps={modality: modality}, known=False) if _SLUG.fullmatch(name) else None
+
+    def spec_of(self, request: ResolvedRequest) -> SegmindModel:
         """The model, with Segmind's own attributes."""
-        found = choose_model(model, modalities, self.specs, self.title, unlisted)
+        found = super().spec_of(request)
         assert isinstance(found, SegmindModel)  # noqa: S101  # all of the table are
         return found
 
@@ -248,18 +238,17 @@ class SegmindProvider(QueueProvider):
         control = request.controls[0]
         if control.picture is None or https_link(control.source_url):
             return ()
-        inline = self._model(request).inline and control.picture.size_bytes <= INLINE_LIMIT_BYTES
+        inline = self.spec_of(request).inline and control.picture.size_bytes <= INLINE_LIMIT_BYTES
         return () if inline else (control.picture,)
 
     def upload(self, picture: StoredPicture) -> Steps[str]:
         """Hand a picture to Segmind's storage; gives its link."""
         body: Body = {"data_urls": [PictureData(picture, "data_url")]}
-        call = self.call("POST", self._upload_url, body, timeout_seconds=UPLOAD_TIMEOUT_SECONDS)
-        return (yield from self.ask(call, UploadReply)).file_urls[0]
+        return (yield from self.ask(self.call("POST", self._upload_url, body), UploadReply)).file_urls[0]
 
     def build(self, request: ResolvedRequest, reference: str, uploaded: Uploaded) -> HttpCall:  # noqa: ARG002  # none
         """The picture goes as a link, as the link of its upload, or as plain base64 without a `data:` prefix."""
-        control, model, version = request.controls[0], self._model(request), self._version_for(request)
+        control, model, version = request.controls[0], self.spec_of(request), self._version_for(request)
         options = SegmindOptions.model_validate(request.options)
         body: dict[str, Body] = {
             **model.constants,
@@ -278,7 +267,7 @@ class SegmindProvider(QueueProvider):
             "POST",
             f"/{version}/{part(model.name)}",
             body,
-            timeout_seconds=_V1_TIMEOUT_SECONDS if version == "v1" else SUBMIT_TIMEOUT_SECONDS,
+            timeout_seconds=_V1_TIMEOUT_SECONDS if version == "v1" else None,
             submits=True,
             pictures=True,
         )
@@ -357,13 +346,10 @@ class SegmindProvider(QueueProvider):
         row = meaning_of(_FAILURES, (), said) or _FAILURES[-1]
         return fault(row, self.title, said)
 
-    def _model(self, request: ResolvedRequest) -> SegmindModel:
-        return self.model_for(request.model, [request.controls[0].modality], {})
-
     def _version_for(self, request: ResolvedRequest) -> str:
         """A model without v2 is asked through v1; a caller may choose for models that this table does not know."""
         chosen = SegmindOptions.model_validate(request.options).api_version or self._version
-        return chosen if self._model(request).asynchronous else "v1"
+        return chosen if self.spec_of(request).asynchronous else "v1"
 
     def _address(self, task: RemoteTask, name: str, tail: str) -> str:
         """The URL that the receipt gave, if it leads to the configured service; else the documented one."""
@@ -390,12 +376,7 @@ def _cost(amount: float | None) -> Cost | None:
 
 def _delivered(reply: HttpReply, outputs: tuple[Output, ...]) -> Submission:
     """The answer of v1: the pictures now, the seed, the cost and the credits in header fields."""
-    seed, spent, left = (number(reply.headers.get(name)) for name in ("x-seed-value", "x-cost", "x-remaining-credits"))
-    report = Report(
-        phase="succeeded",
-        outputs=outputs,
-        seed=None if seed is None else int(seed),
-        cost=_cost(spent),
-        credits_left=left,
-    )
+    seed, spent, left = map(reply.headers.get, ("x-seed-value", "x-cost", "x-remaining-credits"))
+    cost = _cost(number(spent))
+    report = Report(phase="succeeded", outputs=outputs, seed=whole(seed), cost=cost, credits_left=number(left))
     return Submission(task=RemoteTask(remote_id=reply.headers.get("x-request-id", "")), report=report)

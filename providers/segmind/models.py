@@ -4,7 +4,6 @@ Sources: the vendor's page of `sd3-med-pose` and the public pages segmind.com/mo
 that no stored copy shows is taken from the nearest sibling and marked (inferred).
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -48,7 +47,7 @@ class SegmindModel(ModelSpec):
 _FIELDS = {**FIELDS, "negative_prompt": "negative_prompt", "scheduler": "scheduler", "num_images": "samples"}
 _STEPS, _GUIDANCE = Range(20, 100), Range(1, 25)
 _WEIGHTED = frozenset({"control_strength"})
-_SD3 = SegmindModel(
+SD3 = SegmindModel(
     family="sd3",
     fields={**_FIELDS, "weight": "strength"},
     ranges={"steps": Range(1, 100), "guidance": Range(1, 20), "weight": Range(0, 1, 0.8)},
@@ -122,9 +121,9 @@ _SDXL_KINDS = {name: f"sdxl_{name}" for name in ("canny", "depth", "scribble", "
 _POSE, _CANNY, _DEPTH, _TILE = ({name: name} for name in ("pose", "canny", "depth", "tile"))
 
 MODELS: tuple[SegmindModel, ...] = (
-    replace(_SD3, name="sd3-med-pose", keeps=_POSE),
-    replace(_SD3, name="sd3-med-canny", keeps=_CANNY),
-    replace(_SD3, name="sd3-med-tile", keeps=_TILE),
+    replace(SD3, name="sd3-med-pose", keeps=_POSE),
+    replace(SD3, name="sd3-med-canny", keeps=_CANNY),
+    replace(SD3, name="sd3-med-tile", keeps=_TILE),
     replace(_SD15, name="sd1.5-controlnet-canny", keeps=_CANNY),
     replace(_SD15, name="sd1.5-controlnet-depth", keeps=_DEPTH),
     replace(_SD15, name="sd1.5-controlnet-openpose", keeps=_POSE),
@@ -141,13 +140,6 @@ MODELS: tuple[SegmindModel, ...] = (
     replace(_FLUX_PRO, name="flux-depth-pro", keeps=_DEPTH),
 )
 """The first model that keeps a structure is taken when none is named."""
-
-_SLUG = re.compile(r"[a-z0-9][a-z0-9._-]{0,79}")
-
-
-def unlisted(slug: str, modality: str) -> SegmindModel | None:
-    """A model that only Segmind knows: it gets the fields that most of its Stable Diffusion models share."""
-    return replace(_SD3, name=slug, keeps={modality: modality}, known=False) if _SLUG.fullmatch(slug) else None
 
 
 class SegmindOptions(Frozen):

@@ -10,8 +10,8 @@ what kind of map it is given.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import replace
+from typing import Literal, NamedTuple
 from urllib.parse import quote as percent_encoded
 
 from pydantic import AliasPath, Field, JsonValue, SecretStr
@@ -45,7 +45,6 @@ from controlnet_mcp.providers.types import (
     Submission,
 )
 from controlnet_mcp.providers.vendor import (
-    SUBMIT_TIMEOUT_SECONDS,
     SUCCESS,
     UPLOAD_TIMEOUT_SECONDS,
     Fraction,
@@ -53,7 +52,6 @@ from controlnet_mcp.providers.vendor import (
     LoraOptions,
     QueueProvider,
     bearer,
-    believed,
     handed,
     https_link,
     part,
@@ -65,8 +63,7 @@ LARGEST_SEED = 9_999_999_999
 """The vendor's own nodes reduce larger ones modulo this number. -1 is random."""
 
 
-@dataclass(frozen=True, slots=True)
-class Advice:
+class Advice(NamedTuple):
     """The vendor's advice for one kind of control of Union Pro: conditioning scale, and where the control ends."""
 
     scale: float
@@ -110,16 +107,10 @@ _UNION = ModelSpec(
         {"output_format", "controlnet_conditioning_scale", "control_guidance_start", "control_guidance_end"}
     ),
 )
-MODELS = (
-    _DEPTH,
-    replace(_DEPTH, name=_CANNY, keeps={"canny": _CANNY}),
-    _UNION,
-)
+MODELS = (_DEPTH, replace(_DEPTH, name=_CANNY, keeps={"canny": _CANNY}), _UNION)
 """The first that keeps a modality is its default."""
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,79}/[a-z0-9][a-z0-9._-]{0,79}")
-
-
 _OK = 200
 _SYNC_TIMEOUT_SECONDS = 300.0
 _SYNC_WAIT_ENDED = 5004
@@ -376,7 +367,7 @@ class WaveSpeedProvider(QueueProvider):
             f"/api/{self._version}/{percent_encoded(self.spec_of(request).name)}",
             self._fields(request, uploaded),
             query={"webhook": options.webhook} if options.webhook else {},
-            timeout_seconds=_SYNC_TIMEOUT_SECONDS if options.enable_sync_mode else SUBMIT_TIMEOUT_SECONDS,
+            timeout_seconds=_SYNC_TIMEOUT_SECONDS if options.enable_sync_mode else None,
             submits=True,
             pictures=True,
         )
@@ -411,7 +402,7 @@ class WaveSpeedProvider(QueueProvider):
         task = self._prediction(reply)
         goes_on = task.code == _SYNC_WAIT_ENDED or "sync mode timed out" in task.error.lower() or reply.status != _OK
         report = Report(phase="running") if goes_on else self._report(task)
-        return Submission(task=RemoteTask(remote_id=task.id, state={"version": self._version}), report=believed(report))
+        return Submission(task=RemoteTask(remote_id=task.id, state={"version": self._version}), report=report.believed)
 
     def status_call(self, task: RemoteTask) -> HttpCall:
         """The result, in the version that took the task; the link in the receipt may lack the /result."""

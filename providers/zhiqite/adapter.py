@@ -6,8 +6,7 @@ page's. The vendor's table of preprocessors and models is not public; the names 
 whose unit the page describes, and are unverified (reference: section 3.2).
 """
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pydantic import AliasPath, Field, SecretStr
 
@@ -17,12 +16,10 @@ from controlnet_mcp.providers.base import Uploaded, prefixed
 from controlnet_mcp.providers.errors import ProviderError
 from controlnet_mcp.providers.http import Body, HttpCall, HttpReply, PictureData, Steps
 from controlnet_mcp.providers.model_spec import present
-from controlnet_mcp.providers.refusals import STANDARD, Meaning
+from controlnet_mcp.providers.refusals import STANDARD, Meaning, fault
 from controlnet_mcp.providers.types import (
     EVERY_SETTING,
     Capabilities,
-    Fault,
-    FittedRequest,
     Frozen,
     ModelInfo,
     RemoteTask,
@@ -37,12 +34,14 @@ from controlnet_mcp.providers.wire import Number, Text, Whole, Wire, pictures_in
 
 _OK = 200
 _ROOT = "/AIGCImgOpenServ/saas/sd/v2"
+_WITHHELD = Meaning(
+    (), "moderated", "every picture was held back by its audit", "Change the prompt or the picture and try again."
+)
 _DONE = 2
 """A public client takes this status as done; the vendor's list of status integers is not public (unverified)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Family:
+class Family(NamedTuple):
     """One control family: the page's name, its usual preprocessor and its usual model."""
 
     name: str
@@ -158,12 +157,7 @@ class Task(Wire):
             seed = next((row.seed for row in pictures if row.seed), None)
             return Report(phase="succeeded", outputs=outputs, seed=seed)
         if pictures and self.status == _DONE and all(withheld):
-            fault = Fault(
-                code="moderated",
-                message="zhiqite: every picture was held back by its audit.",
-                hint="Change the prompt or the picture and try again.",
-            )
-            return Report(phase="failed", stage=stage, fault=fault)
+            return Report(phase="failed", stage=stage, fault=fault(_WITHHELD, "zhiqite"))
         progress = self.progress if self.progress is not None and 0 <= self.progress <= 1 else None
         return Report(phase="running", stage=stage, progress=progress)
 
@@ -204,9 +198,9 @@ class ZhiqiteProvider(QueueProvider):
         ),
     )
     capabilities = Capabilities(
-        modalities={name: Support(native=family.name, takes="either") for name, family in FAMILIES.items()},
+        modalities={name: Support(native=family.name) for name, family in FAMILIES.items()},
         settings=EVERY_SETTING - {"mask_image"},
-        sizes=SizeLimits(minimum=64, maximum=2048, multiple=8, preferred=768),
+        sizes=SizeLimits(preferred=768),
         max_controls=8,
         picture_per_control=True,
         control_range=True,
@@ -221,10 +215,6 @@ class ZhiqiteProvider(QueueProvider):
             "X-Request-req-accessKeySecret": settings.access_key_secret,
         }
         super().__init__(settings, keys)
-
-    def fit(self, request: ResolvedRequest) -> FittedRequest:
-        """Leave a request as it is: every checkpoint takes all of it."""
-        return FittedRequest(request=request)
 
     def build(self, request: ResolvedRequest, reference: str, uploaded: Uploaded) -> HttpCall:  # noqa: ARG002  # none
         """The page's example nests task, model and units in `alwayson_scripts`; its table lists them flat.

@@ -1,6 +1,10 @@
-"""Limits on pictures that hold before anything of them is decoded or allocated."""
+"""Limits on pictures that hold before anything of them is decoded or allocated, and on what is remembered."""
 
 from dataclasses import dataclass
+from typing import TypeVar
+
+Key = TypeVar("Key")
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,3 +29,10 @@ class Limits:
 
 RESULT_LIMITS = Limits(max_bytes=256 * 1024 * 1024, max_pixels=150_000_000, fetch_timeout_seconds=300.0)
 """Limits on results, which were paid for, and so on all stored pictures."""
+
+
+def remember(kept: dict[Key, Value], key: Key, value: Value, most: int) -> None:
+    """Keep a value in a table that must not grow without end: it is emptied where it holds `most` values."""
+    if len(kept) >= most:
+        kept.clear()
+    kept[key] = value

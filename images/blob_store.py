@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from controlnet_mcp.foundation.errors import RequestError, StorageError
-from controlnet_mcp.foundation.limits import Limits
+from controlnet_mcp.foundation.limits import Limits, remember
 from controlnet_mcp.images.decode import Decoder, clean, decode, describe, original
 from controlnet_mcp.images.picture import EXTENSIONS, StoredPicture, StoredType
 
@@ -124,19 +124,11 @@ class BlobStore:
         return self._put(*clean(content, limits, self.decoder))
 
     def put_original(self, content: bytes, limits: Limits) -> StoredPicture:
-        """Store a result as `controlnet_mcp.images.decode.original` leaves it.
-
-        Raises:
-            ImageError, StorageError: As `put_clean`.
-        """
+        """Store a result as `controlnet_mcp.images.decode.original` leaves it; raises as `put_clean`."""
         return self._put(*original(content, limits, self.decoder))
 
     def put_pixels(self, rgb: "Rgb") -> StoredPicture:
-        """Store pixels that were made here as PNG.
-
-        Raises:
-            StorageError: As `put`.
-        """
+        """Store pixels that were made here as PNG; raises as `put`."""
         from controlnet_mcp.images.encode import encode_png
 
         content = encode_png(rgb)
@@ -164,7 +156,7 @@ class BlobStore:
             else:
                 os.utime(path)  # stored again, so it is not old
             force_names(path.parent)  # always: another writer may just have renamed the file
-        self._remember(sha256, path)
+        remember(self.seen, sha256, path, _MOST_SEEN)
         return sha256
 
     def get(self, sha256: str) -> bytes:
@@ -195,7 +187,7 @@ class BlobStore:
             names = (f"{sha256}.{extension}" for extension in EXTENSIONS.values())
             for path in (self._folder / sha256[:2] / name for name in names):
                 if path.is_file():
-                    self._remember(sha256, path)
+                    remember(self.seen, sha256, path, _MOST_SEEN)
                     return path
         self.seen.pop(sha256, None)
         raise RequestError(
@@ -203,12 +195,6 @@ class BlobStore:
             f"No picture is stored under {sha256[:64]!r}.",
             hint="It may have been deleted from the data folder; make it or pass it again.",
         )
-
-    def _remember(self, sha256: str, path: Path) -> None:
-        """Keep a path in `seen`, which does not grow without end."""
-        if len(self.seen) >= _MOST_SEEN:
-            self.seen.clear()
-        self.seen[sha256] = path
 
     def older_than(self, before: float) -> set[str]:
         """The keys of pictures that were not stored since a time (seconds since the epoch).
@@ -221,24 +207,15 @@ class BlobStore:
             return {path.stem for path in paths if path.stat().st_mtime < before}
 
     def delete(self, sha256: str, before: float) -> None:
-        """Delete a picture and its notes, unless it was stored again since a time (seconds since the epoch).
-
-        Raises:
-            StorageError: `not_configured`: the data folder cannot be written.
-        """
+        """Delete a picture and its notes, unless stored again since a time (seconds of the epoch); raises as `put`."""
         with suppress(RequestError), storage_errors():
             path = self.path(sha256)
             if path.stat().st_mtime < before:
-                path.unlink(missing_ok=True)
-                for note in path.parent.glob(f"{sha256}.*.json"):
-                    note.unlink(missing_ok=True)
+                for file in (path, *path.parent.glob(f"{sha256}.*.json")):
+                    file.unlink(missing_ok=True)
 
     def delete_notes(self, about: Collection[str]) -> None:
-        """Delete the notes of some names on all pictures; the pictures stay.
-
-        Raises:
-            StorageError: `not_configured`: the data folder cannot be written.
-        """
+        """Delete the notes of some names on all pictures; the pictures stay. Raises as `put`."""
         with storage_errors():
             for note in self._folder.glob("*/*.json"):
                 if note.stem.partition(".")[2] in about:

@@ -5,12 +5,13 @@ nearest plain picture and the nearest map of the labelled set. Imported lazily: 
 """
 
 from dataclasses import dataclass
+from itertools import product
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from controlnet_mcp.images.maps.arrays import HALF, Rgb, channel_spread, luminance, strongest_channel
+from controlnet_mcp.images.maps.arrays import HALF, Rgb, channel_spread, disc, luminance, resized, strongest_channel
 from controlnet_mcp.images.maps.drawing import find_ground
 from controlnet_mcp.images.modalities import Appearance
 
@@ -56,13 +57,13 @@ _CITYSCAPES = """
 
 def palettes() -> tuple[Rgb, ...]:
     """The palettes of ADE20K, Cityscapes and PASCAL VOC, each of shape (classes, 3), without black."""
-    listed = [[tuple(bytes.fromhex(code)) for code in table.split()] for table in (_ADE20K, _CITYSCAPES)]
     # VOC deals the bits of a class's number to red, green and blue from the top
-    voc = [
-        tuple(sum((index >> (3 * place + channel) & 1) << (7 - place) for place in range(8)) for channel in range(3))
-        for index in range(1, 21)
-    ]
-    return tuple(np.array(colours, dtype=np.uint8) for colours in (*listed, voc))
+    voc = bytes(
+        sum((index >> (3 * place + channel) & 1) << (7 - place) for place in range(8))
+        for index, channel in product(range(1, 21), range(3))
+    )
+    tables = (bytes.fromhex(_ADE20K), bytes.fromhex(_CITYSCAPES), voc)
+    return tuple(np.frombuffer(table, dtype=np.uint8).reshape(-1, 3) for table in tables)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,15 +119,14 @@ def traits_of(rgb: Rgb) -> Traits:
     """Measure a picture at no more than 384 px, by area averaging."""
     scale = min(1.0, 384 / max(rgb.shape[:2]))  # lines may fade, but keep their share of the light
     size = (max(1, round(rgb.shape[1] * scale)), max(1, round(rgb.shape[0] * scale)))
-    small = np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    small = resized(rgb, size)
     strongest = strongest_channel(small)
     spread_of_channels = channel_spread(small)
     grey = luminance(small)
     darkest, twentieth, middle, brightest = (float(level) for level in np.percentile(grey, (1, 5, 50, 99)))
 
     radius = max(2, round(max(strongest.shape) * 0.015))  # of a disc that does not fit into what is thin
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
-    thin = cv2.subtract(strongest, cv2.morphologyEx(strongest, cv2.MORPH_OPEN, disc))
+    thin = cv2.subtract(strongest, cv2.morphologyEx(strongest, cv2.MORPH_OPEN, disc(radius)))
 
     levels = grey.astype(np.float32)
     detail = cv2.subtract(levels, cv2.GaussianBlur(levels, (0, 0), max(1.0, max(grey.shape) * 0.01)))

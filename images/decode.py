@@ -20,14 +20,10 @@ Decoder: TypeAlias = Callable[[bytes, Limits], "Rgb"]
 
 
 def decode(content: bytes, limits: Limits) -> "Rgb":
-    """The pixels of a picture, decoded in this process: upright, first frame, alpha flattened on white, 8 bits.
+    """The pixels of a PNG, JPEG, WebP, GIF or BMP file, decoded in this process; read-only.
 
-    Args:
-        content: A PNG, JPEG, WebP, GIF or BMP file.
-        limits: Bytes and pixels that are accepted; both are checked before any pixel is allocated.
-
-    Returns:
-        Shape (height, width, 3), RGB, 0 to 255, read-only. Grey pictures have three equal channels.
+    They are upright, of the first frame, with alpha flattened on white; grey pictures have three equal channels. The
+    limits are checked before any pixel is allocated.
 
     Raises:
         ImageError: `image_unreadable`: not of an accepted format, too large, truncated or broken.
@@ -40,10 +36,8 @@ def decode(content: bytes, limits: Limits) -> "Rgb":
 def clean(content: bytes, limits: Limits, decoder: Decoder = decode) -> tuple[bytes, StoredPicture]:
     """The picture as PNG with nothing but its pixels: no EXIF, position, profile, text, thumbnail or trailing bytes.
 
-    A PNG that is 8-bit RGB and holds nothing else already keeps its bytes, so cleaning twice changes nothing.
-
-    Raises:
-        ImageError: As `decode`.
+    A PNG that is 8-bit RGB and holds nothing else already keeps its bytes, so cleaning twice changes nothing. Raises as
+    `decode`.
     """
     from controlnet_mcp.images.encode import encode_png, is_bare
 
@@ -53,11 +47,7 @@ def clean(content: bytes, limits: Limits, decoder: Decoder = decode) -> tuple[by
 
 
 def original(content: bytes, limits: Limits, decoder: Decoder = decode) -> tuple[bytes, StoredPicture]:
-    """A picture as its maker delivered it, once all of it was decoded; GIF and BMP become PNG.
-
-    Raises:
-        ImageError: As `decode`.
-    """
+    """A picture as its maker delivered it, once all of it was decoded; GIF and BMP become PNG. Raises as `decode`."""
     match recognise(content):
         case "image/gif" | "image/bmp":
             return clean(content, limits, decoder)

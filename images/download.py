@@ -34,13 +34,9 @@ async def read_body(
     window_seconds: float,
     check_start: Callable[[bytes], object] | None = None,
 ) -> bytes:
-    """All bytes that come.
+    """All bytes of a body; in any stretch of `window_seconds`, `MIN_BYTES_PER_SECOND` on average have to come.
 
-    Args:
-        parts: The body in pieces, as they came over the wire.
-        max_bytes: Most bytes.
-        window_seconds: In any stretch of this length, `MIN_BYTES_PER_SECOND` on average have to come.
-        check_start: Is given the first `SIGNATURE_BYTES` as soon as they are there, and may raise.
+    `check_start` is given the first `SIGNATURE_BYTES` as soon as they are there, and may raise.
 
     Raises:
         TooLongError: One byte more came.
@@ -76,17 +72,15 @@ _HEADERS = {
 async def fetch(url: str, *, limits: Limits, trusted_hosts: frozenset[str] = frozenset()) -> bytes:
     """The bytes of a picture behind a link.
 
-    Args:
-        url: An https link; http too for a trusted host.
-        limits: Bytes, seconds (for all redirects together) and redirects.
-        trusted_hosts: `host` or `host:port` that may be private and speak plain http.
+    The seconds of the limits are for all redirects together; trusted hosts (`host` or `host:port`) may be private and
+    speak plain http.
 
     Raises:
         RequestError: `invalid_request`: not a URL.
         ImageError: `image_blocked`: a link that may not be followed; `image_unreadable`: too long, too slow, not a
             picture, or the host did not deliver it (`retryable` where another try can help).
     """
-    target = _checked(_parsed(url), trusted_hosts)
+    target = _link(url, trusted_hosts)
     client = await guarded_client(trusted_hosts, _HEADERS)
     try:
         with anyio.fail_after(limits.fetch_timeout_seconds):
@@ -95,11 +89,7 @@ async def fetch(url: str, *, limits: Limits, trusted_hosts: frozenset[str] = fro
                     async with client.stream("GET", target) as response:
                         if response.status_code not in _REDIRECTS or "location" not in response.headers:
                             return await _picture_in(response, limits)
-                        location = response.headers["location"]
-                    following = _checked(_parsed(location, target), trusted_hosts)
-                    if (target.scheme, following.scheme) == ("https", "http"):
-                        raise blocked(following.host, "it was reached from https, and http would expose the link")
-                    target = following
+                        target = _link(response.headers["location"], trusted_hosts, target)
     except TimeoutError as error:
         raise _failed(f"did not deliver the picture within {limits.fetch_timeout_seconds:g} seconds") from error
     except httpx2.TransportError as error:
@@ -107,24 +97,24 @@ async def fetch(url: str, *, limits: Limits, trusted_hosts: frozenset[str] = fro
     raise _failed(f"redirects more than {limits.max_redirects} times", retryable=False)
 
 
-def _parsed(text: str, base: httpx2.URL | None = None) -> httpx2.URL:
-    """A web link with a host, relative to `base` if that is given."""
+def _link(text: str, trusted_hosts: frozenset[str], base: httpx2.URL | None = None) -> httpx2.URL:
+    """A web link that may be followed, relative to the `base` that redirects to it if there is one.
+
+    It has no user name or password, and is plain http only for a trusted host, and never after https.
+    """
     try:
         url = base.join(text) if base else httpx2.URL(text)
     except (httpx2.InvalidURL, ValueError) as error:
         raise _no_link(text) from error
-    if url.scheme in _DEFAULT_PORTS and url.host:
-        return url
-    raise blocked(base.host, f"it redirects to a {url.scheme[:20]}: link") if base else _no_link(text)
-
-
-def _checked(url: httpx2.URL, trusted_hosts: frozenset[str]) -> httpx2.URL:
-    """The link, if it has no user name or password, and is plain http only for a trusted host."""
+    if url.scheme not in _DEFAULT_PORTS or not url.host:
+        raise blocked(base.host, f"it redirects to a {url.scheme[:20]}: link") if base else _no_link(text)
     if url.userinfo:
         raise blocked(url.host, "the link contains a user name or password")
     port = url.port or _DEFAULT_PORTS[url.scheme]
     if url.scheme == "http" and not is_trusted(url.host, port, trusted_hosts):
         raise blocked(url.host, "only https links are followed")
+    if base and (base.scheme, url.scheme) == ("https", "http"):
+        raise blocked(url.host, "it was reached from https, and http would expose the link")
     return url
 
 
@@ -140,10 +130,7 @@ async def _picture_in(response: httpx2.Response, limits: Limits) -> bytes:
         raise too_large(limits.max_bytes)
     try:
         return await read_body(
-            response.aiter_raw(),
-            max_bytes=limits.max_bytes,
-            window_seconds=limits.stall_seconds,
-            check_start=recognise,
+            response.aiter_raw(), max_bytes=limits.max_bytes, window_seconds=limits.stall_seconds, check_start=recognise
         )
     except TooLongError as error:
         raise too_large(limits.max_bytes) from error

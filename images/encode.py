@@ -12,10 +12,9 @@ from collections.abc import Mapping
 
 import cv2
 import numpy as np
-from PIL import Image
-from PIL.PngImagePlugin import PngInfo
+from PIL.PngImagePlugin import PngInfo, putchunk
 
-from controlnet_mcp.images.maps.arrays import Rgb
+from controlnet_mcp.images.maps.arrays import Rgb, resized
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _HEADER_BYTES = len(_SIGNATURE) + 12 + 13
@@ -46,20 +45,12 @@ def encode_png(rgb: Rgb, text: Mapping[str, str] | None = None) -> bytes:
         raise ValueError(f"expected 8-bit pixels of shape (height, width, 3), got {rgb.dtype} {rgb.shape}")
     _, encoded = cv2.imencode(".png", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), _FAST)
     content = encoded.tobytes()
-    if not text:
-        return content
-    info = PngInfo()
-    for keyword, value in text.items():
+    info, chunks = PngInfo(), io.BytesIO()
+    for keyword, value in (text or {}).items():
         info.add_itxt(keyword, value)
-    after = len(_one_pixel()) - _HEADER_BYTES
-    return content[:_HEADER_BYTES] + _one_pixel(info)[_HEADER_BYTES:-after] + content[_HEADER_BYTES:]
-
-
-def _one_pixel(info: PngInfo | None = None) -> bytes:
-    """A PNG of one pixel by Pillow, which writes texts after the header."""
-    file = io.BytesIO()
-    Image.new("RGB", (1, 1)).save(file, "PNG", pnginfo=info)
-    return file.getvalue()
+    for name, data, *_ in info.chunks:
+        putchunk(chunks, name, data)
+    return content[:_HEADER_BYTES] + chunks.getvalue() + content[_HEADER_BYTES:]
 
 
 def is_bare(content: bytes) -> bool:
@@ -102,8 +93,5 @@ def jpeg_within(rgb: Rgb, max_bytes: int) -> bytes:
 
 def _scaled(rgb: Rgb, scale: float) -> Rgb:
     """The picture with both sides multiplied by `scale` (0 to 1), at least one pixel each."""
-    if scale == 1.0:
-        return rgb
     height, width = rgb.shape[:2]
-    size = (max(1, int(width * scale)), max(1, int(height * scale)))
-    return np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    return resized(rgb, (max(1, int(width * scale)), max(1, int(height * scale))))

@@ -5,7 +5,7 @@ WaveSpeed). A provider's own spelling lives in its adapter.
 """
 
 import difflib
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from controlnet_mcp.foundation.errors import RequestError
@@ -32,59 +32,41 @@ STRUCTURES: dict[MapKind, Structure] = {
 
 @dataclass(frozen=True, slots=True)
 class Modality:
-    """A kind of structure that can be taken from a picture.
+    """A kind of structure that can be taken from a picture: its canonical name and the form of its map.
 
-    Attributes:
-        name: Canonical name.
-        structure: The form of its map.
-        summary: What it keeps, in a few words for a language model.
-        aliases: Other names that resolve to this one.
-        computed: Whether `controlnet_mcp.images.maps` makes the map of a photo without trained weights.
-        approximate: Whether our map only approximates the learned reference detector.
+    The summary says what it keeps, in a few words for a language model; aliases are names that resolve to this one;
+    where it is `approximate`, our map only approximates the learned reference detector.
     """
 
     name: str
     structure: Structure
     summary: str
     aliases: tuple[str, ...] = ()
-    _: KW_ONLY
-    computed: bool = False
-    approximate: bool = False
+    approximate: bool = field(default=False, kw_only=True)
 
 
 _ROWS = (
-    Modality("canny", "lines", "edges of a photo or drawing", ("edge", "edges"), computed=True),
-    Modality("scribble", "lines", "loose thick lines", ("xdog", "doodle"), computed=True),
-    Modality("sketch", "lines", "a hand drawing", ("drawing",), computed=True),
-    Modality("lineart", "lines", "clean ink lines", ("lines", "line-art"), computed=True),
-    Modality("softedge", "lines", "soft contours", ("hed", "soft-edge", "pidinet"), computed=True, approximate=True),
-    Modality(
-        "mlsd",
-        "lines",
-        "straight lines of buildings and rooms",
-        ("straight-lines", "m-lsd"),
-        computed=True,
-        approximate=True,
-    ),
-    Modality("tile", "photo", "colours and layout at low detail", ("tiles",), computed=True),
-    Modality("blur", "photo", "a blurred picture made sharp", ("deblur", "unblur"), computed=True),
+    Modality("canny", "lines", "edges of a photo or drawing", ("edge", "edges")),
+    Modality("scribble", "lines", "loose thick lines", ("xdog", "doodle")),
+    Modality("sketch", "lines", "a hand drawing", ("drawing",)),
+    Modality("lineart", "lines", "clean ink lines", ("lines", "line-art")),
+    Modality("softedge", "lines", "soft contours", ("hed", "soft-edge", "pidinet"), approximate=True),
+    Modality("mlsd", "lines", "straight lines of buildings and rooms", ("straight-lines", "m-lsd"), approximate=True),
+    Modality("tile", "photo", "colours and layout at low detail", ("tiles",)),
+    Modality("blur", "photo", "a blurred picture made sharp", ("deblur", "unblur")),
     Modality(
         "gray",
         "photo",
         "a grey picture coloured",
         ("grey", "recolor", "recolour", "grayscale", "colorize", "colourise"),
-        computed=True,
     ),
-    Modality(
-        "low-quality", "photo", "a poor picture restored", ("low_quality", "lowquality", "restore"), computed=True
-    ),
-    Modality("shuffle", "photo", "colours without layout", computed=True),
+    Modality("low-quality", "photo", "a poor picture restored", ("low_quality", "lowquality", "restore")),
+    Modality("shuffle", "photo", "colours without layout"),
     Modality(
         "color-grid",
         "photo",
         "colours in coarse squares",
         ("colour-grid", "color", "colour", "palette", "t2ia-color-grid"),
-        computed=True,
     ),
     Modality("depth", "depth", "near and far", ("depth-map", "midas", "zoe")),
     Modality("normal", "normal", "surface directions", ("normal-map", "normalmap", "bae")),

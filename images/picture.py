@@ -23,12 +23,8 @@ EXTENSIONS: dict[StoredType, str] = {"image/png": "png", "image/jpeg": "jpg", "i
 class StoredPicture(BaseModel):
     """A picture in the blob store, as it is written into the job's record.
 
-    Attributes:
-        sha256: SHA-256 of the stored bytes, 64 lower-case hexadecimal digits; the key in the blob store.
-        mime_type: What the stored bytes are.
-        width: Width in pixels, after the orientation of the camera was applied.
-        height: Height in pixels, likewise.
-        size_bytes: Length of the stored bytes.
+    The SHA-256 of the stored bytes is the key in the blob store; width and height are in pixels, after the orientation
+    of the camera was applied.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)

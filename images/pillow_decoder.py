@@ -6,9 +6,7 @@ to be an error without changing the whole process. Colour profiles are dropped, 
 """
 
 import io
-from collections.abc import Mapping
 from contextlib import suppress
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,27 +25,23 @@ from controlnet_mcp.images.picture import SourceType, recognise, too_large, webp
 if TYPE_CHECKING:
     from controlnet_mcp.images.maps.arrays import Rgb
 
-_DECODERS: Mapping[SourceType, type[ImageFile]] = MappingProxyType(
-    {
-        "image/png": PngImageFile,
-        "image/jpeg": JpegImageFile,
-        "image/webp": WebPImageFile,
-        "image/gif": GifImageFile,
-        "image/bmp": BmpImageFile,
-    }
-)
+_DECODERS: dict[SourceType, type[ImageFile]] = {
+    "image/png": PngImageFile,
+    "image/jpeg": JpegImageFile,
+    "image/webp": WebPImageFile,
+    "image/gif": GifImageFile,
+    "image/bmp": BmpImageFile,
+}
 _LONGEST_SIDE = 65_535  # what JPEG can hold
-_UPRIGHT: Mapping[int, Image.Transpose] = MappingProxyType(  # Exif 2.32, 4.6.4 A, tag Orientation
-    {
-        2: Image.Transpose.FLIP_LEFT_RIGHT,
-        3: Image.Transpose.ROTATE_180,
-        4: Image.Transpose.FLIP_TOP_BOTTOM,
-        5: Image.Transpose.TRANSPOSE,
-        6: Image.Transpose.ROTATE_270,
-        7: Image.Transpose.TRANSVERSE,
-        8: Image.Transpose.ROTATE_90,
-    }
-)
+_UPRIGHT: dict[int, Image.Transpose] = {  # Exif 2.32, 4.6.4 A, tag Orientation
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 def pixels_of(content: bytes, limits: Limits) -> "Rgb":

@@ -15,7 +15,7 @@ from urllib.parse import unquote, unquote_to_bytes
 from anyio import CapacityLimiter, to_thread
 
 from controlnet_mcp.foundation.errors import ImageError, RequestError
-from controlnet_mcp.foundation.limits import Limits
+from controlnet_mcp.foundation.limits import Limits, remember
 from controlnet_mcp.images.blob_store import BlobStore
 from controlnet_mcp.images.picture import StoredPicture, too_large
 from controlnet_mcp.images.safe_open import read_file
@@ -23,13 +23,7 @@ from controlnet_mcp.images.safe_open import read_file
 _BASE64 = re.compile(r"[A-Za-z0-9+/=_\-\s]+")
 _SHORTEST_BASE64 = 48
 # The first base64 digits of the signatures of PNG, JPEG, WebP, GIF and BMP.
-_PICTURE_STARTS = {
-    "iVBORw0KGgo": "png",
-    "/9j/": "jpeg",
-    "UklGR": "webp",
-    "R0lGOD": "gif",
-    "Qk": "bmp",
-}
+_PICTURE_STARTS = {"iVBORw0KGgo": "png", "/9j/": "jpeg", "UklGR": "webp", "R0lGOD": "gif", "Qk": "bmp"}
 _LONGEST_PATH = 4096
 _URL_SAFE = str.maketrans("-_", "+/")
 CLEANED_AT_ONCE = 4
@@ -111,11 +105,8 @@ class PictureReader:
     async def read(self, reference: str, *, local_paths: bool, owner: str = "") -> StoredPicture:
         """Read a picture, clean it (upright, 8-bit RGB PNG, no metadata) and store it.
 
-        Args:
-            reference: An http(s) link, `data:` or `file:` URI, `controlnet://` reference or path.
-            local_paths: Whether paths and `file:` URIs may be read at all: only where caller and server share a
-                machine.
-            owner: The owner of the `controlnet://` references that may be read.
+        The reference is an http(s) link, a `data:` URI, a `controlnet://` reference of the owner's, or, with
+        `local_paths` (only where caller and server share a machine), a path or `file:` URI.
 
         Raises:
             RequestError: `invalid_request`: nothing that names a picture; `not_found`: an unknown reference.
@@ -161,7 +152,5 @@ class PictureReader:
         if kept is not None and self.blobs.exists(kept.sha256):
             return kept
         picture = self.blobs.put_clean(content, self.limits)
-        if len(self._kept) >= _REMEMBERED:
-            self._kept.clear()
-        self._kept[sha256] = picture
+        remember(self._kept, sha256, picture, _REMEMBERED)
         return picture

@@ -25,8 +25,7 @@ def fit_for_detection(rgb: "Rgb", resolution: int) -> "Rgb":
     Raises:
         RequestError: `invalid_request` when the resolution is below 1 or the result would exceed 4096 x 4096 pixels.
     """
-    import cv2
-    import numpy as np
+    from controlnet_mcp.images.maps.arrays import resized
 
     height, width = rgb.shape[:2]
     scale = resolution / min(height, width)
@@ -37,23 +36,16 @@ def fit_for_detection(rgb: "Rgb", resolution: int) -> "Rgb":
             f"A resolution of {resolution} px would make a picture of {size[0]} x {size[1]} px out of this one.",
             hint=f"Give a resolution from 1 px that keeps width times height below {MOST_PIXELS}, for instance 512.",
         )
-    if size == (width, height):
-        return rgb
-    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    return np.asarray(cv2.resize(rgb, size, interpolation=interpolation), dtype=np.uint8)
+    return resized(rgb, size)
 
 
 def to_frame(rgb: "Rgb", width: int, height: int) -> "Rgb":
     """Crop around the middle to the aspect of a frame in pixels, then scale to it: area averaging down, cubic up."""
-    import cv2
     import numpy as np
 
-    part = crop(rgb, width, height)
-    if part.shape[:2] == (height, width):
-        return np.ascontiguousarray(part)
-    shrinks = width * height < part.shape[0] * part.shape[1]
-    method = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
-    return np.asarray(cv2.resize(part, (width, height), interpolation=method), dtype=np.uint8)
+    from controlnet_mcp.images.maps.arrays import resized
+
+    return np.ascontiguousarray(resized(crop(rgb, width, height), (width, height)))
 
 
 def crop(rgb: "Rgb", width: int, height: int) -> "Rgb":
@@ -68,18 +60,10 @@ def crop(rgb: "Rgb", width: int, height: int) -> "Rgb":
 def fit_size(
     width: int, height: int, *, minimum: int, maximum: int, multiple: int, target_pixels: int | None = None
 ) -> tuple[int, int]:
-    """The legal size that keeps the aspect of a picture best and then its area.
+    """The legal width and height that keep the aspect of a picture best and then its area, in pixels.
 
-    Args:
-        width: Width of the picture in pixels.
-        height: Height of the picture in pixels.
-        minimum: Least pixels on either side that the provider accepts.
-        maximum: Most pixels on either side that the provider accepts.
-        multiple: Both sides must be multiples of this.
-        target_pixels: Area to aim at (a model trained at 1024x1024 wants 1,048,576); none keeps the picture's own.
-
-    Returns:
-        Width and height. A size that is legal already stays as it is, unless there is a target.
+    Both sides are multiples of `multiple` from `minimum` to `maximum`. The area to aim at is the picture's own (so a
+    size that is legal already stays), or `target_pixels`: a model trained at 1024x1024 wants 1,048,576.
 
     Raises:
         ValueError: A size is not positive, or no multiple lies between minimum and maximum.

@@ -196,10 +196,8 @@ def _unreadable(name: str, error: OSError) -> ImageError:
 def read_file(path_text: str, allowed_folders: Sequence[Path], max_bytes: int) -> bytes:
     """The bytes of a regular file below one of the allowed folders.
 
-    Args:
-        path_text: A path (`~` is the home folder, relative means to the working directory) or a `file:` URI.
-        allowed_folders: Where files may be read; those that do not exist are passed over.
-        max_bytes: Longest file.
+    The text is a path (`~` is the home folder, relative means to the working directory) or a `file:` URI. Folders that
+    do not exist are passed over.
 
     Raises:
         RequestError: `invalid_request`: the text cannot be a path of this machine.

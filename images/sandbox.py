@@ -34,12 +34,7 @@ PICTURES_PER_WORKER = 200
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """The time that one picture may take.
-
-    Attributes:
-        cpu_seconds: Of a processor; enforced by the system where it can (POSIX).
-        wall_seconds: Until the worker is ended, on every system.
-    """
+    """The time that one picture may take: of a processor, which only POSIX systems enforce, and by the clock."""
 
     cpu_seconds: int = 20
     wall_seconds: float = 60.0
@@ -128,7 +123,7 @@ class DecodeWorkers:
         environment: The only variables that a worker is given.
         allowance: The time that one picture may take.
         program: Arguments of Python that start a worker.
-        idle: Those that are not in use, the last one used first; `None` where none was started yet.
+        idle: Those that are not in use, the last one used first, ended ones too; `None` where none was started yet.
     """
 
     environment: Mapping[str, str]
@@ -150,7 +145,7 @@ class DecodeWorkers:
             raise too_large(limits.max_bytes)
         worker = self.idle.get()
         try:
-            if worker is not None and worker.process.poll() is not None:  # the system may have ended an idle one
+            if worker is not None and worker.process.poll() is not None:  # ended by us or by the system
                 worker.end()
                 worker = None
             worker = worker or Worker(self.environment, self.program)
@@ -158,7 +153,6 @@ class DecodeWorkers:
         except BrokenWorkerError as error:
             if worker is not None:
                 worker.end()
-            worker = None
             raise ImageError(
                 "image_unreadable",
                 "The picture could not be decoded within the memory and time that one picture is given.",
@@ -167,7 +161,6 @@ class DecodeWorkers:
         finally:
             if worker is not None and worker.decoded >= PICTURES_PER_WORKER:
                 worker.end()
-                worker = None
             self.idle.put(worker)
 
     def close(self) -> None:

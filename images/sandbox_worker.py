@@ -16,7 +16,6 @@ import warnings
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from types import MappingProxyType
 
 from controlnet_mcp.foundation.errors import ImageError
 from controlnet_mcp.foundation.limits import Limits
@@ -32,7 +31,7 @@ BYTES_PER_PIXEL = 32
 _FIXED_BYTES = 64 * 1024 * 1024
 _UNKNOWN_BASE_BYTES = 768 * 1024 * 1024
 """Address space of the interpreter and its libraries, before any picture, where the system does not tell it."""
-LOCKED: Mapping[str, int] = MappingProxyType({"NOFILE": 3, "NPROC": 0, "CORE": 0})
+LOCKED: Mapping[str, int] = {"NOFILE": 3, "NPROC": 0, "CORE": 0}
 """No new files or sockets besides the three pipes, no child processes and core dumps."""
 
 

@@ -100,16 +100,8 @@ class GuardedBackend(httpcore2.AsyncNetworkBackend):
                 return await DIALLER.connect_tcp(address, port, seconds, local_address, socket_options)
         return await DIALLER.connect_tcp(last, port, seconds, local_address, socket_options)
 
-    async def sleep(self, seconds: float) -> None:
-        """Wait, as httpcore asks between attempts."""
-        await DIALLER.sleep(seconds)
-
     async def checked_addresses(self, host: str, port: int) -> list[str]:
-        """All addresses of a host, in the system's order.
-
-        Raises:
-            ImageError: As `connect_tcp`.
-        """
+        """All addresses of a host, in the system's order; raises as `connect_tcp`."""
         trusted = is_trusted(host, port, self._trusted_hosts)
         if not trusted and port not in PORTS:
             raise blocked(host, f"port {port} is not one of {sorted(PORTS)}")

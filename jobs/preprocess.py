@@ -10,7 +10,7 @@ from anyio import to_thread
 from pydantic import JsonValue
 
 from controlnet_mcp.foundation.errors import ImageError
-from controlnet_mcp.foundation.limits import RESULT_LIMITS
+from controlnet_mcp.foundation.limits import RESULT_LIMITS, remember
 from controlnet_mcp.images.blob_store import BlobStore
 from controlnet_mcp.images.maps import NO_MODELS, MapModels
 from controlnet_mcp.images.modalities import MODALITIES, STRUCTURES, Appearance, MapKind, Modality, Structure
@@ -174,17 +174,14 @@ class Preprocessor:
             return appearance_of(self.blobs.pixels(picture.sha256, RESULT_LIMITS))
 
         if picture.sha256 not in self.appearances:
-            looked_at = await to_thread.run_sync(look_at_it)
-            if len(self.appearances) >= _REMEMBERED:
-                self.appearances.clear()
-            self.appearances[picture.sha256] = looked_at
+            remember(self.appearances, picture.sha256, await to_thread.run_sync(look_at_it), _REMEMBERED)
         seen = self.appearances[picture.sha256]
         control, said = check(ControlInput(control, seen, takes, self.provider.name))
         self.warnings.extend(said)
         if control.is_map or takes != "map":
             return control
         photo = picture if seen == "picture" else None
-        if not (modality.computed or self.models.makes(modality.name)):
+        if not self.models.makes(modality.name):
             detail = (
                 f"A {modality.name} map cannot be computed here without trained weights, and {self.provider.name} does "
                 "not make one: the picture was taken as a ready map. Set control_is_map=true when it is one."

@@ -21,7 +21,7 @@ import click
 import pytest
 from pydantic.fields import FieldInfo
 
-from controlnet_mcp.images.maps import KNOBS, MapParameters
+from controlnet_mcp.images.maps import KNOBS, NO_MODELS, MapParameters
 from controlnet_mcp.images.modalities import MODALITIES
 from controlnet_mcp.providers.draft.adapter import DraftOptions
 from controlnet_mcp.providers.registry import adapter_class, build_table
@@ -231,7 +231,7 @@ def test_every_simulation_is_explained() -> None:
 def test_what_needs_trained_weights_is_said() -> None:
     """The modalities whose maps are made here, and no others, are listed as such."""
     (made,) = re.findall(r"made here, free of charge:\n([^.]+)\.", read(DOCS / "control-maps.md"))
-    assert set(re.findall(r"`([\w-]+)`", made)) == {name for name, row in MODALITIES.items() if row.computed}
+    assert set(re.findall(r"`([\w-]+)`", made)) == {name for name in MODALITIES if NO_MODELS.makes(name)}
 
 
 def test_every_knob_of_every_map_is_told_with_its_default() -> None:

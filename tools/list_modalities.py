@@ -42,7 +42,7 @@ class ModalityView(View):
         """Describe a structure."""
         also = {"normal": ", a depth map for extract_control_map"}.get(row.name, "")
         made = f"needs a ready map{also}, or a provider that takes a picture"
-        if row.computed:
+        if NO_MODELS.makes(row.name):
             made = "approximate" if row.approximate else "exact"
         elif models.makes(row.name):
             made = "by your model"

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 import cv2
 import numpy as np
@@ -214,12 +214,8 @@ def _faces() -> tuple[str, ...]:
 @lru_cache(maxsize=64)
 def _font(face: str, size: int) -> FreeTypeFont:
     """A font in a size."""
-    if face != _OWN:
-        return ImageFont.truetype(face, size)
-    font = ImageFont.load_default(size)
-    if not isinstance(font, FreeTypeFont):  # a Pillow without FreeType; its wheels all have it
-        raise TypeError("Pillow was built without FreeType")
-    return font
+    # with a size, Pillow's own font is a FreeType font, too
+    return ImageFont.truetype(face, size) if face != _OWN else cast("FreeTypeFont", ImageFont.load_default(size))
 
 
 @lru_cache(maxsize=4096)

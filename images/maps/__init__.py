@@ -144,18 +144,35 @@ def knobs_of(modality: Modality, parameters: MapParameters) -> dict[str, float |
 class MapModels:
     """Paths of ONNX files that the operator downloaded; nothing is ever downloaded by this program.
 
-    Attributes:
-        depth: A relative depth model, see `controlnet_mcp.images.maps.depth`.
-        pose: A body pose model, see `controlnet_mcp.images.maps.pose`.
+    Their kinds: see `controlnet_mcp.images.maps.depth` and `controlnet_mcp.images.maps.pose`.
     """
 
     depth: Path | None = None
     pose: Path | None = None
 
     def makes(self, modality: str) -> bool:
-        """Tell whether a map of this canonical name can be made of a photo with these."""
+        """Tell whether a map of this canonical name can be made of a photo with these, or needs no weights."""
         wanted = WANTED.get(modality)
-        return wanted is not None and getattr(self, wanted) is not None
+        return modality in KNOBS and (wanted is None or getattr(self, wanted) is not None)
+
+    def path_for(self, modality: str) -> Path:
+        """The file of the model that makes the map of a photo.
+
+        Raises:
+            RequestError: `unsupported` when it is not set.
+        """
+        kind = WANTED[modality]
+        path: Path | None = getattr(self, kind)
+        if path is not None:
+            return path
+        ready = "pass a depth map, " if modality == "normal" else ""
+        raise RequestError(
+            "unsupported",
+            f"A {modality} map of a photo needs a model's trained weights, and no {kind} model is set here.",
+            hint=f"Either {ready}pass a ready map with control_is_map=true or use a provider that preprocesses the "
+            "picture itself; or have the operator install controlnet-mcp[maps], download "
+            f"{_KNOWN[kind]}, and set CONTROLNET_MCP_{kind.upper()}_MODEL to its path.",
+        )
 
 
 WANTED = {"depth": "depth", "normal": "depth", "pose": "pose"}
@@ -167,19 +184,6 @@ _KNOWN = {
     "depth": "a relative depth model as ONNX, for instance Depth-Anything-V2-Small or MiDaS v2.1 small",
     "pose": "a body pose model as ONNX, for instance RTMO or an exported YOLO pose model",
 }
-
-
-def model_missing(modality: str) -> RequestError:
-    """The refusal of a map whose model is not set."""
-    kind = WANTED[modality]
-    ready = "pass a depth map, " if modality == "normal" else ""
-    return RequestError(
-        "unsupported",
-        f"A {modality} map of a photo needs a model's trained weights, and no {kind} model is set here.",
-        hint=f"Either {ready}pass a ready map with control_is_map=true or use a provider that preprocesses the picture "
-        f"itself; or have the operator install controlnet-mcp[maps], download {_KNOWN[kind]}, and set "
-        f"CONTROLNET_MCP_{kind.upper()}_MODEL to its path.",
-    )
 
 
 def model_unusable(kind: str, why: str) -> ImageError:
@@ -216,15 +220,10 @@ class _Session(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A model that takes one colour picture.
+    """A model that takes one colour picture; its kind is `depth` or `pose`, and threads may share its session.
 
-    Attributes:
-        kind: `depth` or `pose`, for errors.
-        session: Runs it; may be shared by threads.
-        input_name: Of its one input, shape (1, 3, rows, columns).
-        rows: Fixed rows of the input, None where any will do.
-        columns: Likewise.
-        outputs: How many it has.
+    Its one input has the shape (1, 3, rows, columns); rows and columns are None where any will do. `outputs` is how
+    many it has.
     """
 
     kind: str

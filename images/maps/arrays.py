@@ -16,13 +16,15 @@ Plane: TypeAlias = npt.NDArray[np.uint8]
 Levels: TypeAlias = npt.NDArray[np.float32]
 """One channel of measured values: shape (height, width); 0 to 255 is the range of a picture's brightness."""
 
+Scalar = TypeVar("Scalar", np.uint8, np.float32)
+
 HALF = 127
 """The brightest level of the darker half."""
 
 
-def luminance(rgb: Rgb) -> Plane:
-    """Brightness of each pixel after Rec. 601 (0.299 red, 0.587 green, 0.114 blue), rounded."""
-    return np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
+def luminance(rgb: npt.NDArray[Scalar]) -> npt.NDArray[Scalar]:
+    """Brightness of each pixel after Rec. 601 (0.299 red, 0.587 green, 0.114 blue), rounded if they are integers."""
+    return np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), dtype=rgb.dtype)
 
 
 def strongest_channel(rgb: Rgb) -> Plane:
@@ -39,14 +41,31 @@ def weakest_channel(rgb: Rgb) -> Plane:
 
 def channel_spread(rgb: Rgb) -> Plane:
     """The strongest channel less the weakest at each pixel; 0 where it is grey."""
-    red, green, blue = cv2.split(rgb)
-    strongest, weakest = cv2.max(cv2.max(red, green), blue), cv2.min(cv2.min(red, green), blue)
-    return np.asarray(cv2.subtract(strongest, weakest), dtype=np.uint8)
+    return np.asarray(cv2.subtract(strongest_channel(rgb), weakest_channel(rgb)), dtype=np.uint8)
 
 
 def three_channels(plane: Plane) -> Rgb:
     """The plane as a picture of three equal channels."""
     return np.asarray(cv2.cvtColor(plane, cv2.COLOR_GRAY2RGB), dtype=np.uint8)
+
+
+def resized(values: npt.NDArray[Scalar], size: tuple[int, ...]) -> npt.NDArray[Scalar]:
+    """Scale a picture or plane to a width and height: averaging when smaller, cubic when larger, itself when equal."""
+    height, width = values.shape[:2]
+    if (width, height) == size:
+        return values
+    method = cv2.INTER_AREA if size[0] * size[1] < width * height else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(values, size, interpolation=method), dtype=values.dtype)
+
+
+def blurred(levels: Levels, sigma_pixels: float) -> Levels:
+    """The levels under a Gaussian."""
+    return np.asarray(cv2.GaussianBlur(levels, (0, 0), sigma_pixels), dtype=np.float32)
+
+
+def disc(radius: int) -> Plane:
+    """A round structuring element."""
+    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1)), dtype=np.uint8)
 
 
 STRIP_ROWS = 64
@@ -63,15 +82,10 @@ def strip_by_strip(
     work: Callable[[npt.NDArray[SourceT]], npt.NDArray[ResultT]],
     margin_rows: int,
 ) -> npt.NDArray[ResultT]:
-    """Fill the result with what `work` makes of the source; the same numbers as in one piece.
+    """Fill the result, which has as many rows as the source, with what `work` makes of the source, and hand it back.
 
+    The numbers are the same as in one piece: a row depends on `margin_rows` rows of the source above and below it.
     Strips fit the cache, and a large picture takes little memory.
-
-    Args:
-        source: The picture, rows first.
-        result: An array with as many rows, which is filled and handed back.
-        work: Makes rows of the result out of as many rows of the source.
-        margin_rows: How far a row of the result depends on rows of the source above and below it.
     """
     rows = max(STRIP_ROWS, STRIP_MARGINS * margin_rows)
     for top in range(0, len(source), rows):

@@ -67,11 +67,9 @@ def normals(depth: Levels, background_threshold: float, flatness: float, red: st
     depth as the sideways parts, a constant towards the viewer, scaled to length one and from -1..1 to 0..255, blue in
     front. There the depth is a network's raw output; here it is in levels of brightness.
 
-    Args:
-        depth: Nearer is larger; any scale, but `flatness` is in its units per pixel (times 8, Sobel's gain).
-        background_threshold: Of the range of the depth, 0 to 1: what is farther is flat.
-        flatness: The constant; smaller makes slopes stand out.
-        red: `left` (the reference: red where the surface faces left) or `right` (OpenGL).
+    Nearer is larger, in any scale, but `flatness` (the constant; smaller makes slopes stand out) is in its units per
+    pixel, times 8, Sobel's gain. What is farther than `background_threshold` of the range, 0 to 1, is flat. Red grows
+    to the `left`, as in the reference, or to the `right`, as in OpenGL.
     """
     nearest, farthest = float(depth.max()), float(depth.min())
     limit = farthest + background_threshold * (nearest - farthest)

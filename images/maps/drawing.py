@@ -5,7 +5,7 @@ from typing import Literal, TypeAlias
 import cv2
 import numpy as np
 
-from controlnet_mcp.images.maps.arrays import HALF, Plane, Rgb, luminance, weakest_channel
+from controlnet_mcp.images.maps.arrays import HALF, Plane, Rgb, luminance, resized, weakest_channel
 
 Ground: TypeAlias = Literal["light", "dark"]
 """The ground of a drawing: dark strokes on light paper, or light strokes on a dark board."""
@@ -24,7 +24,7 @@ def _sampled(plane: Plane) -> Plane:
         side *= 2
     rows, columns = plane.shape[0] // side, plane.shape[1] // side
     whole = plane[: rows * side, : columns * side]
-    return np.asarray(cv2.resize(whole, (columns, rows), interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    return resized(whole, (columns, rows))
 
 
 def _brush(small: Plane) -> Plane:

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from controlnet_mcp.images.maps.arrays import STRIP_ROWS, Levels, Plane, Rgb, luminance, strip_by_strip
+from controlnet_mcp.images.maps.arrays import STRIP_ROWS, Levels, Plane, Rgb, blurred, luminance, strip_by_strip
 
 STRONGEST = 4 * 255 * 2
 """Largest length of a Sobel gradient, as the sum of its two parts."""
@@ -50,10 +50,6 @@ def automatic_thresholds(rgb: Rgb) -> tuple[int, int]:
     return high // 2, high
 
 
-def _blurred(levels: Levels, sigma_pixels: float) -> Levels:
-    return np.asarray(cv2.GaussianBlur(levels, (0, 0), sigma_pixels), dtype=np.float32)
-
-
 def darker_than_around(rgb: Rgb, around_sigma_pixels: float, fine_sigma_pixels: float = 0.0) -> Levels:
     """Levels by which each pixel is darker than its surroundings in all three channels (negative: brighter).
 
@@ -63,9 +59,9 @@ def darker_than_around(rgb: Rgb, around_sigma_pixels: float, fine_sigma_pixels: 
     least: Levels = np.empty(0, dtype=np.float32)
     for index in range(3):
         fine: Levels = np.asarray(cv2.extractChannel(rgb, index), dtype=np.float32)
-        around = _blurred(fine, around_sigma_pixels)
+        around = blurred(fine, around_sigma_pixels)
         if fine_sigma_pixels:
-            fine = _blurred(fine, fine_sigma_pixels)
+            fine = blurred(fine, fine_sigma_pixels)
         darker = np.asarray(cv2.subtract(around, fine, dst=around), dtype=np.float32)
         least = np.asarray(cv2.min(least, darker, dst=least), dtype=np.float32) if index else darker
     return least
@@ -110,8 +106,8 @@ def pencil(rgb: Rgb) -> Plane:
 
     def lines_in(strip: Rgb) -> Plane:
         brightness = luminance(strip).astype(np.float32)
-        around = _blurred(brightness, PENCIL_SIGMA_PIXELS)
-        darker = np.asarray(cv2.subtract(around, _blurred(brightness, 1.0)), dtype=np.float32)
+        around = blurred(brightness, PENCIL_SIGMA_PIXELS)
+        darker = np.asarray(cv2.subtract(around, blurred(brightness, 1.0)), dtype=np.float32)
         around += 32  # levels, so that noise in deep shade is not amplified
         cv2.divide(darker, around, dst=darker, scale=255.0 * PENCIL_GAIN)
         darker -= 8 * PENCIL_GAIN  # fainter lines are none

@@ -15,6 +15,7 @@ black. Colours, widths and rounding are those of `draw_bodypose` in ControlNet 1
 joints give the same bytes.
 """
 
+import colorsys
 import math
 from collections.abc import Iterable
 from pathlib import Path
@@ -41,12 +42,8 @@ LIMBS = (
     *((1, 11), (11, 12), (12, 13), (1, 0), (0, 14), (14, 16), (0, 15), (15, 17)),
 )
 """Pairs of joints, in the order in which they are drawn."""
-COLOURS = (
-    *((255, 0, 0), (255, 85, 0), (255, 170, 0), (255, 255, 0), (170, 255, 0), (85, 255, 0)),
-    *((0, 255, 0), (0, 255, 85), (0, 255, 170), (0, 255, 255), (0, 170, 255), (0, 85, 255)),
-    *((0, 0, 255), (85, 0, 255), (170, 0, 255), (255, 0, 255), (255, 0, 170), (255, 0, 85)),
-)
-"""Red, green, blue of each joint; those of the limbs are the first 17."""
+COLOURS = [tuple(round(255 * part) for part in colorsys.hsv_to_rgb(joint / 18, 1, 1)) for joint in range(18)]
+"""Red, green, blue of each joint, 20 degrees of hue apart; those of the limbs are the first 17."""
 
 
 def find_people(rgb: Rgb, path: Path, minimum_confidence: float) -> Levels:
@@ -103,12 +100,9 @@ def openpose_joints(person: Levels, minimum_confidence: float) -> tuple[Joint, .
 
 
 def draw_people(shape: tuple[int, int], people: Iterable[tuple[Joint, ...]], stick_pixels: int) -> Rgb:
-    """The skeletons of people on black; every rounding towards zero is the reference's.
+    """The skeletons of people of 18 joints each on black; every rounding towards zero is the reference's.
 
-    Args:
-        shape: Rows and columns of the picture.
-        people: 18 joints each.
-        stick_pixels: Half the width of a limb and the radius of a joint; 4 is the reference's.
+    `shape` is rows and columns; `stick_pixels` is half the width of a limb and the radius of a joint (reference: 4).
     """
     canvas: Rgb = np.zeros((*shape, 3), dtype=np.uint8)
     for joints in people:

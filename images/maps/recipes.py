@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from controlnet_mcp.images.maps import NO_MODELS, MapModels, MapParameters, knobs_of, model_missing
-from controlnet_mcp.images.maps.arrays import HALF, Levels, Plane, Rgb, luminance, three_channels
+from controlnet_mcp.images.maps import NO_MODELS, MapModels, MapParameters, knobs_of
+from controlnet_mcp.images.maps.arrays import HALF, Levels, Plane, Rgb, luminance, resized, three_channels
 from controlnet_mcp.images.maps.depth import depth_levels, is_grey, normals
 from controlnet_mcp.images.maps.drawing import Ground, find_ground, strokes
 from controlnet_mcp.images.maps.lines import (
@@ -61,12 +61,9 @@ STRIP_COLUMNS = 128
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Drawn:
-    """A map as its maker returns it.
+    """A map of one channel (which stands for three equal ones) or three, as its maker returns it.
 
-    Attributes:
-        map: One channel (which stands for three equal ones) or three.
-        notes: What has to be said about it.
-        chosen: Knobs whose values were chosen from the picture, and the values.
+    With what has to be said about it, and the knobs whose values were chosen from the picture.
     """
 
     map: Plane | Rgb
@@ -99,11 +96,8 @@ def make_map(
 
     CPU-bound, from a few to some hundred milliseconds (seconds with a model): call it in a thread.
 
-    Args:
-        rgb: The picture: shape (height, width, 3), 8 bits, red first.
-        modality: Name or alias of a modality.
-        parameters: Knobs; those not set have their defaults.
-        models: The user's own model files, for depth and pose and for the normals of a photo.
+    The modality is a name or an alias; knobs that are not set have their defaults. The user's own model files are for
+    depth and pose and for the normals of a photo.
 
     Raises:
         RequestError: `invalid_request` for an unknown modality or a knob that it does not have; `unsupported` for a
@@ -185,41 +179,23 @@ def softedge_map(rgb: Rgb, knobs: MapParameters) -> Drawn:
 
 
 def depth_map(rgb: Rgb, _knobs: MapParameters, models: MapModels) -> Drawn:
-    """Near is white.
-
-    Raises:
-        RequestError: `unsupported` when no depth model is set.
-    """
-    if models.depth is None:
-        raise model_missing("depth")
-    plane = cv2.convertScaleAbs(depth_levels(rgb, models.depth))
+    """Near is white; raises as `MapModels.path_for`."""
+    plane = cv2.convertScaleAbs(depth_levels(rgb, models.path_for("depth")))
     return Drawn(np.asarray(plane, dtype=np.uint8), (BY_MODEL,))
 
 
 def normal_map(rgb: Rgb, knobs: MapParameters, models: MapModels) -> Drawn:
-    """Normals of a depth map that was handed in, or of a photo by way of the depth model.
-
-    Raises:
-        RequestError: `unsupported` for a picture in colour when no depth model is set.
-    """
+    """Normals of a depth map that was handed in, or of a photo; raises as `MapModels.path_for`."""
     if is_grey(rgb):
         levels, note = luminance(rgb).astype(np.float32), FROM_DEPTH
-    elif models.depth is not None:
-        levels, note = depth_levels(rgb, models.depth), BY_MODEL
     else:
-        raise model_missing("normal")
+        levels, note = depth_levels(rgb, models.path_for("normal")), BY_MODEL
     return Drawn(normals(levels, knobs.background_threshold, knobs.flatness, knobs.red), (note,))
 
 
 def pose_map(rgb: Rgb, knobs: MapParameters, models: MapModels) -> Drawn:
-    """OpenPose skeletons of everybody.
-
-    Raises:
-        RequestError: `unsupported` when no pose model is set.
-    """
-    if models.pose is None:
-        raise model_missing("pose")
-    people = find_people(rgb, models.pose, knobs.minimum_confidence)
+    """OpenPose skeletons of everybody; raises as `MapModels.path_for`."""
+    people = find_people(rgb, models.path_for("pose"), knobs.minimum_confidence)
     joints = [openpose_joints(person, knobs.minimum_confidence) for person in people]
     return Drawn(draw_people((rgb.shape[0], rgb.shape[1]), joints, knobs.stick_pixels), () if joints else (NOBODY,))
 
@@ -227,14 +203,7 @@ def pose_map(rgb: Rgb, knobs: MapParameters, models: MapModels) -> Drawn:
 def _small(rgb: Rgb, factor: float) -> Rgb:
     """The picture with both sides divided by the factor (rounded down, at least one pixel), by area averaging."""
     height, width = rgb.shape[:2]
-    size = (max(1, int(width / factor)), max(1, int(height / factor)))
-    return np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
-
-
-def _grown(small: Rgb, like: Rgb) -> Rgb:
-    """The small picture at the size of another, bicubic."""
-    size = (like.shape[1], like.shape[0])
-    return np.asarray(cv2.resize(small, size, interpolation=cv2.INTER_CUBIC), dtype=np.uint8)
+    return resized(rgb, (max(1, int(width / factor)), max(1, int(height / factor))))
 
 
 def tile(rgb: Rgb, factor: float) -> Rgb:
@@ -242,7 +211,7 @@ def tile(rgb: Rgb, factor: float) -> Rgb:
 
     The small picture is sd-webui's tile_resample, byte for byte; there its user enlarges it.
     """
-    return _grown(_small(rgb, factor), rgb) if factor >= LEAST_FACTOR else rgb.copy()
+    return resized(_small(rgb, factor), rgb.shape[1::-1]) if factor >= LEAST_FACTOR else rgb.copy()
 
 
 def blur(rgb: Rgb, sigma_pixels: float) -> Rgb:
@@ -282,7 +251,7 @@ def low_quality(rgb: Rgb, factor: float, quality: int) -> Rgb:
     bgr = cv2.cvtColor(_small(rgb, factor), cv2.COLOR_RGB2BGR)
     jpeg = cv2.imencode(".jpg", bgr, (cv2.IMWRITE_JPEG_QUALITY, quality))[1]
     small = np.asarray(cv2.imdecode(jpeg, cv2.IMREAD_COLOR_RGB), dtype=np.uint8)
-    return _grown(small, rgb)
+    return resized(small, rgb.shape[1::-1])
 
 
 def _smooth_noise(random: np.random.RandomState, shape: tuple[int, ...], extent: int) -> Levels:

@@ -3,20 +3,19 @@
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias, TypeVar
+from typing import TypeAlias
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from controlnet_mcp.images.maps.arrays import Levels, Plane, Rgb, strongest_channel
+from controlnet_mcp.images.maps.arrays import Levels, Plane, Rgb, Scalar, disc, resized, strongest_channel
 from controlnet_mcp.images.resize import to_frame
 
 Size: TypeAlias = tuple[int, int]
 """Width and height in pixels."""
 Shift: TypeAlias = tuple[int, int]
 """Columns to the right and rows down."""
-Scalar = TypeVar("Scalar", np.uint8, np.float32)
 
 WORKING_SIDE_PIXELS = 512
 """Structure is compared at no more than the area of this square: the size at which ControlNet++ measures."""
@@ -62,10 +61,7 @@ def best_shift(still: Levels, moving: Levels) -> Shift:
     The peak of the cross-correlation at half size; what lies outside counts as the mean.
     """
     half = (max(1, still.shape[1] // 2), max(1, still.shape[0] // 2))
-    ground = np.asarray(cv2.resize(still, half, interpolation=cv2.INTER_AREA), dtype=np.float32)
-    piece = np.asarray(cv2.resize(moving, half, interpolation=cv2.INTER_AREA), dtype=np.float32)
-    ground -= ground.mean()
-    piece -= piece.mean()
+    ground, piece = (small - small.mean() for small in (resized(still, half), resized(moving, half)))
     reach = max(1, round(max(half) * LARGEST_SHIFT))
     found = np.asarray(cv2.matchTemplate(np.pad(ground, reach), piece, cv2.TM_CCORR), dtype=np.float32)
     if found[reach, reach] >= found.max() * (1 - 1e-4):  # flat, or already in place
@@ -83,11 +79,6 @@ def shifted(plane: npt.NDArray[Scalar], shift: Shift) -> npt.NDArray[Scalar]:
     return moved.astype(plane.dtype)
 
 
-def disc(radius: int) -> Plane:
-    """A round structuring element."""
-    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1)), dtype=np.uint8)
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Lines:
     """Thin lines.
@@ -99,11 +90,6 @@ class Lines:
 
     pixels: Plane
     directions: Plane
-
-    @property
-    def empty(self) -> bool:
-        """True where there is no line."""
-        return not self.pixels.any()
 
     def blurred(self) -> Levels:
         """The lines as broad ridges, to be laid over others."""
@@ -202,19 +188,15 @@ def _f_measure(precision: float, recall: float, recall_weight: float) -> float:
 def compare_edges(asked: Lines, found_ways: Iterable[Lines]) -> Figures:
     """The best agreement of asked lines with what was found, over the ways of finding (BSDS: optimal image scale).
 
-    Args:
-        asked: Not empty.
-        found_ways: Lines of the result, found in one or more ways; the first that found any says where it lies.
-
-    Returns:
-        F1 as counted. The score is F2 beyond chance (recall counts twice as much as precision, because a picture may
-        hold more than was asked for), on a curve that brings half of the lines to about half of the scale.
+    The asked lines are not empty; the first way that found any line says where the result lies. The raw figure is F1 as
+    counted. The score is F2 beyond chance (recall counts twice as much as precision, because a picture may hold more
+    than was asked for), on a curve that brings half of the lines to about half of the scale.
     """
     # 3 px at 512 x 512; BSDS allows 0.0075 of the diagonal
     tolerance_pixels = max(1, round(0.0042 * math.hypot(*asked.pixels.shape)))
     best, reach = Figures(0.0, 0.0), None
     for found in found_ways:
-        if found.empty:
+        if not found.pixels.any():
             continue
         if reach is None:
             asked = asked.laid_over(found)

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from controlnet_mcp.images.maps import MapParameters
-from controlnet_mcp.images.maps.arrays import HALF, Levels, Plane, Rgb, luminance
+from controlnet_mcp.images.maps.arrays import HALF, Levels, Plane, Rgb, blurred, luminance, resized
 from controlnet_mcp.images.maps.recipes import make_map
 from controlnet_mcp.images.resize import crop, to_frame
 from controlnet_mcp.images.structure_score import DepthOf, Metric, StructureScore
@@ -35,6 +35,8 @@ from controlnet_mcp.images.structure_score.edges import (
 
 LEVEL_RANGE = 255.0
 """The range L of SSIM, whose constants are (0.01 L)² and (0.03 L)²."""
+WINDOW_SIGMA_PIXELS = 3.0
+"""Twice SSIM's usual window: redrawn strokes lie a little off."""
 FLAT_LEVELS = 1.0
 """Deviation in levels below which nothing was asked for."""
 CURVE = 0.7
@@ -98,15 +100,9 @@ def score_structure(
 
     CPU-bound, some ten milliseconds (seconds with a depth model): call it in a thread.
 
-    Args:
-        asked: The control picture or control map; any size, cropped to the aspect of the result as for a generation.
-        result: The finished picture, at least 16 x 16 pixels.
-        modality: Canonical name.
-        is_map: Whether `asked` is a control map rather than the picture to take the structure of.
-        depth_of: Needed to look for depth.
-
-    Returns:
-        None where there is no measure, no model for it, or no structure in what was asked for.
+    `asked` is the control picture or control map in any size; it is cropped to the aspect of the result as for a
+    generation. None where there is no measure, no depth model for it, or no structure in what was asked for, and for a
+    result below 16 x 16 pixels.
     """
     if modality not in MEASURES or min(result.shape[:2]) < LEAST_SIDE_PIXELS:
         return None
@@ -116,7 +112,7 @@ def score_structure(
 def lines_score(pair: Pair) -> StructureScore | None:
     """F-measure of thin lines, found in the result as in the control picture, and by Canny."""
     asked = middles_of(pair.asked_lines())
-    if asked.empty:
+    if not asked.pixels.any():
         return None
 
     def ways() -> Iterator[Lines]:
@@ -180,7 +176,7 @@ def regions_score(pair: Pair) -> StructureScore | None:
     if read is not None:
         return pair.scored("miou", compare_labels(asked, read))
     wanted = middles_of(borders(asked))
-    if wanted.empty:
+    if not wanted.pixels.any():
         return None
     return pair.scored("boundary_f1", compare_edges(wanted, edges_at_thresholds(to_frame(pair.result, *pair.size))))
 
@@ -199,17 +195,12 @@ def viewed(plane: Plane | Rgb, side_pixels: int = 256) -> Levels:
     """The plane shrunk by a whole factor to a shorter side of about `side_pixels`: Wang's advice."""
     factor = max(1, round(min(plane.shape[:2]) / side_pixels))
     size = (max(1, plane.shape[1] // factor), max(1, plane.shape[0] // factor))
-    return np.asarray(cv2.resize(plane, size, interpolation=cv2.INTER_AREA), dtype=np.float32)
-
-
-def blurred(levels: Levels, sigma_pixels: float = 3.0) -> Levels:
-    """The levels under a Gaussian, by default twice SSIM's usual window: redrawn strokes lie a little off."""
-    return np.asarray(cv2.GaussianBlur(levels, (0, 0), sigma_pixels), dtype=np.float32)
+    return np.asarray(resized(plane, size), dtype=np.float32)
 
 
 def detail_of(levels: Levels) -> Levels:
     """Local contrast: strong where something is drawn, however bright its ground is; two pictures are aligned by it."""
-    return np.asarray(np.abs(levels - blurred(levels)), dtype=np.float32)
+    return np.asarray(np.abs(levels - blurred(levels, WINDOW_SIGMA_PIXELS)), dtype=np.float32)
 
 
 def compare_ssim(asked: Levels, found: Levels, level_range: float = LEVEL_RANGE, curve: float = CURVE) -> Figures:
@@ -219,10 +210,12 @@ def compare_ssim(asked: Levels, found: Levels, level_range: float = LEVEL_RANGE,
     counts for nothing.
     """
     steady_mean, steady_spread = (0.01 * level_range) ** 2, (0.03 * level_range) ** 2
-    mean_asked, mean_found = blurred(asked), blurred(found)
-    var_asked = np.maximum(blurred(asked * asked) - mean_asked**2, 0)
-    var_found = np.maximum(blurred(found * found) - mean_found**2, 0)
-    shared = blurred(asked * found) - mean_asked * mean_found
+    mean_asked, mean_found, square_asked, square_found, product = (
+        blurred(levels, WINDOW_SIGMA_PIXELS) for levels in (asked, found, asked * asked, found * found, asked * found)
+    )
+    var_asked = np.maximum(square_asked - mean_asked**2, 0)
+    var_found = np.maximum(square_found - mean_found**2, 0)
+    shared = product - mean_asked * mean_found
     brightness = (2 * mean_asked * mean_found + steady_mean) / (mean_asked**2 + mean_found**2 + steady_mean)
     each = (brightness * (2 * shared + steady_spread) / (var_asked + var_found + steady_spread)).astype(np.float32)
     weight = np.sqrt(var_asked).astype(np.float32)

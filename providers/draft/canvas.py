@@ -2,20 +2,19 @@
 
 import hashlib
 from collections.abc import Sequence
-from typing import TypeAlias, TypeVar
+from typing import TypeAlias
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
+from controlnet_mcp.images.maps.arrays import luminance, resized
 from controlnet_mcp.providers.draft.words import Colour
 
-Rgb: TypeAlias = npt.NDArray[np.uint8]  # a picture: (height, width, 3), 8 bits, red first
 Plane: TypeAlias = npt.NDArray[np.float32]  # one value a pixel: (height, width)
 Field: TypeAlias = npt.NDArray[np.float32]  # one colour a pixel: (height, width, 3), 0 to 1
 Labels: TypeAlias = npt.NDArray[np.int32]  # one region number a pixel: (height, width)
 Mask: TypeAlias = npt.NDArray[np.bool_]  # yes or no a pixel: (height, width)
-Scalar = TypeVar("Scalar", np.uint8, np.float32)
 
 
 def stream(key: bytes, name: str) -> np.random.Generator:
@@ -26,15 +25,6 @@ def stream(key: bytes, name: str) -> np.random.Generator:
 def plane(values: npt.ArrayLike) -> Plane:
     """Anything as float32."""
     return np.asarray(values, dtype=np.float32)
-
-
-def resized(values: npt.NDArray[Scalar], size: tuple[int, int]) -> npt.NDArray[Scalar]:
-    """Scale a plane, field or picture to a width and height: averaging when smaller, cubic when larger."""
-    height, width = values.shape[:2]
-    if (width, height) == size:
-        return values
-    method = cv2.INTER_AREA if size[0] * size[1] < width * height else cv2.INTER_CUBIC
-    return np.asarray(cv2.resize(values, size, interpolation=method), dtype=values.dtype)
 
 
 def unit_of(values: npt.NDArray[np.generic]) -> float:
@@ -54,11 +44,6 @@ def smoothstep(values: Plane, low: float, high: float) -> Plane:
     """0 below `low`, 1 above `high`, an S between."""
     t = np.clip((values - low) / (high - low), 0, 1)
     return plane(t * t * (3 - 2 * t))
-
-
-def luminance(field: Field) -> Plane:
-    """How light each pixel looks, 0 to 1."""
-    return plane(cv2.cvtColor(field, cv2.COLOR_RGB2GRAY))
 
 
 def blend(first: npt.ArrayLike, second: npt.ArrayLike, share: Plane | float) -> Field:

@@ -10,13 +10,13 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from controlnet_mcp.images.maps.arrays import Rgb, luminance, resized
 from controlnet_mcp.images.modalities import MODALITIES, Structure
 from controlnet_mcp.images.resize import to_frame
 from controlnet_mcp.providers.draft.adapter import Ticket, TicketControl
 from controlnet_mcp.providers.draft.canvas import (
     Field,
     Plane,
-    Rgb,
     along,
     blend,
     blurred,
@@ -24,10 +24,8 @@ from controlnet_mcp.providers.draft.canvas import (
     fbm,
     gradients,
     grid,
-    luminance,
     paper,
     plane,
-    resized,
     smoothstep,
     stream,
     unit_of,

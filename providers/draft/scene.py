@@ -9,13 +9,13 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from controlnet_mcp.images.maps.arrays import Rgb, disc, luminance
 from controlnet_mcp.images.modalities import Structure
 from controlnet_mcp.providers.draft.canvas import (
     Field,
     Labels,
     Mask,
     Plane,
-    Rgb,
     along,
     blend,
     blurred,
@@ -24,7 +24,6 @@ from controlnet_mcp.providers.draft.canvas import (
     fbm,
     gradients,
     grid,
-    luminance,
     pieces_of,
     plane,
     smoothstep,
@@ -148,8 +147,7 @@ def from_lines(lines: Plane, look: Look) -> Scene:
     """Find, name and colour the regions of a drawing; lines that divide nothing give a picture of the mood."""
     ink = np.asarray(lines > _LINE, dtype=np.uint8)
     radius = max(round(min(lines.shape) * _GAP / 2), 1)
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
-    parts, stats, centres = pieces_of(np.equal(cv2.morphologyEx(ink, cv2.MORPH_CLOSE, disc), 0))
+    parts, stats, centres = pieces_of(np.equal(cv2.morphologyEx(ink, cv2.MORPH_CLOSE, disc(radius)), 0))
     kept = stats[:, cv2.CC_STAT_AREA] > _CRUMB * ink.size
     kept[0] = False
     if int(kept.sum()) <= 1:

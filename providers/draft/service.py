@@ -33,7 +33,7 @@ class DraftTransport(httpx2.AsyncBaseTransport):
     def __init__(self, blobs: BlobStore, clock: Callable[[], float]) -> None:
         """Take the blob store that holds control pictures, and a clock in seconds since the epoch."""
         self._blobs, self._clock = blobs, clock
-        self._limiter: CapacityLimiter | None = None
+        self._limiter = CapacityLimiter(2)
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Answer one request."""
@@ -55,8 +55,6 @@ class DraftTransport(httpx2.AsyncBaseTransport):
         if path == "/v1/report":
             report = report_at(ticket, self._clock() - ticket.accepted_at)
             return httpx2.Response(200, headers=_JSON, content=report.model_dump_json())
-        if self._limiter is None:
-            self._limiter = CapacityLimiter(2)
         work = partial(draw_ticket, ticket, int(path.rsplit("/", 1)[-1]), self._blobs)
         png = await to_thread.run_sync(work, limiter=self._limiter)
         return httpx2.Response(200, headers={"content-type": "image/png"}, content=png)

@@ -61,9 +61,9 @@ def network(victim: Victim, monkeypatch: pytest.MonkeyPatch) -> Detour:
     return detour
 
 
-def unchecked(url: httpx2.URL, _: frozenset[str]) -> httpx2.URL:
+def unchecked(text: str, _: frozenset[str], base: httpx2.URL | None = None) -> httpx2.URL:
     """Stands in for the check of a link's text."""
-    return url
+    return base.join(text) if base else httpx2.URL(text)
 
 
 async def outcome(url: str, limits: Limits = CALM, trusted: frozenset[str] = frozenset()) -> bytes | str:
@@ -180,7 +180,7 @@ async def test_1_what_others_take_for_this_machine_is_not_dialled(
 async def test_1_a_password_does_not_hide_the_host(url: str, network: Detour, monkeypatch: pytest.MonkeyPatch) -> None:
     """What stands before the @ is no host; such links are refused as a whole, and their host is judged as well."""
     assert await outcome(url) == "image_blocked"
-    monkeypatch.setattr(fetching, "_checked", unchecked)
+    monkeypatch.setattr(fetching, "_link", unchecked)
     assert await outcome(url) == "image_blocked"
     assert network.dialled == []
     open_the_table(monkeypatch)

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 from pydantic import JsonValue
 
+from controlnet_mcp.images.maps import NO_MODELS
 from controlnet_mcp.images.modalities import MODALITIES
 from controlnet_mcp.tools.extract_control_map import MapView
 from tests.support.mcp_session import Reply, Session
@@ -81,7 +82,7 @@ async def test_the_resolution_is_the_short_side(session: Session) -> None:
     assert min(view(reply).width, view(reply).height) == 128
 
 
-@pytest.mark.parametrize("modality", [row.name for row in MODALITIES.values() if row.computed])
+@pytest.mark.parametrize("modality", [name for name in MODALITIES if NO_MODELS.makes(name)])
 async def test_every_map_that_needs_no_weights_is_made(session: Session, modality: str) -> None:
     """Of a photo and of a drawing."""
     for name in ("photo.png", "sketch.png"):
@@ -90,7 +91,7 @@ async def test_every_map_that_needs_no_weights_is_made(session: Session, modalit
         assert made.coverage > 0
 
 
-@pytest.mark.parametrize("modality", [row.name for row in MODALITIES.values() if not row.computed])
+@pytest.mark.parametrize("modality", [name for name in MODALITIES if not NO_MODELS.makes(name)])
 async def test_a_map_that_needs_weights_is_refused(session: Session, modality: str) -> None:
     """The answer says that such a map cannot be made here, and what can be done instead."""
     reply = await session.call("extract_control_map", image=str(session.pictures / "photo.png"), modality=modality)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from controlnet_mcp.images.maps import NO_MODELS
 from controlnet_mcp.images.modalities import ALIASES, MODALITIES
 from tests.support.mcp_session import Session
 
@@ -39,9 +40,9 @@ async def test_what_was_done_with_the_picture_is_said(session: Session, modality
         assumed = [warning.feature for warning in job.warnings or () if warning.kind == "assumed"]
         needs_map = row.structure != "photo"
         doubted = is_map and row.structure != "normal"  # a photo that is said to be a map; normals look like photos
-        said = needs_map and (doubted or not (row.computed or is_map))
+        said = needs_map and (doubted or not (NO_MODELS.makes(row.name) or is_map))
         assert assumed == ([modality] if said else [])
-        assert (job.control_map_uri is not None) == (needs_map and row.computed and not is_map)
+        assert (job.control_map_uri is not None) == (needs_map and NO_MODELS.makes(row.name) and not is_map)
 
 
 @pytest.mark.parametrize("alias", ["openpose", "HED", "soft edge", "depth_map", "Edges", "recolor"])

@@ -8,13 +8,17 @@ _TERMINAL = re.compile(r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\
 """Control sequences of terminals (ECMA-48): colours, cursor, titles and links, with their parameters."""
 
 
+def shortened(text: str, limit: int) -> str:
+    """At most `limit` characters of a text, with an ellipsis where it was longer."""
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
 def quote(text: str, limit: int = MAX_QUOTE_CHARACTERS) -> str:
     """Untrusted text within `limit` characters: it is data, not instructions.
 
     What is taken out leaves a space, so that no secret that was split by invisible characters is put together again.
     """
-    plain = one_line(_TERMINAL.sub(" ", text[: limit * 4]))
-    return plain if len(plain) <= limit else plain[: limit - 1] + "…"
+    return shortened(one_line(_TERMINAL.sub(" ", text[: limit * 4])), limit)
 
 
 def one_line(text: str, *, instead: str = " ", kept: str = "") -> str:

@@ -24,25 +24,21 @@ JOBS = "jobs"
 DAY_SECONDS = 86400.0
 _SCALE = 1_000_000
 
+AskUser: TypeAlias = Callable[[str], Awaitable[bool]]
+"""Asks the person behind a call a question that yes or no answers."""
+
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """The checks of one new job.
+    """The checks of one new job by the rules on spending.
 
     Attributes:
-        amount: What the job is expected to cost, in the provider's unit; `None` where nobody knows and no cap asks.
-        unit: The provider's unit, for sentences.
-        run: Names this run of the server: what is spent in it counts for `per_session`.
-        per_day: Caps on what one caller spends in any 24 hours.
+        cost: What the job is expected to cost; `None` where nobody knows and no cap asks.
     """
 
-    jobs_in_flight: int
+    rules: "Spending"
     paid: bool
-    amount: float | None
-    unit: str
-    run: str
-    per_session: Amounts
-    per_day: Amounts
+    cost: Cost | None
 
     def __call__(self, account: Account, job: JobRecord) -> None:
         """Let a job in, and write what it is expected to cost.
@@ -50,26 +46,27 @@ class Admission:
         Raises:
             RequestError: `rate_limited` or `payment_required`; nothing may be written then.
         """
-        check_room(account.unfinished(), self.jobs_in_flight)
+        rules = self.rules
+        check_room(account.unfinished(), rules.jobs_in_flight)
         if not self.paid:
             return
-        if self.per_session:
-            self._check(job.provider, account.spent_in_run(self.run), self.per_session, "since this server started")
-        if self.per_day:
+        if rules.per_session:
+            self._check(job.provider, account.spent_in_run(rules.run), rules.per_session, "since this server started")
+        if rules.per_day:
             spent = account.spent_since(job.created_at - DAY_SECONDS)
-            self._check(job.provider, spent, self.per_day, "in 24 hours")
-        account.reserve(job, self.run, None if self.amount is None else millionths(self.amount))
+            self._check(job.provider, spent, rules.per_day, "in 24 hours")
+        account.reserve(job, rules.run, millionths(self.cost.amount) if self.cost else None)
 
     def _check(self, provider: str, spent: list[tuple[str, int | None]], caps: Amounts, period: str) -> None:
         """Refuse a job that would pass a cap."""
         charged = [(name, amount) for name, amount in spent if amount is not None]
         if JOBS in caps and len(charged) + 1 > caps[JOBS]:
             raise over_cap(f"{caps[JOBS]:g} paid jobs {period}", f"{len(charged)} were made")
-        if provider in caps and self.amount is not None:
+        if provider in caps and self.cost:
             sum_before = sum(amount for name, amount in charged if name == provider)
-            if sum_before + millionths(self.amount) > millionths(caps[provider]):
-                told = f"{sum_before / _SCALE:g} are spent or reserved, and this would cost {self.amount:g}"
-                raise over_cap(f"{caps[provider]:g} {self.unit} {period} on {provider}", told)
+            if sum_before + millionths(self.cost.amount) > millionths(caps[provider]):
+                told = f"{sum_before / _SCALE:g} are spent or reserved, and this would cost {self.cost.amount:g}"
+                raise over_cap(f"{caps[provider]:g} {self.cost.unit} {period} on {provider}", told)
 
 
 def check_room(unfinished: int, most: int) -> None:
@@ -99,12 +96,6 @@ def over_cap(cap: str, spent: str) -> RequestError:
 def millionths(amount: float) -> int:
     """An amount as it is summed: rounded up, but for what floating point adds by itself: 0.3 is 300,000."""
     return math.ceil(round(amount * _SCALE, 3))
-
-
-AskUser: TypeAlias = Callable[[str], Awaitable[bool]]
-"""Asks the person behind a call a question that yes or no answers."""
-
-_PREFIX = "CONTROLNET_MCP_"
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +165,7 @@ class Spending:
                             "not_configured",
                             f"Spending on {name} is capped, but {name} does not tell what this would cost. "
                             "Nothing was submitted.",
-                            hint=f"The operator can set {_PREFIX}COST_ESTIMATES={name}=PRICE_PER_PICTURE, or cap "
+                            hint=f"The operator can set CONTROLNET_MCP_COST_ESTIMATES={name}=PRICE_PER_PICTURE, or cap "
                             f"{JOBS} instead.",
                         )
                     unit = cost.unit if cost else "units"
@@ -184,15 +175,7 @@ class Spending:
             if cost and _exceeds(cost.amount, self.per_call, name):
                 raise over_cap(f"{self.per_call[name]:g} {cost.unit} a job on {name}", f"this costs {cost.amount:g}")
             await self._confirm(name, cost, ask_user)
-        return Admission(
-            jobs_in_flight=self.jobs_in_flight,
-            paid=paid,
-            amount=cost.amount if cost else None,
-            unit=cost.unit if cost else "",
-            run=self.run,
-            per_session=self.per_session,
-            per_day=self.per_day,
-        )
+        return Admission(self, paid, cost)
 
     async def _confirm(self, name: str, cost: Cost | None, ask_user: AskUser | None) -> None:
         dear = _exceeds(1, self.confirm_above, JOBS) or (cost and _exceeds(cost.amount, self.confirm_above, name))
@@ -204,7 +187,7 @@ class Spending:
                 "payment_required",
                 f"This would cost {price} on {name}, so the user has to agree, and this client cannot ask them.",
                 hint="Tell the user. They can use a client with elicitation, or let the operator raise "
-                f"{_PREFIX}CONFIRM_ABOVE.",
+                "CONTROLNET_MCP_CONFIRM_ABOVE.",
             )
         if not await ask_user(f"This generation costs {price} on {name}. Continue?"):
             raise RequestError(

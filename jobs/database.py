@@ -10,9 +10,10 @@ transaction. A block that fails is undone alone; the others go on and are commit
 import sqlite3
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Generic, TypeVar, cast
+from typing import TypeVar, cast
 
 from anyio import CancelScope, CapacityLimiter, Lock, to_thread
 from anyio.lowlevel import checkpoint_if_cancelled
@@ -98,104 +99,51 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
 SCHEMA_VERSION = len(MIGRATIONS)
 
 
-class Block(Generic[ResultT]):
-    """Statements that belong together, and their result or their error."""
-
-    def __init__(self, work: Callable[[sqlite3.Connection], ResultT]) -> None:
-        """Take the statements."""
-        self._work = work
-        self._results: list[ResultT] = []
-        self._error: BaseException | None = None
-
-    @property
-    def settled(self) -> bool:
-        """True once it was committed or failed."""
-        return bool(self._results) or self._error is not None
-
-    def fail(self, error: BaseException) -> None:
-        """Keep why nothing of it was committed."""
-        self._results.clear()
-        self._error = self._error or error
-
-    def take_part(self, connection: sqlite3.Connection) -> None:
-        """Run inside a transaction; a failure undoes this block only.
-
-        Raises:
-            sqlite3.Error: The whole transaction was lost with it (a full disk, for one).
-        """
-        connection.execute("SAVEPOINT block")
-        try:
-            self._results.append(self._work(connection))
-        except BaseException as error:
-            self._error = error
-            if not connection.in_transaction:
-                raise
-            connection.execute("ROLLBACK TO block")
-        connection.execute("RELEASE block")
-
-    def result(self) -> ResultT:
-        """Return what the statements gave.
-
-        Raises:
-            BaseException: Why they were not committed.
-        """
-        if self._error is not None:
-            raise self._error
-        return self._results[0]
-
-
 class Database:
-    """Runs blocks of statements, each wholly or not at all; opened at the first use, so that a start costs nothing."""
+    """Runs blocks of statements, each wholly or not at all; opened at the first use, so that a start costs nothing.
+
+    Statements raise `StorageError` (`not_configured`) when the file cannot be opened, read or written.
+    """
 
     def __init__(self, path: Path) -> None:
-        """Remember where the file is; nothing is opened yet."""
         self._path = path
         self._connection: sqlite3.Connection | None = None
         self._turn = Lock()
-        self._thread: CapacityLimiter | None = None
-        self._waiting: deque[Block[object]] = deque()
+        self._thread = CapacityLimiter(1)  # kept for this, so that nothing here waits for pictures that are worked on
+        self._waiting: deque[tuple[Callable[[sqlite3.Connection], object], Future[object]]] = deque()
 
     async def run(self, work: Callable[[sqlite3.Connection], ResultT]) -> ResultT:
         """Run `work` on the database thread, wholly or not at all; it is on disk when this returns.
 
         A cancelled caller learns of it before or after, never in between.
-
-        Raises:
-            StorageError: `not_configured` when the file cannot be opened, read or written.
         """
         await checkpoint_if_cancelled()
-        block = self._queued(work)
+        outcome = self.also(work)
         with CancelScope(shield=True):
             async with self._turn:
-                if not block.settled:
-                    await self._in_thread(self._commit)
+                if not outcome.done():
+                    await to_thread.run_sync(self._commit, limiter=self._thread)
         with self._explained():
-            return block.result()
+            return outcome.result()
 
-    def also(self, work: Callable[[sqlite3.Connection], object]) -> None:
+    def also(self, work: Callable[[sqlite3.Connection], ResultT]) -> Future[ResultT]:
         """Queue `work` for the next transaction without waiting for it; lost if there is none any more."""
-        self._queued(work)
+        outcome = Future[ResultT]()
+        self._waiting.append((work, cast("Future[object]", outcome)))
+        return outcome
 
     async def read(self, work: Callable[[sqlite3.Connection], ResultT]) -> ResultT:
-        """Run `work` on the database thread without a transaction, so that readers never wait for writers.
-
-        Raises:
-            StorageError: As `run`.
-        """
+        """Run `work` on the database thread without a transaction, so that readers never wait for writers."""
 
         def read() -> ResultT:
             with self._explained():
                 return work(self._open())
 
         async with self._turn:
-            return await self._in_thread(read)
+            return await to_thread.run_sync(read, limiter=self._thread)
 
     async def rows(self, sql: str, values: Sequence[object] = ()) -> list[tuple[object, ...]]:
-        """Read the rows that a statement gives.
-
-        Raises:
-            StorageError: As `run`.
-        """
+        """Read the rows that a statement gives."""
         return await self.read(lambda db: db.execute(sql, values).fetchall())
 
     def close(self) -> None:
@@ -204,30 +152,29 @@ class Database:
             self._connection.close()
             self._connection = None
 
-    async def _in_thread(self, work: Callable[[], ResultT]) -> ResultT:
-        """Use a thread that is kept for this, so that the record never waits for pictures that are worked on."""
-        if self._thread is None:
-            self._thread = CapacityLimiter(1)
-        return await to_thread.run_sync(work, limiter=self._thread)
-
-    def _queued(self, work: Callable[[sqlite3.Connection], ResultT]) -> Block[ResultT]:
-        block = Block(work)
-        self._waiting.append(cast("Block[object]", block))
-        return block
-
     def _commit(self) -> None:
-        """Commit all blocks that wait, in the order in which they came."""
-        blocks: list[Block[object]] = []
-        while self._waiting:
-            blocks.append(self._waiting.popleft())
+        """Commit all blocks that wait, in the order in which they came; a failure undoes its own block only."""
+        blocks = [self._waiting.popleft() for _ in range(len(self._waiting))]
+        results: list[tuple[Future[object], object]] = []
         try:
             with self._open() as connection:
                 connection.execute("BEGIN IMMEDIATE")
-                for block in blocks:
-                    block.take_part(connection)
+                for work, outcome in blocks:
+                    connection.execute("SAVEPOINT block")
+                    try:
+                        results.append((outcome, work(connection)))
+                    except BaseException as error:
+                        outcome.set_exception(error)
+                        if not connection.in_transaction:  # all of it was lost (a full disk, for one)
+                            raise
+                        connection.execute("ROLLBACK TO block")
+                    connection.execute("RELEASE block")
+            for outcome, result in results:
+                outcome.set_result(result)
         except BaseException as error:  # noqa: BLE001  # raised in each waiting caller
-            for block in blocks:
-                block.fail(error)
+            for _, outcome in blocks:
+                if not outcome.done():
+                    outcome.set_exception(error)
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:

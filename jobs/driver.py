@@ -19,7 +19,7 @@ from anyio.abc import TaskGroup
 from controlnet_mcp.foundation.errors import ControlNetError, StorageError
 from controlnet_mcp.images.blob_store import BlobStore
 from controlnet_mcp.jobs.polling import PollPacer, after_failure, apply_report, out_of_tries
-from controlnet_mcp.jobs.record import JobRecord, State
+from controlnet_mcp.jobs.record import JobRecord
 from controlnet_mcp.jobs.results import Scorer, download_results, keep_provenance
 from controlnet_mcp.jobs.store import JobStore, Lease, LeaseLostError
 from controlnet_mcp.jobs.submission import Submitter
@@ -36,8 +36,6 @@ SWEEP_SECONDS = 10.0
 CANCEL_SECONDS = 1.0
 """Pause between two looks for jobs of this process that another one was told to stop."""
 
-_REPEATABLE: frozenset[State] = frozenset({"running", "fetching"})
-"""States whose steps are safe to repeat whatever went wrong in them."""
 _LONGEST_UNWRITTEN_SECONDS = 5.0
 """A process that only reads the record sees at least this often that a job is being looked at."""
 _CRASHED = ControlNetError(
@@ -84,7 +82,7 @@ class Driver:
         except (LeaseLostError, StorageError):
             raise
         except Exception:
-            if job.state not in _REPEATABLE:
+            if job.state not in {"running", "fetching"}:  # their steps are safe to repeat whatever went wrong
                 raise
             _log.exception("A step of job %s failed; it is taken again.", job.job_id)
             return await self._try_again(job, lease, _CRASHED)
@@ -146,7 +144,7 @@ class Driver:
             return await self._try_again(partly, lease, results.missing)
         warnings = (*job.warnings, *results.warnings)
         done = {"images": results.images, "warnings": warnings, "progress": 1.0, "stage": None, "failures": 0}
-        measured = not self.scorer.measures(job)
+        measured = self.scorer.control_of(job) is None
         finished = job.ending("succeeded", now).model_copy(update={**done, "measured": measured})
         await keep_provenance(finished, self.blobs)
         return await self.store.save(finished, lease)

@@ -12,14 +12,15 @@ the result. All but the history of durations is pure; the random number is hande
 """
 
 import math
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Protocol
 
 from controlnet_mcp.foundation.errors import ControlNetError, StorageError
 from controlnet_mcp.jobs.record import JobKind, JobRecord
+from controlnet_mcp.jobs.store import KEPT, JobStore
 from controlnet_mcp.jobs.submission_log import fault_of, unknown_outcome
 from controlnet_mcp.providers.errors import ProviderError
 from controlnet_mcp.providers.types import Fault, Report
@@ -29,11 +30,9 @@ SHORTEST_SECONDS = 0.1
 LONGEST_SECONDS = 15.0
 FEWEST_JOBS = 3
 """With fewer earlier jobs, the pauses are those of an unknown provider."""
-KEPT = 50
-"""Most durations of a kind that are kept."""
 
-_BISECTIONS = 16
-"""Halvings of the span in question: 15 seconds become a quarter of a millisecond."""
+_STEPS = 2**16
+"""Parts of the longest pause that are told apart: of 15 seconds, a quarter of a millisecond."""
 _TINY = 1e-300
 _ROOT_HALF = math.sqrt(0.5)
 _JITTER = 0.1
@@ -92,16 +91,13 @@ class LogNormal:
 
 
 def spacing_seconds(parts: Sequence[LogNormal], elapsed: float, price: float, longest: float) -> float:
-    """Seconds to put off the next look at a job that was not done just now.
+    """Seconds, 0 to `longest`, after which the expected unseen time of a job that is not done now reaches the price.
 
     Args:
         parts: A mixture of distributions of durations; the weights sum to 1.
         elapsed: How long the job has run, in seconds.
         price: The cost of a request, in seconds for which a result lies unseen.
         longest: The longest pause in seconds.
-
-    Returns:
-        The pause after which the expected unseen time reaches the price, 0 to `longest`.
     """
     constants = [
         (row.weight, math.log(row.median_seconds), row.sigma, row.median_seconds * math.exp(row.sigma * row.sigma / 2))
@@ -128,16 +124,7 @@ def spacing_seconds(parts: Sequence[LogNormal], elapsed: float, price: float, lo
     def unseen(pause: float) -> float:
         return (shares(elapsed + pause)[2] - before - pause * done) / left
 
-    if unseen(longest) <= price:
-        return longest
-    low, high = 0.0, longest
-    for _ in range(_BISECTIONS):
-        middle = (low + high) / 2
-        if unseen(middle) < price:
-            low = middle
-        else:
-            high = middle
-    return high
+    return longest * bisect_left(range(_STEPS), price, key=lambda step: unseen(longest * step / _STEPS)) / _STEPS
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,15 +147,12 @@ class Look:
 
 
 def pause_seconds(history: Sequence[float], look: Look, chance: float) -> float:
-    """Seconds to wait before the next look.
+    """Seconds to wait before the next look: `look.shortest_seconds` to `LONGEST_SECONDS`, not past the deadline.
 
     Args:
         history: Seconds that earlier jobs of this kind took, oldest first.
         look: The state of the job at the last look.
         chance: A random number from 0 to 1, so that jobs that were started together are not asked for together.
-
-    Returns:
-        From `look.shortest_seconds` to `LONGEST_SECONDS`, and not past the deadline.
     """
     elapsed = max(look.elapsed_seconds, 0.0)
     if len(history) >= FEWEST_JOBS:
@@ -212,27 +196,15 @@ def _spaced(median: float, sigma: float, surprise: float, elapsed: float) -> flo
     return spacing_seconds(parts, elapsed, price, LONGEST_SECONDS)
 
 
-class DurationLog(Protocol):
-    """A store of durations of finished jobs, for all processes on a data folder."""
-
-    async def durations(self, kind: JobKind, most: int) -> list[float]:
-        """Read the seconds that the last jobs of a kind took, oldest first."""
-        ...
-
-    def add_duration(self, kind: JobKind, seconds: float, most: int) -> None:
-        """Queue one more, and keep the newest `most` of its kind."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class PollPacer:
     """Chooses when to look next, and learns from every job that was seen to finish.
 
     Attributes:
-        log: Where durations are kept; each kind is read once, then kept in memory.
+        store: Where durations are kept; each kind is read once, then kept in memory.
     """
 
-    log: DurationLog
+    store: JobStore
     chance: Callable[[], float]
     shortest_seconds: Callable[[str], float] = lambda _name: SHORTEST_SECONDS
     _known: dict[JobKind, deque[float]] = field(default_factory=dict[JobKind, deque[float]], init=False)
@@ -244,7 +216,7 @@ class PollPacer:
             StorageError: The record cannot be read.
         """
         if kind not in self._known:
-            self._known.setdefault(kind, deque(await self.log.durations(kind, KEPT), KEPT))
+            self._known.setdefault(kind, deque(await self.store.durations(kind), KEPT))
 
     def known(self, kind: JobKind) -> Sequence[float]:
         """Seconds that the last jobs of a kind took, oldest first, as far as they were loaded."""
@@ -254,7 +226,7 @@ class PollPacer:
         """Keep one more duration."""
         if kind in self._known:
             self._known[kind].append(seconds)
-        self.log.add_duration(kind, seconds, KEPT)
+        self.store.add_duration(kind, seconds)
 
     def pause_seconds(self, job: JobRecord, report: Report, now: float) -> float:
         """Seconds to leave a job alone that was not done at `now`."""

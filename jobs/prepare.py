@@ -38,19 +38,15 @@ from controlnet_mcp.providers.placeholders import no_public_url
 from controlnet_mcp.providers.registry import ProviderEntry
 from controlnet_mcp.providers.types import Control, RequestWarning, ResolvedRequest, Setting, SizeLimits
 
+_ASSET = "asset_"
+"""Begins a provider's own id of a picture."""
 _CROPPED_ASPECT = 1.02
 """Aspects that differ by more than this factor are worth a warning."""
 _SETTINGS: tuple[Setting, ...] = get_args(Setting)
 _OF_THE_PROVIDER = ("model", "scheduler", "provider_options")
 """Settings that mean something to one provider only."""
-_REMOVABLE: Mapping[str, tuple[str, ...]] = {
-    "init_image": ("init_image", "mask_image", "strength"),
-    "mask_image": ("mask_image",),
-    "negative_prompt": ("negative_prompt",),
-    "model": ("model",),
-    "scheduler": ("scheduler",),
-}
-"""Settings that an empty text takes out, with all that means nothing without them."""
+_REMOVABLE = frozenset({START, MASK, "negative_prompt", "model", "scheduler"})
+"""Settings that an empty text takes out; a start image with all that means nothing without it."""
 
 Read: TypeAlias = Callable[[str], Awaitable[StoredPicture]]
 """Reads a reference with the rights of whoever asks."""
@@ -137,19 +133,20 @@ class Preparer:
                 f"provider_options.{place} is not right for {provider.name}: {first['msg']}.",
                 hint=f"{provider.name} knows: {', '.join(provider.options.model_fields) or 'no options'}.",
             ) from error
-        images = await InputImages.read(read, asked, provider)
+        images = await read_images(read, asked, provider)
         size, warnings = output_size(asked, images, provider.capabilities.sizes)
         preprocessor = Preprocessor(
             provider, self.blobs, size, asked.model, options, self.map_models, self._appearances
         )
-        controls = tuple([await preprocessor.ready(control) for control in images.controls(asked, modalities, extras)])
+        requested = requested_controls(asked, modalities, extras, images)
+        controls = tuple([await preprocessor.ready(control) for control in requested])
         request = ResolvedRequest(
             prompt=asked.prompt,
             controls=controls,
             negative_prompt=asked.negative_prompt,
-            init_image=images.init,
+            init_image=images.get(START),
             init_url=_link(asked.init_image),
-            mask_image=images.mask,
+            mask_image=images.get(MASK),
             mask_url=_link(asked.mask_image),
             strength=asked.strength,
             model=asked.model,
@@ -174,7 +171,7 @@ class Preparer:
                     f"The link could not be read from here; it was passed on to {provider.name} without being checked."
                 )
                 warnings.append(RequestWarning(kind="assumed", feature="control_image", detail=detail))
-        return Prepared(provider, fitted.request, tuple(warnings), preprocessor.first_map, images.by_name())
+        return Prepared(provider, fitted.request, tuple(warnings), preprocessor.first_map, images)
 
 
 def select_providers(
@@ -227,7 +224,7 @@ def obstacles(asked: GenerateRequest, modalities: Sequence[RequestedModality], p
         (bool(asked.extra_controls) and not can.picture_per_control, "its controls share one picture"),
         (asked.init_image is not None and "init_image" not in can.settings, "it has no image-to-image"),
         (asked.mask_image is not None and "mask_image" not in can.settings, "it has no inpainting"),
-        (asked.control_image.startswith("asset_") and not can.asset_ids, "it has no asset ids"),
+        (asked.control_image.startswith(_ASSET) and not can.asset_ids, "it has no asset ids"),
     )
     return [reason for failed, reason in checks if failed]
 
@@ -269,85 +266,62 @@ def _named_provider(
     return entry.provider
 
 
-@dataclass(frozen=True, slots=True)
-class InputImages:
-    """The pictures of a request as they were read.
+async def read_images(read: Read, asked: GenerateRequest, provider: Provider) -> dict[str, StoredPicture]:
+    """Read the pictures of a request, by name; without the control picture when only the provider has or reaches it.
 
-    Attributes:
-        main: The control picture; `None` when only the provider has it or can reach it.
-        asset_id: The provider's own id of the control picture.
+    A link to the control picture that only the provider can follow is passed on unseen where it takes links. A link
+    that may not be followed from here (an address inside, a password) is nobody else's to follow either.
+
+    Raises:
+        ControlNetError: One of them cannot be read, or may not be read.
     """
+    images: dict[str, StoredPicture] = {}
+    if not asked.control_image.startswith(_ASSET):
+        try:
+            images[CONTROL] = await read(asked.control_image)
+        except ImageError as error:
+            passes_on = provider.capabilities.needs_public_url and asked.control_image.startswith("https://")
+            if not passes_on or error.code == "image_blocked":
+                raise
+    for index, extra in enumerate(asked.extra_controls):
+        images[extra_name(index)] = await read(extra.image)
+    for name, reference in ((START, asked.init_image), (MASK, asked.mask_image)):
+        if reference:
+            images[name] = await read(reference)
+    return images
 
-    main: StoredPicture | None
-    asset_id: str | None
-    extras: tuple[StoredPicture, ...]
-    init: StoredPicture | None
-    mask: StoredPicture | None
 
-    @classmethod
-    async def read(cls, read: Read, asked: GenerateRequest, provider: Provider) -> "InputImages":
-        """Read all pictures of a request.
-
-        A link to the control picture that only the provider can follow is passed on unseen where it takes links. A link
-        that may not be followed from here (an address inside, a password) is nobody else's to follow either.
-
-        Raises:
-            ControlNetError: One of them cannot be read, or may not be read.
-        """
-        reference, main = asked.control_image, None
-        asset_id = reference if reference.startswith("asset_") else None
-        if asset_id is None:
-            try:
-                main = await read(reference)
-            except ImageError as error:
-                passes_on = provider.capabilities.needs_public_url and reference.startswith("https://")
-                if not passes_on or error.code == "image_blocked":
-                    raise
-        return cls(
-            main=main,
-            asset_id=asset_id,
-            extras=tuple([await read(extra.image) for extra in asked.extra_controls]),
-            init=await read(asked.init_image) if asked.init_image else None,
-            mask=await read(asked.mask_image) if asked.mask_image else None,
+def requested_controls(
+    asked: GenerateRequest,
+    modalities: Sequence[RequestedModality],
+    extras: Sequence[RequestedModality],
+    images: Mapping[str, StoredPicture],
+) -> list[Control]:
+    """The controls as they were asked for: one for each modality of the control picture, then the further ones."""
+    main = [
+        Control(
+            modality=row.modality.name,
+            picture=images.get(CONTROL),
+            asset_id=asked.control_image if asked.control_image.startswith(_ASSET) else None,
+            source_url=_link(asked.control_image),
+            weight=row.weight,
+            is_map=asked.control_is_map,
         )
-
-    def controls(
-        self,
-        asked: GenerateRequest,
-        modalities: Sequence[RequestedModality],
-        extras: Sequence[RequestedModality],
-    ) -> tuple[Control, ...]:
-        """The controls as they were asked for: one for each modality of the control picture, then the further ones."""
-        main = [
-            Control(
-                modality=row.modality.name,
-                picture=self.main,
-                asset_id=self.asset_id,
-                source_url=_link(asked.control_image),
-                weight=row.weight,
-                is_map=asked.control_is_map,
-            )
-            for row in modalities
-        ]
-        further = [
-            Control(
-                modality=row.modality.name,
-                picture=picture,
-                source_url=_link(extra.image),
-                weight=row.weight,
-                start=extra.start,
-                end=extra.end,
-                is_map=extra.is_map,
-            )
-            for extra, row, picture in zip(asked.extra_controls, extras, self.extras, strict=True)
-        ]
-        return (*main, *further)
-
-    def by_name(self) -> dict[str, StoredPicture]:
-        """The pictures that were read, by name."""
-        extras = {extra_name(index): picture for index, picture in enumerate(self.extras)}
-        named = {CONTROL: self.main, **extras, START: self.init, MASK: self.mask}
-        return {name: picture for name, picture in named.items() if picture is not None}
+        for row in modalities
+    ]
+    further = [
+        Control(
+            modality=row.modality.name,
+            picture=images[extra_name(index)],
+            source_url=_link(extra.image),
+            weight=row.weight,
+            start=extra.start,
+            end=extra.end,
+            is_map=extra.is_map,
+        )
+        for index, (extra, row) in enumerate(zip(asked.extra_controls, extras, strict=True))
+    ]
+    return main + further
 
 
 def _link(reference: str | None) -> str | None:
@@ -356,10 +330,10 @@ def _link(reference: str | None) -> str | None:
 
 
 def output_size(
-    asked: GenerateRequest, images: InputImages, limits: SizeLimits
+    asked: GenerateRequest, images: Mapping[str, StoredPicture], limits: SizeLimits
 ) -> tuple[OutputSize, list[RequestWarning]]:
     """Choose the size: what is asked for, the rest by the control picture's aspect, inside the provider's limits."""
-    main = images.main
+    main = images.get(CONTROL)
     aspect = main.width / main.height if main else 1.0
     if asked.width:
         wanted = asked.width, asked.height or max(1, round(asked.width / aspect))
@@ -374,17 +348,15 @@ def output_size(
         detail = f"{named[0]}x{named[1]} is outside the provider's limits; {width}x{height} is drawn."
         warnings.append(RequestWarning(kind="adjusted", feature="width and height", detail=detail))
     size = OutputSize(width, height)
-    for feature, picture in (("control_image", main), *(("extra_controls", extra) for extra in images.extras)):
-        warnings.extend(fit_warnings(feature, picture, size, limits))
+    for name, picture in images.items():
+        if name not in {START, MASK}:
+            feature = CONTROL if name == CONTROL else "extra_controls"
+            warnings.extend(fit_warnings(feature, picture, size, limits))
     return size, warnings
 
 
-def fit_warnings(
-    feature: str, picture: StoredPicture | None, output: OutputSize, limits: SizeLimits
-) -> list[RequestWarning]:
+def fit_warnings(feature: str, picture: StoredPicture, output: OutputSize, limits: SizeLimits) -> list[RequestWarning]:
     """The warnings about a picture that does not fit the size: that it is cropped, or enlarged."""
-    if picture is None:
-        return []
     details: list[str] = []
     size = f"({picture.width}x{picture.height})"
     if not 1 / _CROPPED_ASPECT <= (output.width / output.height) / (picture.width / picture.height) <= _CROPPED_ASPECT:
@@ -483,9 +455,11 @@ def rerun_request(
     lost = [name for name in _OF_THE_PROVIDER if provider != earlier.provider and name not in changes and before[name]]
     if CONTROL in changes:
         before.pop("control_is_map")  # said of the earlier picture
-    removed = {name for field, names in _REMOVABLE.items() if changes.get(field) == "" for name in names}
+    removed = {name for name in _REMOVABLE if changes.get(name) == ""}
+    given = {name: value for name, value in changes.items() if name not in removed}
+    if START in removed:
+        removed |= {MASK, "strength"}
     kept = {name: value for name, value in before.items() if name not in {*lost, *removed}}
-    given = {name: value for name, value in changes.items() if not (name in _REMOVABLE and value == "")}
     warnings = [
         RequestWarning(
             kind="adjusted",

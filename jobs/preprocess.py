@@ -13,29 +13,20 @@ from controlnet_mcp.foundation.errors import ImageError
 from controlnet_mcp.foundation.limits import RESULT_LIMITS, remember
 from controlnet_mcp.images.blob_store import BlobStore
 from controlnet_mcp.images.maps import NO_MODELS, MapModels
-from controlnet_mcp.images.modalities import MODALITIES, STRUCTURES, Appearance, MapKind, Modality, Structure
+from controlnet_mcp.images.modalities import MODALITIES, STRUCTURES, Appearance, MapKind
 from controlnet_mcp.images.picture import StoredPicture
 from controlnet_mcp.images.resize import to_frame
 from controlnet_mcp.providers.base import Provider
 from controlnet_mcp.providers.types import Control, RequestWarning, Takes
 
-_NAMES: dict[MapKind, str] = {
-    "edge": "an edge map",
-    "sketch": "a map of light lines on black",
-    "depth": "a depth map",
-    "skeleton": "a pose map",
-    "segmentation": "a segmentation map",
+_MAPS: dict[MapKind, tuple[str, str]] = {
+    "edge": ("an edge map", "canny"),
+    "sketch": ("a map of light lines on black", "scribble"),
+    "depth": ("a depth map", "depth"),
+    "skeleton": ("a pose map", "pose"),
+    "segmentation": ("a segmentation map", "seg"),
 }
-_MODALITIES: dict[MapKind, str] = {
-    "edge": "canny",
-    "sketch": "scribble",
-    "depth": "depth",
-    "skeleton": "pose",
-    "segmentation": "seg",
-}
-"""The usual modality for a map of each kind."""
-_LEADS_TO: dict[MapKind, frozenset[Structure]] = {"depth": frozenset({"normal"})}
-"""Structures that can rightly be taken of a map, besides its own: normals of depth."""
+"""Name of each kind of map, and its usual modality."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,29 +37,10 @@ class OutputSize:
     height: int
 
 
-@dataclass(frozen=True, slots=True)
-class ControlInput:
-    """A control picture as it was handed in, and who gets it.
-
-    Attributes:
-        control: The control; it has a picture.
-        appearance: What the picture looks like.
-        takes: What the provider wants for this modality.
-    """
-
-    control: Control
-    appearance: Appearance
-    takes: Takes
-    provider: str
-
-    @property
-    def modality(self) -> Modality:
-        """The structure that is to be kept of the picture."""
-        return MODALITIES[self.control.modality]
-
-
-def check(offer: ControlInput) -> tuple[Control, list[RequestWarning]]:
-    """Compare what a picture is with what it was handed in as.
+def check(
+    control: Control, appearance: Appearance, takes: Takes, provider: str
+) -> tuple[Control, list[RequestWarning]]:
+    """Compare what a picture looks like with what it was handed in as, to a provider that `takes` maps or pictures.
 
     Returns:
         The control, marked as a map where the picture is one of its modality and the provider takes maps (so that
@@ -77,9 +49,9 @@ def check(offer: ControlInput) -> tuple[Control, list[RequestWarning]]:
     Raises:
         ImageError: `image_unreadable` when the picture is blank, and lines, depth, limbs or regions are to be kept.
     """
-    control, name, structure = offer.control, offer.modality.name, offer.modality.structure
-    kinds: list[MapKind] = [kind for kind in STRUCTURES if kind == offer.appearance]
-    if offer.appearance == "blank":
+    name, structure = control.modality, MODALITIES[control.modality].structure
+    kinds: list[MapKind] = [kind for kind in STRUCTURES if kind == appearance]
+    if appearance == "blank":
         if structure != "photo":
             what = f"The {name} map" if control.is_map else f"The picture whose {name} structure should be kept"
             raise ImageError(
@@ -91,8 +63,8 @@ def check(offer: ControlInput) -> tuple[Control, list[RequestWarning]]:
     elif structure == "photo":
         return control, []
     elif kinds:
-        return _check_map(offer, kinds[0])
-    elif not control.is_map or structure == "normal" or (structure == "lines" and offer.appearance == "drawing"):
+        return _check_map(control, kinds[0], takes, provider)
+    elif not control.is_map or structure == "normal" or (structure == "lines" and appearance == "drawing"):
         return control, []  # drawings may be line maps, and normal maps look like pictures
     else:
         detail = (
@@ -102,27 +74,28 @@ def check(offer: ControlInput) -> tuple[Control, list[RequestWarning]]:
     return control, [RequestWarning(kind="assumed", feature=name, detail=detail)]
 
 
-def _check_map(offer: ControlInput, kind: MapKind) -> tuple[Control, list[RequestWarning]]:
+def _check_map(control: Control, kind: MapKind, takes: Takes, provider: str) -> tuple[Control, list[RequestWarning]]:
     """Compare a picture that looks like a map with what it was handed in as."""
-    control, name = offer.control, offer.modality.name
-    if STRUCTURES[kind] != offer.modality.structure:
-        if offer.modality.structure in _LEADS_TO.get(kind, ()):
+    name, structure = control.modality, MODALITIES[control.modality].structure
+    looks, usual = _MAPS[kind]
+    if STRUCTURES[kind] != structure:
+        if kind == "depth" and structure == "normal":  # which can rightly be taken of it
             return control, []
         detail = (
-            f"The picture looks like {_NAMES[kind]}, but was handed in for {name}. If it is one, use "
-            f"modality={_MODALITIES[kind]} with control_is_map=true."
+            f"The picture looks like {looks}, but was handed in for {name}. If it is one, use "
+            f"modality={usual} with control_is_map=true."
         )
     elif control.is_map:
         return control, []
-    elif offer.takes == "picture":
+    elif takes == "picture":
         detail = (
-            f"The picture already is {_NAMES[kind]}, and {offer.provider} makes a map of whatever it gets for {name}: "
+            f"The picture already is {looks}, and {provider} makes a map of whatever it gets for {name}: "
             "hand in the plain picture, or use a provider that takes control_is_map=true."
         )
     else:
         control = control.model_copy(update={"is_map": True})
         detail = (
-            f"The picture already looks like {_NAMES[kind]}, so it was handed on as the {name} map and not "
+            f"The picture already looks like {looks}, so it was handed on as the {name} map and not "
             "preprocessed again; say so with control_is_map=true. If it is none, pass the map that extract_control_map "
             "makes of it."
         )
@@ -176,7 +149,7 @@ class Preprocessor:
         if picture.sha256 not in self.appearances:
             remember(self.appearances, picture.sha256, await to_thread.run_sync(look_at_it), _REMEMBERED)
         seen = self.appearances[picture.sha256]
-        control, said = check(ControlInput(control, seen, takes, self.provider.name))
+        control, said = check(control, seen, takes, self.provider.name)
         self.warnings.extend(said)
         if control.is_map or takes != "map":
             return control

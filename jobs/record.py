@@ -16,9 +16,6 @@ State: TypeAlias = Literal["new", "submitting", "running", "fetching", "succeede
 
 Status: TypeAlias = Literal["queued", "running", "succeeded", "failed", "canceled", "uncertain"]
 
-ENDED: frozenset[State] = frozenset({"succeeded", "failed", "canceled", "uncertain"})
-"""States that nothing drives any further."""
-
 
 @dataclass(frozen=True, slots=True)
 class JobKind:
@@ -32,11 +29,6 @@ class JobKind:
     provider: str
     model: str
     size: int
-
-    @classmethod
-    def of(cls, provider: str, request: ResolvedRequest) -> "JobKind":
-        """The kind of a request to a provider."""
-        return cls(provider, request.model or "", round(math.log2(request.width * request.height * request.num_images)))
 
 
 class ResultImage(Frozen):
@@ -114,12 +106,13 @@ class JobRecord(Frozen):
     @property
     def kind(self) -> JobKind:
         """Jobs that are expected to take as long as this one."""
-        return JobKind.of(self.provider, self.request)
+        pixels = self.request.width * self.request.height * self.request.num_images
+        return JobKind(self.provider, self.request.model or "", round(math.log2(pixels)))
 
     @property
     def ended(self) -> bool:
         """True when nothing more will happen by itself."""
-        return self.state in ENDED
+        return self.state in {"succeeded", "failed", "canceled", "uncertain"}
 
     @property
     def cancellation_settled(self) -> bool:

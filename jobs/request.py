@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
+from pydantic import BaseModel, Field, JsonValue, StringConstraints
 
 from controlnet_mcp.foundation.errors import RequestError
 from controlnet_mcp.images.modalities import Modality, resolve
+from controlnet_mcp.providers.types import Frozen
 
 MAX_WEIGHT = 2.0
 CONTROL, START, MASK = "control_image", "init_image", "mask_image"
@@ -76,10 +77,8 @@ def parse_extra(modality: str, weight: float) -> RequestedModality:
 Prompt = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=8000)]
 
 
-class ExtraControl(BaseModel):
+class ExtraControl(Frozen):
     """A further control, with a picture of its own."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     modality: str
     image: str
@@ -98,10 +97,8 @@ class Essentials(BaseModel):
     )
 
 
-class Details(BaseModel):
+class Details(Frozen):
     """Everything else, which has defaults."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     modality: str = Field(
         default="canny", description="From list_modalities, weights 0-2, several by commas: canny:0.6,depth:0.4"

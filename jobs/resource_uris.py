@@ -46,27 +46,22 @@ def map_uri(sha256: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class PictureLookup:
-    """Finds the pictures behind URIs for whoever asks: what belongs to others does not exist."""
+    """Finds the pictures behind URIs for whoever asks.
+
+    Raises `RequestError` (`not_found`), the same for malformed and unknown ones and for those of others.
+    """
 
     store: JobStore
 
     async def sha256_of(self, uri: str, principal: str) -> str:
-        """The blob behind a picture's URI.
-
-        Raises:
-            RequestError: `not_found`, the same for malformed, unknown and foreign ones.
-        """
+        """The blob behind a picture's URI, that of a map which was made by itself included."""
         match = _MAP.fullmatch(uri)
         if match and await self.store.holds_map(principal, match[1]):
             return match[1]
         return (await self.picture(uri, principal)).sha256
 
     async def picture(self, uri: str, principal: str) -> StoredPicture:
-        """The stored picture behind the URI of a job's image, its control map or a picture that was handed in.
-
-        Raises:
-            RequestError: `not_found`, the same for malformed, unknown and foreign ones.
-        """
+        """The stored picture behind the URI of a job's image, its control map or a picture that was handed in."""
         if match := _PICTURE.fullmatch(uri):
             job = await self.store.get(match[1], principal)
             if match[2]:

@@ -25,7 +25,7 @@ from controlnet_mcp.images.blob_store import BlobStore
 from controlnet_mcp.images.contact_sheet import Panel, Sheet
 from controlnet_mcp.images.maps import MapModels
 from controlnet_mcp.images.picture import StoredPicture
-from controlnet_mcp.images.structure_score import MEASURED
+from controlnet_mcp.images.structure_score import MEASURED, Metric
 from controlnet_mcp.jobs.record import JobRecord, ResultImage
 from controlnet_mcp.jobs.request import CONTROL, MASK, START, extra_name
 from controlnet_mcp.providers.base import Provider
@@ -37,10 +37,8 @@ if TYPE_CHECKING:
     from controlnet_mcp.images.maps.arrays import Levels, Rgb
     from controlnet_mcp.images.structure_score import DepthOf
 
-PATIENCE_SECONDS = 15.0
-"""Longest that a finished job waits for its scores, the wait for other jobs' included."""
 _LINK = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://")
-_MEASURES = {
+_MEASURES: dict[Metric, str] = {
     "edge_f1": "edge F1",
     "boundary_f1": "boundary F1",
     "ssim": "SSIM",
@@ -129,18 +127,18 @@ class Scorer:
 
     Attributes:
         depth_of: A depth model, where there is one; without it depth is not scored.
-        patience_seconds: Longest that `scored` takes.
+        patience_seconds: Longest that `scored` takes, the wait for other jobs' scores included.
     """
 
     blobs: BlobStore
     depth_of: "DepthOf | None" = None
-    patience_seconds: float = PATIENCE_SECONDS
+    patience_seconds: float = 15.0
     enabled: bool = True
     _at_once: CapacityLimiter = field(default_factory=partial(CapacityLimiter, 1), init=False)
 
     async def scored(self, job: JobRecord, images: tuple[ResultImage, ...]) -> tuple[ResultImage, ...]:
         """The pictures with their scores; unchanged where nothing can be measured, it takes too long, or it fails."""
-        control = self._looked_for(job)
+        control = self.control_of(job)
         if control is None or control.picture is None:
             return images
         sha256 = control.picture.sha256
@@ -167,12 +165,8 @@ class Scorer:
         _log.warning("The pictures of job %s were not scored in %g seconds.", job.job_id, self.patience_seconds)
         return images
 
-    def measures(self, job: JobRecord) -> bool:
-        """True when there is anything to score."""
-        return self._looked_for(job) is not None
-
-    def _looked_for(self, job: JobRecord) -> Control | None:
-        """The first control that has a measure and a picture, and was meant to have a weight."""
+    def control_of(self, job: JobRecord) -> Control | None:
+        """The control to score by: the first that has a measure and a picture, and was meant to have a weight."""
         able = MEASURED if self.depth_of else MEASURED - {"depth"}
         controls = job.request.controls if self.enabled else ()
         return next((row for row in controls if row.picture and row.weight > 0 and row.modality in able), None)
@@ -293,8 +287,7 @@ def sheet_of(job: JobRecord, blobs: BlobStore) -> Sheet:
     for index, image in enumerate(job.images):
         structure, remarks = image.structure, list[str]()
         if structure:
-            measure = _MEASURES.get(structure.metric, structure.metric)
-            remarks.append(f"structure kept: {structure.score:.2f} ({measure})")
+            remarks.append(f"structure kept: {structure.score:.2f} ({_MEASURES[structure.metric]})")
         if image.flagged:
             remarks.append("flagged by the provider")
         caption = "Result" if len(job.images) == 1 else f"Result {index + 1}"

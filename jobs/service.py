@@ -19,21 +19,20 @@ from controlnet_mcp.foundation.errors import RequestError, StorageError
 from controlnet_mcp.images.blob_store import BlobStore
 from controlnet_mcp.images.maps import NO_MODELS, MapModels
 from controlnet_mcp.images.read import PictureReader
-from controlnet_mcp.jobs.budget import AskUser, Spending
+from controlnet_mcp.jobs.budget import DAY_SECONDS, AskUser, Spending
 from controlnet_mcp.jobs.driver import JobRunner, build_driver, repeat
 from controlnet_mcp.jobs.prepare import Prepared, Preparer, recorded_request, rerun_request
 from controlnet_mcp.jobs.record import JobRecord
 from controlnet_mcp.jobs.request import PICTURES, GenerateRequest
 from controlnet_mcp.jobs.results import Scorer
 from controlnet_mcp.jobs.store import JobStore
-from controlnet_mcp.jobs.submission_log import DENIED, SubmissionEvent
+from controlnet_mcp.jobs.submission_log import SubmissionEvent
 from controlnet_mcp.jobs.subscriptions import JobSubscriptions
 from controlnet_mcp.providers.http import HttpCall
 from controlnet_mcp.providers.registry import ProviderEntry
 from controlnet_mcp.providers.sender import Sender
-from controlnet_mcp.providers.types import Cost, Fault, RemoteTask, Report, RequestWarning, Submission
+from controlnet_mcp.providers.types import Cost, RequestWarning
 
-_DAY_SECONDS = 86400.0
 _RETENTION_PAUSE_SECONDS = 3600.0
 _log = logging.getLogger(__name__)
 
@@ -56,40 +55,12 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The call that a request would become, without sending it.
-
-    Attributes:
-        call: The call, with placeholders for uploads and for our reference.
-    """
+    """The call that a request would become, with placeholders for uploads and for our reference."""
 
     provider: str
     call: HttpCall
     price: Cost | None
     warnings: tuple[RequestWarning, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class ManualResolution:
-    """A person's finding in a provider's own history about a submission whose outcome is not known here.
-
-    Attributes:
-        event: As it is written into the log.
-        fault: What the job ends with; `None` when it is driven again.
-    """
-
-    event: SubmissionEvent
-    fault: Fault | None = None
-
-
-def accepted_as(remote_id: str) -> ManualResolution:
-    """It was accepted, and this is the provider's id of it: the job goes on with that."""
-    task = RemoteTask(remote_id=remote_id)
-    return ManualResolution(SubmissionEvent.of("answer", Submission(task=task, report=Report(phase="running"))))
-
-
-def not_accepted(*, send_again: bool) -> ManualResolution:
-    """It was not accepted: the job has failed, or is submitted again."""
-    return ManualResolution(SubmissionEvent.of("denial", DENIED), None if send_again else DENIED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,11 +156,7 @@ class JobService:
         return rerun_request(earlier, changes, by_link=by_link)
 
     async def get(self, job_id: str, caller: Caller) -> JobRecord:
-        """Read a job.
-
-        Raises:
-            RequestError: `not_found`, the same for unknown jobs and jobs of others.
-        """
+        """Read a job of the caller, as `JobStore.get` does."""
         return await self.store.get(job_id, caller.principal)
 
     async def wait(self, job: JobRecord, until: float, on_change: OnChange | None = None) -> JobRecord:
@@ -224,15 +191,14 @@ class JobService:
                     job = await followed.after(job)
         return job
 
-    async def resolve(self, job_id: str, caller: Caller, found: ManualResolution) -> JobRecord:
-        """Take a person's word for the outcome of an uncertain submission.
+    async def resolve(self, job_id: str, caller: Caller, found: SubmissionEvent, *, ends: bool) -> JobRecord:
+        """Take a person's word for the outcome of an uncertain submission: the job ends by it, or is driven again.
 
         Raises:
             RequestError: `not_found`, or `invalid_request` when the job is not uncertain.
         """
         await self.get(job_id, caller)
-        deadline = self.clock() + self.deadline_seconds if found.fault is None else None
-        if not await self.store.resolve(job_id, found.event, deadline_at=deadline, fault=found.fault):
+        if not await self.store.resolve(job_id, found, None if ends else self.clock() + self.deadline_seconds):
             raise RequestError(
                 "invalid_request",
                 f"The job {job_id} is not uncertain, so there is nothing to resolve.",
@@ -325,7 +291,7 @@ class Retention:
         Raises:
             StorageError: The record cannot be read or written.
         """
-        before = self.clock() - self.days * _DAY_SECONDS
+        before = self.clock() - self.days * DAY_SECONDS
         jobs: set[str] = set()
         while deleted := await self.store.delete_old(before):
             jobs |= deleted

@@ -39,6 +39,8 @@ _DELETABLE = "ended = 1 AND delivered = 1 AND status != 'uncertain' AND created_
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _PAGE = 500
 """Most jobs that are deleted or read in one statement."""
+KEPT = 50
+"""Most durations of a kind of job that are kept."""
 _KEPT_JOBS = 256
 """Most finished jobs that stay in memory, a few kilobytes each."""
 
@@ -98,14 +100,13 @@ Admit: TypeAlias = Callable[[Account, JobRecord], None]
 
 
 class JobStore:
-    """Reads and writes everything that is kept of jobs.
+    """Reads and writes everything that is kept of jobs; raises `StorageError` where the record cannot be used.
 
     Attributes:
         lease_seconds: How long a lease lasts without renewal.
     """
 
     def __init__(self, database: Database, clock: Callable[[], float] = time.time, lease_seconds: float = 30.0) -> None:
-        """Take the database, a clock in seconds since the epoch, and the length of a lease."""
         self._database = database
         self._clock = clock
         self.lease_seconds = lease_seconds
@@ -137,25 +138,14 @@ class JobStore:
                 return earlier, None
             if admit is not None:
                 admit(Account(db, record.principal), record)
-            lease = None if owner is None else Lease(record.job_id, 1)
+            named = (record.job_id, record.principal, record.provider, record.created_at, request_key, fingerprint)
+            leased = (None, 0.0, 0) if owner is None else (owner, self._clock() + self.lease_seconds, 1)
             db.execute(
-                "INSERT INTO jobs (job_id, principal, provider, status, ended, created_at, request_key, fingerprint,"
-                " document, lease_owner, lease_until, fence) VALUES (?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    record.job_id,
-                    record.principal,
-                    record.provider,
-                    record.status,
-                    record.created_at,
-                    request_key,
-                    fingerprint,
-                    record.model_dump_json(by_alias=True),
-                    owner,
-                    self._clock() + self.lease_seconds if lease else 0.0,
-                    lease.fence if lease else 0,
-                ),
+                "INSERT INTO jobs (job_id, principal, provider, created_at, request_key, fingerprint, document, status,"
+                " ended, lease_owner, lease_until, fence) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (*named, *_document(record), *leased),
             )
-            return record, lease
+            return record, None if owner is None else Lease(record.job_id, 1)
 
         return await self._database.run(work)
 
@@ -178,13 +168,11 @@ class JobStore:
         kept = self._finished.get(job_id)
         if kept is not None and kept.principal == principal:
             return kept
-        sql = f"SELECT {_COLUMNS} FROM jobs WHERE job_id = ? AND principal = ?"  # noqa: S608  # a constant
-        rows = await self._database.rows(sql, (job_id, principal))
-        if not rows:
+        record = await self._database.read(lambda db: _first(db, "job_id = ? AND principal = ?", job_id, principal))
+        if record is None:
             raise RequestError(
                 "not_found", f"There is no job {job_id[:60]!r}.", hint="list_jobs shows the jobs that exist."
             )
-        record = _record_of(rows[0])
         if record.state == "succeeded" and record.measured and record.delivered:
             if len(self._finished) >= _KEPT_JOBS:
                 self._finished.pop(next(iter(self._finished)))
@@ -281,7 +269,8 @@ class JobStore:
         sql = "SELECT job_id FROM jobs WHERE ended = 0 AND cancel_requested = 1 AND lease_owner = ?"
         return [str(row[0]) for row in await self._database.rows(sql, (owner,))]
 
-    # Writes under a lease: each one sets `updated_at`, and raises `LeaseLostError` when another process drives the job.
+    # Writes under a lease: each one sets `updated_at`. When another process drives the job, it raises `LeaseLostError`
+    # and has written nothing, but for `accept`.
 
     async def save(self, job: JobRecord, lease: Lease, *, judged: int | None = None) -> JobRecord:
         """Write a job's new value.
@@ -289,9 +278,6 @@ class JobStore:
         A job without a task was found to have ended by a number of events (`judged`); where none were looked at, no
         acceptance may be in the log. One whose log has more by now does not end: it is submitting, so that the next
         step decides again.
-
-        Raises:
-            LeaseLostError: Nothing was written.
         """
 
         def work(db: sqlite3.Connection) -> JobRecord:
@@ -308,9 +294,6 @@ class JobStore:
         """Write that a job is about to be submitted, as its state and as an event, both or neither; renews the lease.
 
         With `unless_canceled`, nothing is written for a job that the caller wants stopped, and nothing returned.
-
-        Raises:
-            LeaseLostError: Nothing was written.
         """
         submitting = job.model_copy(update={"state": "submitting"})
         intent = SubmissionEvent.of("intent", job.request)
@@ -342,7 +325,7 @@ class JobStore:
             try:
                 return self._with_second_charges(db, self.write_row(db, job, lease))
             except LeaseLostError:
-                record = _read(db, job.job_id)
+                record = _first(db, "job_id = ?", job.job_id)
                 if record is not None and record.task is not None:
                     self._with_second_charges(db, record)
                 elif record is not None and record.ended:
@@ -355,19 +338,11 @@ class JobStore:
         return saved
 
     async def resume(self, job: JobRecord, lease: Lease) -> JobRecord:
-        """Write the value of a job that goes on with an acceptance in the log.
-
-        Raises:
-            LeaseLostError: Nothing was written.
-        """
+        """Write the value of a job that goes on with an acceptance in the log."""
         return await self._database.run(lambda db: self._with_second_charges(db, self.write_row(db, job, lease)))
 
     def write_row(self, db: sqlite3.Connection, job: JobRecord, lease: Lease) -> JobRecord:
-        """Write a job's new value inside a transaction; returns it with what others wrote beside it.
-
-        Raises:
-            LeaseLostError: Nothing was written.
-        """
+        """Write a job's new value inside a transaction; returns it with what others wrote beside it."""
         job = job.model_copy(update={"updated_at": self._clock()})
         sql = (
             "UPDATE jobs SET document = ?, status = ?, ended = ?"  # noqa: S608  # a constant is added
@@ -401,18 +376,18 @@ class JobStore:
 
         await self._database.run(work)
 
-    async def resolve(
-        self, job_id: str, event: SubmissionEvent, *, deadline_at: float | None, fault: Fault | None
-    ) -> bool:
+    async def resolve(self, job_id: str, event: SubmissionEvent, deadline_at: float | None) -> bool:
         """Write what a person found out about an uncertain job; false if it is not one.
 
-        It may be driven again until the deadline; without a deadline it ends with the fault.
+        It may be driven again until the deadline; without a deadline it ends with the fault that the event tells.
         """
-        state = "failed" if deadline_at is None else "submitting"
-        changes = {"fault": fault} if deadline_at is None else {"deadline_at": deadline_at}
 
         def work(db: sqlite3.Connection) -> bool:
-            changed = self._change_ended(db, job_id, only="uncertain", state=state, **changes)
+            if deadline_at is None:
+                fault = Fault.model_validate_json(event.details)
+                changed = self._change_ended(db, job_id, only="uncertain", state="failed", fault=fault)
+            else:
+                changed = self._change_ended(db, job_id, only="uncertain", state="submitting", deadline_at=deadline_at)
             if changed:
                 self._append(db, job_id, event)
             return changed
@@ -425,7 +400,7 @@ class JobStore:
 
     def _change_ended(self, db: sqlite3.Connection, job_id: str, *, only: str, state: str, **more: object) -> bool:
         """Change an ended job that nobody drives; false when it is not in the state `only`."""
-        record = _read(db, job_id)
+        record = _first(db, "job_id = ?", job_id)
         if record is None or record.state != only or not record.ended:
             return False
         changes = {"state": state, "fault": None, "updated_at": self._clock(), "wake_at": 0.0, "failures": 0, **more}
@@ -447,21 +422,17 @@ class JobStore:
 
     # How long jobs took.
 
-    async def durations(self, kind: JobKind, most: int) -> list[float]:
-        """Read the seconds that the last jobs of a kind took, oldest first.
-
-        Raises:
-            StorageError: The record cannot be read.
-        """
+    async def durations(self, kind: JobKind) -> list[float]:
+        """Read the seconds that the last jobs of a kind took, oldest first."""
         sql = (
             "SELECT seconds FROM durations WHERE provider = ? AND model = ? AND size = ?"
             " ORDER BY duration_id DESC LIMIT ?"
         )
-        rows = await self._database.rows(sql, (kind.provider, kind.model, kind.size, most))
+        rows = await self._database.rows(sql, (kind.provider, kind.model, kind.size, KEPT))
         return [float(str(row[0])) for row in reversed(rows)]
 
-    def add_duration(self, kind: JobKind, seconds: float, most: int) -> None:
-        """Queue one more duration, and the deletion of all but the newest `most`; written with the next transaction."""
+    def add_duration(self, kind: JobKind, seconds: float) -> None:
+        """Queue one more duration, and the deletion of all but the newest; written with the next transaction."""
         key = (kind.provider, kind.model, kind.size)
 
         def work(db: sqlite3.Connection) -> None:
@@ -470,7 +441,7 @@ class JobStore:
                 "DELETE FROM durations WHERE provider = ?1 AND model = ?2 AND size = ?3 AND duration_id <="
                 " (SELECT duration_id FROM durations WHERE provider = ?1 AND model = ?2 AND size = ?3"
                 " ORDER BY duration_id DESC LIMIT 1 OFFSET ?4)",
-                (*key, most),
+                (*key, KEPT),
             )
 
         self._database.also(work)
@@ -481,9 +452,6 @@ class JobStore:
         """Delete a page of jobs that ended and were delivered, created before a time; returns their ids.
 
         An uncertain job, and one that was never delivered, is kept.
-
-        Raises:
-            StorageError: The record cannot be read or written.
         """
 
         def work(db: sqlite3.Connection) -> set[str]:
@@ -528,9 +496,9 @@ def _record_of(row: tuple[object, ...]) -> JobRecord:
     return _with_beside(JobRecord.model_validate_json(str(row[0])), row[1:])
 
 
-def _read(db: sqlite3.Connection, job_id: str) -> JobRecord | None:
-    """Read one job, whoever it belongs to."""
-    row = db.execute(f"SELECT {_COLUMNS} FROM jobs WHERE job_id = ?", (job_id,)).fetchone()  # noqa: S608  # a constant
+def _first(db: sqlite3.Connection, clause: str, *values: str) -> JobRecord | None:
+    """Read the first job that a clause, which is never a caller's text, finds."""
+    row = db.execute(f"SELECT {_COLUMNS} FROM jobs WHERE {clause} LIMIT 1", values).fetchone()  # noqa: S608  # constants
     return None if row is None else _record_of(row)
 
 
@@ -542,12 +510,10 @@ def _with_beside(record: JobRecord, row: tuple[object, ...]) -> JobRecord:
 
 def _earlier(db: sqlite3.Connection, principal: str, request_key: str | None, fingerprint: str) -> JobRecord | None:
     """The job with a key, or the undelivered one without a key that asks for the same."""
-    clause, value = "request_key IS NULL AND delivered = 0 AND fingerprint = ?", fingerprint
     if request_key is not None:
-        clause, value = "request_key = ?", request_key
-    sql = f"SELECT {_COLUMNS} FROM jobs WHERE principal = ? AND {clause} ORDER BY created_at DESC LIMIT 1"  # noqa: S608  # clause is one of two literals
-    row = db.execute(sql, (principal, value)).fetchone()
-    return None if row is None else _record_of(row)
+        return _first(db, "principal = ? AND request_key = ?", principal, request_key)  # the two are unique
+    clause = "principal = ? AND request_key IS NULL AND delivered = 0 AND fingerprint = ? ORDER BY created_at DESC"
+    return _first(db, clause, principal, fingerprint)
 
 
 def _events(db: sqlite3.Connection, job_id: str) -> SubmissionEvents:

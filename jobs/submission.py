@@ -154,13 +154,11 @@ async def _write_until_stored(
     Raises:
         StorageError: It could not be written for a minute; the log has what is needed to find the task by hand.
     """
-    for left in reversed(range(_WRITE_TRIES)):
+    for _ in range(_WRITE_TRIES - 1):
         try:
             return await write()
         except StorageError as error:
             remote_id = submission.task.remote_id
             _log.error("Job %s was accepted as %s, which cannot be recorded: %s", job.job_id, remote_id, error)
-            if not left:
-                raise
         await anyio.sleep(_WRITE_PAUSE_SECONDS)
-    raise AssertionError
+    return await write()

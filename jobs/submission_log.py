@@ -15,7 +15,7 @@ from typing import Literal, Protocol, TypeAlias
 from pydantic import BaseModel
 
 from controlnet_mcp.foundation.errors import ControlNetError
-from controlnet_mcp.providers.types import Deduplication, Fault, Submission
+from controlnet_mcp.providers.types import Deduplication, Fault, RemoteTask, Report, Submission
 
 MOST_REFUSALS = 4
 """Refusals that invite another try (429, 503, no connection) before the job fails."""
@@ -23,7 +23,6 @@ MOST_LOOK_UPS = 6
 """Look-ups that find nothing, seconds apart, before the job is uncertain."""
 
 _LOOK = "Nothing was sent again. Look in the provider's own history before submitting anew."
-_CALL_AGAIN = "Call controlnet_generate again if it is still wanted."
 
 INTERRUPTED = Fault(
     code="provider_failed",
@@ -33,21 +32,11 @@ INTERRUPTED = Fault(
 NEVER_SENT = Fault(
     code="timed_out",
     message="The server was not running when this should have been sent, and now it is too late. Nothing was bought.",
-    hint=_CALL_AGAIN,
+    hint="Call controlnet_generate again if it is still wanted.",
     retryable=True,
 )
-WITHDRAWN = Fault(
-    code="timed_out",
-    message="The process that should have sent this was stopped just before, and did not send it. Nothing was bought.",
-    hint=_CALL_AGAIN,
-    retryable=True,
-)
-DENIED = Fault(
-    code="provider_failed",
-    message="The provider did not accept this, as somebody found in its history. Nothing was bought.",
-    hint=_CALL_AGAIN,
-    retryable=True,
-)
+_STOPPED = "The process that should have sent this was stopped just before, and did not send it. Nothing was bought."
+WITHDRAWN = NEVER_SENT.model_copy(update={"message": _STOPPED})
 
 
 def fault_of(error: ControlNetError) -> Fault:
@@ -83,6 +72,17 @@ class SubmissionEvent:
     def of(cls, kind: EventKind, details: BaseModel) -> "SubmissionEvent":
         """Write the details as JSON."""
         return cls(kind, details.model_dump_json())
+
+
+_FOUND = "The provider did not accept this, as somebody found in its history. Nothing was bought."
+DENIAL = SubmissionEvent.of("denial", NEVER_SENT.model_copy(update={"code": "provider_failed", "message": _FOUND}))
+"""A person's finding in the provider's history that a submission was not accepted."""
+
+
+def accepted_as(remote_id: str) -> SubmissionEvent:
+    """A person's finding that a submission was accepted, by the provider's id of it: the job goes on with that."""
+    task = RemoteTask(remote_id=remote_id)
+    return SubmissionEvent.of("answer", Submission(task=task, report=Report(phase="running")))
 
 
 @dataclass(frozen=True, slots=True)

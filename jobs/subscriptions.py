@@ -23,7 +23,6 @@ class JobSubscription:
     """One job as it was last seen, shared by all who follow it."""
 
     def __init__(self, job: JobRecord) -> None:
-        """Take the job as its first follower knows it."""
         self.job = job
         self.followers = 0
         self.closed = False
@@ -56,7 +55,6 @@ class JobSubscriptions:
     """The jobs that are followed in this process, and those that it drives, as far as it knows them."""
 
     def __init__(self, store: JobStore) -> None:
-        """Take the record."""
         self._store = store
         self._followed: dict[str, JobSubscription] = {}
         self._driven: dict[str, JobRecord | None] = {}

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 from pydantic import Field
 
+from controlnet_mcp.foundation.text import shortened
 from controlnet_mcp.jobs.prepare import entry_named
 from controlnet_mcp.jobs.record import Status
-from controlnet_mcp.tools.tool import Answer, Arguments, Call, Hints, Services, shortened, tool
+from controlnet_mcp.tools.tool import Answer, Arguments, Call, Hints, Services, tool
 from controlnet_mcp.tools.views import Job, View, views_of
 
 _PROMPT_CHARACTERS = 200

@@ -14,27 +14,27 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, TypeAlias, TypeVar, cast, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
+from pydantic import BaseModel, JsonValue, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import CoreSchema, ErrorDetails, core_schema
 
 from controlnet_mcp.foundation.errors import RequestError
+from controlnet_mcp.foundation.text import shortened
 from controlnet_mcp.images.blob_store import BlobStore
 from controlnet_mcp.images.maps import NO_MODELS, MapModels
 from controlnet_mcp.images.picture import StoredPicture
 from controlnet_mcp.images.read import PictureReader
 from controlnet_mcp.jobs.service import Caller, JobService
 from controlnet_mcp.providers.registry import ProviderEntry
+from controlnet_mcp.providers.types import Frozen
 
 ArgumentsT = TypeVar("ArgumentsT", bound=BaseModel)
 _SHOWN_CHARACTERS = 60
 
 
-class Arguments(BaseModel):
+class Arguments(Frozen):
     """Arguments of a tool: unknown ones are errors."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 Progress: TypeAlias = Callable[[float, str], Awaitable[None]]
@@ -178,7 +178,7 @@ def _without_nulls(value: JsonValue) -> JsonValue:
 def _refusal(model: type[BaseModel], error: ErrorDetails) -> RequestError:
     """Say in a sentence which argument is not right, and in the hint what is."""
     place = error["loc"]
-    where = shortened(".".join(map(str, place))) or "arguments"
+    where = shortened(".".join(map(str, place)), _SHOWN_CHARACTERS) or "arguments"
     for part in place[:-1]:  # to the model that the last part is a field of
         outer = model.model_fields.get(str(part))
         kinds = (outer.annotation, *get_args(outer.annotation)) if outer else ()
@@ -192,7 +192,7 @@ def _refusal(model: type[BaseModel], error: ErrorDetails) -> RequestError:
         case "missing":
             message, hint = f"The argument {where!r} is missing.", _meaning(known.get(str(place[-1])))
         case _:
-            message = f"{where} = {shortened(str(error['input']))!r} is not right: {error['msg']}."
+            message = f"{where} = {shortened(str(error['input']), _SHOWN_CHARACTERS)!r} is not right: {error['msg']}."
             hint = _meaning(known.get(str(place[-1])) if place else None)
     return RequestError("invalid_request", message, hint=hint)
 
@@ -201,11 +201,6 @@ def _meaning(field: FieldInfo | None) -> str:
     if field and field.description:
         return f"It means: {field.description.removesuffix('.')}."
     return "Leave it out for the default." if field and not field.is_required() else "Every call needs it."
-
-
-def shortened(text: str, characters: int = _SHOWN_CHARACTERS) -> str:
-    """At most so many characters of a text, with an ellipsis where it was longer."""
-    return text if len(text) <= characters else f"{text[: characters - 1]}…"
 
 
 Schema = dict[str, JsonValue]

@@ -99,13 +99,9 @@ class Job(View):
 
 
 def job_view(record: JobRecord, *, now: float, paths: Mapping[str, Path], ai_generated: bool) -> Job:
-    """Show a record.
+    """Show a record at `now` (seconds since the epoch); of `ai_generated`, only a no is shown.
 
-    Args:
-        record: The job.
-        now: Seconds since the epoch.
-        paths: Files of originals by hash, of those that are there and that the caller may see.
-        ai_generated: The provider's pictures come from a model; only a no is shown.
+    `paths` are files of originals by hash: of those that are there and that the caller may see.
     """
     second_charges = [
         RequestWarning(
@@ -232,7 +228,8 @@ async def wait_for(
             fraction = 1.0 if now.state == "succeeded" else min(now.progress or 0.0, 0.99)
             above = last_fraction + (1.0 - last_fraction) / 1000  # the protocol wants every value above the last
             last_told, last_fraction = moment, fraction if fraction > last_fraction else above
-            await progress(last_fraction, message_of(now))
+            eta = "" if now.eta_seconds is None else f", about {now.eta_seconds:.0f} s left"
+            await progress(last_fraction, f"{now.provider}: {now.stage or now.status}{eta}")
 
     if progress is not None and not job.ended:
         await tell(job)
@@ -240,12 +237,6 @@ async def wait_for(
     job = await services.jobs.wait(job, until, tell)
     patience = min(max(until - services.jobs.clock(), _SCORE_SECONDS[0]), _SCORE_SECONDS[1])
     return await services.jobs.scored(job, patience)
-
-
-def message_of(job: JobRecord) -> str:
-    """A few words for a progress bar."""
-    eta = "" if job.eta_seconds is None else f", about {job.eta_seconds:.0f} s left"
-    return f"{job.provider}: {job.stage or job.status}{eta}"
 
 
 async def views_of(

@@ -10,7 +10,8 @@ from pydantic import BaseModel
 from controlnet_mcp.images.contact_sheet import NARROWEST, WIDEST, WIDTH
 from controlnet_mcp.jobs.record import JobRecord
 from controlnet_mcp.jobs.resource_uris import sheet_uri
-from controlnet_mcp.jobs.service import Caller, accepted_as, not_accepted
+from controlnet_mcp.jobs.service import Caller
+from controlnet_mcp.jobs.submission_log import DENIAL, accepted_as
 from controlnet_mcp.server.auth.principals import LOCAL
 from controlnet_mcp.server.cli import interruptible
 from controlnet_mcp.server.cli.options import arguments_of, tool_options
@@ -80,9 +81,9 @@ def resolve(job_id: str, remote_id: str | None, *, failed: bool, send_again: boo
     """
     if (remote_id is not None) + failed + send_again != 1:
         raise click.UsageError("Say one of --accepted ID, --not-accepted and --send-again.")
-    found = not_accepted(send_again=send_again) if remote_id is None else accepted_as(remote_id)
-    job = run(lambda services: services.jobs.resolve(job_id, Caller(LOCAL, local=True), found))
-    again = "" if found.fault is not None else f" `controlnet-mcp status {job_id} --wait 60` waits for it."
+    found = DENIAL if remote_id is None else accepted_as(remote_id)
+    job = run(lambda services: services.jobs.resolve(job_id, Caller(LOCAL, local=True), found, ends=failed))
+    again = "" if failed else f" `controlnet-mcp status {job_id} --wait 60` waits for it."
     click.echo(f"The job is {job.status}.{again}")
 
 

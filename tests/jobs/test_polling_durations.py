@@ -6,9 +6,9 @@ import httpx2
 import pytest
 
 from controlnet_mcp.jobs.database import Database
-from controlnet_mcp.jobs.polling import KEPT, PollPacer
+from controlnet_mcp.jobs.polling import PollPacer
 from controlnet_mcp.jobs.record import JobKind
-from controlnet_mcp.jobs.store import JobStore
+from controlnet_mcp.jobs.store import KEPT, JobStore
 from tests.support.job_layer import PICTURE_URL, JobLayer, Service, broken, open_job_layer, says
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("loop_watch")]
@@ -52,11 +52,10 @@ async def test_a_finished_job_leaves_the_middle_of_when_it_ended(tmp_path: Path,
         await layer.steps()
         assert (submitted.accepted_at, submitted.looked_at) == (1_800_000_000.0, 1_800_000_000.0)
         seen_at = unfinished.wake_at
-        request = unfinished.request
     assert unfinished.looked_at is not None
     (seconds,) = await told(tmp_path)
     assert seconds == pytest.approx((unfinished.looked_at + seen_at) / 2 - 1_800_000_000.0)
-    assert JobKind.of("scripted", request) == KIND
+    assert unfinished.kind == KIND
 
 
 async def test_what_was_learned_sets_the_pauses_of_the_next_process(tmp_path: Path, service: Service) -> None:
@@ -124,7 +123,8 @@ async def test_a_fault_between_the_looks_is_no_look(tmp_path: Path, service: Ser
 async def test_sizes_that_differ_much_are_kinds_of_their_own(tmp_path: Path, service: Service) -> None:
     """Four pictures are not expected to take as long as one."""
     async with open_job_layer(tmp_path, service) as layer:
-        request = (await layer.add()).request
-    four = request.model_copy(update={"num_images": 4})
-    wider = request.model_copy(update={"width": request.width + 8})
-    assert JobKind.of("scripted", four) != JobKind.of("scripted", request) == JobKind.of("scripted", wider)
+        job = await layer.add()
+    four = job.request.model_copy(update={"num_images": 4})
+    wider = job.request.model_copy(update={"width": job.request.width + 8})
+    kinds = [job.model_copy(update={"request": request}).kind for request in (four, job.request, wider)]
+    assert kinds[0] != kinds[1] == kinds[2]

@@ -6,9 +6,8 @@ import httpx2
 import pytest
 
 from controlnet_mcp.jobs.record import JobRecord
-from controlnet_mcp.jobs.service import accepted_as, not_accepted
 from controlnet_mcp.jobs.store import Lease, LeaseLostError
-from controlnet_mcp.jobs.submission_log import SubmissionEvent
+from controlnet_mcp.jobs.submission_log import DENIAL, SubmissionEvent, accepted_as
 from controlnet_mcp.providers.types import RemoteTask, Report, Submission
 from controlnet_mcp.tools.views import job_view
 from tests.support.job_layer import LEASE_SECONDS, PICTURE_URL, JobLayer, Service, broken, open_job_layer, says
@@ -35,9 +34,7 @@ async def uncertain(layer: JobLayer) -> JobRecord:
 
 async def resolve(layer: JobLayer, event: SubmissionEvent, *, ends: bool = False) -> bool:
     """Write a finding as the job service does."""
-    fault = not_accepted(send_again=False).fault if ends else None
-    deadline = None if ends else layer.clock.now + 600
-    return await layer.store.resolve("job_1", event, deadline_at=deadline, fault=fault)
+    return await layer.store.resolve("job_1", event, None if ends else layer.clock.now + 600)
 
 
 async def test_a_job_goes_on_with_the_task_that_a_person_found(tmp_path: Path, picture: httpx2.Response) -> None:
@@ -45,7 +42,7 @@ async def test_a_job_goes_on_with_the_task_that_a_person_found(tmp_path: Path, p
     service = Service(submit=[LOST], poll=[DONE], download=[picture])
     async with open_job_layer(tmp_path, service) as layer:
         await uncertain(layer)
-        assert await resolve(layer, accepted_as("task-77").event)
+        assert await resolve(layer, accepted_as("task-77"))
         job = await layer.steps()
     assert (job.status, job.task, len(job.images)) == ("succeeded", RemoteTask(remote_id="task-77"), 1)
     assert service.count("POST", "jobs") == 1
@@ -55,9 +52,9 @@ async def test_a_job_that_was_not_accepted_has_failed(tmp_path: Path) -> None:
     """Nothing was bought, and the caller may ask anew."""
     async with open_job_layer(tmp_path, Service(submit=[LOST])) as layer:
         await uncertain(layer)
-        assert await resolve(layer, not_accepted(send_again=False).event, ends=True)
+        assert await resolve(layer, DENIAL, ends=True)
         job = await layer.read()
-        assert not await resolve(layer, accepted_as("task-1").event), "only an uncertain job can be resolved"
+        assert not await resolve(layer, accepted_as("task-1")), "only an uncertain job can be resolved"
     assert job.status == "failed"
     assert job.fault is not None
     assert "Nothing was bought" in job.fault.message
@@ -69,7 +66,7 @@ async def test_a_job_is_sent_again_when_a_person_says_so(tmp_path: Path) -> None
     async with open_job_layer(tmp_path, service) as layer:
         await uncertain(layer)
         for expected in ("uncertain", "queued"):
-            assert await resolve(layer, not_accepted(send_again=True).event)
+            assert await resolve(layer, DENIAL)
             assert (await layer.step()).status == expected
     assert service.count("POST", "jobs") == 3
 
@@ -99,7 +96,7 @@ async def test_a_second_charge_is_told(tmp_path: Path) -> None:
     """A person said that it was not accepted and had it sent again, and then the first answer turned up."""
     async with open_job_layer(tmp_path, Service(submit=[LOST, says("queued", 201)], poll=[says("running")])) as layer:
         job = await uncertain(layer)
-        assert await resolve(layer, not_accepted(send_again=True).event)
+        assert await resolve(layer, DENIAL)
         await layer.step()
         late = Submission(task=RemoteTask(remote_id="task-0"), report=Report(phase="queued"))
         nobody = await layer.claim("nobody")

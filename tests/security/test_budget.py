@@ -20,7 +20,8 @@ from controlnet_mcp.server.settings import Settings
 from tests.support.job_layer import PRINCIPAL, Answer, JobLayer, Service, broken, open_job_layer, says
 
 pytestmark = pytest.mark.anyio
-CAP = Admission(100, paid=True, amount=0.3, unit="USD", run="run", per_session={}, per_day={"scripted": 1.0})
+RULES = Spending(per_day={"scripted": 1.0}, run="run")
+CAP = Admission(RULES, paid=True, cost=Cost(amount=0.3, unit="USD"))
 """Three of 0.3 fit into 1 a day, a fourth does not."""
 
 
@@ -32,10 +33,10 @@ class Till:
     admission: Admission = CAP
     count: int = 0
 
-    async def buy(self, **changes: object) -> str:
+    async def buy(self) -> str:
         """Add a job; gives its id."""
         self.count += 1
-        return (await self.layer.add(f"job_{self.count}", admit=replace(self.admission, **changes))).job_id  # type: ignore[arg-type]
+        return (await self.layer.add(f"job_{self.count}", admit=self.admission)).job_id
 
     async def fits(self) -> int:
         """How many more jobs fit; they are bought."""
@@ -68,7 +69,7 @@ async def settled(folder: Path, *answers: Answer, cancel: bool = False) -> int:
 async def test_what_is_reserved_counts_before_it_is_charged(till: Till) -> None:
     """Exactly: tenths add up as people add them."""
     assert await till.fits() == 3
-    till.admission = replace(CAP, amount=0.1)
+    till.admission = replace(CAP, cost=Cost(amount=0.1, unit="USD"))
     assert await till.fits() == 1
 
 
@@ -120,9 +121,9 @@ async def test_a_day_is_any_24_hours(till: Till) -> None:
 
 async def test_a_session_is_one_run_of_the_server(till: Till) -> None:
     """The next run starts anew."""
-    till.admission = replace(CAP, per_day={}, per_session={"scripted": 1.0})
+    till.admission = replace(CAP, rules=Spending(per_session={"scripted": 1.0}, run="run"))
     assert await till.fits() == 3
-    till.admission = replace(till.admission, run="the next")
+    till.admission = replace(till.admission, rules=replace(till.admission.rules, run="the next"))
     assert await till.fits() == 3
 
 
@@ -137,7 +138,7 @@ async def test_nobody_is_charged_for_others(till: Till) -> None:
 
 async def test_a_cap_on_jobs_counts_those_of_all_providers(till: Till) -> None:
     """Whatever each costs, known or not."""
-    till.admission = replace(CAP, amount=None, per_day={"jobs": 2})
+    till.admission = replace(CAP, rules=Spending(per_day={"jobs": 2}, run="run"), cost=None)
     assert await till.fits() == 2
 
 
@@ -153,7 +154,8 @@ async def test_a_price_that_is_none_is_not_taken_for_nothing(till: Till, told: f
         await Spending(per_day={"scripted": 1.0}).agree(provider, 3, price, None)
     assert "COST_ESTIMATES" in caught.value.hint
     admission = await Spending(per_day={"scripted": 1.0}, estimates={"scripted": 0.2}).agree(provider, 3, price, None)
-    assert admission.amount == pytest.approx(0.6)
+    assert admission.cost is not None
+    assert admission.cost.amount == pytest.approx(0.6)
 
 
 def test_a_job_that_was_just_added_counts_once() -> None:

@@ -141,9 +141,9 @@ class SharedDatabase(Database):
     async def run(self, work: Callable[[sqlite3.Connection], ResultT]) -> ResultT:
         """Commit, with a point before it."""
         await self._process.point()
-        block = self._queued(work)
+        outcome = self.also(work)
         self._commit()
-        return block.result()
+        return outcome.result()
 
     async def read(self, work: Callable[[sqlite3.Connection], ResultT]) -> ResultT:
         """Read."""

@@ -7,7 +7,8 @@ from random import Random
 from statistics import fmean
 from typing import TypeAlias
 
-from controlnet_mcp.jobs.polling import KEPT, Look, pause_seconds
+from controlnet_mcp.jobs.polling import Look, pause_seconds
+from controlnet_mcp.jobs.store import KEPT
 
 Draw: TypeAlias = Callable[[Random], float]
 """Draws the duration of a job, in seconds."""

@@ -11,7 +11,7 @@ from controlnet_mcp.foundation.errors import ImageError
 from controlnet_mcp.images.modalities import Appearance
 from controlnet_mcp.images.picture import StoredPicture
 from controlnet_mcp.images.structure_score import StructureScore
-from controlnet_mcp.jobs.preprocess import ControlInput, check
+from controlnet_mcp.jobs.preprocess import check
 from controlnet_mcp.jobs.record import JobRecord, ResultImage
 from controlnet_mcp.providers.types import Control, ResolvedRequest, Takes
 from controlnet_mcp.tools.views import next_step
@@ -36,7 +36,7 @@ def offered(
 ) -> tuple[bool, str]:
     """Whether a picture goes out as a map, and everything that is said about it."""
     control = Control(modality=modality, picture=PICTURE, is_map=is_map)
-    checked, notices = check(ControlInput(control, seen, takes, "somebody"))
+    checked, notices = check(control, seen, takes, "somebody")
     assert {row.kind for row in notices} <= {"assumed"}
     return checked.is_map, " ".join(row.detail for row in notices)
 

@@ -144,23 +144,6 @@ def check_host(host: str, *, authenticates: bool) -> None:
         )
 
 
-@dataclass(slots=True)
-class Bucket:
-    """The requests that a caller has left, and the time when they were counted."""
-
-    left: float
-    at: float
-
-    def take(self, now: float, per_minute: int) -> float:
-        """Take one request out, or tell in how many seconds there is one."""
-        self.left = min(self.left + (now - self.at) * per_minute / 60, per_minute)
-        self.at = now
-        if self.left < 1:
-            return (1 - self.left) * 60 / per_minute
-        self.left -= 1
-        return 0.0
-
-
 @dataclass(frozen=True, slots=True)
 class RateLimit:
     """A token bucket for each caller, refilled evenly; beyond it 429 with Retry-After.
@@ -169,26 +152,28 @@ class RateLimit:
         app: The application behind it.
         per_minute: Requests a minute and caller; as many may come at once.
         clock: Seconds, of any epoch.
-        buckets: One for each caller; there are as many as the operator lets in.
+        buckets: The requests that each caller has left, and when they were counted; there are as many callers as the
+            operator lets in.
     """
 
     app: ASGIApp
     per_minute: int
     clock: Callable[[], float] = time.monotonic
-    buckets: dict[str, Bucket] = field(default_factory=dict[str, Bucket])
+    buckets: dict[str, tuple[float, float]] = field(default_factory=dict[str, tuple[float, float]])
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or say when to come back; callers who need no token have no limit."""
         user = scope.get("user")
-        wait_seconds = 0.0
+        left = 1.0
         if isinstance(user, AuthenticatedUser):
-            now = self.clock()
-            bucket = self.buckets.setdefault(principal_of(user.access_token), Bucket(self.per_minute, now))
-            wait_seconds = bucket.take(now, self.per_minute)
-        if wait_seconds <= 0:
+            name, now = principal_of(user.access_token), self.clock()
+            left, counted_at = self.buckets.get(name, (self.per_minute, now))
+            left = min(left + (now - counted_at) * self.per_minute / 60, self.per_minute)
+            self.buckets[name] = left - 1 if left >= 1 else left, now
+        if left >= 1:
             await self.app(scope, receive, send)
             return
-        seconds = math.ceil(wait_seconds)
+        seconds = math.ceil((1 - left) * 60 / self.per_minute)
         said = f"More than {self.per_minute} requests a minute. Try again in {seconds} s; nothing was done."
         refusal = JSONResponse({"error": said}, status_code=429, headers={"retry-after": str(seconds)})
         await refusal(scope, receive, send)

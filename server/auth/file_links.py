@@ -7,10 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from controlnet_mcp.images.blob_store import write_whole
 from controlnet_mcp.images.picture import EXTENSIONS, StoredPicture, StoredType
 
 LIFETIME_SECONDS = 24 * 3600
-_SECRET_BYTES = 32
 _SECONDS = re.compile(r"[0-9]{1,12}")
 
 
@@ -19,10 +19,7 @@ def load_secret(folder: Path) -> bytes:
     path = folder / "files.secret"
     if not path.is_file():
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        fresh = folder / f".files.secret.{secrets.token_hex(8)}"
-        fresh.touch(mode=0o600)
-        fresh.write_bytes(secrets.token_bytes(_SECRET_BYTES))
-        fresh.replace(path)
+        write_whole(path, secrets.token_bytes(32))
     return path.read_bytes()
 
 

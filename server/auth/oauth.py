@@ -13,7 +13,7 @@ import httpx2
 import jwt
 from jwt.exceptions import PyJWTError
 from mcp.server.auth.provider import AccessToken
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from controlnet_mcp.foundation.redaction import SECRET
 from controlnet_mcp.images.download import TooLongError, TooSlowError, read_body
@@ -27,8 +27,6 @@ _log = logging.getLogger(__name__)
 
 class _Claims(BaseModel):
     """Claims of a token whose signature, issuer, audience and time are right."""
-
-    model_config = ConfigDict(extra="ignore")
 
     sub: str
     exp: int

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeAlias
 
 from anyio import to_thread
 from mcp.server.auth.provider import AccessToken
@@ -28,14 +29,8 @@ _LARGEST_BYTES = 1024 * 1024
 _LOOK_SECONDS = 1.0
 """Time between two looks at the file: a token that was removed works no longer than that."""
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Bearer:
-    """A caller who may connect, with the SHA-256 of their token."""
-
-    name: str
-    digest: bytes
+Bearer: TypeAlias = tuple[str, bytes]
+"""Name of a caller who may connect, and the SHA-256 of their token."""
 
 
 @dataclass(slots=True)
@@ -77,10 +72,10 @@ class TokenFile:
                 self._bearers, self._state = (), ()
                 _log.error("No token is accepted until the file of tokens is right: %s", error)
         digest = hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
-        found = [bearer for bearer in self._bearers if hmac.compare_digest(bearer.digest, digest)]
-        if not found:
+        names = [name for name, known in self._bearers if hmac.compare_digest(known, digest)]
+        if not names:
             return None
-        name = found[0].name
+        (name,) = names
         return AccessToken(
             token=SECRET,
             client_id=name,
@@ -110,11 +105,11 @@ class TokenFile:
                 raise _wrong(self.path, f"has a line {number} that is neither `name: token` nor `name: sha256:HEX`")
             name, token = found["name"], found["token"]
             if token is None:
-                bearers.append(Bearer(name, bytes.fromhex(found["hash"])))
+                bearers.append((name, bytes.fromhex(found["hash"])))
                 continue
             if len(token) < SHORTEST_TOKEN:
                 raise _wrong(self.path, f"has a token in line {number} of fewer than {SHORTEST_TOKEN} characters")
-            bearers.append(Bearer(name, hashlib.sha256(token.encode()).digest()))
+            bearers.append((name, hashlib.sha256(token.encode()).digest()))
             secrets.append(SecretStr(token))
         _check(self.path, status, bearers, readable=not secrets)
         self.redactor.learn(secrets)
@@ -125,7 +120,7 @@ def _check(path: Path, status: os.stat_result, bearers: list[Bearer], *, readabl
     """Refuse a file that others could write, or read unless it may be, and names or tokens that stand twice."""
     if not bearers:
         raise _wrong(path, "names nobody")
-    if len(bearers) > min(len({row.name for row in bearers}), len({row.digest for row in bearers})):
+    if len(bearers) > min(len(set(column)) for column in zip(*bearers, strict=True)):
         raise _wrong(path, "has a name or a token twice")
     if os.name == "nt":
         return  # its permissions are not these bits; SECURITY.md says so

@@ -28,10 +28,6 @@ COMMANDS: dict[str, tuple[str, str]] = {
 """Commands by name: `module:function` in this package, and the line in the help."""
 
 
-INTERRUPTED = 130
-"""Exit code of a command that was interrupted, as shells expect it: 128 and the number of the signal."""
-
-
 @contextmanager
 def interruptible(last_line: Callable[[], str] | None = None) -> Generator[None]:
     """End the program when the block is interrupted, with a last line on stderr."""
@@ -40,7 +36,7 @@ def interruptible(last_line: Callable[[], str] | None = None) -> Generator[None]
     except KeyboardInterrupt:
         if last_line is not None:
             click.echo(last_line(), err=True)
-        sys.exit(INTERRUPTED)
+        sys.exit(130)  # as shells expect: 128 and the number of the signal
 
 
 class _LazyGroup(click.Group):

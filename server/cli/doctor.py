@@ -9,7 +9,7 @@ import platform
 import shutil
 import sys
 import tempfile
-from contextlib import aclosing
+from contextlib import aclosing, closing
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -93,13 +93,11 @@ async def check_database(path: Path) -> Finding:
     """Look whether the record is sound, and at the number of its jobs."""
     if not await anyio.Path(path).exists():
         return Finding("ok", "job database", "not there yet; it is made with the first job")
-    database = Database(path)
     try:
-        sound, count = await JobStore(database).examine()
+        with closing(Database(path)) as database:
+            sound, count = await JobStore(database).examine()
     except ControlNetError as error:
         return Finding("broken", "job database", str(error))
-    finally:
-        database.close()
     if sound != "ok":
         return Finding("broken", "job database", f"{path} is damaged: {sound}. Move it away, or restore a copy.")
     return Finding("ok", "job database", f"{count} jobs")
@@ -166,11 +164,7 @@ async def check_account(provider: Provider, sender: Sender) -> Finding:
     return Finding("ok", what, "nothing was refused; it does not tell a balance" if left is None else f"{left:g} left")
 
 
-_MARKS: dict[State, tuple[str, str]] = {
-    "ok": ("ok", "green"),
-    "note": ("note", "yellow"),
-    "broken": ("BROKEN", "red"),
-}
+_MARKS: dict[State, tuple[str, str]] = {"ok": ("ok", "green"), "note": ("note", "yellow"), "broken": ("BROKEN", "red")}
 
 
 @click.command()

@@ -15,7 +15,7 @@ from controlnet_mcp.jobs.submission_log import DENIAL, accepted_as
 from controlnet_mcp.server.auth.principals import LOCAL
 from controlnet_mcp.server.cli import interruptible
 from controlnet_mcp.server.cli.options import arguments_of, tool_options
-from controlnet_mcp.server.cli.output import farewell, place_for, readable_name, save, show_job
+from controlnet_mcp.server.cli.output import farewell, place_for, readable_name, save, show_job, show_table
 from controlnet_mcp.server.cli.session import ask, call, run, wait_for
 from controlnet_mcp.server.mcp.rendering import text_of
 from controlnet_mcp.tools.cancel_job import CANCEL_JOB
@@ -49,8 +49,6 @@ def jobs(context: click.Context, /, *, as_json: bool, **values: object) -> None:
     elif not page.jobs:
         click.echo("No jobs.")
     else:
-        from controlnet_mcp.server.cli.output import show_table
-
         rows = [
             (
                 job.job_id,

@@ -17,8 +17,7 @@ from controlnet_mcp.server.mcp.rendering import text_of
 from controlnet_mcp.tools.views import Job
 
 _LONGEST_NAME = 48
-_EXTENSIONS: dict[str, str] = {kind: f".{ending}" for kind, ending in EXTENSIONS.items()}
-_SAME = {".jpeg": ".jpg"}
+_EXTENSIONS: dict[str, str] = dict(EXTENSIONS.items())
 
 
 def readable_name(text: str) -> str:
@@ -28,35 +27,27 @@ def readable_name(text: str) -> str:
 
 
 def place_for(output: Path | None, name: str, mime_type: str) -> Path:
-    """The file for a picture.
+    """The file for a picture in `output`: a file, a folder that exists, or nothing for the working directory.
 
-    Args:
-        output: A file, a folder that exists, or nothing for the working directory.
-        name: The name, without extension, where `output` does not give one.
-        mime_type: Type of the picture; an extension of another type is replaced.
+    `name` is the name, without extension, where `output` does not give one; an extension of another type is replaced.
     """
     output = output or Path()
     path = output / name if output.is_dir() else output
-    extension = _EXTENSIONS[mime_type]
-    if _SAME.get(path.suffix.lower(), path.suffix.lower()) == extension:
+    extension, given = _EXTENSIONS[mime_type], path.suffix.lower().lstrip(".").replace("jpeg", "jpg")
+    if given == extension:
         return path
-    pictures = {*_EXTENSIONS.values(), *_SAME}
-    return path.with_suffix(extension) if path.suffix.lower() in pictures else path.with_name(path.name + extension)
+    stem = path.stem if given in _EXTENSIONS.values() else path.name
+    return path.with_name(f"{stem}.{extension}")
 
 
 def save(content: bytes, wanted: Path, *, kept: Path | None = None) -> Path:
     """Write a new file, called `name-2`, `name-3`… where the name is taken.
 
-    Args:
-        content: The file.
-        wanted: Its path, unless that is taken.
-        kept: A copy that remains when the file cannot be written.
-
     Returns:
         The full path of the file.
 
     Raises:
-        click.ClickException: The folder cannot be made or written.
+        click.ClickException: The folder cannot be made or written; `kept` is a copy that remains.
     """
     path, number = wanted, 1
     try:
@@ -79,25 +70,18 @@ _WIDE = 220
 """Columns of a table that goes to a file or a pipe."""
 
 
-def show_table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, title: str | None = None) -> None:
-    """Print a table; the first column is never broken, the last one wraps.
-
-    Args:
-        headings: One for each column.
-        rows: Plain text; nothing in it is markup.
-        title: A line above.
-    """
+def show_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table of plain text; the first column is never broken, the last one wraps."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), title=title, title_justify="left")
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for index, heading in enumerate(headings):
         table.add_column(heading, no_wrap=index == 0, overflow="fold", header_style="bold")
     for row in rows:
         table.add_row(*map(Text, row))
-    console = Console(width=None if sys.stdout.isatty() else _WIDE, highlight=False)
-    console.print(table)
+    Console(width=None if sys.stdout.isatty() else _WIDE, highlight=False).print(table)
 
 
 _ENDS = {"failed": "failed", "canceled": "was canceled", "uncertain": "is uncertain"}

@@ -3,6 +3,7 @@
 import click
 
 from controlnet_mcp.server.cli.options import arguments_of, tool_options
+from controlnet_mcp.server.cli.output import show_table
 from controlnet_mcp.server.cli.session import ask
 from controlnet_mcp.server.mcp.rendering import text_of
 from controlnet_mcp.tools.list_modalities import LIST_MODALITIES, ModalityList
@@ -18,8 +19,6 @@ def modalities(*, as_json: bool, **values: object) -> None:
     if as_json:
         click.echo(text_of(found))
         return
-    from controlnet_mcp.server.cli.output import show_table
-
     structures = [
         (
             row.name,
@@ -49,8 +48,6 @@ def models(provider: str, *, as_json: bool) -> None:
     if as_json:
         click.echo(text_of(found))
         return
-    from controlnet_mcp.server.cli.output import show_table
-
     show_table(("model", "what it is"), [(row.name, row.summary or row.family or "") for row in found.models])
     sizes = found.sizes
     click.echo(f"\nSizes: {sizes.minimum} to {sizes.maximum} pixels a side, in steps of {sizes.multiple}.")

@@ -7,41 +7,37 @@ answer; the connection closed before the whole answer was written. Taking back t
 given the job that it has. Taking back too little would buy a picture twice.
 """
 
+import json
 import logging
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Any, Self, TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 import anyio
 import mcp_types as types
+from anyio.abc import ObjectSendStream
 from anyio.lowlevel import checkpoint_if_cancelled
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.lowlevel import Server
 from mcp.server.runner import serve_dual_era_loop
 from mcp.shared._stream_protocols import ReadStream, WriteStream
 from mcp.shared.message import SessionMessage
-from pydantic import BaseModel
 from starlette.requests import Request
 
 from controlnet_mcp.foundation.errors import ControlNetError
 from controlnet_mcp.jobs.service import JobService
 
+Context: TypeAlias = ServerRequestContext[dict[str, Any], Any]
 ClientKey: TypeAlias = tuple[str | None, str | None]
 """Principal and session of a request over Streamable HTTP: all clients count alike, and the current protocol has no
 sessions."""
 ONLY_CLIENT: ClientKey = (None, None)
 """The only client of a connection that has answers of its own."""
 _ANSWERS = "answers"
-_SCOPE_KEY = "controlnet.delivery"
+SCOPE_KEY = "controlnet.delivery"
+"""The place of a delivery in the scope of its HTTP request, where the handler finds it."""
 _KEPT_ANSWERS = 100
 _log = logging.getLogger(__name__)
-
-
-class _Envelope(BaseModel):
-    """The part of a JSON-RPC message that is needed here."""
-
-    id: int | str | None = None
 
 
 @dataclass(slots=True)
@@ -57,10 +53,6 @@ class AnswerDelivery:
     principal: str
     jobs: list[str] = field(default_factory=list[str])
     closed: bool = False
-
-    def attach(self, scope: MutableMapping[str, Any]) -> None:
-        """Attach to the scope of an HTTP request, where its handler finds it."""
-        scope[_SCOPE_KEY] = self
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +83,7 @@ class Deliveries:
 
     jobs: JobService
 
-    async def mark_delivered(self, context: ServerRequestContext[dict[str, Any], Any], job_id: str) -> None:
+    async def mark_delivered(self, context: Context, job_id: str) -> None:
         """Mark a job as delivered: the answer to this request is the first to name it and is about to go out."""
         client, delivery = _client_of(context)
         if delivery is not None and delivery.closed:
@@ -115,11 +107,9 @@ class Deliveries:
     async def mark_lines_lost(self, answers: RecentAnswers, lines: Sequence[str]) -> None:
         """Take the marks of all answers back that are among these unwritten lines of JSON."""
         for line in lines:
-            await self.mark_lost(answers.pop(ONLY_CLIENT, str(_Envelope.model_validate_json(line).id)))
+            await self.mark_lost(answers.pop(ONLY_CLIENT, str(json.loads(line).get("id"))))
 
-    async def handle_late_cancel(
-        self, ctx: ServerRequestContext[dict[str, Any], Any], call_next: CallNext
-    ) -> HandlerResult:
+    async def handle_late_cancel(self, ctx: Context, call_next: CallNext) -> HandlerResult:
         """Middleware: a client that cancels a call after its answer went out had not read it."""
         if ctx.method == "notifications/cancelled" and ctx.params is not None:
             client, _ = _client_of(ctx)
@@ -135,24 +125,24 @@ class Deliveries:
             _log.warning("It could not be recorded whether job %s was answered for: %s", job_id, error)
 
 
-def _client_of(context: ServerRequestContext[dict[str, Any], Any]) -> tuple[ClientKey, AnswerDelivery | None]:
+def _client_of(context: Context) -> tuple[ClientKey, AnswerDelivery | None]:
     """Client and delivery of a request over Streamable HTTP; a connection of another transport has one client."""
     request = context.request
-    delivery: AnswerDelivery | None = request.scope.get(_SCOPE_KEY) if isinstance(request, Request) else None
-    if not isinstance(request, Request) or delivery is None:
+    if not isinstance(request, Request) or SCOPE_KEY not in request.scope:
         return ONLY_CLIENT, None
+    delivery: AnswerDelivery = request.scope[SCOPE_KEY]
     return (delivery.principal, request.headers.get("mcp-session-id")), delivery
 
 
 @dataclass(frozen=True, slots=True)
-class TrackedStream:
+class TrackedStream(ObjectSendStream[SessionMessage]):
     """The stream to a client; an answer that cannot be written is marked as lost."""
 
     stream: WriteStream[SessionMessage]
     answers: RecentAnswers
     deliveries: Deliveries
 
-    async def send(self, item: SessionMessage, /) -> None:
+    async def send(self, item: SessionMessage) -> None:
         """Write one message."""
         try:
             await self.stream.send(item)
@@ -164,16 +154,6 @@ class TrackedStream:
     async def aclose(self) -> None:
         """Write no more."""
         await self.stream.aclose()
-
-    async def __aenter__(self) -> Self:
-        """Nothing to open."""
-        return self
-
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None
-    ) -> None:
-        """Close."""
-        await self.aclose()
 
 
 async def serve_client(

@@ -3,8 +3,6 @@
 A prompt is worded so that a model calls the right tool with the right parameters.
 """
 
-from dataclasses import dataclass
-
 import mcp_types as types
 from mcp.shared.exceptions import MCPError
 
@@ -14,74 +12,58 @@ from controlnet_mcp.jobs.service import Caller
 from controlnet_mcp.server.app import Application
 
 _LONGEST_ARGUMENT = 20_000
-
-
-@dataclass(frozen=True, slots=True)
-class Template:
-    """A prompt, whose text has places for its arguments."""
-
-    name: str
-    title: str
-    description: str
-    text: str
-
-
-_TEMPLATES = (
-    Template(
-        "sketch_to_render",
+_TEMPLATES = {
+    "sketch_to_render": (
         "Render a sketch",
         "Turn a hand drawing into a finished picture that keeps its lines",
-        "Turn my drawing {image} into a finished picture: {look}. Call controlnet_generate with modality sketch and "
-        "keep every line of the drawing.",
+        "Turn my drawing {image} into a finished picture: {look}.",
+        "sketch and keep every line of the drawing",
     ),
-    Template(
-        "keep_pose",
+    "keep_pose": (
         "Keep the pose",
         "Draw somebody else in the same pose",
-        "Take the body pose of {image} and draw: {look}. Call controlnet_generate with modality pose.",
+        "Take the body pose of {image} and draw: {look}.",
+        "pose",
     ),
-    Template(
-        "restyle",
+    "restyle": (
         "Keep the layout and restyle",
         "Redraw a picture in another look, keeping its layout",
-        "Redraw {image} in a new look: {look}. Call controlnet_generate with modality canny:0.7,depth:0.5 where the "
-        "provider has both (list_modalities tells), else canny.",
+        "Redraw {image} in a new look: {look}.",
+        "canny:0.7,depth:0.5 where the provider has both (list_modalities tells), else canny",
     ),
-    Template(
-        "colourise",
+    "colourise": (
         "Colourise",
         "Give a grey picture colours",
-        "Give {image} natural colours: {look}. Call controlnet_generate with modality gray.",
+        "Give {image} natural colours: {look}.",
+        "gray",
     ),
-    Template(
-        "sharpen",
+    "sharpen": (
         "Sharpen",
         "Make a blurred or poor picture clear",
-        "Make {image} sharp and detailed: {look}. Call controlnet_generate with modality blur, or low-quality when it "
-        "is pixelated or badly compressed.",
+        "Make {image} sharp and detailed: {look}.",
+        "blur, or low-quality when it is pixelated or badly compressed",
     ),
-)
-
-
+}
+"""Name to title, description, the task with places for the arguments, and the modality to call for."""
 _ARGUMENTS = [
     types.PromptArgument(name="image", description="Path, https URL or resource URI of the picture", required=True),
     types.PromptArgument(name="look", description="What the result should look like", required=True),
 ]
 PROMPTS = tuple(
-    types.Prompt(name=row.name, title=row.title, description=row.description, arguments=_ARGUMENTS)
-    for row in _TEMPLATES
+    types.Prompt(name=name, title=title, description=description, arguments=_ARGUMENTS)
+    for name, (title, description, *_) in _TEMPLATES.items()
 )
 
 
-def prompt_result(name: str, arguments: dict[str, str]) -> types.GetPromptResult:
+async def get_prompt(_context: object, params: types.GetPromptRequestParams) -> types.GetPromptResult:
     """Fill in a prompt.
 
     Raises:
         MCPError: Invalid parameters: no such prompt, or an argument is missing or too long for a message.
     """
-    template = next((row for row in _TEMPLATES if row.name == name), None)
-    if template is None:
-        known = ", ".join(row.name for row in _TEMPLATES)
+    name, arguments = params.name, params.arguments or {}
+    if name not in _TEMPLATES:
+        known = ", ".join(_TEMPLATES)
         raise MCPError(code=types.INVALID_PARAMS, message=f"There is no prompt {name[:60]!r}. Known: {known}.")
     missing = [field for field in ("image", "look") if not arguments.get(field)]
     if missing:
@@ -89,9 +71,11 @@ def prompt_result(name: str, arguments: dict[str, str]) -> types.GetPromptResult
     if max(map(len, arguments.values())) > _LONGEST_ARGUMENT:
         told = f"An argument of the prompt {name} is longer than {_LONGEST_ARGUMENT} characters. Pass a path or a link."
         raise MCPError(code=types.INVALID_PARAMS, message=told)
-    text = template.text.replace("{image}", arguments["image"]).replace("{look}", arguments["look"])
+    _, description, task, modality = _TEMPLATES[name]
+    task = task.replace("{image}", arguments["image"]).replace("{look}", arguments["look"])
+    text = f"{task} Call controlnet_generate with modality {modality}."
     message = types.PromptMessage(role="user", content=types.TextContent(type="text", text=text))
-    return types.GetPromptResult(description=template.description, messages=[message])
+    return types.GetPromptResult(description=description, messages=[message])
 
 
 _MOST = 100

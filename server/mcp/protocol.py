@@ -4,17 +4,15 @@ Built on the SDK's lowlevel server (docs/decisions/2026-11-21-lowlevel-server.md
 Users are asked in an answer that wants the call again, or by a request of the server.
 """
 
-import dataclasses
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 import anyio
 import mcp_types as types
 from mcp.server.caching import CacheHint
-from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
 from mcp.server.request_state import RequestStateBoundary, RequestStateSecurity
 from mcp.shared.exceptions import MCPError
@@ -29,11 +27,11 @@ from controlnet_mcp.server.app import Application
 from controlnet_mcp.server.auth.file_links import FileLinks
 from controlnet_mcp.server.auth.principals import local as this_machine
 from controlnet_mcp.server.logs import redacted
-from controlnet_mcp.server.mcp.delivery import Deliveries
-from controlnet_mcp.server.mcp.prompts import PROMPTS, complete, prompt_result
+from controlnet_mcp.server.mcp.delivery import Context, Deliveries
+from controlnet_mcp.server.mcp.prompts import PROMPTS, complete, get_prompt
 from controlnet_mcp.server.mcp.rendering import render, render_error
 from controlnet_mcp.server.mcp.resources import RESOURCES, TEMPLATES, ResourceReader
-from controlnet_mcp.server.mcp.subscriptions import Context, JobUpdates
+from controlnet_mcp.server.mcp.subscriptions import JobUpdates
 from controlnet_mcp.tools import TOOLS
 from controlnet_mcp.tools.tool import Call, Progress, Tool, input_schema, output_schema
 
@@ -59,9 +57,7 @@ class InputNeededError(Exception):
         self.result = types.InputRequiredResult(input_requests={_KEY: asked}, request_state=question)
 
 
-def ask_user_by(
-    context: ServerRequestContext[dict[str, Any], Any], params: types.CallToolRequestParams
-) -> AskUser | None:
+def ask_user_by(context: Context, params: types.CallToolRequestParams) -> AskUser | None:
     """The way to ask the user during a call; `None` where the client has none."""
 
     async def read_answer(question: str) -> bool:
@@ -101,6 +97,8 @@ INSTRUCTIONS = (
     "providers; provider draft is free and not AI. Show finished pictures; pass their uri on to build on them."
 )
 _LIST_TTL_MS = 300_000
+_TOOLS = {tool.name: tool for tool in TOOLS}
+ResultT = TypeVar("ResultT", bound=types.Result)
 
 
 def progress_for(context: Context, redactor: Redactor) -> Progress | None:
@@ -116,27 +114,19 @@ def progress_for(context: Context, redactor: Redactor) -> Progress | None:
 
 @dataclass(frozen=True, slots=True)
 class Handlers:
-    """Answers to the protocol's requests.
+    """Calls of tools, and their callers.
 
     Attributes:
         application: The running process.
         links: Makes links to originals where others can reach this server.
         local: Client and server share a machine.
-        updates: Tells of changes of jobs.
         principal: Names the sender of the request at hand.
     """
 
     application: Application
     links: FileLinks | None
     local: bool
-    updates: JobUpdates
-    principal: Callable[[], str] = this_machine
-
-    async def list_tools(
-        self, _context: Context, _params: types.PaginatedRequestParams | None
-    ) -> types.ListToolsResult:
-        """All tools, always in the same order."""
-        return types.ListToolsResult(tools=[wire_tool(tool) for tool in TOOLS])
+    principal: Callable[[], str]
 
     async def call_tool(
         self, context: Context, params: types.CallToolRequestParams
@@ -146,8 +136,8 @@ class Handlers:
         try:
             tool = tool_named(params.name)
             await self.application.table.load()
-            caller = dataclasses.replace(self._caller(), ask_user=ask_user_by(context, params))
-            answer = await tool.run(services, params.arguments or {}, Call(caller, progress_for(context, redactor)))
+            call = Call(self.caller(ask_user_by(context, params)), progress_for(context, redactor))
+            answer = await tool.run(services, params.arguments or {}, call)
             result = await render(answer, services.blobs, self.links, typed=tool.output is not None)
         except InputNeededError as needed:
             return needed.result
@@ -160,52 +150,18 @@ class Handlers:
             await Deliveries(services.jobs).mark_delivered(context, answer.job_id)
         return redacted(result, redactor)
 
-    async def list_resources(
-        self, _context: Context, _params: types.PaginatedRequestParams | None
-    ) -> types.ListResourcesResult:
-        """The fixed resources; jobs and pictures are templates."""
-        return types.ListResourcesResult(resources=list(RESOURCES))
-
-    async def list_templates(
-        self, _context: Context, _params: types.PaginatedRequestParams | None
-    ) -> types.ListResourceTemplatesResult:
-        """The shapes of job and picture URIs."""
-        return types.ListResourceTemplatesResult(resource_templates=list(TEMPLATES))
-
-    async def read_resource(
-        self, _context: Context, params: types.ReadResourceRequestParams
-    ) -> types.ReadResourceResult:
-        """Read one resource."""
-        reader = ResourceReader(self.application, self.links, self._caller())
-        return await reader.read(str(params.uri))
-
-    async def subscribe(self, context: Context, params: types.SubscribeRequestParams) -> types.EmptyResult:
-        """Tell of a job's changes from now on, to a client of an earlier revision."""
-        return await self.updates.subscribe(context, params, self._caller())
-
-    async def listen(
-        self, context: Context, params: types.SubscriptionsListenRequestParams
-    ) -> types.SubscriptionsListenResult:
-        """Tell of jobs' changes on the stream of this request."""
-        return await self.updates.listen(context, params, self._caller())
-
-    async def list_prompts(
-        self, _context: Context, _params: types.PaginatedRequestParams | None
-    ) -> types.ListPromptsResult:
-        """All prompts."""
-        return types.ListPromptsResult(prompts=list(PROMPTS))
-
-    async def get_prompt(self, _context: Context, params: types.GetPromptRequestParams) -> types.GetPromptResult:
-        """A prompt with its arguments filled in."""
-        return prompt_result(params.name, params.arguments or {})
-
-    async def complete(self, _context: Context, params: types.CompleteRequestParams) -> types.CompleteResult:
-        """Names that begin with what was typed."""
-        return await complete(self.application, params, self._caller())
-
-    def _caller(self) -> Caller:
+    def caller(self, ask_user: AskUser | None = None) -> Caller:
         """The sender of the request at hand."""
-        return Caller(self.principal(), self.local)
+        return Caller(self.principal(), self.local, ask_user)
+
+
+def fixed(answer: Callable[[], ResultT]) -> Callable[[Context, object], Awaitable[ResultT]]:
+    """A handler that gives everybody the same answer, made anew each time: most are never asked for."""
+
+    async def handle(_context: Context, _params: object) -> ResultT:
+        return answer()
+
+    return handle
 
 
 def build_server(
@@ -218,39 +174,39 @@ def build_server(
 ) -> Server[dict[str, Any]]:
     """Make a server for one transport, of the parts of `Handlers`; it has updates of its own unless they are given."""
     updates = updates or JobUpdates(application.services.jobs, application.tasks)
-    handlers = Handlers(application, links, local, updates, principal)
+    handlers = Handlers(application, links, local, principal)
     hint = CacheHint(ttl_ms=_LIST_TTL_MS, scope="public")
     server: Server[dict[str, Any]] = Server(
         "controlnet",
         version=__version__,
         title="ControlNet",
         instructions=INSTRUCTIONS,
-        get_tool_input_schema=input_schema_of,
+        # for the SDK's check of HTTP headers; else it asks for the whole list on every call
+        get_tool_input_schema=lambda name: wire_tool(_TOOLS[name]).input_schema if name in _TOOLS else None,
         cache_hints={"tools/list": hint, "prompts/list": hint, "resources/templates/list": hint},
-        on_list_tools=handlers.list_tools,
+        on_list_tools=fixed(lambda: types.ListToolsResult(tools=[wire_tool(tool) for tool in TOOLS])),
         on_call_tool=handlers.call_tool,
-        on_list_resources=handlers.list_resources,
-        on_list_resource_templates=handlers.list_templates,
-        on_read_resource=handlers.read_resource,
-        on_subscribe_resource=handlers.subscribe,
+        on_list_resources=fixed(lambda: types.ListResourcesResult(resources=list(RESOURCES))),
+        on_list_resource_templates=fixed(lambda: types.ListResourceTemplatesResult(resource_templates=list(TEMPLATES))),
+        on_read_resource=lambda _, params: ResourceReader(application, links, handlers.caller()).read(params.uri),
+        on_subscribe_resource=lambda context, params: updates.subscribe(context, params, handlers.caller()),
         on_unsubscribe_resource=updates.unsubscribe,
-        on_subscriptions_listen=handlers.listen,
-        on_list_prompts=handlers.list_prompts,
-        on_get_prompt=handlers.get_prompt,
-        on_completion=handlers.complete,
+        on_subscriptions_listen=lambda context, params: updates.listen(context, params, handlers.caller()),
+        on_list_prompts=fixed(lambda: types.ListPromptsResult(prompts=list(PROMPTS))),
+        on_get_prompt=get_prompt,
+        on_completion=lambda _, params: complete(application, params, handlers.caller()),
     )
     if application.settings.confirm_above:  # a question comes back with the call: its text is sealed
         server.middleware.append(RequestStateBoundary(RequestStateSecurity.ephemeral(), default_audience="controlnet"))
     server.middleware.append(Deliveries(application.services.jobs).handle_late_cancel)
-
-    async def discover(_context: Context, _params: types.RequestParams) -> types.DiscoverResult:
-        """Jobs can be subscribed to, and no list ever changes (the SDK would promise changes)."""
-        return types.DiscoverResult(
+    # jobs can be subscribed to, and no list ever changes: the SDK's own answer would promise changes
+    discover = fixed(
+        lambda: types.DiscoverResult(
             supported_versions=list(MODERN_PROTOCOL_VERSIONS),
             capabilities=server.get_capabilities(),
             instructions=server.instructions,
         )
-
+    )
     server.add_request_handler("server/discover", types.RequestParams, discover)
     return server
 
@@ -288,13 +244,6 @@ def tool_named(name: str) -> Tool:
     Raises:
         RequestError: `invalid_request`, with the names that exist.
     """
-    tool = next((tool for tool in TOOLS if tool.name == name), None)
-    if tool is None:
-        known = ", ".join(tool.name for tool in TOOLS)
-        raise RequestError("invalid_request", f"There is no tool {name[:60]!r}.", hint=f"Known: {known}.")
-    return tool
-
-
-def input_schema_of(name: str) -> dict[str, Any] | None:
-    """The schema of a tool, for the SDK's check of HTTP headers; else it asks for the whole list on every call."""
-    return next((wire_tool(tool).input_schema for tool in TOOLS if tool.name == name), None)
+    if name not in _TOOLS:
+        raise RequestError("invalid_request", f"There is no tool {name[:60]!r}.", hint=f"Known: {', '.join(_TOOLS)}.")
+    return _TOOLS[name]

@@ -32,39 +32,26 @@ Contents: TypeAlias = types.TextResourceContents | types.BlobResourceContents
 _RECENT = 50
 _SHOWN_CHARACTERS = 300
 
-RESOURCES = (
-    types.Resource(
-        uri="controlnet://modalities", name="modalities", mime_type=_JSON, description="Structures and who offers them"
-    ),
-    types.Resource(uri="controlnet://providers", name="providers", mime_type=_JSON, description="Providers and limits"),
-    types.Resource(uri="controlnet://jobs", name="jobs", mime_type=_JSON, description="Recent jobs, newest first"),
+RESOURCES = tuple(
+    types.Resource(uri=f"controlnet://{name}", name=name, mime_type=_JSON, description=description)
+    for name, description in (
+        ("modalities", "Structures and who offers them"),
+        ("providers", "Providers and limits"),
+        ("jobs", "Recent jobs, newest first"),
+    )
 )
-TEMPLATES = (
-    types.ResourceTemplate(
-        uri_template="controlnet://jobs/{job_id}", name="job", mime_type=_JSON, description="One job"
-    ),
-    types.ResourceTemplate(
-        uri_template="controlnet://jobs/{job_id}/images/{index}",
-        name="image",
-        description="A finished picture, counted from 0",
-    ),
-    types.ResourceTemplate(
-        uri_template="controlnet://jobs/{job_id}/control-map", name="control-map", description="The map made for a job"
-    ),
-    types.ResourceTemplate(
-        uri_template="controlnet://jobs/{job_id}/sources/{name}",
-        name="source",
-        description="A picture that was handed in: control_image, init_image, mask_image, extra_control_0",
-    ),
-    types.ResourceTemplate(
-        uri_template="controlnet://jobs/{job_id}/sheet",
-        name="sheet",
-        mime_type="image/jpeg",
-        description="Control image, map and results of a finished job side by side, for people",
-    ),
-    types.ResourceTemplate(
-        uri_template="controlnet://maps/{map_id}", name="map", description="A map of extract_control_map"
-    ),
+_HANDED_IN = "A picture that was handed in: control_image, init_image, mask_image, extra_control_0"
+_SHEET = "Control image, map and results of a finished job side by side, for people"
+TEMPLATES = tuple(
+    types.ResourceTemplate(uri_template=f"controlnet://{path}", name=name, mime_type=mime_type, description=description)
+    for path, name, mime_type, description in (
+        ("jobs/{job_id}", "job", _JSON, "One job"),
+        ("jobs/{job_id}/images/{index}", "image", None, "A finished picture, counted from 0"),
+        ("jobs/{job_id}/control-map", "control-map", None, "The map made for a job"),
+        ("jobs/{job_id}/sources/{name}", "source", None, _HANDED_IN),
+        ("jobs/{job_id}/sheet", "sheet", "image/jpeg", _SHEET),
+        ("maps/{map_id}", "map", None, "A map of extract_control_map"),
+    )
 )
 
 

@@ -8,19 +8,19 @@ layer, which look at a job once for all of them and only as long as there is a f
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, TypeAlias, cast
+from typing import TypeAlias, cast
 
 import anyio
 import mcp_types as types
 from anyio.abc import TaskGroup
 from mcp.server.connection import Connection
-from mcp.server.context import ServerRequestContext
 from mcp.server.subscriptions import InMemorySubscriptionBus, ListenHandler, ResourceUpdated
 from mcp.shared.exceptions import MCPError
 
 from controlnet_mcp.foundation.errors import ControlNetError
 from controlnet_mcp.jobs.record import JobRecord
 from controlnet_mcp.jobs.service import Caller, JobService
+from controlnet_mcp.server.mcp.delivery import Context
 
 SPACING_SECONDS = 0.5
 """A job's updates are told at most twice a second; its end always is."""
@@ -32,7 +32,6 @@ _PREFIX = "controlnet://jobs/"
 _SHOWN_CHARACTERS = 300
 _STATE = "subscribed jobs"
 
-Context: TypeAlias = ServerRequestContext[dict[str, Any], Any]
 _Tell: TypeAlias = Callable[[], Awaitable[None]]
 
 

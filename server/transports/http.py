@@ -22,7 +22,6 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import Message, Receive, Scope, Send
 
 from controlnet_mcp.foundation.errors import ControlNetError
-from controlnet_mcp.images.blob_store import BlobStore
 from controlnet_mcp.images.decode import Decoder
 from controlnet_mcp.images.sandbox import DecodeWorkers
 from controlnet_mcp.server import __version__
@@ -30,7 +29,7 @@ from controlnet_mcp.server.app import Application, open_application
 from controlnet_mcp.server.auth.access import Access, check_host, open_access
 from controlnet_mcp.server.auth.file_links import FileLinks, load_secret
 from controlnet_mcp.server.logs import log_to_stderr
-from controlnet_mcp.server.mcp.delivery import AnswerDelivery, Deliveries, serve_client
+from controlnet_mcp.server.mcp.delivery import SCOPE_KEY, AnswerDelivery, Deliveries, serve_client
 from controlnet_mcp.server.mcp.protocol import build_server
 from controlnet_mcp.server.mcp.subscriptions import JobUpdates
 from controlnet_mcp.server.settings import Settings, system_variables
@@ -69,7 +68,7 @@ class McpEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         delivery, written = AnswerDelivery(self.principal()), False
-        delivery.attach(scope)
+        scope[SCOPE_KEY] = delivery
 
         async def passed(message: Message) -> None:
             nonlocal written
@@ -84,40 +83,29 @@ class McpEndpoint:
                 await self.deliveries.mark_lost(job_id)
 
 
-@dataclass(frozen=True, slots=True)
-class FileEndpoint:
-    """`GET /files/{name}`: an original, for a signed link that has not expired."""
-
-    blobs: BlobStore
-    links: FileLinks
-
-    async def answer(self, request: Request) -> Response:
-        """Give the picture, or 404 for any link that opens nothing."""
-        query = request.query_params
-        name = str(request.path_params["name"])
-        opened = self.links.opens(name, query.get("expires", ""), query.get("signature", ""))
-        if opened is None:
-            return PlainTextResponse("There is no such file, or the link has expired.", status_code=404)
-        try:
-            content = await to_thread.run_sync(self.blobs.get, opened[0])
-        except ControlNetError as error:
-            return PlainTextResponse(str(error), status_code=404)
-        headers = {"cache-control": "private, immutable", "x-content-type-options": "nosniff"}
-        return Response(content, media_type=opened[1], headers=headers)
-
-
 _DRAIN_SECONDS = 5
 
 
 def build_app(application: Application, links: FileLinks, access: Access, updates: JobUpdates) -> Starlette:
-    """The web application: `/mcp`, `/sse` with `/messages/`, `/files/{name}` and `/health`."""
+    """The web application: `/mcp`, `/sse` with `/messages/`, `/files/{name}` for signed links, and `/health`."""
     server = build_server(application, links=links, local=False, principal=access.principal, updates=updates)
     deliveries = Deliveries(application.services.jobs)
     limit = application.settings.max_request_bytes
     sessions = StreamableHTTPSessionManager(server, security_settings=access.security, max_request_body_size=limit)
     sse = SseServerTransport("/messages/", security_settings=access.security, max_request_body_size=limit)
-    files = FileEndpoint(application.services.blobs, links)
     mcp = McpEndpoint(StreamableHTTPASGIApp(sessions), deliveries, access.principal)
+
+    async def original(request: Request) -> Response:
+        query, name = request.query_params, str(request.path_params["name"])
+        opened = links.opens(name, query.get("expires", ""), query.get("signature", ""))
+        if opened is None:
+            return PlainTextResponse("There is no such file, or the link has expired.", status_code=404)
+        try:
+            content = await to_thread.run_sync(application.services.blobs.get, opened[0])
+        except ControlNetError as error:
+            return PlainTextResponse(str(error), status_code=404)
+        headers = {"cache-control": "private, immutable", "x-content-type-options": "nosniff"}
+        return Response(content, media_type=opened[1], headers=headers)
 
     async def health(_request: Request) -> Response:
         return JSONResponse({"status": "ok", "version": __version__})
@@ -126,7 +114,7 @@ def build_app(application: Application, links: FileLinks, access: Access, update
         Route("/mcp", endpoint=access.guarded(mcp)),
         Route("/sse", endpoint=access.guarded(SseEndpoint(server, sse, deliveries)), methods=["GET"]),
         Mount("/messages/", app=access.guarded(sse.handle_post_message)),
-        Route("/files/{name}", endpoint=files.answer, methods=["GET"]),
+        Route("/files/{name}", endpoint=original, methods=["GET"]),
         Route("/health", endpoint=health, methods=["GET"]),
         *access.routes,
     ]

@@ -29,24 +29,6 @@ _STDIN, _STDOUT, _STDERR = 0, 1, 2
 _Sender: TypeAlias = MemoryObjectSendStream[str]
 
 
-class StandardInput:
-    """The lines of stdin until its end, or until it is closed from here."""
-
-    def __init__(self, sender: _Sender, receiver: MemoryObjectReceiveStream[str]) -> None:
-        """Take both ends of a stream of lines."""
-        self._sender = sender
-        self._receiver = receiver
-
-    @property
-    def file(self) -> anyio.AsyncFile[str]:
-        """The stream as a file for the SDK, which only iterates over it."""
-        return cast("anyio.AsyncFile[str]", self._receiver)
-
-    def close(self) -> None:
-        """End the lines, as if stdin had ended."""
-        self._sender.close()
-
-
 class StandardOutput:
     """Lines to stdout, one at a time, until its reader has left."""
 
@@ -59,11 +41,6 @@ class StandardOutput:
         self._all_written = anyio.Event()
         self._all_written.set()
         self._thread = anyio.CapacityLimiter(1)  # answers do not wait for pictures that are worked on
-
-    @property
-    def file(self) -> anyio.AsyncFile[str]:
-        """The stream as a file for the SDK, which only writes and flushes."""
-        return cast("anyio.AsyncFile[str]", self)
 
     async def write(self, line: str) -> None:
         """Take a line."""
@@ -92,8 +69,8 @@ class StandardOutput:
 
 
 @contextmanager
-def standard_streams() -> Generator[tuple[StandardInput, StandardOutput]]:
-    """Talk over stdin and stdout for the length of the block.
+def standard_streams() -> Generator[tuple[MemoryObjectReceiveStream[str], StandardOutput, Callable[[], None]]]:
+    """Talk over stdin and stdout for the length of the block; the function ends the lines as if stdin had ended.
 
     Meanwhile other code finds stdin empty, and its prints go to stderr, as with the SDK's own streams.
     """
@@ -105,9 +82,8 @@ def standard_streams() -> Generator[tuple[StandardInput, StandardOutput]]:
     sender, receiver = anyio.create_memory_object_stream[str]()
     source = os.fdopen(wire_in, "rb", closefd=False)  # a thread may wait for it until the process ends
     threading.Thread(target=_read, args=(source, sender, current_token()), name="stdin", daemon=True).start()
-    stdin = StandardInput(sender, receiver)
     try:
-        yield stdin, StandardOutput(wire_out, stdin.close)
+        yield receiver, StandardOutput(wire_out, sender.close), sender.close
     finally:
         sender.close()
         receiver.close()
@@ -136,11 +112,10 @@ _PATIENCE_SECONDS = 1.0
 
 async def serve(settings: Settings) -> int:
     """Serve one client until it closes stdin, or until a signal does; gives the exit code."""
-    with standard_streams() as (stdin, stdout):
-        async with (
-            ending_on_signals(stdin.close) as ending,
-            stdio_server(stdin.file, stdout.file) as (read, write),
-        ):
+    with standard_streams() as (stdin, stdout, end_input):
+        # all that the SDK does with its files is to iterate over the one, and to write and flush the other
+        files = cast("anyio.AsyncFile[str]", stdin), cast("anyio.AsyncFile[str]", stdout)
+        async with ending_on_signals(end_input) as ending, stdio_server(*files) as (read, write):
             async with open_application(settings) as application:
                 deliveries = Deliveries(application.services.jobs)
                 answers = await serve_client(build_server(application, local=True), read, write, deliveries)

@@ -14,7 +14,7 @@ from starlette.requests import Request
 
 from controlnet_mcp.jobs.request import CONTROL
 from controlnet_mcp.jobs.resource_uris import job_uri, sheet_uri, source_uri
-from controlnet_mcp.server.mcp.delivery import AnswerDelivery, Deliveries
+from controlnet_mcp.server.mcp.delivery import SCOPE_KEY, AnswerDelivery, Deliveries
 from controlnet_mcp.server.settings import Settings
 from tests.support.asgi_client import ALICE, BOB, Gate, open_gate, unnamed, write_tokens
 from tests.support.mcp_session import WAIT_SECONDS, settings_for
@@ -47,7 +47,7 @@ async def any_picture(gate: Gate) -> str:
 def asking(state: dict[str, Any], principal: str, method: str) -> ServerRequestContext[dict[str, Any], Any]:
     """What is known of request 2 of a caller, or of the cancel of one, when it comes over Streamable HTTP."""
     scope: dict[str, Any] = {"type": "http", "headers": []}
-    AnswerDelivery(principal).attach(scope)
+    scope[SCOPE_KEY] = AnswerDelivery(principal)
     session = cast("ServerSession", None)  # nothing is asked of it
     return ServerRequestContext(
         session=session,

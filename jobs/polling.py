@@ -17,10 +17,10 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Protocol
 
 from controlnet_mcp.foundation.errors import ControlNetError, StorageError
-from controlnet_mcp.jobs.record import JobKind, JobRecord
-from controlnet_mcp.jobs.store import KEPT, JobStore
+from controlnet_mcp.jobs.record import MOST_DURATIONS, JobKind, JobRecord
 from controlnet_mcp.jobs.submission_log import fault_of, unknown_outcome
 from controlnet_mcp.providers.errors import ProviderError
 from controlnet_mcp.providers.types import Fault, Report
@@ -196,15 +196,27 @@ def _spaced(median: float, sigma: float, surprise: float, elapsed: float) -> flo
     return spacing_seconds(parts, elapsed, price, LONGEST_SECONDS)
 
 
+class DurationLog(Protocol):
+    """A record of how long jobs took, for all processes on a data folder: the job store."""
+
+    async def durations(self, kind: JobKind) -> list[float]:
+        """Read the seconds that the last jobs of a kind took, oldest first."""
+        ...
+
+    def add_duration(self, kind: JobKind, seconds: float) -> None:
+        """Queue one more."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class PollPacer:
     """Chooses when to look next, and learns from every job that was seen to finish.
 
     Attributes:
-        store: Where durations are kept; each kind is read once, then kept in memory.
+        log: Where durations are kept; each kind is read once, then kept in memory.
     """
 
-    store: JobStore
+    log: DurationLog
     chance: Callable[[], float]
     shortest_seconds: Callable[[str], float] = lambda _name: SHORTEST_SECONDS
     _known: dict[JobKind, deque[float]] = field(default_factory=dict[JobKind, deque[float]], init=False)
@@ -216,7 +228,7 @@ class PollPacer:
             StorageError: The record cannot be read.
         """
         if kind not in self._known:
-            self._known.setdefault(kind, deque(await self.store.durations(kind), KEPT))
+            self._known.setdefault(kind, deque(await self.log.durations(kind), MOST_DURATIONS))
 
     def known(self, kind: JobKind) -> Sequence[float]:
         """Seconds that the last jobs of a kind took, oldest first, as far as they were loaded."""
@@ -226,7 +238,7 @@ class PollPacer:
         """Keep one more duration."""
         if kind in self._known:
             self._known[kind].append(seconds)
-        self.store.add_duration(kind, seconds)
+        self.log.add_duration(kind, seconds)
 
     def pause_seconds(self, job: JobRecord, report: Report, now: float) -> float:
         """Seconds to leave a job alone that was not done at `now`."""

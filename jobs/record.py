@@ -17,6 +17,10 @@ State: TypeAlias = Literal["new", "submitting", "running", "fetching", "succeede
 Status: TypeAlias = Literal["queued", "running", "succeeded", "failed", "canceled", "uncertain"]
 
 
+MOST_DURATIONS = 50
+"""Most durations of a kind of job that are kept."""
+
+
 @dataclass(frozen=True, slots=True)
 class JobKind:
     """Jobs that are expected to take about as long as each other.

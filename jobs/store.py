@@ -16,7 +16,7 @@ from typing import TypeAlias
 
 from controlnet_mcp.foundation.errors import RequestError
 from controlnet_mcp.jobs.database import Database
-from controlnet_mcp.jobs.record import JobKind, JobRecord, Status
+from controlnet_mcp.jobs.record import MOST_DURATIONS, JobKind, JobRecord, Status
 from controlnet_mcp.jobs.submission_log import SETTLING, SubmissionEvent, SubmissionEvents
 from controlnet_mcp.providers.types import Fault, Submission
 
@@ -39,8 +39,6 @@ _DELETABLE = "ended = 1 AND delivered = 1 AND status != 'uncertain' AND created_
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _PAGE = 500
 """Most jobs that are deleted or read in one statement."""
-KEPT = 50
-"""Most durations of a kind of job that are kept."""
 _KEPT_JOBS = 256
 """Most finished jobs that stay in memory, a few kilobytes each."""
 
@@ -428,7 +426,7 @@ class JobStore:
             "SELECT seconds FROM durations WHERE provider = ? AND model = ? AND size = ?"
             " ORDER BY duration_id DESC LIMIT ?"
         )
-        rows = await self._database.rows(sql, (kind.provider, kind.model, kind.size, KEPT))
+        rows = await self._database.rows(sql, (kind.provider, kind.model, kind.size, MOST_DURATIONS))
         return [float(str(row[0])) for row in reversed(rows)]
 
     def add_duration(self, kind: JobKind, seconds: float) -> None:
@@ -441,7 +439,7 @@ class JobStore:
                 "DELETE FROM durations WHERE provider = ?1 AND model = ?2 AND size = ?3 AND duration_id <="
                 " (SELECT duration_id FROM durations WHERE provider = ?1 AND model = ?2 AND size = ?3"
                 " ORDER BY duration_id DESC LIMIT 1 OFFSET ?4)",
-                (*key, KEPT),
+                (*key, MOST_DURATIONS),
             )
 
         self._database.also(work)

@@ -10,7 +10,6 @@ from anyio import CapacityLimiter, to_thread
 
 from controlnet_mcp.foundation.errors import ImageError, RequestError
 from controlnet_mcp.foundation.limits import RESULT_LIMITS
-from controlnet_mcp.images.blob_store import BlobStore
 from controlnet_mcp.providers.base import Provider
 from controlnet_mcp.providers.errors import ProviderError, told_with, undelivered
 from controlnet_mcp.providers.http import HttpCall, Steps
@@ -106,11 +105,17 @@ class Sender:
         """Store pictures that came inside a reply, so that what is written down names them by hash."""
         if not any(output.content for output in report.outputs):
             return report
-        blobs = self._source.blobs
-        outputs = [
-            await to_thread.run_sync(_stored, provider, output, blobs, limiter=self.decoding)
-            for output in report.outputs
-        ]
+
+        def stored(output: Output) -> Output:
+            if output.content is None:
+                return output
+            try:
+                picture = self._source.blobs.put_original(output.content, RESULT_LIMITS)
+            except ImageError as error:
+                raise undelivered(provider.name, provider.title, error) from error
+            return output.model_copy(update={"content": None, "sha256": picture.sha256})
+
+        outputs = [await to_thread.run_sync(stored, output, limiter=self.decoding) for output in report.outputs]
         return report.model_copy(update={"outputs": tuple(outputs)})
 
     async def run(self, provider: Provider, steps: Steps[ResultT]) -> ResultT:
@@ -162,13 +167,3 @@ class Sender:
         """Close all connections."""
         if "_connections" in vars(self):
             await self._connections.aclose()
-
-
-def _stored(provider: Provider, output: Output, blobs: BlobStore) -> Output:
-    if output.content is None:
-        return output
-    try:
-        picture = blobs.put_original(output.content, RESULT_LIMITS)
-    except ImageError as error:
-        raise undelivered(provider.name, provider.title, error) from error
-    return output.model_copy(update={"content": None, "sha256": picture.sha256})

@@ -7,8 +7,8 @@ import pytest
 
 from controlnet_mcp.jobs.database import Database
 from controlnet_mcp.jobs.polling import PollPacer
-from controlnet_mcp.jobs.record import JobKind
-from controlnet_mcp.jobs.store import KEPT, JobStore
+from controlnet_mcp.jobs.record import MOST_DURATIONS, JobKind
+from controlnet_mcp.jobs.store import JobStore
 from tests.support.job_layer import PICTURE_URL, JobLayer, Service, broken, open_job_layer, says
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("loop_watch")]
@@ -79,11 +79,11 @@ async def test_only_the_last_jobs_of_a_kind_are_remembered(tmp_path: Path, servi
         await pacer.load(KIND)
         assert pacer.known(KIND) == ()
         pacer.add(other, 1.0)
-        for number in range(KEPT + 10):
+        for number in range(MOST_DURATIONS + 10):
             pacer.add(KIND, float(number + 1))
         await layer.add()
-        assert pacer.known(KIND) == tuple(float(number + 11) for number in range(KEPT))
-    assert await told(tmp_path) == [float(number + 11) for number in range(KEPT)]
+        assert pacer.known(KIND) == tuple(float(number + 11) for number in range(MOST_DURATIONS))
+    assert await told(tmp_path) == [float(number + 11) for number in range(MOST_DURATIONS)]
     assert await told(tmp_path, other) == [1.0]
 
 

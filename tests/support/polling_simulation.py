@@ -8,7 +8,7 @@ from statistics import fmean
 from typing import TypeAlias
 
 from controlnet_mcp.jobs.polling import Look, pause_seconds
-from controlnet_mcp.jobs.store import KEPT
+from controlnet_mcp.jobs.record import MOST_DURATIONS
 
 Draw: TypeAlias = Callable[[Random], float]
 """Draws the duration of a job, in seconds."""
@@ -73,7 +73,7 @@ def series(draw: Draw, jobs: int, chance: Random, history: Sequence[float] = ())
     """Watch one job after the other, each with what was learned from those before."""
     known, found = list(history), list[Found]()
     for _ in range(jobs):
-        found.append(watch(draw(chance), learned(known[-KEPT:], chance)))
+        found.append(watch(draw(chance), learned(known[-MOST_DURATIONS:], chance)))
         known.append(found[-1].learned_seconds)
     return found
 

@@ -98,10 +98,10 @@ def resolve(name: str) -> Modality:
     canonical = ALIASES.get(key) or ALIASES.get(key.replace("_", "-").replace(" ", "-"))
     if canonical is None:
         near = difflib.get_close_matches(key, ALIASES, n=3, cutoff=0.5)
-        wish = f"Did you mean {' or '.join(near)}? " if near else ""
+        nearest = f"Did you mean {' or '.join(near)}? " if near else ""
         raise RequestError(
             "invalid_request",
             f"There is no modality called {name.strip()[:40]!r}.",
-            hint=f"{wish}Known: {', '.join(MODALITIES)}.",
+            hint=f"{nearest}Known: {', '.join(MODALITIES)}.",
         )
     return MODALITIES[canonical]

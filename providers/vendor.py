@@ -230,7 +230,7 @@ class QueueProvider(Provider):
         return None
 
     def cancel_call(self, task: RemoteTask) -> HttpCall | None:  # noqa: ARG002  # for overriding
-        """The wish to stop a task, where there is one."""
+        """The call that stops a task, where there is one."""
         return None
 
     @abstractmethod

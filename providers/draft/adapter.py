@@ -124,8 +124,8 @@ class DraftProvider(Provider):
             warnings.append(RequestWarning(kind="approximate", feature=photos[0], detail=detail))
         if request.model is not None and request.model.lower() not in MEDIA:
             near = difflib.get_close_matches(request.model.lower(), MEDIA, n=1)
-            wish = f"Did you mean {near[0]}? " if near else ""
-            detail = f"draft has no model {request.model[:40]!r}; it was left out. {wish}Known: {', '.join(MEDIA)}."
+            nearest = f"Did you mean {near[0]}? " if near else ""
+            detail = f"draft has no model {request.model[:40]!r}; it was left out. {nearest}Known: {', '.join(MEDIA)}."
             warnings.append(RequestWarning(kind="unsupported", feature="model", detail=detail))
             request = request.model_copy(update={"model": None})
         return FittedRequest(request=request, warnings=tuple(warnings))

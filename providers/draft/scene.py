@@ -33,7 +33,7 @@ from controlnet_mcp.providers.draft.canvas import (
 from controlnet_mcp.providers.draft.words import WHITE, Look, from_hex, mix, shifted
 
 THING, PART, TRUNK, CROWN, SUN, SKY, GROUND, WIDE, PATH = range(9)
-"""What a region is; WIDE is a space that reaches behind everything, PART a window, door, eye or button."""
+"""Kinds of regions; WIDE is a space that reaches behind everything, PART a window, door, eye or button."""
 
 _LINE, _GAP, _CRUMB = 0.3, 0.012, 0.0004
 """Coverage of a line pixel; share of the shorter side up to which a gap counts as closed; least area of a region."""
@@ -126,7 +126,7 @@ def _wide(look: Look, height: int, width: int, horizon: float = 0.66) -> Field:
 
 
 def _lit_from(look: Look, x: Plane, y: Plane, gain: float) -> Plane:
-    """How much slopes along x and y face the light: -1 in shadow, 0 flat, 1 lit."""
+    """Light on slopes along x and y: -1 in shadow, 0 flat, 1 lit."""
     return plane(np.tanh(-(x * look.light[0] + y * look.light[1]) * gain))
 
 

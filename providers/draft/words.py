@@ -34,7 +34,7 @@ class Theme:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What a prompt asks of a picture: its medium, mood (`moody` where the words name it), colours and setting.
+    """A prompt as it is drawn: its medium, mood (`moody` where the words name it), colours and setting.
 
     `accents` are colours for things, the named ones first; `setting` is outdoor, indoor or open; `light` is where light
     comes from, as x (right positive) and y (down positive); `key` decides everything left to chance.
@@ -70,7 +70,7 @@ def shifted(colour: Colour, lightness: float, saturation: float = 1.0, hue: floa
 
 
 def same_hue(first: Colour, second: Colour) -> bool:
-    """Whether two hues are within 25 degrees; a greyish colour has none."""
+    """True when two hues are within 25 degrees; a greyish colour has none."""
     one, two = (360 * colorsys.rgb_to_hls(*colour)[0] for colour in (first, second))
     coloured = all(max(colour) - min(colour) > 0.08 for colour in (first, second))  # noqa: PLR2004  # else it is noise
     return coloured and abs((one - two + 180) % 360 - 180) < 25  # noqa: PLR2004

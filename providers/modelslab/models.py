@@ -120,11 +120,11 @@ def scheduler_named(name: str) -> tuple[str, dict[str, JsonValue]]:
         algorithm = "dpmsolver+++" if sampler == "dpm++ 2m sde" else "none"
         return _SAMPLERS[sampler], {"use_karras_sigmas": sampler != key, "algorithm_type": algorithm}
     near = difflib.get_close_matches(key, [*own, *_SAMPLERS], n=3, cutoff=0.4)
-    wish = f"Nearest: {', '.join(own.get(row, row) for row in near)}. " if near else ""
+    nearest = f"Nearest: {', '.join(own.get(row, row) for row in near)}. " if near else ""
     raise RequestError(
         "invalid_request",
         f"ModelsLab has no scheduler called {name[:40]!r}.",
-        hint=f"{wish}Known: {', '.join(SCHEDULERS)}.",
+        hint=f"{nearest}Known: {', '.join(SCHEDULERS)}.",
     )
 
 

@@ -400,12 +400,12 @@ class ScenarioProvider(QueueProvider):
 
 def _refuse_combinations(request: ResolvedRequest, options: ScenarioOptions) -> None:
     """There is one endpoint for each of these, and none for two at once."""
-    wishes = {
+    settings = {
         "init_image": request.init_image is not None,
         "provider_options.ip_adapter_image_ids": bool(options.ip_adapter_image_ids),
         "provider_options.seamless": options.seamless,
     }
-    wanted = [name for name, asked in wishes.items() if asked]
+    wanted = [name for name, asked in settings.items() if asked]
     if len(wanted) > 1:
         raise RequestError(
             "unsupported",

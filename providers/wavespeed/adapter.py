@@ -339,12 +339,12 @@ class WaveSpeedProvider(QueueProvider):
     def upload(self, picture: StoredPicture) -> Steps[str]:
         """Ask for a ticket, put the bytes where it says, with its header fields and without our key; gives the link."""
         kind = picture.mime_type
-        wish: dict[str, Body] = {
+        body: dict[str, Body] = {
             "filename": f"{picture.sha256[:16]}.{EXTENSIONS[kind]}",
             "size": picture.size_bytes,
             "content_type": kind,
         }
-        ticket = yield from self.ask(self.call("POST", "/api/v3/media/uploads", wish), Ticket)
+        ticket = yield from self.ask(self.call("POST", "/api/v3/media/uploads", body), Ticket)
         if ticket.method.upper() != "PUT" or not all(map(self.is_trusted, (ticket.url, ticket.download_url))):
             raise ProviderError(
                 "provider_failed",
@@ -420,9 +420,9 @@ class WaveSpeedProvider(QueueProvider):
         inputs = self._fields(request, uploaded)
         if not str(inputs["control_image"]).startswith("https://"):
             del inputs["control_image"]
-        wish: dict[str, Body] = {"model_id": self.spec_of(request).name, "inputs": inputs}
+        body: dict[str, Body] = {"model_id": self.spec_of(request).name, "inputs": inputs}
         paths = ("/api/v3/model/price", "/api/v3/model/pricing")
-        told = yield from self.first_found([self.call("POST", path, wish) for path in paths], Money)
+        told = yield from self.first_found([self.call("POST", path, body) for path in paths], Money)
         prices = (told.discounted, told.price, told.unit) if told else ()
         amount = next((price for price in prices if price is not None), None)
         if told is None or amount is None:

@@ -164,7 +164,7 @@ PROMPTS: tuple[str, ...] = (
     "watercolour of a cottage with a tree, spring morning",
     "neon cottage with a tree at night",
 )
-"""What the demo asks for."""
+"""The prompts of the demo."""
 _HEADING = "One sketch, and two new pictures that keep its lines"
 _FOOTER = "controlnet-mcp demo. The two new pictures are by the built-in draft engine, which is not an AI model."
 _WAIT_SECONDS = 60

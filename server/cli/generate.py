@@ -7,7 +7,7 @@ import click
 from controlnet_mcp.server.cli import interruptible
 from controlnet_mcp.server.cli.local_paths import file_meant, with_own_files
 from controlnet_mcp.server.cli.options import arguments_of, tool_options
-from controlnet_mcp.server.cli.output import farewell, place_for, save, show_job
+from controlnet_mcp.server.cli.output import interruption_note, place_for, save, show_job
 from controlnet_mcp.server.cli.session import allow, ask, call, load_settings, run, wait_for
 from controlnet_mcp.server.mcp.rendering import text_of
 from controlnet_mcp.tools.controlnet_generate import CONTROLNET_GENERATE, DryRun
@@ -70,7 +70,7 @@ def generate(output: Path | None, *, sidecar: bool, as_json: bool, **values: obj
         await services.jobs.store.mark_delivered(job_id)  # from here on the same command means a new picture
         return await wait_for(services, answer.body, patience_seconds)
 
-    with interruptible(lambda: farewell(job_id)):
+    with interruptible(lambda: interruption_note(job_id)):
         body = run(submit, allow(settings, folders))
     if isinstance(body, DryRun):
         click.echo(text_of(body) if as_json else body.model_dump_json(by_alias=True, indent=2))

@@ -15,7 +15,7 @@ from controlnet_mcp.jobs.submission_log import DENIAL, accepted_as
 from controlnet_mcp.server.auth.principals import LOCAL
 from controlnet_mcp.server.cli import interruptible
 from controlnet_mcp.server.cli.options import arguments_of, tool_options
-from controlnet_mcp.server.cli.output import farewell, place_for, readable_name, save, show_job, show_table
+from controlnet_mcp.server.cli.output import interruption_note, place_for, readable_name, save, show_job, show_table
 from controlnet_mcp.server.cli.session import ask, call, run, wait_for
 from controlnet_mcp.server.mcp.rendering import text_of
 from controlnet_mcp.tools.cancel_job import CANCEL_JOB
@@ -103,7 +103,7 @@ def status(job_id: str, wait_seconds: float | None, output: Path | None, *, side
         job = Job.model_validate((await call(services, JOB_STATUS, {"job_id": job_id})).body)
         return await wait_for(services, job, wait_seconds or 0)
 
-    with interruptible(lambda: farewell(job_id)):
+    with interruptible(lambda: interruption_note(job_id)):
         job = run(look)
     show_job(job, output, as_json=as_json, copies=False, sidecars=sidecar)
 

@@ -143,7 +143,7 @@ def look_again(job_id: str) -> str:
     return f"Look at it with: controlnet-mcp status {job_id} --wait 60"
 
 
-def farewell(job_id: str | None) -> str:
+def interruption_note(job_id: str | None) -> str:
     """The last line for a user who interrupts; the job's id is missing where it was not in the record yet."""
     if job_id is None:
         return "Stopped. If a job was already submitted, `controlnet-mcp jobs` shows it."

@@ -56,18 +56,18 @@ def echo_of(headers: Mapping[str, str], body: str) -> str:
 
 
 @dataclass(slots=True)
-class Parrot:
+class EchoingService:
     """Stands before a provider; from one call on, it repeats what it was sent.
 
     Attributes:
         app: The provider.
-        thief: Where it sends callers on to.
+        collector: Where it sends callers on to.
         style: How it fails.
         good_calls: How many calls are passed on before.
     """
 
     app: ASGIApp
-    thief: str
+    collector: str
     style: Style = "500"
     good_calls: int = 0
     heard: list[str] = field(default_factory=list[str])
@@ -90,14 +90,14 @@ class Parrot:
             case "nonsense":
                 return PlainTextResponse(said, headers=headers)
             case "elsewhere":
-                return RedirectResponse(self.thief, 307, headers=headers)
+                return RedirectResponse(self.collector, 307, headers=headers)
             case status:
                 body = dict.fromkeys(("message", "error", "msg", "detail", "reason"), said)
                 return JSONResponse(body, int(status), headers=headers)
 
 
 @dataclass(frozen=True, slots=True)
-class Thief:
+class KeyCollector:
     """Somebody else's service, and what came to it."""
 
     origin: str
@@ -105,7 +105,7 @@ class Thief:
 
 
 @pytest.fixture(scope="module")
-def thief() -> Generator[Thief]:
+def collector() -> Generator[KeyCollector]:
     """That service."""
     stolen: list[str] = []
 
@@ -115,7 +115,7 @@ def thief() -> Generator[Thief]:
 
     app = Starlette(routes=[Route("/{path:path}", take, methods=["GET", "POST", "PUT"])])
     with running(app, free_socket()) as origin:
-        yield Thief(origin, stolen)
+        yield KeyCollector(origin, stolen)
 
 
 @contextmanager
@@ -178,25 +178,25 @@ def canaries(hosted: Hosted) -> list[str]:
 
 @pytest.mark.parametrize("name", HOSTED)
 async def test_a_secret_is_found_nowhere_whatever_fails(
-    name: str, tmp_path: Path, pictures: Path, thief: Thief
+    name: str, tmp_path: Path, pictures: Path, collector: KeyCollector
 ) -> None:
     """Neither in answers, nor in the log at its most talkative, nor in the record, nor beside the pictures."""
-    parrots: list[Parrot] = []
+    echoes: list[EchoingService] = []
 
     def before(app: ASGIApp) -> ASGIApp:
-        parrots.append(Parrot(app, thief.origin))
-        return parrots[0]
+        echoes.append(EchoingService(app, collector.origin))
+        return echoes[0]
 
     tokens = write_tokens(tmp_path / "tokens")
     with serving(name, before) as hosted:
         for number, style in enumerate(STYLES):
-            parrots[0].style, parrots[0].good_calls = style, number % 2
+            echoes[0].style, echoes[0].good_calls = style, number % 2
             more = {"keys": keys_of([hosted]), "tokens_file": tokens, "public_url": "https://pictures.example"}
             settings = settings_for(tmp_path / str(number), pictures, **more)
             assert await leaks(settings, hosted) == {}, (style, number)
-    assert any(secret in text for text in parrots[0].heard for secret in canaries(hosted)), "the premise"
-    assert not any(ALICE in text for text in parrots[0].heard), "the caller's token is not the provider's business"
-    assert thief.stolen == []
+    assert any(secret in text for text in echoes[0].heard for secret in canaries(hosted)), "the premise"
+    assert not any(ALICE in text for text in echoes[0].heard), "the caller's token is not the provider's business"
+    assert collector.stolen == []
 
 
 def conversations(provider: Provider) -> Iterator[Steps[object]]:
@@ -263,10 +263,10 @@ class BlindSettings(Settings):
 
 
 async def test_where_nobody_knows_what_is_secret_it_is_found_everywhere(
-    tmp_path: Path, pictures: Path, thief: Thief
+    tmp_path: Path, pictures: Path, collector: KeyCollector
 ) -> None:
     """What the control is for, and that the search finds what is there."""
-    with serving("wavespeed", lambda app: Parrot(app, thief.origin, "500")) as hosted:
+    with serving("wavespeed", lambda app: EchoingService(app, collector.origin, "500")) as hosted:
         tokens = write_tokens(tmp_path / "tokens")
         settings = settings_for(tmp_path / "data", pictures, keys=keys_of([hosted]), tokens_file=tokens)
         given = {name: getattr(settings, name) for name in Settings.model_fields}

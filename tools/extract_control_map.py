@@ -10,8 +10,9 @@ from controlnet_mcp.images.maps import MapParameters
 from controlnet_mcp.images.modalities import resolve
 from controlnet_mcp.images.picture import StoredPicture
 from controlnet_mcp.images.resize import fit_for_detection
+from controlnet_mcp.jobs.request import PictureName
 from controlnet_mcp.jobs.resource_uris import map_uri
-from controlnet_mcp.tools.tool import Answer, Arguments, Call, Hints, Services, Shown, checked, tool
+from controlnet_mcp.tools.tool import Answer, Arguments, Call, Hints, Services, Shown, checked, tool, with_roots
 from controlnet_mcp.tools.views import View
 
 _FINE_PIXELS = 1536
@@ -25,7 +26,7 @@ _FADES = (
 class ExtractArguments(Arguments):
     """Of which picture, and which map."""
 
-    image: str = Field(min_length=1, description="As control_image")
+    image: PictureName = Field(min_length=1, description="As control_image")
     modality: str = Field(default="canny", description="From list_modalities")
     resolution: int | None = Field(default=None, ge=64, le=4096, description="Short side in pixels")
     parameters: dict[str, JsonValue] = Field(
@@ -52,8 +53,11 @@ class MapView(View):
 async def extract(services: Services, arguments: ExtractArguments, call: Call) -> Answer:
     """Read the picture, make its map, store it, answer."""
     modality, parameters = resolve(arguments.modality), checked(MapParameters, arguments.parameters)
-    caller, blobs = call.caller, services.blobs
-    source = await services.reader.read(arguments.image, local_paths=caller.local, owner=caller.principal)
+    caller, blobs = await with_roots(services, call, [arguments.image]), services.blobs
+    notices: list[str] = []
+    source = await services.reader.read(
+        arguments.image, local_paths=caller.local, owner=caller.principal, roots=caller.roots, notices=notices
+    )
 
     def make() -> tuple[StoredPicture, MapView]:
         from controlnet_mcp.images.maps.recipes import make_map
@@ -73,7 +77,7 @@ async def extract(services: Services, arguments: ExtractArguments, call: Call) -
             coverage=round(made.coverage, 4),
             path=blobs.path(picture.sha256) if caller.local else None,
             parameters=made.parameters,
-            notes=(*made.notes, *fades) or None,
+            notes=(*notices, *made.notes, *fades) or None,
             next="Look at it; then call controlnet_generate with this uri as control_image and control_is_map=true.",
         )
 

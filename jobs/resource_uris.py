@@ -71,11 +71,12 @@ class PictureLookup:
                 found = job.sources.get(match[3]) if match[3] else job.control_map
             if found is not None:
                 return found
-            raise RequestError(
-                "not_found",
-                f"The job {job.job_id} has no such picture: it is {job.status}, with {len(job.images)} results.",
-                hint="job_status tells which pictures it has; a job that is not finished has none yet.",
-            )
+            if match[2]:
+                raise RequestError(
+                    "not_found",
+                    f"The job {job.job_id} has no picture {match[2]}: it is {job.status} and has {len(job.images)}.",
+                    hint="job_status tells which pictures it has, counted from 0; before it has succeeded it has none.",
+                )
         if match := _SHEET.fullmatch(uri):
             job = await self.store.get(match[1], principal)
             raise RequestError(

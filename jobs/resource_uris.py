@@ -71,11 +71,11 @@ class PictureLookup:
                 found = job.sources.get(match[3]) if match[3] else job.control_map
             if found is not None:
                 return found
-            if match[2]:
+            if match[2] and not job.images:
                 raise RequestError(
                     "not_found",
-                    f"The job {job.job_id} has no picture {match[2]}: it is {job.status} and has {len(job.images)}.",
-                    hint="job_status tells which pictures it has, counted from 0; before it has succeeded it has none.",
+                    f"The job {job.job_id} has no picture: it is {job.status}.",
+                    hint="job_status tells how it stands; a job that has succeeded has pictures.",
                 )
         if match := _SHEET.fullmatch(uri):
             job = await self.store.get(match[1], principal)

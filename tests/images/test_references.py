@@ -71,7 +71,7 @@ WRAPPERS: dict[str, Callable[[str], str]] = {
     "a list of blocks": lambda text: json.dumps([{"type": "text", "text": "Look"}, {"image": {"url": text}}]),
 }
 COMPOSABLE = [
-    *("`…`", "<…>", "[…]", "*…*", "(…)", "“…”", "«…»", "blanks", "marks of direction", "a picture in Markdown"),
+    *("`…`", "<…>", "[…]", "*…*", "(…)", "“…”", "«…»", "marks of direction", "a picture in Markdown"),
     *("a link in Markdown", "a JSON string", "a list", "OpenAI", "Gemini's file", "a list of blocks"),
 ]
 """Wrappings that may stand in one another; the others mean something where they are outermost."""

@@ -3,14 +3,16 @@
 import math
 import os
 from functools import cached_property
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal, Self, cast
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from controlnet_mcp.foundation.errors import RequestError
-from controlnet_mcp.foundation.limits import Limits
+from controlnet_mcp.foundation.limits import STAND_IN_SPACE, AddressRange, Limits, Network
 from controlnet_mcp.foundation.redaction import Redactor
 from controlnet_mcp.images.maps import MapModels
 from controlnet_mcp.jobs.budget import JOBS, Spending
@@ -44,8 +46,60 @@ def check_amounts(amounts: dict[str, float]) -> dict[str, float]:
     return amounts
 
 
+def read_ranges(rows: object) -> object:
+    """Read networks, written as in a proxy's configuration (`198.18.0.1/16`) or as they are (`198.18.0.0/15`).
+
+    Raises:
+        ValueError: One is no network.
+    """
+    if not isinstance(rows, list):
+        return rows
+    return [ip_network(str(row), strict=False) for row in cast("list[object]", rows)]
+
+
+def check_stand_ins(ranges: tuple[AddressRange, ...]) -> tuple[AddressRange, ...]:
+    """Refuse networks in which a name could lead to somebody.
+
+    Raises:
+        ValueError: One is not within `STAND_IN_SPACE`.
+    """
+    for row in ranges:
+        if not any(row.network_address in space and row.broadcast_address in space for space in STAND_IN_SPACE):
+            listed = ", ".join(map(str, STAND_IN_SPACE))
+            raise ValueError(f"{row} may hold real hosts; stand-in addresses of proxies lie within {listed}")
+    return ranges
+
+
+ENVIRONMENT = "environment"
+_PROXY_VARIABLES = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
+
+
+def environment_proxy(scheme: str, host: str = "") -> str | None:
+    """The proxy that the environment, or on macOS and Windows the system, names for URLs of a scheme and a host."""
+    from urllib.request import getproxies, proxy_bypass
+
+    found = getproxies()
+    return None if host and proxy_bypass(host) else found.get(scheme) or found.get("all")
+
+
+def check_proxy(text: str | None) -> str | None:
+    """Read the URL of a proxy, or the word for that of the environment.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    if text is None or text.lower() in {ENVIRONMENT, "true"}:
+        return text and ENVIRONMENT
+    url = urlsplit(text if "://" in text else f"http://{text}")
+    scheme = {"socks": "socks5"}.get(url.scheme, url.scheme)
+    if scheme not in {"http", "https", "socks5", "socks5h"} or not url.hostname or url.port == 0:
+        raise ValueError("a proxy is written as http://host:port or socks5://host:port")
+    return url._replace(scheme=scheme).geturl()
+
+
 CommaList = BeforeValidator(split_commas)
 """A list, written with commas."""
+Ranges = Annotated[tuple[AddressRange, ...], AfterValidator(check_stand_ins), BeforeValidator(read_ranges), CommaList]
 Names = Annotated[tuple[str, ...], CommaList]
 Amounts = Annotated[dict[str, float], AfterValidator(check_amounts), BeforeValidator(read_pairs), CommaList]
 """Provider to an amount in its own unit, written as `scenario=20, wavespeed=1.5`; `jobs` counts paid jobs of all."""
@@ -88,8 +142,18 @@ class Settings(BaseSettings):
         default=frozenset(),
         description="Comma list of host or host:port that pictures may come from although private or http",
     )
+    stand_in_addresses: Ranges = Field(
+        default=(),
+        description="Comma list of networks where a proxy on this network (Clash, Surge, sing-box) lets public names "
+        "resolve to, as 198.18.0.0/15: links are followed there",
+    )
+    fetch_proxy: Annotated[str | None, AfterValidator(check_proxy)] = Field(
+        default=None,
+        description="URL of a proxy through which links of pictures and results are fetched, or environment for that "
+        "of HTTPS_PROXY. Default: directly",
+    )
     public_url: str | None = Field(
-        default=None, description="Where others reach this server's /files/, as https://host"
+        default=None, description="Where others reach this server's /files/, as https://host or https://host/prefix"
     )
     providers: Names = Field(default=(), description="Comma list: the order in which provider=auto tries providers")
     wait_seconds: float = Field(default=45, ge=0, le=300, description="Default wait of a call that asks for progress")
@@ -210,6 +274,26 @@ class Settings(BaseSettings):
             max_pixels=self.max_image_pixels,
             fetch_timeout_seconds=self.fetch_timeout_seconds,
         )
+
+    @property
+    def network(self) -> Network:
+        """The way to links of hosts that are not trusted.
+
+        Raises:
+            RequestError: `not_configured`: the proxy that the environment names is none.
+        """
+        named = next((name for name in _PROXY_VARIABLES if os.environ.get(name)), None)
+        proxy = self.fetch_proxy
+        if proxy == ENVIRONMENT:
+            try:
+                proxy = check_proxy(environment_proxy("https"))
+            except ValueError as error:
+                raise RequestError(
+                    "not_configured",
+                    f"The proxy of the environment cannot be used for links: {error}.",
+                    hint=f"Correct {named}, or write the proxy into CONTROLNET_MCP_FETCH_PROXY.",
+                ) from error
+        return Network(self.stand_in_addresses, proxy, named)
 
     @property
     def spending(self) -> Spending:

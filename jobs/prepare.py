@@ -479,8 +479,13 @@ def rerun_request(
         request = earlier.request
         links = {CONTROL: request.controls[0].source_url, START: request.init_url, MASK: request.mask_url}
         before |= {name: link for name, link in links.items() if link}
-        for extra, control in zip(reversed(before["extra_controls"]), reversed(request.controls), strict=False):
-            extra["image"] = control.source_url or extra["image"]
+        further = earlier.asked.extra_controls
+        if len(request.controls) > len(further):
+            sent = zip(further, request.controls[len(request.controls) - len(further) :], strict=True)
+            before["extra_controls"] = [
+                extra.model_copy(update={"image": control.source_url or extra.image}).model_dump(mode="json")
+                for extra, control in sent
+            ]
     provider = changes.get("provider", earlier.provider)
     lost = [name for name in _OF_THE_PROVIDER if provider != earlier.provider and name not in changes and before[name]]
     if CONTROL in changes:

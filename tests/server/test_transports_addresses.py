@@ -207,7 +207,7 @@ async def test_d4_a_name_that_is_not_known_names_the_setting(gate: Gate, host: s
 
 async def announced(gate: Gate, path: str = "/sse", **headers: str) -> str:
     """The path for messages that an SSE connection names; one message to it is accepted."""
-    told, ended = anyio.Event(), anyio.Event()
+    told, ended, place = anyio.Event(), anyio.Event(), ""
     sent: list[str] = []
 
     async def receive() -> Message:

@@ -10,7 +10,7 @@ from pathlib import Path
 from starlette.datastructures import Headers
 from starlette.requests import Request
 
-from controlnet_mcp.images.blob_store import write_whole
+from controlnet_mcp.images.blob_store import storage_errors, write_whole
 from controlnet_mcp.images.picture import EXTENSIONS, StoredPicture, StoredType
 
 LIFETIME_SECONDS = 24 * 3600
@@ -33,12 +33,17 @@ def forwarded_prefix(headers: Headers) -> str:
 
 
 def load_secret(folder: Path) -> bytes:
-    """Read the signing secret of a data folder, or make one that only the owner can read (blocks)."""
+    """Read the signing secret of a data folder, or make one that only the owner can read (blocks).
+
+    Raises:
+        StorageError: `not_configured`: the data folder cannot be used.
+    """
     path = folder / "files.secret"
-    if not path.is_file():
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_whole(path, secrets.token_bytes(32))
-    return path.read_bytes()
+    with storage_errors():
+        if not path.is_file():
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            write_whole(path, secrets.token_bytes(32))
+        return path.read_bytes()
 
 
 @dataclass(frozen=True, slots=True)

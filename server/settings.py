@@ -8,7 +8,7 @@ from contextlib import suppress
 from functools import cached_property
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -55,9 +55,13 @@ def check_names(names: tuple[str, ...], known: tuple[str, ...] = NAMES) -> tuple
     if unknown:
         near = difflib.get_close_matches(unknown[0], known, n=1)
         meant = f" Did you mean {near[0]}?" if near else ""
-        shown = [name for name in unknown if _WORD.fullmatch(name)]  # anything else may be a key that went astray
-        raise ValueError(f"names unknown providers ({', '.join(shown)[:60]}).{meant} Known: {', '.join(known)}")
+        words = [name for name in unknown if _WORD.fullmatch(name)]  # anything else may be a key that went astray
+        shown = f" ({', '.join(words)[:60]})" if words else ""
+        raise ValueError(f"names unknown providers{shown}.{meant} Known: {', '.join(known)}")
     return tuple(dict.fromkeys(names))
+
+
+WRONG_AMOUNTS = "amounts are numbers from 0, as in scenario=20, wavespeed=1.5"
 
 
 def check_amounts(amounts: dict[str, float]) -> dict[str, float]:
@@ -67,21 +71,31 @@ def check_amounts(amounts: dict[str, float]) -> dict[str, float]:
         ValueError: An amount is negative or no number, or belongs to no provider.
     """
     if not all(math.isfinite(amount) and amount >= 0 for amount in amounts.values()):
-        raise ValueError("amounts are numbers from 0, as in scenario=20, wavespeed=1.5")
+        raise ValueError(WRONG_AMOUNTS)
     check_names(tuple(amounts), (*NAMES, JOBS))
     return amounts
 
 
-def check_ranges(names: tuple[str, ...]) -> tuple[AddressRange, ...]:
-    """Read networks, as `198.18.0.0/15` or as a proxy has them (`198.18.0.1/16`); those of somebody are refused.
+def read_ranges(rows: object) -> object:
+    """Read networks, written as in a proxy's configuration (`198.18.0.1/16`) or as they are (`198.18.0.0/15`).
 
     Raises:
-        ValueError: One is no network, or not within `STAND_IN_SPACE`.
+        ValueError: One is no network.
     """
+    if not isinstance(rows, list):
+        return rows
     try:
-        ranges = tuple(ip_network(name, strict=False) for name in names)
-    except ValueError as error:
-        raise ValueError("networks are written as 198.18.0.0/15") from error
+        return [ip_network(str(row), strict=False) for row in cast("list[object]", rows)]
+    except ValueError:
+        raise ValueError("networks are written as 198.18.0.0/15") from None  # the value may be a secret gone astray
+
+
+def check_stand_ins(ranges: tuple[AddressRange, ...]) -> tuple[AddressRange, ...]:
+    """Refuse networks in which a name could lead to somebody.
+
+    Raises:
+        ValueError: One is not within `STAND_IN_SPACE`.
+    """
     for row in ranges:
         if not any(row.network_address in space and row.broadcast_address in space for space in STAND_IN_SPACE):
             listed = ", ".join(map(str, STAND_IN_SPACE))
@@ -109,7 +123,7 @@ def check_proxy(text: str | None) -> str | None:
     """
     if text is None or text.lower() in {ENVIRONMENT, "true"}:
         return text and ENVIRONMENT
-    with suppress(ValueError):
+    with suppress(ValueError):  # its own sentences repeat what may be a password
         url = urlsplit(text if "://" in text else f"http://{text}")
         scheme = {"socks": "socks5"}.get(url.scheme, url.scheme)
         if scheme in {"http", "https", "socks5", "socks5h"} and url.hostname and url.port != 0:
@@ -130,15 +144,12 @@ def check_keys(keys: dict[str, SecretStr]) -> dict[str, SecretStr]:
 
 def plain(message: str) -> str:
     """A sentence of pydantic's as it follows the name of a variable."""
-    return message.removeprefix("Value error, ").replace("Input should", "should")
+    said = message.removeprefix("Value error, ").partition(", unable to")[0]
+    return said.replace("Input should", "should").replace("a valid boolean", "true or false")
 
 
 def _split(given: object) -> object:
     return split_names(given) if isinstance(given, str) else given
-
-
-def _split_ranges(given: object) -> object:
-    return check_ranges(tuple(split_names(given))) if isinstance(given, str) else given
 
 
 def _lower(given: object) -> object:
@@ -151,6 +162,12 @@ def _level(given: object) -> object:
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
 """A list, written with commas."""
+Ranges = Annotated[
+    tuple[AddressRange, ...],
+    AfterValidator(check_stand_ins),
+    BeforeValidator(read_ranges),
+    BeforeValidator(_split),
+]
 Providers = Annotated[tuple[str, ...], AfterValidator(check_names), BeforeValidator(_split), BeforeValidator(_lower)]
 Folders = Annotated[
     tuple[Path, ...], BeforeValidator(lambda given: split_folders(given) if isinstance(given, str) else given)
@@ -194,7 +211,7 @@ class Settings(BaseModel):
         default=frozenset(),
         description="Comma list of host or host:port that pictures may come from although private or http",
     )
-    stand_in_addresses: Annotated[tuple[AddressRange, ...], BeforeValidator(_split_ranges)] = Field(
+    stand_in_addresses: Ranges = Field(
         default=(),
         description="Comma list of networks where a proxy on this network (Clash, Surge, sing-box) lets public names "
         "resolve to, as 198.18.0.0/15: links are followed there",
@@ -299,7 +316,7 @@ class Settings(BaseModel):
         """Refuse half of an OAuth configuration: it protects nothing."""
         given = [url, *(read.data.get(name, url) for name in ("oauth_issuer", "oauth_resource"))]
         if any(given) and not all(given):
-            raise ValueError("oauth_issuer, oauth_resource and oauth_jwks_url belong together: set all three or none")
+            raise ValueError("OAUTH_ISSUER, OAUTH_RESOURCE and OAUTH_JWKS_URL belong together: set all three or none")
         return url
 
     @property

@@ -144,8 +144,8 @@ class _WebServer(uvicorn.Server):
         self.handle_exit(signal.SIGTERM, None)
 
 
-async def serve(settings: Settings, host: str, port: int, decoder: Decoder) -> int:
-    """Serve until the process is told to stop; gives the exit code."""
+async def serve(settings: Settings, host: str, port: int, announce: Callable[[], object], decoder: Decoder) -> int:
+    """Serve until the process is told to stop; gives the exit code. `announce` is called once nothing is refused."""
     asked = anyio.Event()
     async with ending_on_signals(asked.set) as ending:
         async with open_application(settings, decoder) as application, background() as tasks:
@@ -164,15 +164,16 @@ async def serve(settings: Settings, host: str, port: int, decoder: Decoder) -> i
             )
             server = _WebServer(config)
             tasks.start_soon(server.end_after, asked, updates)
+            announce()
             await server.serve()
         leave_soon(ending)
     return ending.exit_code
 
 
-def run(settings: Settings, host: str, port: int) -> None:
-    """Block until the process is told to stop."""
+def run(settings: Settings, host: str, port: int, announce: Callable[[], object] = lambda: None) -> None:
+    """Block until the process is told to stop; `announce` tells where it serves, after all settings were read."""
     check_host(host, authenticates=settings.authenticates)
     log_to_stderr(settings.log_level, settings.redactor)
     with closing(DecodeWorkers(system_variables())) as workers:
-        code = anyio.run(serve, settings, host, port, workers.decode)
+        code = anyio.run(serve, settings, host, port, announce, workers.decode)
     sys.exit(code)

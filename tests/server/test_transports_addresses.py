@@ -203,6 +203,9 @@ async def test_d4_a_host_may_be_listed_as_people_write_it(guarded: Settings, lis
             "a" * 300,
             "::",
             ":80",
+            "http://127.0.0.1",
+            "127.0.0.1/x",
+            "localhost..",
         ),
     ],
 )

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 from urllib.parse import unquote, unquote_to_bytes
 
 from anyio import CapacityLimiter, to_thread
@@ -17,7 +18,8 @@ from anyio import CapacityLimiter, to_thread
 from controlnet_mcp.foundation.errors import ImageError, RequestError
 from controlnet_mcp.foundation.limits import Limits, remember
 from controlnet_mcp.images.blob_store import BlobStore
-from controlnet_mcp.images.picture import StoredPicture, too_large
+from controlnet_mcp.images.decode import ReadPicture
+from controlnet_mcp.images.picture import StoredPicture, Use, too_large
 from controlnet_mcp.images.safe_open import read_file
 
 _BASE64 = re.compile(r"[A-Za-z0-9+/=_\-\s]+")
@@ -26,6 +28,8 @@ _SHORTEST_BASE64 = 48
 _PICTURE_STARTS = {"iVBORw0KGgo": "png", "/9j/": "jpeg", "UklGR": "webp", "R0lGOD": "gif", "Qk": "bmp"}
 _LONGEST_PATH = 4096
 _URL_SAFE = str.maketrans("-_", "+/")
+_Source: TypeAlias = tuple[str, Use, tuple[int, int] | None]
+"""The hash of a file, its use, and the frame that it was fitted to."""
 CLEANED_AT_ONCE = 4
 """Pictures that are decoded at the same time; the largest legal one takes about 400 MB."""
 
@@ -99,14 +103,23 @@ class PictureReader:
     allowed_folders: tuple[Path, ...]
     trusted_hosts: frozenset[str]
     resolve_resource: Callable[[str, str], Awaitable[str]]
-    _kept: dict[str, StoredPicture] = field(default_factory=dict[str, StoredPicture], init=False)
+    _kept: dict[_Source, ReadPicture] = field(default_factory=dict[_Source, ReadPicture], init=False)
     _cleaning: CapacityLimiter = field(default_factory=partial(CapacityLimiter, CLEANED_AT_ONCE), init=False)
 
-    async def read(self, reference: str, *, local_paths: bool, owner: str = "") -> StoredPicture:
-        """Read a picture, clean it (upright, 8-bit RGB PNG, no metadata) and store it.
+    async def read(
+        self,
+        reference: str,
+        *,
+        local_paths: bool,
+        owner: str = "",
+        use: Use = "picture",
+        frame: StoredPicture | None = None,
+    ) -> ReadPicture:
+        """Read a picture, clean it (upright, 8-bit RGB PNG, no metadata) and store it as what it is used for.
 
         The reference is an http(s) link, a `data:` URI, a `controlnet://` reference of the owner's, or, with
-        `local_paths` (only where caller and server share a machine), a path or `file:` URI.
+        `local_paths` (only where caller and server share a machine), a path or `file:` URI. A mask is fitted to the
+        picture that is its `frame`.
 
         Raises:
             RequestError: `invalid_request`: nothing that names a picture; `not_found`: an unknown reference.
@@ -143,14 +156,15 @@ class PictureReader:
                     "Local files cannot be read over this connection, because it may come from another machine.",
                     hint="Pass the picture as an https link, a data: URI or a controlnet:// reference.",
                 )
-        return await to_thread.run_sync(self._keep, content, limiter=self._cleaning)
+        size = (frame.width, frame.height) if frame else None
+        return await to_thread.run_sync(self._keep, content, use, size, limiter=self._cleaning)
 
-    def _keep(self, content: bytes) -> StoredPicture:
+    def _keep(self, content: bytes, use: Use, frame: tuple[int, int] | None) -> ReadPicture:
         """Clean and store a picture, or find it stored: pictures are used again and again; runs in a worker thread."""
-        sha256 = hashlib.sha256(content).hexdigest()
-        kept = self._kept.get(sha256)
-        if kept is not None and self.blobs.exists(kept.sha256):
+        source = (hashlib.sha256(content).hexdigest(), use, frame)
+        kept = self._kept.get(source)
+        if kept is not None and self.blobs.exists(kept.picture.sha256):
             return kept
-        picture = self.blobs.put_clean(content, self.limits)
-        remember(self._kept, sha256, picture, _REMEMBERED)
-        return picture
+        read = self.blobs.put_clean(content, self.limits, use, frame)
+        remember(self._kept, source, read, _REMEMBERED)
+        return read

@@ -6,18 +6,19 @@ by name: everything follows from their capabilities.
 
 import difflib
 import secrets
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TypeAlias, get_args
+from typing import Protocol, get_args
 
 from pydantic import JsonValue, ValidationError
 
 from controlnet_mcp.foundation.errors import ControlNetError, ImageError, RequestError
 from controlnet_mcp.images.blob_store import BlobStore
 from controlnet_mcp.images.maps import NO_MODELS, MapModels
+from controlnet_mcp.images.decode import ReadPicture
 from controlnet_mcp.images.modalities import Appearance
-from controlnet_mcp.images.picture import StoredPicture
+from controlnet_mcp.images.picture import StoredPicture, Use
 from controlnet_mcp.images.read import PictureReader
 from controlnet_mcp.images.resize import fit_size
 from controlnet_mcp.jobs.preprocess import OutputSize, Preprocessor
@@ -25,6 +26,7 @@ from controlnet_mcp.jobs.record import JobRecord
 from controlnet_mcp.jobs.request import (
     CONTROL,
     MASK,
+    PICTURES,
     START,
     GenerateRequest,
     RequestedModality,
@@ -48,8 +50,10 @@ _OF_THE_PROVIDER = ("model", "scheduler", "provider_options")
 _REMOVABLE = frozenset({START, MASK, "negative_prompt", "model", "scheduler"})
 """Settings that an empty text takes out; a start image with all that means nothing without it."""
 
-Read: TypeAlias = Callable[[str], Awaitable[StoredPicture]]
-"""Reads a reference with the rights of whoever asks."""
+class Read(Protocol):
+    """Reads a reference with the rights of whoever asks, see `controlnet_mcp.images.read.PictureReader.read`."""
+
+    async def __call__(self, reference: str, *, use: Use = ..., frame: StoredPicture | None = ...) -> ReadPicture: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,21 +137,24 @@ class Preparer:
                 f"provider_options.{place} is not right for {provider.name}: {first['msg']}.",
                 hint=f"{provider.name} knows: {', '.join(provider.options.model_fields) or 'no options'}.",
             ) from error
-        images = await read_images(read, asked, provider)
+        pictures = await read_images(read, asked, modalities, extras, provider)
+        images = {name: row.picture for name, row in pictures.items()}
+        links = self._links(asked, pictures, provider)
         size, warnings = output_size(asked, images, provider.capabilities.sizes)
+        warnings += reading_warnings(pictures)
         preprocessor = Preprocessor(
             provider, self.blobs, size, asked.model, options, self.map_models, self._appearances
         )
-        requested = requested_controls(asked, modalities, extras, images)
+        requested = requested_controls(asked, modalities, extras, images, links)
         controls = tuple([await preprocessor.ready(control) for control in requested])
         request = ResolvedRequest(
             prompt=asked.prompt,
             controls=controls,
             negative_prompt=asked.negative_prompt,
             init_image=images.get(START),
-            init_url=_link(asked.init_image),
+            init_url=links.get(START),
             mask_image=images.get(MASK),
-            mask_url=_link(asked.mask_image),
+            mask_url=links.get(MASK),
             strength=asked.strength,
             model=asked.model,
             width=size.width,
@@ -172,6 +179,24 @@ class Preparer:
                 )
                 warnings.append(RequestWarning(kind="assumed", feature="control_image", detail=detail))
         return Prepared(provider, fitted.request, tuple(warnings), preprocessor.first_map, images)
+
+    def _links(
+        self, asked: GenerateRequest, pictures: Mapping[str, ReadPicture], provider: Provider
+    ) -> dict[str, str]:
+        """The links of pictures that somebody else could follow too, by name, where they show what was read.
+
+        A provider that takes nothing but links and cannot reach this server is handed the link all the same.
+        """
+        extras = {extra_name(index): extra.image for index, extra in enumerate(asked.extra_controls)}
+        named = {CONTROL: asked.control_image, START: asked.init_image, MASK: asked.mask_image, **extras}
+        only_links = provider.capabilities.needs_public_url and not self.reachable
+        return {
+            name: link
+            for name, link in named.items()
+            if link
+            and link.startswith(("https://", "http://"))
+            and (only_links or name not in pictures or not pictures[name].changed)
+        }
 
 
 def select_providers(
@@ -266,7 +291,27 @@ def _named_provider(
     return entry.provider
 
 
-async def read_images(read: Read, asked: GenerateRequest, provider: Provider) -> dict[str, StoredPicture]:
+def reading_warnings(pictures: Mapping[str, ReadPicture]) -> list[RequestWarning]:
+    """The warnings about how pictures were taken, by the parameters that name them."""
+    return [
+        RequestWarning(kind="assumed", feature=name if name in PICTURES else "extra_controls", detail=note)
+        for name, row in pictures.items()
+        for note in row.notes
+    ]
+
+
+def _use_of(modalities: Sequence[RequestedModality]) -> Use:
+    """The use of a control picture: as depth where one of its modalities is about that."""
+    return "depth" if any(row.modality.structure in {"depth", "normal"} for row in modalities) else "picture"
+
+
+async def read_images(
+    read: Read,
+    asked: GenerateRequest,
+    modalities: Sequence[RequestedModality],
+    extras: Sequence[RequestedModality],
+    provider: Provider,
+) -> dict[str, ReadPicture]:
     """Read the pictures of a request, by name; without the control picture when only the provider has or reaches it.
 
     A link to the control picture that only the provider can follow is passed on unseen where it takes links. A link
@@ -275,19 +320,21 @@ async def read_images(read: Read, asked: GenerateRequest, provider: Provider) ->
     Raises:
         ControlNetError: One of them cannot be read, or may not be read.
     """
-    images: dict[str, StoredPicture] = {}
+    images: dict[str, ReadPicture] = {}
     if not asked.control_image.startswith(_ASSET):
         try:
-            images[CONTROL] = await read(asked.control_image)
+            images[CONTROL] = await read(asked.control_image, use=_use_of(modalities))
         except ImageError as error:
             passes_on = provider.capabilities.needs_public_url and asked.control_image.startswith("https://")
             if not passes_on or error.code == "image_blocked":
                 raise
-    for index, extra in enumerate(asked.extra_controls):
-        images[extra_name(index)] = await read(extra.image)
-    for name, reference in ((START, asked.init_image), (MASK, asked.mask_image)):
-        if reference:
-            images[name] = await read(reference)
+    for index, (extra, row) in enumerate(zip(asked.extra_controls, extras, strict=True)):
+        images[extra_name(index)] = await read(extra.image, use=_use_of([row]))
+    if asked.init_image:
+        images[START] = await read(asked.init_image)
+    if asked.mask_image:
+        start = images.get(START)
+        images[MASK] = await read(asked.mask_image, use="mask", frame=start and start.picture)
     return images
 
 
@@ -296,6 +343,7 @@ def requested_controls(
     modalities: Sequence[RequestedModality],
     extras: Sequence[RequestedModality],
     images: Mapping[str, StoredPicture],
+    links: Mapping[str, str],
 ) -> list[Control]:
     """The controls as they were asked for: one for each modality of the control picture, then the further ones."""
     main = [
@@ -303,7 +351,7 @@ def requested_controls(
             modality=row.modality.name,
             picture=images.get(CONTROL),
             asset_id=asked.control_image if asked.control_image.startswith(_ASSET) else None,
-            source_url=_link(asked.control_image),
+            source_url=links.get(CONTROL),
             weight=row.weight,
             is_map=asked.control_is_map,
         )
@@ -313,7 +361,7 @@ def requested_controls(
         Control(
             modality=row.modality.name,
             picture=images[extra_name(index)],
-            source_url=_link(extra.image),
+            source_url=links.get(extra_name(index)),
             weight=row.weight,
             start=extra.start,
             end=extra.end,
@@ -322,11 +370,6 @@ def requested_controls(
         for index, (extra, row) in enumerate(zip(asked.extra_controls, extras, strict=True))
     ]
     return main + further
-
-
-def _link(reference: str | None) -> str | None:
-    """The reference when it is a link that somebody else could follow too."""
-    return reference if reference and reference.startswith(("https://", "http://")) else None
 
 
 def output_size(

@@ -11,7 +11,7 @@ from anyio.abc import TaskGroup
 
 from controlnet_mcp.foundation.limits import RESULT_LIMITS
 from controlnet_mcp.images.blob_store import BlobStore
-from controlnet_mcp.images.decode import Decoder, decode
+from controlnet_mcp.images.decode import Decoder, decode_channels
 from controlnet_mcp.images.picture import StoredPicture
 from controlnet_mcp.images.read import PictureReader
 from controlnet_mcp.jobs.database import Database
@@ -53,7 +53,7 @@ class Application:
 
 
 @asynccontextmanager
-async def open_application(settings: Settings, decoder: Decoder = decode) -> AsyncGenerator[Application]:
+async def open_application(settings: Settings, decoder: Decoder = decode_channels) -> AsyncGenerator[Application]:
     """Open everything that lives once per process, and drive jobs until the block ends.
 
     `decoder` decodes every picture: in workers, where pictures come from strangers.

@@ -1,8 +1,9 @@
 """The meaning of a decoded picture's channels: the ground under transparency, the range of deep values, a mask's area.
 
-A file is read as one of three things. A plain picture gets a ground on which its opaque pixels stand out. A depth map is
-stretched to its own range, in which 0 counts as not measured. A mask becomes white where its picture is to be repainted,
-whether its maker said that by alpha, by colour or by brightness. Imported lazily: it brings NumPy and OpenCV.
+A file is read as one of three things. A plain picture gets a ground on which its opaque pixels stand out. A depth map
+is stretched to its own range, in which 0 counts as not measured. A mask becomes white where its picture is to be
+repainted, whether its maker said that by alpha, by colour or by brightness. Imported lazily: it brings NumPy and
+OpenCV.
 """
 
 from dataclasses import dataclass
@@ -98,7 +99,7 @@ def _on_ground(rgba: Rgb, brightness: int) -> Rgb:
 
 
 def _picture(pixels: Pixels) -> Taken:
-    """A plain picture: deep values as brightness, and what is transparent on white, or on black if most of it is light."""
+    """A plain picture: deep values as brightness, transparency on white, or on black where what is seen is light."""
     deep, notes = _deep(pixels), tuple[str, ...]()
     if deep is not None:
         pixels, notes = _brightness(deep)
@@ -106,8 +107,8 @@ def _picture(pixels: Pixels) -> Taken:
     if picture.shape[2] == 3:  # noqa: PLR2004  # red, green, blue
         return Taken(picture, notes, bool(notes))
     alpha = picture[..., 3]
-    light = cv2.compare(luminance(np.ascontiguousarray(picture[..., :3])), _LIGHT_LEVELS, cv2.CMP_GT)
-    if cv2.mean(alpha, mask=light)[0] * cv2.countNonZero(light) <= 0.5 * float(alpha.sum(dtype=np.int64)):
+    light = luminance(np.ascontiguousarray(picture[..., :3])) > _LIGHT_LEVELS
+    if 2 * int(alpha.sum(dtype=np.int64, where=light)) <= int(alpha.sum(dtype=np.int64)):
         return Taken(_on_ground(picture, 255), notes, bool(notes))
     note = "The picture is light on a transparent ground, so black was put behind it; flatten it first for another one."
     return Taken(_on_ground(picture, 0), (*notes, note), changed=True)
@@ -162,10 +163,11 @@ def _depth(pixels: Pixels) -> Taken:
     used = (high - low) / _range_of(high)
     if used >= _WHOLE_SHARE:
         return Taken(three_channels(plane))
-    notes = [
+    note = (
         f"The depth values from {low:g} to {high:g} were stretched to the whole range; 0 counts as not measured. Near "
         "must be bright: where the values are distances, such as millimetres, hand in the inverted map."
-    ]
+    )
+    notes = [note]
     if used <= _NARROW_SHARE:
         notes.append(_narrow(f"{100 * used:.2g} % of its range"))
     return Taken(three_channels(plane), tuple(notes), changed=True)
@@ -254,7 +256,7 @@ def _by_colour(picture: Rgb) -> tuple[Plane, list[str]]:
             ground = np.asarray(cv2.threshold(spread, _ONE_COLOUR_LEVELS, 255, cv2.THRESH_TOZERO)[1], dtype=np.uint8)
             return ground, ["The mask is paint on a plain ground: the painted part is repainted."]
     plane = strongest_channel(rgb)
-    between = cv2.countNonZero(cv2.inRange(plane, 32.0, 223.0))  # pyright: ignore[reportArgumentType, reportCallIssue]
+    between = np.count_nonzero((plane > 2 * _EXTREME_LEVELS) & (plane < 255 - 2 * _EXTREME_LEVELS))
     greys = len(np.flatnonzero(np.bincount(plane.ravel(), minlength=256) > _few(plane.size)))
     if between > plane.size / 2 and greys > 2 * _NOISE_LEVELS:
         return plane, ["The mask looks like a plain picture: what is brighter than half in it is repainted."]
@@ -267,7 +269,7 @@ def _stretched(plane: Plane) -> Plane:
     low, high = (int(levels[0]), int(levels[-1])) if len(levels) else (0, 255)
     if high == low or (low <= _EXTREME_LEVELS and high >= 255 - _EXTREME_LEVELS):
         return plane
-    above = np.asarray(cv2.compare(plane, (low + high) // 2, cv2.CMP_GT), dtype=np.uint8)
+    above = (plane > (low + high) // 2).view(np.uint8)
     whole = cv2.countNonZero(cv2.morphologyEx(above, cv2.MORPH_OPEN, np.ones((3, 3), dtype=np.uint8)))
     if high - low < _NOISE_LEVELS and whole < cv2.countNonZero(above) / 2:
         return plane
@@ -275,7 +277,7 @@ def _stretched(plane: Plane) -> Plane:
 
 
 def _refuse_blank(plane: Plane) -> None:
-    white = cv2.countNonZero(cv2.compare(plane, HALF, cv2.CMP_GT))
+    white = np.count_nonzero(plane > HALF)
     if white <= _few(plane.size):
         raise _blank("black", "nothing of init_image would be repainted")
     if plane.size - white <= _few(plane.size):
@@ -286,5 +288,5 @@ def _blank(what: str, outcome: str) -> ImageError:
     return ImageError(
         "image_unreadable",
         f"The mask is {what} throughout, so {outcome}.",
-        hint="Hand in one that is white where to repaint and black elsewhere, or leave mask_image out to redraw it all.",
+        hint="Hand in one that is white where to repaint and black elsewhere, or leave mask_image out to redraw all.",
     )

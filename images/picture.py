@@ -21,7 +21,7 @@ EXTENSIONS: dict[StoredType, str] = {"image/png": "png", "image/jpeg": "jpg", "i
 
 
 Use: TypeAlias = Literal["picture", "depth", "mask"]
-"""What a picture is read as: a plain picture (or a map that looks like one), a depth map, or the mask of another one."""
+"""What a picture is read as: a plain picture (most maps are read as such), a depth map, or the mask of another one."""
 
 
 class StoredPicture(BaseModel):
@@ -112,7 +112,7 @@ _REFUSED: tuple[tuple[bytes, str], ...] = (
     (b"fujifilmccd", "a raw photo of a camera"),
     (b"iiu\0", "a raw photo of a camera"),
     (b"iiro", "a raw photo of a camera"),
-    (b"\x1a\x45\xdf\xa3", "a video"),
+    (b"\x1ae\xdf\xa3", "a video"),
     (b"{", "JSON text"),
 )
 """First bytes in lower case, and what they are the beginning of."""

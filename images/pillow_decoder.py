@@ -11,7 +11,7 @@ import re
 import struct
 from contextlib import suppress
 from functools import cache, lru_cache
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +27,6 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from controlnet_mcp.foundation.errors import ControlNetError, ImageError
 from controlnet_mcp.foundation.limits import Limits
-from controlnet_mcp.images.channels X
 from controlnet_mcp.images.picture import SourceType, not_read, recognise, too_large, webp_canvas
 
 if TYPE_CHECKING:
@@ -46,7 +45,7 @@ with suppress(ImportError):  # the extra `controlnet-mcp[heic]`
     from pillow_heif import options as heif_options
     from pillow_heif.as_plugin import HeifImageFile
 
-    heif_options.DECODE_THREADS = 1
+    heif_options.DECODE_THREADS = 0  # in this thread
     _DECODERS["image/heic"] = HeifImageFile
 AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # a locked worker may start none
 
@@ -196,7 +195,9 @@ def _check_tags(content: bytes) -> None:
     folders, numbers = list(struct.unpack_from(f"{order}I", content, 4)), 0
     for folder in folders:  # those of EXIF follow
         (entries,) = struct.unpack_from(f"{order}H", content, folder)
-        for tag, kind, count, value in struct.iter_unpack(f"{order}HHII", content[folder + 2 : folder + 2 + 12 * entries]):
+        for tag, kind, count, value in struct.iter_unpack(
+            f"{order}HHII", content[folder + 2 : folder + 2 + 12 * entries]
+        ):
             numbers += count if kind in _NUMBERS else 0
             if tag in _FOLDERS and len(folders) < len(_FOLDERS):
                 folders.append(value)
@@ -232,7 +233,7 @@ def _shows_nothing(frame: Image.Image) -> bool:
 
 def _deep(content: bytes, picture: ImageFile) -> Image.Image | None:
     """The values of a grey picture of more than eight bits as a picture of floats, NaN where there are none."""
-    values: "Levels | None" = None
+    values: Levels | None = None
     if picture.mode.startswith(("I", "F")):
         values = np.array(picture, dtype=np.float32)
         if isinstance(nothing := picture.info.get("transparency"), int):
@@ -293,10 +294,10 @@ def _eight_bits(picture: Image.Image, file: ImageFile) -> "Rgb":
 
 
 def _in_srgb(picture: Image.Image, profile: object) -> Image.Image:
-    """The picture in sRGB, where it has a profile of other colours; one that is broken, or for another mode, is ignored."""
+    """The picture in sRGB, where it has a profile of other colours; a broken one, or of another mode, is ignored."""
     given = profile if isinstance(profile, bytes) and _ICC_HEADER < len(profile) <= _LONGEST_PROFILE else b""
     if picture.mode == "LAB":
-        source = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB"))
+        source = _standard("LAB")
     elif not given or (len(given) <= _LONGEST_MATRIX_PROFILE and _is_srgb(given)):
         return picture
     else:
@@ -305,7 +306,7 @@ def _in_srgb(picture: Image.Image, profile: object) -> Image.Image:
         made = ImageCms.profileToProfile(
             picture.convert("RGB") if picture.mode == "L" and given[16:20] == b"RGB " else picture,
             source or ImageCms.ImageCmsProfile(io.BytesIO(given)),
-            _srgb(),
+            _standard("sRGB"),
             renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
             outputMode="RGBA" if picture.mode == "RGBA" else "RGB",
             flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
@@ -315,8 +316,10 @@ def _in_srgb(picture: Image.Image, profile: object) -> Image.Image:
 
 
 @cache
-def _srgb() -> ImageCms.ImageCmsProfile:
-    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
+def _standard(space: Literal["sRGB", "LAB"]) -> ImageCms.ImageCmsProfile:
+    """The profile of a standard colour space."""
+    made = ImageCms.createProfile(space)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    return ImageCms.ImageCmsProfile(made)  # pyright: ignore[reportUnknownArgumentType]
 
 
 @lru_cache(maxsize=16)

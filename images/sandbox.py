@@ -67,7 +67,7 @@ class Worker:
         self._answers = cast("BufferedReader", self.process.stdout)
 
     def decode(self, content: bytes, limits: Limits, allowance: Allowance) -> "Pixels":
-        """Decode a picture as `controlnet_mcp.images.decode.decode_channels` does; no answer beyond the limits is accepted.
+        """Decode as `controlnet_mcp.images.decode.decode_channels` does; no answer beyond the limits is accepted.
 
         Raises:
             ImageError: The refusal of the decoder.

@@ -15,8 +15,8 @@ from pydantic import JsonValue, ValidationError
 
 from controlnet_mcp.foundation.errors import ControlNetError, ImageError, RequestError
 from controlnet_mcp.images.blob_store import BlobStore
-from controlnet_mcp.images.maps import NO_MODELS, MapModels
 from controlnet_mcp.images.decode import ReadPicture
+from controlnet_mcp.images.maps import NO_MODELS, MapModels
 from controlnet_mcp.images.modalities import Appearance
 from controlnet_mcp.images.picture import StoredPicture, Use
 from controlnet_mcp.images.read import PictureReader
@@ -50,10 +50,13 @@ _OF_THE_PROVIDER = ("model", "scheduler", "provider_options")
 _REMOVABLE = frozenset({START, MASK, "negative_prompt", "model", "scheduler"})
 """Settings that an empty text takes out; a start image with all that means nothing without it."""
 
+
 class Read(Protocol):
     """Reads a reference with the rights of whoever asks, see `controlnet_mcp.images.read.PictureReader.read`."""
 
-    async def __call__(self, reference: str, *, use: Use = ..., frame: StoredPicture | None = ...) -> ReadPicture: ...
+    async def __call__(self, reference: str, *, use: Use = ..., frame: StoredPicture | None = ...) -> ReadPicture:
+        """Read one picture."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,9 +183,7 @@ class Preparer:
                 warnings.append(RequestWarning(kind="assumed", feature="control_image", detail=detail))
         return Prepared(provider, fitted.request, tuple(warnings), preprocessor.first_map, images)
 
-    def _links(
-        self, asked: GenerateRequest, pictures: Mapping[str, ReadPicture], provider: Provider
-    ) -> dict[str, str]:
+    def _links(self, asked: GenerateRequest, pictures: Mapping[str, ReadPicture], provider: Provider) -> dict[str, str]:
         """The links of pictures that somebody else could follow too, by name, where they show what was read.
 
         A provider that takes nothing but links and cannot reach this server is handed the link all the same.
@@ -192,10 +193,8 @@ class Preparer:
         only_links = provider.capabilities.needs_public_url and not self.reachable
         return {
             name: link
-            for name, link in named.items()
-            if link
-            and link.startswith(("https://", "http://"))
-            and (only_links or name not in pictures or not pictures[name].changed)
+            for name, reference in named.items()
+            if (link := _link(reference)) and (only_links or name not in pictures or not pictures[name].changed)
         }
 
 
@@ -333,8 +332,8 @@ async def read_images(
     if asked.init_image:
         images[START] = await read(asked.init_image)
     if asked.mask_image:
-        start = images.get(START)
-        images[MASK] = await read(asked.mask_image, use="mask", frame=start and start.picture)
+        frame = images[START].picture if START in images else None
+        images[MASK] = await read(asked.mask_image, use="mask", frame=frame)
     return images
 
 
@@ -370,6 +369,11 @@ def requested_controls(
         for index, (extra, row) in enumerate(zip(asked.extra_controls, extras, strict=True))
     ]
     return main + further
+
+
+def _link(reference: str | None) -> str | None:
+    """The reference when it is a link that somebody else could follow too."""
+    return reference if reference and reference.startswith(("https://", "http://")) else None
 
 
 def output_size(

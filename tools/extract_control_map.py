@@ -21,9 +21,7 @@ _FADES = (
     "the map at that size."
 )
 _NEXT = "Look at it; then call controlnet_generate with this uri as control_image and control_is_map=true."
-_BLANK = (
-    "The map is blank, so it would keep nothing: try another modality, other parameters, or a picture with more contrast."
-)
+_BLANK = "The map is blank and would keep nothing: try another modality, other parameters or a picture with more on it."
 
 
 class ExtractArguments(Arguments):

@@ -1,4 +1,4 @@
-"""Picture files as people have them: 16-bit PNGs, colour profiles, phone photos, broken ends; made here, byte by byte."""
+"""Picture files as people have them: 16-bit PNGs, colour profiles, HEIC; made here, byte by byte."""
 
 import io
 import struct
@@ -23,6 +23,15 @@ def saved(picture: Image.Image | npt.NDArray[np.generic], kind: str = "PNG", **o
     """A picture as a file."""
     file = io.BytesIO()
     (picture if isinstance(picture, Image.Image) else Image.fromarray(picture)).save(file, kind, **options)
+    return file.getvalue()
+
+
+def heic(picture: Image.Image, **options: object) -> bytes:
+    """A picture as iPhones write it."""
+    import pillow_heif
+
+    file = io.BytesIO()
+    pillow_heif.from_pillow(picture).save(file, **options)  # pyright: ignore[reportUnknownMemberType]
     return file.getvalue()
 
 
@@ -59,9 +68,8 @@ def profile(primaries: Primaries, gamma: float | None = None, *, entries: int = 
     tags += [(name, curve) for name in (b"rTRC", b"gTRC", b"bTRC")]
     place, table, body = 128 + 4 + 12 * len(tags), b"", b""
     for name, data in tags:
-        data += b"\0" * (-len(data) % 4)
         table += name + struct.pack(">II", place + len(body), len(data))
-        body += data
+        body += data + b"\0" * (-len(data) % 4)
     header = struct.pack(">I4sI4s4s4s", place + len(body), b"none", 0x02100000, b"mntr", b"RGB ", b"XYZ ")
     header = header.ljust(36, b"\0") + b"acsp"
     header = header.ljust(68, b"\0") + struct.pack(">3i", 63190, 65536, 54061)
@@ -75,10 +83,12 @@ def _xyz(*parts: float) -> bytes:
 def in_srgb(pixel: tuple[int, int, int], primaries: Primaries, gamma: float | None = None) -> npt.NDArray[np.float64]:
     """A pixel of another colour space in sRGB, 0 to 255, by the book (IEC 61966-2-1)."""
     parts = np.array(pixel) / 255
-    light = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4) if gamma is None else parts**gamma
+    light = (
+        np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4) if gamma is None else parts**gamma
+    )
     ours = np.array(SRGB).reshape(3, 3).T
     linear = np.clip(np.linalg.inv(ours) @ np.array(primaries).reshape(3, 3).T @ light, 0, 1)
-    return np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055) * 255
+    return np.asarray(np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055) * 255)
 
 
 def gradient(height: int = 96, width: int = 128) -> npt.NDArray[np.uint16]:

@@ -9,6 +9,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import Protocol, get_args
 
 from pydantic import JsonValue, ValidationError
@@ -20,6 +21,7 @@ from controlnet_mcp.images.maps import NO_MODELS, MapModels
 from controlnet_mcp.images.modalities import Appearance
 from controlnet_mcp.images.picture import StoredPicture, Use
 from controlnet_mcp.images.read import PictureReader
+from controlnet_mcp.images.references import EXTRA_CHARACTERS, parse
 from controlnet_mcp.images.resize import fit_size
 from controlnet_mcp.jobs.preprocess import OutputSize, Preprocessor
 from controlnet_mcp.jobs.record import JobRecord
@@ -98,17 +100,20 @@ class Preparer:
     reachable: bool = False
     _appearances: dict[str, Appearance] = field(default_factory=dict[str, Appearance], init=False)
 
-    async def prepare(self, asked: GenerateRequest, *, local_paths: bool, owner: str) -> Prepared:
+    async def prepare(
+        self, asked: GenerateRequest, *, local_paths: bool, owner: str, roots: Sequence[Path] = ()
+    ) -> Prepared:
         """Prepare a request for the first provider that can do it.
 
-        It may name the owner's `controlnet://` references, and with `local_paths` files of this machine.
+        It may name the owner's `controlnet://` references, and with `local_paths` files of this machine, also below the
+        `roots` of the caller's client.
 
         Raises:
             ControlNetError: What no attempt could make right, before anything is sent.
         """
         modalities = parse_modalities(asked.modality)
         extras = tuple(parse_extra(extra.modality, extra.weight) for extra in asked.extra_controls)
-        read = partial(self.reader.read, local_paths=local_paths, owner=owner)
+        read = partial(self.reader.read, local_paths=local_paths, owner=owner, roots=roots)
         refusal: ControlNetError | None = None
         for provider, chosen in select_providers(asked, (*modalities, *extras), self.entries):
             try:
@@ -373,7 +378,7 @@ def requested_controls(
 
 def _link(reference: str | None) -> str | None:
     """The reference when it is a link that somebody else could follow too."""
-    return reference if reference and reference.startswith(("https://", "http://")) else None
+    return reference if reference and parse(reference[:EXTRA_CHARACTERS]).kind == "link" else None
 
 
 def output_size(

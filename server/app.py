@@ -23,7 +23,7 @@ from controlnet_mcp.providers.draft.service import DraftTransport
 from controlnet_mcp.providers.placeholders import PictureSource
 from controlnet_mcp.providers.registry import ProviderTable, build_table
 from controlnet_mcp.providers.sender import Sender
-from controlnet_mcp.server.auth.file_links import FileLinks, load_secret
+from controlnet_mcp.server.auth.file_links import FileLinks, load_secret, sha256_behind
 from controlnet_mcp.server.settings import Settings
 from controlnet_mcp.server.transports.shutdown import background
 from controlnet_mcp.tools.tool import Services
@@ -84,7 +84,12 @@ async def open_application(settings: Settings, decoder: Decoder = decode_channel
             store = JobStore(database, lease_seconds=settings.lease_seconds)
             lookup = PictureLookup(store)
             reader = PictureReader(
-                blobs, settings.limits, settings.allowed_folders, settings.trusted_hosts, lookup.sha256_of
+                blobs,
+                settings.limits,
+                settings.allowed_folders,
+                settings.trusted_hosts,
+                lookup.sha256_of,
+                open_link=partial(sha256_behind, folder=settings.data_folder),
             )
             jobs = build_service(
                 store,

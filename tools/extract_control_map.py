@@ -10,8 +10,9 @@ from controlnet_mcp.images.maps import MapParameters
 from controlnet_mcp.images.modalities import resolve
 from controlnet_mcp.images.picture import StoredPicture, Use
 from controlnet_mcp.images.resize import fit_for_detection
+from controlnet_mcp.jobs.request import PictureName
 from controlnet_mcp.jobs.resource_uris import map_uri
-from controlnet_mcp.tools.tool import Answer, Arguments, Call, Hints, Services, Shown, checked, tool
+from controlnet_mcp.tools.tool import Answer, Arguments, Call, Hints, Services, Shown, checked, tool, with_roots
 from controlnet_mcp.tools.views import View
 
 _FINE_PIXELS = 1536
@@ -27,7 +28,7 @@ _BLANK = "The map is blank and would keep nothing: try another modality, other p
 class ExtractArguments(Arguments):
     """Of which picture, and which map."""
 
-    image: str = Field(min_length=1, description="As control_image")
+    image: PictureName = Field(min_length=1, description="As control_image")
     modality: str = Field(default="canny", description="From list_modalities")
     resolution: int | None = Field(default=None, ge=64, le=4096, description="Short side in pixels")
     parameters: dict[str, JsonValue] = Field(
@@ -54,9 +55,11 @@ class MapView(View):
 async def extract(services: Services, arguments: ExtractArguments, call: Call) -> Answer:
     """Read the picture, make its map, store it, answer."""
     modality, parameters = resolve(arguments.modality), checked(MapParameters, arguments.parameters)
-    caller, blobs = call.caller, services.blobs
+    caller, blobs = await with_roots(services, call, [arguments.image]), services.blobs
     use: Use = "depth" if modality.structure in {"depth", "normal"} else "picture"
-    source = await services.reader.read(arguments.image, local_paths=caller.local, owner=caller.principal, use=use)
+    source = await services.reader.read(
+        arguments.image, local_paths=caller.local, owner=caller.principal, roots=caller.roots, use=use
+    )
 
     def make() -> tuple[StoredPicture, MapView]:
         from controlnet_mcp.images.classify import is_blank

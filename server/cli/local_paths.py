@@ -1,15 +1,17 @@
 """Files named on the command line: the user named them, so they are read wherever they are and through links."""
 
-import re
+import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import cast
 
+from controlnet_mcp.foundation.errors import RequestError
+from controlnet_mcp.images.references import is_of_the_chat, parse, path_spellings
+
 PICTURE_NAMES = frozenset({"control_image", "init_image", "mask_image", "image"})
 """Arguments that name a picture, also inside of `extra_controls`."""
 
-_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]+:")
 _ASSET_ID = "asset_"
 
 
@@ -39,10 +41,16 @@ def _written(name: str, value: object, folders: set[Path]) -> object:
 
 
 def file_meant(reference: str) -> Path | None:
-    """The file of a reference, links resolved; `None` for links of the web, URIs and ids of assets."""
-    path = Path(reference)
-    if not reference.strip() or _URI.match(reference) or (reference.startswith(_ASSET_ID) and not path.exists()):
-        return None
-    with suppress(RuntimeError):  # no such user's home folder
-        path = path.expanduser()
-    return path.resolve()
+    """The file of a reference, links resolved; `None` for links, URIs, ids and all else that names none here."""
+    if not os.path.exists(reference):  # noqa: PTH110  # pathlib raises for names that are too long
+        named = parse(reference)
+        if named.kind != "path" or named.text.startswith(_ASSET_ID) or is_of_the_chat(named.text):
+            return None
+        try:
+            spellings = [os.path.expanduser(spelling) for spelling in path_spellings(named.text)]  # noqa: PTH111  # as above
+        except RequestError:  # a URI of another machine, which the tool refuses
+            return None
+        reference = next(filter(os.path.exists, spellings), spellings[0])
+    with suppress(OSError, ValueError):
+        return Path(reference).resolve()
+    return None

@@ -28,7 +28,7 @@ from controlnet_mcp.images.maps.arrays import (
 from controlnet_mcp.images.picture import Use
 
 _SIXTEEN_BITS = 65_535.0
-_LIGHT_LEVELS = 192
+_LIGHT_LEVELS = 160
 """Brightness from which a pixel does not stand out from white."""
 _DIM_SHARE = 0.25
 """A 16-bit picture that stays below this fraction of its range holds fewer bits."""
@@ -100,23 +100,28 @@ def _on_ground(rgba: Rgb, brightness: int) -> Rgb:
 
 def _picture(pixels: Pixels) -> Taken:
     """A plain picture: deep values as brightness, transparency on white, or on black where what is seen is light."""
-    deep, notes = _deep(pixels), tuple[str, ...]()
+    deep, notes, changed = _deep(pixels), tuple[str, ...](), False
     if deep is not None:
         pixels, notes = _brightness(deep)
+        changed = True  # other programs may see it darker
     picture = _eight_bits(pixels)
     if picture.shape[2] == 3:  # noqa: PLR2004  # red, green, blue
-        return Taken(picture, notes, bool(notes))
+        return Taken(picture, notes, changed)
     alpha = picture[..., 3]
     light = luminance(np.ascontiguousarray(picture[..., :3])) > _LIGHT_LEVELS
     if 2 * int(alpha.sum(dtype=np.int64, where=light)) <= int(alpha.sum(dtype=np.int64)):
-        return Taken(_on_ground(picture, 255), notes, bool(notes))
+        return Taken(_on_ground(picture, 255), notes, changed)
     note = "The picture is light on a transparent ground, so black was put behind it; flatten it first for another one."
     return Taken(_on_ground(picture, 0), (*notes, note), changed=True)
 
 
-def _range_of(highest: float) -> float:
-    """The largest value that a deep picture could hold: fractions, 8 bits in more, 16 bits, or its own largest."""
-    return next((most for most in (1.0, 255.0, _SIXTEEN_BITS) if highest <= most), highest)
+def _range_of(deep: Levels, low: float, high: float) -> float:
+    """The largest value that a deep picture could hold: that of fractions, 8 or 16 bits, or the largest that it has."""
+    if low < 0 or high > _SIXTEEN_BITS:
+        return max(-low, high)
+    if np.any(np.mod(deep, 1) > 0):  # fractions, or lengths
+        return 1.0 if 0.5 < high <= 1 else high  # noqa: PLR2004  # a bright half
+    return next(most for most in (1.0, 255.0, _SIXTEEN_BITS) if high <= most)
 
 
 def _scaled(values: Levels, low: float, high: float, least: int = 0) -> Plane:
@@ -138,8 +143,8 @@ def _brightness(deep: Levels) -> tuple[Rgb, tuple[str, ...]]:
     """Deep values as a grey picture, with alpha where some are not there (NaN)."""
     there = np.isfinite(deep)
     low, high = _ends(deep, there) if there.any() else (0.0, 0.0)
-    most, notes = _range_of(high), tuple[str, ...]()
-    if low < 0 or most > _SIXTEEN_BITS or (most == _SIXTEEN_BITS and high <= _DIM_SHARE * most):
+    most, notes = _range_of(deep, low, high), tuple[str, ...]()
+    if most not in {1.0, 255.0, _SIXTEEN_BITS} or high <= _DIM_SHARE * min(most, _SIXTEEN_BITS):
         notes = (f"The picture holds values from {low:g} to {high:g} only, so it was stretched to full contrast.",)
     else:
         low, high = 0.0, most
@@ -158,13 +163,19 @@ def _depth(pixels: Pixels) -> Taken:
     if not measured.any():
         return Taken(np.zeros((*deep.shape, 3), dtype=np.uint8))
     low, high = _ends(deep, measured)
+    below = measured & (deep < _SIXTEEN_BITS)
+    beyond = high == _SIXTEEN_BITS and bool(below.any()) and _ends(deep, below)[1] <= high / 2
+    if beyond:
+        measured = below
+        low, high = _ends(deep, measured)
     plane = _scaled(deep, low, high, least=1)
     plane[~measured] = 0
-    used = (high - low) / _range_of(high)
-    if used >= _WHOLE_SHARE:
-        return Taken(three_channels(plane))
+    used = (high - low) / _range_of(deep, low, high)
+    if used >= _WHOLE_SHARE and not beyond:
+        return Taken(three_channels(plane), changed=high != _SIXTEEN_BITS)
+    nothing = f"0 and {_SIXTEEN_BITS:.0f} count" if beyond else "0 counts"
     note = (
-        f"The depth values from {low:g} to {high:g} were stretched to the whole range; 0 counts as not measured. Near "
+        f"The depth values from {low:g} to {high:g} were stretched to the whole range; {nothing} as not measured. Near "
         "must be bright: where the values are distances, such as millimetres, hand in the inverted map."
     )
     notes = [note]
@@ -198,13 +209,14 @@ def _shallow_depth(picture: Rgb) -> Taken:
 def _mask(pixels: Pixels, frame: tuple[int, int] | None) -> Taken:
     """A mask: white where its picture is to be repainted, of the frame's size."""
     deep = _deep(pixels)
-    picture = _eight_bits(pixels) if deep is None else _brightness(deep)[0]
+    picture, deep_notes = (_eight_bits(pixels), ()) if deep is None else _brightness(deep)
     plane, notes = _by_alpha(picture) if _is_see_through(picture) else _by_colour(picture[..., :3])
+    notes += deep_notes
     stretched = _stretched(plane)
     if stretched is not plane:
         notes.append("The few grey levels of the mask were stretched from black to white.")
     _refuse_blank(stretched)
-    changed, (height, width) = bool(notes), stretched.shape
+    changed, (height, width) = bool(notes) or deep is not None, stretched.shape
     if frame and frame != (width, height):
         notes.append(f"The mask ({width}x{height}) was scaled to the size of init_image, {frame[0]}x{frame[1]}.")
         shrinks = frame[0] * frame[1] < width * height

@@ -16,8 +16,8 @@ from controlnet_mcp.images.picture import StoredPicture, StoredType, Use, recogn
 if TYPE_CHECKING:
     from controlnet_mcp.images.maps.arrays import Pixels, Rgb
 
-_FOREIGN = frozenset({"image/tiff", "image/avif", "image/heic"})
-"""Formats that providers may not read."""
+_FOREIGN = frozenset({"image/gif", "image/tiff", "image/avif", "image/heic"})
+"""Formats that providers may not read, or not the frame that was read here."""
 
 Decoder: TypeAlias = Callable[[bytes, Limits], "Pixels"]
 """A function like `decode_channels`; it blocks, and is called in worker threads."""

@@ -9,6 +9,7 @@ import io
 import random
 import re
 import struct
+import threading
 from contextlib import suppress
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Literal, cast
@@ -32,7 +33,7 @@ from controlnet_mcp.images.picture import SourceType, not_read, recognise, too_l
 if TYPE_CHECKING:
     from controlnet_mcp.images.maps.arrays import Levels, Pixels, Rgb
 
-_DECODERS: dict[SourceType, type[ImageFile]] = {
+DECODERS: dict[SourceType, type[ImageFile]] = {
     "image/png": PngImageFile,
     "image/jpeg": JpegImageFile,
     "image/webp": WebPImageFile,
@@ -41,12 +42,13 @@ _DECODERS: dict[SourceType, type[ImageFile]] = {
     "image/tiff": TiffImageFile,
     "image/avif": AvifImageFile,
 }
+"""The one decoder of each format."""
 with suppress(ImportError):  # the extra `controlnet-mcp[heic]`
     from pillow_heif import options as heif_options
     from pillow_heif.as_plugin import HeifImageFile
 
     heif_options.DECODE_THREADS = 0  # in this thread
-    _DECODERS["image/heic"] = HeifImageFile
+    DECODERS["image/heic"] = HeifImageFile
 AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # a locked worker may start none
 
 _LONGEST_SIDE = 65_535  # what JPEG can hold
@@ -112,29 +114,45 @@ def pixels_of(content: bytes, limits: Limits) -> "Pixels":
     try:
         try:
             return _decoded(content, source_type, limits)
-        except (OSError, ValueError):
+        except (OSError, ValueError, SyntaxError) as error:
             if source_type == "image/jpeg":
                 return _unended_jpeg(content, limits)
             if source_type == "image/png" and b"iCCP" in content:  # a profile that Pillow refuses to inflate
                 return _decoded(_without_profile(content), source_type, limits)
+            if source_type == "image/heic" and not _may_start_threads():
+                raise ImageError(
+                    "image_unreadable",
+                    "HEIC pictures cannot be read over this connection: their decoder needs more than one thread.",
+                    hint="Pass it as JPEG or PNG.",
+                ) from error
             raise
     except ControlNetError:
         raise
     except Image.DecompressionBombError as error:
         raise _too_many_pixels(limits) from error
     except Exception as error:  # a decoder raises almost anything on hostile bytes
+        rare = " or of a rare kind" if source_type == "image/tiff" else ""
         raise ImageError(
             "image_unreadable",
-            "The picture is truncated or damaged and cannot be decoded.",
+            f"The picture is truncated or damaged{rare} and cannot be decoded.",
             hint="Open it in a picture viewer, save it again as PNG or JPEG, and pass that.",
         ) from error
+
+
+def _may_start_threads() -> bool:
+    """Tell whether this process may start a thread: a locked one may not, unless its user is root."""
+    try:
+        threading.Thread(target=int).start()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _decoded(content: bytes, source_type: SourceType, limits: Limits) -> "Pixels":
     """The pixels of a file of a format; raises whatever its decoder raises."""
     if source_type == "image/webp":  # its decoder allocates two whole canvases before it tells their size
         _check_size(webp_canvas(content), limits)
-    if source_type not in _DECODERS:
+    if source_type not in DECODERS:
         raise ImageError(
             "image_unreadable",
             "This is a HEIC picture, as iPhones take, and the package that reads it is not installed.",
@@ -142,16 +160,17 @@ def _decoded(content: bytes, source_type: SourceType, limits: Limits) -> "Pixels
         )
     if source_type == "image/tiff":
         _check_tags(content)
-    with _DECODERS[source_type](io.BytesIO(content)) as picture:
+    with DECODERS[source_type](io.BytesIO(content)) as picture:
         _check_size(picture.size, limits, jpeg=source_type == "image/jpeg")
         _prepare(picture, limits)
         picture.load()
         _seek_something(picture, limits)
         deep = _deep(content, picture)
         large = picture.width * picture.height > limits.max_pixels
-        if deep is not None:
+        if deep is not None and deep.mode == "F":
             return np.asarray(_upright(deep.reduce(2) if large else deep, picture), dtype=np.float32)
-        shown: Image.Image = picture if picture.mode not in {"1", "P", "PA"} or not large else picture.convert("RGBA")
+        shown = deep or picture
+        shown = shown.convert("RGBA") if large and shown.mode in {"1", "P", "PA"} else shown
         return _eight_bits(shown.reduce(2) if large else shown, picture)
 
 
@@ -242,10 +261,10 @@ def _deep(content: bytes, picture: ImageFile) -> Image.Image | None:
     elif isinstance(picture, PngImageFile) and content[_PNG_DEPTH] == _SIXTEEN:  # Pillow keeps the high bytes alone
         if content[_PNG_COLOUR] == _GREY_WITH_ALPHA:
             grey, low, alpha = (_channels_of(content, "RGBA")[..., index] for index in (0, 1, 2))
-            if np.isin(alpha, (0, 255)).all():
+            if ((alpha == 0) | (alpha == 255)).all():  # noqa: PLR2004  # all or nothing
                 values = np.where(alpha > 0, grey * np.float32(256) + low, np.float32(np.nan))
         else:
-            values = _low_values(content, picture)
+            return _low_values(content, picture)
     return None if values is None else Image.fromarray(values)
 
 
@@ -257,18 +276,19 @@ def _channels_of(content: bytes, form: str) -> npt.NDArray[np.uint8]:
         return np.array(picture, dtype=np.uint8)
 
 
-def _low_values(content: bytes, picture: PngImageFile) -> "Levels | None":
-    """The values of a PNG of 16 bits a channel that is grey all the same, where they are too low for eight bits."""
+def _low_values(content: bytes, picture: PngImageFile) -> Image.Image | None:
+    """A PNG of 16 bits a channel whose values are too low for eight: as floats where it is grey, else brightened."""
     high = np.asarray(picture, dtype=np.uint8)
     if high[..., :3].max() > _DIM_HIGH_BYTE:
         return None
-    low = _channels_of(content, f"{picture.mode};16L")
-    if any((plane[..., :1] != plane[..., :3]).any() for plane in (high, low)):
-        return None
-    values = high[..., 0] * np.float32(256) + low[..., 0]
-    if picture.mode == "RGBA":
-        values[high[..., 3] <= _DIM_HIGH_BYTE] = np.nan
-    return values
+    values = high * np.float32(256) + _channels_of(content, f"{picture.mode};16L")
+    colours, there = values[..., :3], high[..., 3:].min(axis=2, initial=255) > _DIM_HIGH_BYTE
+    if isinstance(nothing := picture.info.pop("transparency", None), tuple):
+        there &= (colours != np.array(nothing, dtype=np.float32)).any(axis=2)
+    if (colours[..., :1] == colours).all():
+        return Image.fromarray(np.where(there, colours[..., 0], np.float32(np.nan)))
+    brighter = colours * (255 / max(float(colours.max()), 255.0))
+    return Image.fromarray(np.dstack((brighter, there * np.float32(255))).astype(np.uint8))
 
 
 def _upright(picture: Image.Image, file: ImageFile) -> Image.Image:

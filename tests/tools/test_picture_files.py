@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
+from controlnet_mcp.images import pillow_decoder
 from controlnet_mcp.images.maps.arrays import Rgb
 from controlnet_mcp.tools.extract_control_map import MapView
 from tests.support.mcp_session import Reply, Session
@@ -18,6 +19,7 @@ from tests.support.picture_files import (
     Primaries,
     chunk,
     gradient,
+    heic,
     in_srgb,
     png_of_16_bits,
     profile,
@@ -58,6 +60,15 @@ DEEP: dict[str, Callable[[], bytes]] = {
     "32-bit TIFF": lambda: saved(gradient().astype(np.int32), "TIFF"),
     "float TIFF in metres": lambda: saved((gradient() / 1000).astype(np.float32), "TIFF"),
     "float TIFF with gaps": lambda: saved(np.where(gradient(), gradient() / 1000, np.nan).astype(np.float32), "TIFF"),
+    "16-bit PNG whose highest value is no measurement": lambda: png_of_16_bits(
+        np.where(gradient(), gradient(), np.uint16(65535))
+    ),
+    "float TIFF with infinity": lambda: saved(
+        np.where(gradient(), gradient() / 1000, np.inf).astype(np.float32), "TIFF"
+    ),
+    "float TIFF of disparities, negative": lambda: saved(
+        np.where(gradient(), -1000 / np.maximum(gradient(), 1), np.nan).astype(np.float32), "TIFF"
+    ),
     "12 bits in 16": lambda: png_of_16_bits(np.minimum(gradient(), 4095)),
 }
 
@@ -103,6 +114,13 @@ async def test_a_picture_of_12_bits_in_16_is_not_black(session: Session) -> None
     assert any("stretched to full contrast" in detail for detail in said)
 
 
+async def test_a_dim_picture_of_48_bits_keeps_its_colours(session: Session) -> None:
+    """B2: Pillow keeps the high bytes of such pictures, in which there is nothing where they hold 12 bits."""
+    levels = np.repeat(np.linspace(0, 4000, 128).astype(np.uint16)[None, :], 90, axis=0)
+    pixels, _ = await taken(session, png_of_16_bits(np.dstack((levels, levels // 2, levels // 4))), "tile")
+    assert np.abs(pixels[45, -1].astype(int) - (255, 127, 63)).max() <= 1
+
+
 async def test_normals_of_millimetres_are_made(session: Session) -> None:
     """B2: `extract_control_map` takes a deep depth map as `controlnet_generate` does, and says so."""
     path = put(session.pictures, "depth.png", png_of_16_bits(gradient()))
@@ -127,7 +145,15 @@ def lit(pixels: Rgb) -> float:
 @pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF", "AVIF"])
 @pytest.mark.parametrize(
     ("colour", "ground"),
-    [((255, 255, 255), 0), ((250, 240, 210), 0), ((255, 255, 0), 0), ((0, 0, 0), 255), ((200, 30, 30), 255)],
+    [
+        ((255, 255, 255), 0),
+        ((250, 240, 210), 0),
+        ((180, 180, 180), 0),
+        ((110, 110, 110), 255),
+        ((255, 255, 0), 0),
+        ((0, 0, 0), 255),
+        ((200, 30, 30), 255),
+    ],
 )
 async def test_strokes_stand_out_from_their_ground(
     session: Session, kind: str, colour: tuple[int, int, int], ground: int
@@ -301,6 +327,30 @@ async def test_a_phone_photo_of_50_megapixels_is_read(
     made = map_of(await session.call("extract_control_map", image=path, modality="canny", previews=False))
     assert (made.width, made.height) == read
     assert made.coverage > 0
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L"])
+async def test_heic_is_read_where_its_extra_is_installed(session: Session, mode: str) -> None:
+    """B5: as iPhones take it: upright, with a profile of its own."""
+    usual, _ = await taken(session, saved(photo(160, 120).convert(mode)), "tile")
+    exif = Image.Exif()
+    exif[274] = 6
+    turned = photo(160, 120).convert(mode).transpose(Image.Transpose.ROTATE_90)
+    pixels, _ = await taken(session, heic(turned, exif=exif.tobytes(), quality=90), "tile")
+    assert pixels.shape == usual.shape
+    assert np.abs(pixels.astype(int) - usual.astype(int)).mean() < 8
+    pixels, _ = await taken(session, heic(patches(), icc_profile=profile(DISPLAY_P3), quality=100), "tile")
+    assert np.abs(pixels[16, 16] - in_srgb(PATCHES[0], DISPLAY_P3)).max() < 9
+
+
+async def test_heic_without_its_extra_is_told_the_extra(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    """B5: the error says what it is, how else to pass it, and what the operator can install."""
+    monkeypatch.delitem(pillow_decoder.DECODERS, "image/heic")
+    reply = await session.call("extract_control_map", image=put(session.pictures, "IMG_1.HEIC", heic(photo(64, 48))))
+    assert reply.error.code == "image_unreadable"
+    assert "HEIC" in reply.error.message
+    assert "controlnet-mcp[heic]" in reply.error.hint
+    assert "JPEG" in reply.error.hint
 
 
 def cut(missing: int, **options: object) -> bytes:

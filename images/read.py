@@ -4,17 +4,19 @@ import hashlib
 import os
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
 from anyio import CapacityLimiter, to_thread
 
 from controlnet_mcp.foundation.errors import ImageError, RequestError
-from controlnet_mcp.foundation.limits import Limits, remember
+from controlnet_mcp.foundation.limits import DIRECT, Limits, Network, remember
 from controlnet_mcp.foundation.text import quote
 from controlnet_mcp.images.blob_store import BlobStore
-from controlnet_mcp.images.picture import StoredPicture, too_large
+from controlnet_mcp.images.decode import ReadPicture
+from controlnet_mcp.images.picture import StoredPicture, Use, too_large
 from controlnet_mcp.images.references import (
     EXTRA_CHARACTERS,
     QUOTED_CHARACTERS,
@@ -25,6 +27,8 @@ from controlnet_mcp.images.references import (
 )
 from controlnet_mcp.images.safe_open import open_file, read_file
 
+_Source: TypeAlias = tuple[str, Use, tuple[int, int] | None]
+"""The hash of a file, its use, and the frame that it was fitted to."""
 CLEANED_AT_ONCE = 4
 """Pictures that are decoded at the same time; the largest legal one takes about 400 MB."""
 
@@ -48,6 +52,7 @@ class PictureReader:
         resolve_resource: Maps a `controlnet://` URI of an owner to the SHA-256 of a stored picture.
         open_link: Maps a signed link to the SHA-256 of the stored picture that it opens; to nothing where another
             server signed it (blocks).
+        network: How links to all other hosts are reached.
     """
 
     blobs: BlobStore
@@ -56,7 +61,8 @@ class PictureReader:
     trusted_hosts: frozenset[str]
     resolve_resource: Callable[[str, str], Awaitable[str]]
     open_link: Callable[[str], str | None] = lambda _: None
-    _kept: dict[str, StoredPicture] = field(default_factory=dict[str, StoredPicture], init=False)
+    network: Network = DIRECT
+    _kept: dict[_Source, ReadPicture] = field(default_factory=dict[_Source, ReadPicture], init=False)
     _cleaning: CapacityLimiter = field(default_factory=partial(CapacityLimiter, CLEANED_AT_ONCE), init=False)
 
     async def read(
@@ -66,13 +72,14 @@ class PictureReader:
         local_paths: bool,
         owner: str = "",
         roots: Sequence[Path] = (),
-        notices: list[str] | None = None,
-    ) -> StoredPicture:
-        """Read a picture, clean it (upright, 8-bit RGB PNG, no metadata) and store it.
+        use: Use = "picture",
+        frame: StoredPicture | None = None,
+    ) -> ReadPicture:
+        """Read a picture, clean it (upright, 8-bit RGB PNG, no metadata) and store it as what it is used for.
 
         The reference is an http(s) link, a `data:` URI, a `controlnet://` reference of the owner's, or, with
         `local_paths` (only where caller and server share a machine), a path or `file:` URI, in whatever it is wrapped.
-        The `roots` are folders that the caller's client declares; what the caller should know goes to the `notices`.
+        The `roots` are folders that the caller's client declares. A mask is fitted to the picture that is its `frame`.
 
         Raises:
             RequestError: `invalid_request`: nothing that names a picture; `not_found`: an unknown reference.
@@ -82,6 +89,7 @@ class PictureReader:
         """
         if len(reference) > 4 * self.limits.max_bytes + EXTRA_CHARACTERS:
             raise too_large(self.limits.max_bytes)
+        notices: list[str] = []
         named = await to_thread.run_sync(parse, reference)
         match named.kind:
             case "data":
@@ -94,7 +102,9 @@ class PictureReader:
                 content = await to_thread.run_sync(self._file, named.text, tuple(roots), notices)
             case _:
                 raise await to_thread.run_sync(partial(self._refusal, named, local_paths=local_paths))
-        return await to_thread.run_sync(self._keep, content, limiter=self._cleaning)
+        size = (frame.width, frame.height) if frame else None
+        read = await to_thread.run_sync(self._keep, content, use, size, limiter=self._cleaning)
+        return replace(read, notes=(*notices, *read.notes))
 
     async def is_elsewhere(self, references: Iterable[str]) -> bool:
         """Tell whether a reference is a path to no file below the allowed folders, so that roots may lead to it."""
@@ -117,9 +127,9 @@ class PictureReader:
             return await to_thread.run_sync(self.blobs.get, sha256)
         from controlnet_mcp.images.download import fetch
 
-        return await fetch(named.text, limits=self.limits, trusted_hosts=self.trusted_hosts)
+        return await fetch(named.text, limits=self.limits, trusted_hosts=self.trusted_hosts, network=self.network)
 
-    def _file(self, path: str, roots: Sequence[Path], notices: list[str] | None) -> bytes:
+    def _file(self, path: str, roots: Sequence[Path], notices: list[str]) -> bytes:
         """The bytes of a file; where there is none, what looks like an attachment of the chat is told as such."""
         folders = (*self.allowed_folders, *filter(is_confined, roots))
         try:
@@ -163,15 +173,15 @@ class PictureReader:
             hint=self._chat_hint(local_paths=False) if is_of_the_chat(named.text) else _REMOTELY,
         )
 
-    def _keep(self, content: bytes) -> StoredPicture:
+    def _keep(self, content: bytes, use: Use, frame: tuple[int, int] | None) -> ReadPicture:
         """Clean and store a picture, or find it stored: pictures are used again and again; runs in a worker thread."""
-        sha256 = hashlib.sha256(content).hexdigest()
-        kept = self._kept.get(sha256)
-        if kept is not None and self.blobs.exists(kept.sha256):
+        source = (hashlib.sha256(content).hexdigest(), use, frame)
+        kept = self._kept.get(source)
+        if kept is not None and self.blobs.exists(kept.picture.sha256):
             return kept
-        picture = self.blobs.put_clean(content, self.limits)
-        remember(self._kept, sha256, picture, _REMEMBERED)
-        return picture
+        read = self.blobs.put_clean(content, self.limits, use, frame)
+        remember(self._kept, source, read, _REMEMBERED)
+        return read
 
 
 def is_confined(root: Path) -> bool:

@@ -8,7 +8,7 @@ from pydantic import Field, JsonValue
 from controlnet_mcp.foundation.limits import RESULT_LIMITS
 from controlnet_mcp.images.maps import MapParameters
 from controlnet_mcp.images.modalities import resolve
-from controlnet_mcp.images.picture import StoredPicture
+from controlnet_mcp.images.picture import StoredPicture, Use
 from controlnet_mcp.images.resize import fit_for_detection
 from controlnet_mcp.jobs.request import PictureName
 from controlnet_mcp.jobs.resource_uris import map_uri
@@ -21,6 +21,8 @@ _FADES = (
     "Image models draw at about 1024 px, and fine lines fade when a larger map is scaled down: resolution=1024 makes "
     "the map at that size."
 )
+_NEXT = "Look at it; then call controlnet_generate with this uri as control_image and control_is_map=true."
+_BLANK = "The map is blank and would keep nothing: try another modality, other parameters or a picture with more on it."
 
 
 class ExtractArguments(Arguments):
@@ -54,15 +56,16 @@ async def extract(services: Services, arguments: ExtractArguments, call: Call) -
     """Read the picture, make its map, store it, answer."""
     modality, parameters = resolve(arguments.modality), checked(MapParameters, arguments.parameters)
     caller, blobs = await with_roots(services, call, [arguments.image]), services.blobs
-    notices: list[str] = []
+    use: Use = "depth" if modality.structure in {"depth", "normal"} else "picture"
     source = await services.reader.read(
-        arguments.image, local_paths=caller.local, owner=caller.principal, roots=caller.roots, notices=notices
+        arguments.image, local_paths=caller.local, owner=caller.principal, roots=caller.roots, use=use
     )
 
     def make() -> tuple[StoredPicture, MapView]:
+        from controlnet_mcp.images.classify import is_blank
         from controlnet_mcp.images.maps.recipes import make_map
 
-        pixels = blobs.pixels(source.sha256, RESULT_LIMITS)
+        pixels = blobs.pixels(source.picture.sha256, RESULT_LIMITS)
         if arguments.resolution:
             pixels = fit_for_detection(pixels, arguments.resolution)
         made = make_map(pixels, modality.name, parameters, services.map_models)
@@ -77,8 +80,8 @@ async def extract(services: Services, arguments: ExtractArguments, call: Call) -
             coverage=round(made.coverage, 4),
             path=blobs.path(picture.sha256) if caller.local else None,
             parameters=made.parameters,
-            notes=(*notices, *made.notes, *fades) or None,
-            next="Look at it; then call controlnet_generate with this uri as control_image and control_is_map=true.",
+            notes=(*source.notes, *made.notes, *fades) or None,
+            next=_BLANK if is_blank(made.rgb) else _NEXT,
         )
 
     picture, view = await to_thread.run_sync(make)

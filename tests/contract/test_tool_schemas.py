@@ -93,11 +93,29 @@ def test_a_reference_deep_inside_is_found() -> None:
 
 
 @pytest.mark.parametrize("name", WIRE)
-def test_no_argument_is_taken_silently(name: str) -> None:
-    """The schema says that unknown arguments are errors, on the arguments and on every object with known fields."""
+def test_no_schema_forbids_further_properties(name: str) -> None:
+    """H4: one client library fails on `additionalProperties: false`; unknown arguments are refused all the same."""
     for where, part in parts(TypeAdapter(JsonValue).validate_python(WIRE[name].input_schema)):
-        if "properties" in part:
-            assert part.get("additionalProperties") is False, where
+        assert part.get("additionalProperties") is not False, where
+
+
+@pytest.mark.parametrize("name", WIRE)
+def test_open_objects_say_that_they_are_open(name: str) -> None:
+    """H5: one client library takes an object without known properties for an empty one unless it says otherwise."""
+    for where, part in parts(TypeAdapter(JsonValue).validate_python(WIRE[name].input_schema)):
+        if part["type"] == "object" and "properties" not in part:
+            assert part.get("additionalProperties") is True, where
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("name", WIRE)
+async def test_no_argument_is_taken_silently(session: Session, name: str) -> None:
+    """H4: an unknown argument is an error with the nearest known one, whatever the listed schema says."""
+    known = next(iter(WIRE[name].input_schema["properties"]))
+    error = (await session.call(name, **{f"{known}x": "a"})).error
+    assert error.code == "invalid_request"
+    assert f"{known}x" in error.message
+    assert f"Did you mean {known}?" in error.hint
 
 
 @pytest.mark.parametrize("name", WIRE)

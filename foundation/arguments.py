@@ -33,7 +33,8 @@ _WRAPPING = string.whitespace + "\u00a0\u200b\ufeff\"'`<>()[]{}"
 _NUMBER = re.compile(r"([-+]?\d*\.?\d+)\s*(px|pixels?|s|secs?|seconds?|steps?|%)", re.IGNORECASE)
 _SIZE = re.compile(r"(\d{2,5})\s*(?:px)?\s*[x\u00d7*]\s*(\d{2,5})\s*(?:px|pixels)?", re.IGNORECASE)
 _SHOWN_CHARACTERS = 60
-_MOST_FAULTS = 12
+_MOST_FAULTS = 16
+_TOLD_CHARACTERS, _MOST_CHARACTERS = 150, 1900
 """Faults of one call that are told in full; the others are only named."""
 
 
@@ -76,7 +77,7 @@ def checked(model: type[ModelT], given: Mapping[str, object], context: object = 
     except ValidationError as error:
         faults = [_fault(model, row) for row in error.errors(include_url=False)]
     further = model.faults(meant, context) if issubclass(model, Arguments) else ()
-    faults += [Fault("", error.message, error.hint) for error in further]
+    faults = [*(Fault("", error.message, error.hint) for error in further), *faults]
     if made is None or faults:
         raise _refusal(model, faults)
     return made
@@ -241,14 +242,14 @@ def _refusal(model: type[BaseModel], faults: Sequence[Fault]) -> RequestError:
         return RequestError("invalid_request", faults[0].message, hint=faults[0].hint)
     shown, further = faults[:_MOST_FAULTS], [fault.where for fault in faults[_MOST_FAULTS:]]
     known = f"Known: {', '.join(model.model_fields)}."
-    told = "; ".join(shortened(fault.message.removesuffix("."), 3 * _SHOWN_CHARACTERS) for fault in shown)
+    told = "; ".join(shortened(fault.message.removesuffix("."), _TOLD_CHARACTERS) for fault in shown)
     hints = [(fault.where, fault.hint.removesuffix(known).strip()) for fault in shown]
-    rest = shortened(f"; and {', '.join(further)}", 3 * _SHOWN_CHARACTERS) if further else ""
-    ways = [shortened(f"{where}: {hint}" if where else hint, 3 * _SHOWN_CHARACTERS) for where, hint in hints if hint]
+    rest = shortened(f"; and {', '.join(further)}", _TOLD_CHARACTERS) if further else ""
+    ways = [shortened(f"{where}: {hint}" if where else hint, _TOLD_CHARACTERS) for where, hint in hints if hint]
     if any(fault.hint.endswith(known) for fault in shown):
         ways.append(known)
     return RequestError(
         "invalid_request",
-        f"{len(faults)} faults: {told}{rest}.",
-        hint=" ".join(dict.fromkeys(ways)),
+        f"{len(faults)} faults: {shortened(told, _MOST_CHARACTERS)}{rest}.",
+        hint=shortened(" ".join(dict.fromkeys(ways)), _MOST_CHARACTERS),
     )

@@ -112,7 +112,7 @@ def _is_name(part: str) -> bool:
 
 def _parse_part(part: str) -> RequestedModality:
     """Read one modality with its weight."""
-    part = part.strip(" \t\r\n\"'`")
+    part = part.strip(" \t\r\n\"'`*")
     if part.startswith("(") and part.endswith(")"):
         part = part[1:-1]
     found = _WEIGHTED.fullmatch(part)

@@ -175,8 +175,10 @@ class ShortSchema(GenerateJsonSchema):
         made = super().generate_inner(cast("CoreSchema", inlined))
         for key in ("title", "minLength", "maxLength", "maxItems"):
             made.pop(key, None)
-        if made.get("additionalProperties") is False:  # some clients fail on it; unknown arguments are refused anyway
+        if made.get("additionalProperties") is False:
             del made["additionalProperties"]
+        elif made.get("additionalProperties") is True:
+            made["additionalProperties"] = {}  # the same as true, on which one client library fails as on false
         whole = {key: int(value) for key, value in made.items() if isinstance(value, float) and value.is_integer()}
         return made | whole
 

@@ -19,9 +19,6 @@ KEYS = {
     "ZHIQITE_ACCESS_KEY_ID": "i" * 20,
     "ZHIQITE_ACCESS_KEY_SECRET": "s" * 20,
     "ZHIQITE_BASE_URL": NOBODY,
-    "SCENARIO_API_KEY": "k" * 20,
-    "SCENARIO_API_SECRET": "s" * 20,
-    "SCENARIO_BASE_URL": NOBODY,
     "MODELSLAB_API_KEY": "k" * 20,
     "MODELSLAB_BASE_URL": NOBODY,
 }
@@ -63,7 +60,7 @@ def test_the_families_without_maps_are_those_that_were_reported() -> None:
 
 
 @pytest.mark.parametrize(
-    ("provider", "modality"), [("modelslab", "shuffle"), ("scenario", "tile"), ("draft", "reference")]
+    ("provider", "modality"), [("modelslab", "shuffle"), ("modelslab", "tile"), ("draft", "reference")]
 )
 async def test_no_other_provider_takes_it_for_a_map_either(wired: Session, provider: str, modality: str) -> None:
     """F6: the same for every modality without a map, at every provider."""

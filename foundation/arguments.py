@@ -128,7 +128,7 @@ def _as_meant(value: object, kind: object) -> object:
         case str() | bool() if origin is Literal:
             read = _choice(value, get_args(kind))
         case list() | dict() if origin in {list, tuple}:
-            rows = cast("list[object]", value) if isinstance(value, list) else [value]
+            rows = cast("list[object]", value if isinstance(value, list) else [value])
             read = _rows(rows, get_args(kind)[0])
         case dict() if model:
             read = loosened(model, cast("dict[str, object]", value))
@@ -151,13 +151,14 @@ def without_nulls(value: object) -> object:
 
 def _rows(rows: Sequence[object], kind: object) -> list[object]:
     """The items of a list, without those that only fill a place."""
-    required: list[str] = []
-    if isinstance(kind, type) and issubclass(kind, BaseModel):
-        required = [name for name, field in kind.model_fields.items() if field.is_required()]
+    model = kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
+    required = [name for name, field in model.model_fields.items() if field.is_required()] if model else []
 
     def is_filler(row: object) -> bool:
-        given = cast("dict[str, object]", row) if isinstance(row, dict) else {}
-        return says_nothing(row) or (bool(required) and all(says_nothing(given.get(name, row)) for name in required))
+        if not (required and isinstance(row, dict)):
+            return says_nothing(row)
+        given = cast("dict[str, object]", row)
+        return not given or all(name in given and says_nothing(given[name]) for name in required)
 
     return [_as_meant(row, kind) for row in rows if not is_filler(row)]
 

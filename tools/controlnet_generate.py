@@ -75,12 +75,12 @@ class GenerateArguments(Arguments, Details, LooseEssentials):
         A new generation may have a word for nothing as its prompt. With an earlier job an empty text takes something
         out, unless texts are empty from which nothing can be taken out.
         """
-        kept = {"prompt"}
-        if not says_nothing(given.get("like_job")):
+        is_new, kept = says_nothing(given.get("like_job")), frozenset({"prompt"})
+        if not is_new:
             empty = {name for name, value in given.items() if isinstance(value, str) and not value.strip()}
-            kept = empty & REMOVABLE if empty - LooseEssentials.model_fields.keys() <= REMOVABLE else set()
+            kept = REMOVABLE & empty if empty - LooseEssentials.model_fields.keys() <= REMOVABLE else frozenset[str]()
         meant = loosened(cls, given, kept)
-        if START in given and START not in meant:
+        if is_new and START in given and START not in meant:
             meant.pop("strength", None)  # means nothing, and a host that fills in all cannot leave it out
         sides = size_in(meant.get("width")) or size_in(meant.get("height"))
         for index, name in enumerate(("width", "height")):

@@ -115,10 +115,14 @@ def _without_none(kind: object) -> object:
     return next(inner for inner in get_args(kind) if inner is not NoneType) if is_union else kind
 
 
+def _model(kind: object) -> type[BaseModel] | None:
+    return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
+
+
 def _as_meant(value: object, kind: object) -> object:
     """A value as a type wants it, where it can be read so; a word for the default of a number becomes `None`."""
     origin = get_origin(kind) or kind
-    model = kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
+    model = _model(kind)
     if isinstance(value, str) and (model or origin in {list, tuple, dict}):
         with suppress(ValueError, RecursionError):
             value = json.loads(value)
@@ -151,7 +155,7 @@ def without_nulls(value: object) -> object:
 
 def _rows(rows: Sequence[object], kind: object) -> list[object]:
     """The items of a list, without those that only fill a place."""
-    model = kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
+    model = _model(kind)
     required = [name for name, field in model.model_fields.items() if field.is_required()] if model else []
 
     def is_filler(row: object) -> bool:

@@ -1,66 +1,119 @@
 """Settings of the operator, read once from the environment into a frozen object."""
 
+import difflib
 import math
 import os
+import re
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal, Self, cast
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
-from controlnet_mcp.foundation.errors import RequestError
 from controlnet_mcp.foundation.limits import Limits
 from controlnet_mcp.foundation.redaction import Redactor
+from controlnet_mcp.foundation.text import checked_url
 from controlnet_mcp.images.maps import MapModels
 from controlnet_mcp.jobs.budget import JOBS, Spending
-from controlnet_mcp.providers.registry import NAMES, check_variables, is_provider_variable, is_secret
+from controlnet_mcp.providers.registry import NAMES, faults_of, is_provider_variable, is_secret
+from controlnet_mcp.server.environment import (
+    Kind,
+    expanded,
+    read_values,
+    split_amounts,
+    split_folders,
+    split_names,
+    unknown_names,
+)
 
 PREFIX = "CONTROLNET_MCP_"
+_WORD = re.compile(r"[a-z][a-z_.-]{,19}")
 _MEBIBYTE = 1024 * 1024
 
 
-def split_commas(text: object) -> object:
-    """Read a comma list."""
-    return [part.strip() for part in text.split(",") if part.strip()] if isinstance(text, str) else text
+def check_names(names: tuple[str, ...], known: tuple[str, ...] = NAMES) -> tuple[str, ...]:
+    """Refuse providers that do not exist; a name that stands twice counts once.
 
-
-def read_pairs(rows: object) -> object:
-    """Read rows of `name=amount`."""
-    if not isinstance(rows, list):
-        return rows
-    pairs = [str(row).partition("=") for row in cast("list[object]", rows)]
-    return {name.strip(): amount.strip() for name, _, amount in pairs}
+    Raises:
+        ValueError: Some do not; it names those that do.
+    """
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        near = difflib.get_close_matches(unknown[0], known, n=1)
+        meant = f" Did you mean {near[0]}?" if near else ""
+        shown = [name for name in unknown if _WORD.fullmatch(name)]  # anything else may be a key that went astray
+        raise ValueError(f"names unknown providers ({', '.join(shown)[:60]}).{meant} Known: {', '.join(known)}")
+    return tuple(dict.fromkeys(names))
 
 
 def check_amounts(amounts: dict[str, float]) -> dict[str, float]:
     """Refuse amounts that would cap nothing.
 
     Raises:
-        ValueError: An amount is negative or no number.
+        ValueError: An amount is negative or no number, or belongs to no provider.
     """
     if not all(math.isfinite(amount) and amount >= 0 for amount in amounts.values()):
         raise ValueError("amounts are numbers from 0, as in scenario=20, wavespeed=1.5")
+    check_names(tuple(amounts), (*NAMES, JOBS))
     return amounts
 
 
-CommaList = BeforeValidator(split_commas)
-"""A list, written with commas."""
-Names = Annotated[tuple[str, ...], CommaList]
-Amounts = Annotated[dict[str, float], AfterValidator(check_amounts), BeforeValidator(read_pairs), CommaList]
-"""Provider to an amount in its own unit, written as `scenario=20, wavespeed=1.5`; `jobs` counts paid jobs of all."""
-
-
-def read_keys() -> dict[str, SecretStr]:
-    """Read the providers' own variables, without a prefix of ours: `SCENARIO_API_KEY`, `SEGMIND_BASE_URL`.
+def check_keys(keys: dict[str, SecretStr]) -> dict[str, SecretStr]:
+    """Refuse variables of providers that make no sense to them.
 
     Raises:
-        ValidationError: A value that makes no sense to its provider.
+        ValueError: It names the variables.
     """
-    values = {name: value.strip() for name, value in os.environ.items() if is_provider_variable(name)}
-    keys = {name: SecretStr(value) for name, value in values.items() if value}
-    check_variables(keys)
+    if wrong := faults_of(keys):
+        raise ValueError("; ".join(f"{name}: {plain(message)}" for name, message in wrong))
     return keys
+
+
+def plain(message: str) -> str:
+    """A sentence of pydantic's as it follows the name of a variable."""
+    return message.removeprefix("Value error, ").replace("Input should", "should")
+
+
+def _split(given: object) -> object:
+    return split_names(given) if isinstance(given, str) else given
+
+
+def _lower(given: object) -> object:
+    return given.lower() if isinstance(given, str) else given
+
+
+def _level(given: object) -> object:
+    return {"WARN": "WARNING"}.get(given.upper(), given.upper()) if isinstance(given, str) else given
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
+"""A list, written with commas."""
+Providers = Annotated[tuple[str, ...], AfterValidator(check_names), BeforeValidator(_split), BeforeValidator(_lower)]
+Folders = Annotated[
+    tuple[Path, ...], BeforeValidator(lambda given: split_folders(given) if isinstance(given, str) else given)
+]
+Amounts = Annotated[
+    dict[str, float],
+    AfterValidator(check_amounts),
+    BeforeValidator(lambda given: split_amounts(given) if isinstance(given, str) else given),
+]
+"""Provider to an amount in its own unit, written as `scenario=20, wavespeed=1.5`; `jobs` counts paid jobs of all."""
+Url = Annotated[str, AfterValidator(checked_url)]
+
+
+def _full(path: Path) -> Path:
+    return Path(expanded(str(path), {})).absolute()
 
 
 def system_variables() -> dict[str, str]:
@@ -69,29 +122,30 @@ def system_variables() -> dict[str, str]:
     return {name: os.environ[name] for name in names if name in os.environ}
 
 
-class Settings(BaseSettings):
-    """Settings with the prefix `CONTROLNET_MCP_`; the README's table is made from this."""
+class Settings(BaseModel):
+    """Settings with the prefix `CONTROLNET_MCP_`; the README's table is made from this.
 
-    model_config = SettingsConfigDict(
-        env_prefix=PREFIX, frozen=True, extra="ignore", env_ignore_empty=True, enable_decoding=False
-    )
+    What is not handed in is read from the environment.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
     data_dir: Path | None = Field(
         default=None, description="Where jobs and pictures are kept. Default: the user data folder"
     )
-    allowed_dirs: Annotated[tuple[Path, ...] | None, CommaList] = Field(
+    allowed_dirs: Folders | None = Field(
         default=None,
         description="Comma list of folders from which local pictures may be read. Default: the data folder, the "
         "working directory unless it is / or the home folder, and Pictures, Downloads, Desktop",
     )
-    trusted_hosts: Annotated[frozenset[str], CommaList] = Field(
+    trusted_hosts: Annotated[frozenset[str], BeforeValidator(_split)] = Field(
         default=frozenset(),
         description="Comma list of host or host:port that pictures may come from although private or http",
     )
-    public_url: str | None = Field(
+    public_url: Url | None = Field(
         default=None, description="Where others reach this server's /files/, as https://host"
     )
-    providers: Names = Field(default=(), description="Comma list: the order in which provider=auto tries providers")
+    providers: Providers = Field(default=(), description="Comma list: the order in which provider=auto tries providers")
     wait_seconds: float = Field(default=45, ge=0, le=300, description="Default wait of a call that asks for progress")
     wait_seconds_without_progress: float = Field(default=4, ge=0, le=300, description="Default wait of any other call")
     depth_model: Path | None = Field(
@@ -101,7 +155,7 @@ class Settings(BaseSettings):
         default=None, description="A body pose model of yours as ONNX file (RTMO or YOLO pose), for pose maps"
     )
     previews: bool = Field(default=True, description="Whether answers hold small inline pictures")
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+    log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(_level)] = Field(
         default="WARNING", description="What goes to stderr"
     )
     max_image_bytes: int = Field(default=64 * _MEBIBYTE, ge=1024, description="Largest picture that is read, in bytes")
@@ -130,11 +184,13 @@ class Settings(BaseSettings):
     tokens_file: Path | None = Field(
         default=None, description="HTTP: file with a line `name: token` or `name: sha256:HEX` for each who may connect"
     )
-    oauth_issuer: str | None = Field(default=None, description="HTTP: URL of the authorization server (OAuth 2.1)")
-    oauth_resource: str | None = Field(
+    oauth_issuer: Url | None = Field(default=None, description="HTTP: URL of the authorization server (OAuth 2.1)")
+    oauth_resource: Url | None = Field(
         default=None, description="HTTP: URL of this server's /mcp, which tokens must be issued for"
     )
-    oauth_jwks_url: str | None = Field(default=None, description="HTTP: where the issuer publishes its keys")
+    oauth_jwks_url: Url | None = Field(
+        default=None, validate_default=True, description="HTTP: where the issuer publishes its keys"
+    )
     oauth_scopes: Names = Field(default=(), description="HTTP: comma list of scopes that a token must have")
     allowed_hosts: Names = Field(
         default=(),
@@ -163,15 +219,26 @@ class Settings(BaseSettings):
     )
     max_jobs_in_flight: int = Field(default=100, ge=1, description="Most unfinished jobs of one caller")
 
-    keys: dict[str, SecretStr] = Field(default_factory=read_keys, exclude=True)
+    keys: Annotated[dict[str, SecretStr], AfterValidator(check_keys)] = Field(default={}, exclude=True)
+    """The providers' own variables, without a prefix of ours: `SCENARIO_API_KEY`, `SEGMIND_BASE_URL`."""
 
-    @model_validator(mode="after")
-    def check_oauth(self) -> Self:
+    @model_validator(mode="before")
+    @classmethod
+    def add_variables(cls, given: dict[str, object]) -> dict[str, object]:
+        """Read what is not handed in from the environment."""
+        values = read_values(os.environ, kind_of).values
+        keys = {name: value for name, value in values.items() if is_provider_variable(name)}
+        ours = {field_of(name): value for name, value in values.items() if name not in keys}
+        return {"keys": keys, **ours, **given}
+
+    @field_validator("oauth_jwks_url")
+    @classmethod
+    def check_oauth(cls, url: str | None, read: ValidationInfo) -> str | None:
         """Refuse half of an OAuth configuration: it protects nothing."""
-        given = [self.oauth_issuer, self.oauth_resource, self.oauth_jwks_url]
+        given = [url, *(read.data.get(name, url) for name in ("oauth_issuer", "oauth_resource"))]
         if any(given) and not all(given):
             raise ValueError("oauth_issuer, oauth_resource and oauth_jwks_url belong together: set all three or none")
-        return self
+        return url
 
     @property
     def authenticates(self) -> bool:
@@ -182,7 +249,7 @@ class Settings(BaseSettings):
     def data_folder(self) -> Path:
         """The data folder that is in force."""
         if self.data_dir is not None:
-            return self.data_dir.expanduser().absolute()
+            return _full(self.data_dir)
         from platformdirs import user_data_path
 
         return user_data_path("controlnet-mcp", appauthor=False)
@@ -191,15 +258,18 @@ class Settings(BaseSettings):
     def allowed_folders(self) -> tuple[Path, ...]:
         """The folders from which local pictures may be read."""
         if self.allowed_dirs is not None:
-            return tuple(folder.expanduser().absolute() for folder in self.allowed_dirs)
-        home, here = Path.home(), Path.cwd()
-        usual = [self.data_folder, *(home / name for name in ("Pictures", "Downloads", "Desktop"))]
-        return tuple(usual if here in {Path(here.anchor), home} else [here, *usual])
+            return tuple(map(_full, self.allowed_dirs))
+        usual, home, here = [self.data_folder], Path(expanded("~", {})), None
+        if home.is_absolute():  # else this user has none
+            usual += [home / name for name in ("Pictures", "Downloads", "Desktop")]
+        with suppress(FileNotFoundError):  # it was deleted
+            here = Path.cwd()
+        return tuple(usual if here is None or here in {Path(here.anchor), home} else [here, *usual])
 
     @property
     def map_models(self) -> MapModels:
         """The user's own model files for maps that need trained weights."""
-        depth, pose = (path and path.expanduser().absolute() for path in (self.depth_model, self.pose_model))
+        depth, pose = (path and _full(path) for path in (self.depth_model, self.pose_model))
         return MapModels(depth=depth, pose=pose)
 
     @property
@@ -213,12 +283,8 @@ class Settings(BaseSettings):
 
     @property
     def spending(self) -> Spending:
-        """The rules on money.
-
-        Raises:
-            RequestError: `invalid_request` when a rule names an unknown provider: it would cap nothing.
-        """
-        rules = Spending(
+        """The rules on money."""
+        return Spending(
             per_call=self.max_cost_per_job,
             per_session=self.max_cost_per_session,
             per_day=self.max_cost_per_day,
@@ -226,14 +292,6 @@ class Settings(BaseSettings):
             estimates=self.cost_estimates,
             jobs_in_flight=self.max_jobs_in_flight,
         )
-        named = {*rules.per_call, *rules.per_session, *rules.per_day, *rules.confirm_above, *rules.estimates}
-        if unknown := named - {*NAMES, JOBS}:
-            raise RequestError(
-                "invalid_request",
-                f"A rule on spending names unknown providers: {', '.join(sorted(unknown))}.",
-                hint=f"Known: {', '.join(NAMES)}, and {JOBS} for all paid jobs.",
-            )
-        return rules
 
     @cached_property
     def redactor(self) -> Redactor:
@@ -242,3 +300,28 @@ class Settings(BaseSettings):
         texts = [key.get_secret_value() for key in keys]
         pairs = [SecretStr(f"{first}:{second}") for first in texts for second in texts if first != second]
         return Redactor([*keys, *pairs])
+
+
+_PATHS = frozenset({"data_dir", "depth_model", "pose_model", "tokens_file"})
+
+
+def field_of(name: str) -> str:
+    """The field of `Settings` that a variable with our prefix is about; empty for any other variable."""
+    return name.upper().removeprefix(PREFIX).lower() if name.upper().startswith(PREFIX) else ""
+
+
+def kind_of(name: str) -> Kind | None:
+    """How a variable is read; `None` for those that are not ours."""
+    if is_provider_variable(name):
+        return "key" if is_secret(name) else "text"
+    field = field_of(name)
+    if field == "keys" or field not in Settings.model_fields:
+        return None
+    return "folders" if field == "allowed_dirs" else "path" if field in _PATHS else "text"
+
+
+def environment_notes() -> tuple[str, ...]:
+    """Sentences on variables that say nothing although they are set, or that nobody reads; none repeats a value."""
+    known = [f"{PREFIX}{field.upper()}" for field in Settings.model_fields if field != "keys"]
+    unread = unknown_names(os.environ, known, PREFIX, is_provider_variable)
+    return (*read_values(os.environ, kind_of).notes, *unread)

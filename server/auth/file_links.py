@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from controlnet_mcp.images.blob_store import write_whole
+from controlnet_mcp.images.blob_store import storage_errors, write_whole
 from controlnet_mcp.images.picture import EXTENSIONS, StoredPicture, StoredType
 
 LIFETIME_SECONDS = 24 * 3600
@@ -15,12 +15,17 @@ _SECONDS = re.compile(r"[0-9]{1,12}")
 
 
 def load_secret(folder: Path) -> bytes:
-    """Read the signing secret of a data folder, or make one that only the owner can read (blocks)."""
+    """Read the signing secret of a data folder, or make one that only the owner can read (blocks).
+
+    Raises:
+        StorageError: `not_configured`: the data folder cannot be used.
+    """
     path = folder / "files.secret"
-    if not path.is_file():
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_whole(path, secrets.token_bytes(32))
-    return path.read_bytes()
+    with storage_errors():
+        if not path.is_file():
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            write_whole(path, secrets.token_bytes(32))
+        return path.read_bytes()
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,12 @@ take the key and what is left.
 """
 
 import importlib
+import os
 import platform
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterable
 from contextlib import aclosing, closing
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -29,8 +31,9 @@ from controlnet_mcp.providers.placeholders import PictureSource
 from controlnet_mcp.providers.registry import ProviderEntry, build_table, provider_variables
 from controlnet_mcp.providers.sender import Sender
 from controlnet_mcp.server import __version__
-from controlnet_mcp.server.cli.session import load_settings, told
-from controlnet_mcp.server.settings import PREFIX, Settings
+from controlnet_mcp.server.cli.session import read_settings, told
+from controlnet_mcp.server.environment import unknown_names
+from controlnet_mcp.server.settings import PREFIX, Settings, environment_notes
 
 _LITTLE_SPACE_BYTES = 200 * 1024 * 1024
 _REACH_SECONDS = 4.0
@@ -57,23 +60,31 @@ async def examine(settings: Settings) -> list[Finding]:
     command = shutil.which("controlnet-mcp", path=str(Path(sys.executable).parent)) or shutil.which("controlnet-mcp")
     running = f"{platform.python_implementation()} {platform.python_version()} on {platform.system()}"
     ours = {f"{PREFIX}{name.upper()}" for name in settings.model_fields_set - {"keys"}}
-    names = sorted(ours | (settings.keys.keys() & provider_variables()))
-    absent: State = "ok" if settings.allowed_dirs is None else "note"  # a note only where the operator named it
+    known = provider_variables()
+    names = sorted(ours | (settings.keys.keys() & known))
     return [
         Finding("ok", "version", f"controlnet-mcp {__version__}, {running}"),
         Finding("ok", "command for hosts", command or f"{sys.executable} -m controlnet_mcp.server"),
         Finding("ok", "variables", f"set: {', '.join(names)}" if names else "none set, all defaults"),
+        *(Finding("note", "variable", said) for said in unknown_names(settings.keys.keys() - names, known, "")),
         *await to_thread.run_sync(check_folder, settings.data_folder),
         await check_database(settings.data_folder / "jobs.sqlite3"),
-        *(
-            Finding("ok", "allowed folder", str(folder))
-            if folder.is_dir()
-            else Finding(absent, "allowed folder", f"{folder} (absent)")
-            for folder in settings.allowed_folders
-        ),
+        *check_allowed(settings),
         *[await to_thread.run_sync(check_module, *row) for row in _HEAVY.items()],
         *[await check_provider(entry) for entry in build_table(settings.keys, settings.providers)],
     ]
+
+
+def check_allowed(settings: Settings) -> list[Finding]:
+    """Look whether the folders are there that local pictures may be read from."""
+    if not settings.allowed_folders:
+        return [Finding("note", "allowed folder", f"none: no local picture is read. Set {PREFIX}ALLOWED_DIRS.")]
+    absent: State = "ok" if settings.allowed_dirs is None else "note"  # a note only where the operator named it
+    found: list[Finding] = []
+    for folder in settings.allowed_folders:
+        fault = " (absent)" if not os.path.exists(folder) else "" if os.path.isdir(folder) else " (a file, no folder)"  # noqa: PTH110, PTH112  # pathlib raises for long names
+        found.append(Finding(absent if fault else "ok", "allowed folder", f"{folder}{fault}"))
+    return found
 
 
 def check_folder(folder: Path) -> list[Finding]:
@@ -167,6 +178,13 @@ async def check_account(provider: Provider, sender: Sender) -> Finding:
 _MARKS: dict[State, tuple[str, str]] = {"ok": ("ok", "green"), "note": ("note", "yellow"), "broken": ("BROKEN", "red")}
 
 
+def show(findings: Iterable[Finding]) -> None:
+    """Print lines of the report."""
+    for finding in findings:
+        mark, colour = _MARKS[finding.state]
+        click.echo(f"{click.style(f'{mark:<7}', fg=colour)} {finding.what:<22} {finding.detail}")
+
+
 @click.command()
 def doctor() -> None:
     """Say what is configured, reachable and missing.
@@ -174,16 +192,15 @@ def doctor() -> None:
     Ready providers are asked for their balance, which costs nothing. Ends with 1 when something is broken, such as a
     key that is refused; a provider without a key is not.
     """
-    settings = load_settings()
+    show(Finding("note", "variable", said) for said in environment_notes())
+    settings = read_settings()
 
     async def look() -> list[Finding]:
         return [*await examine(settings), *await check_accounts(settings)]
 
     with told():
         findings = anyio.run(look)
-    for finding in findings:
-        mark, colour = _MARKS[finding.state]
-        click.echo(f"{click.style(f'{mark:<7}', fg=colour)} {finding.what:<22} {finding.detail}")
+    show(findings)
     broken = [finding.what for finding in findings if finding.state == "broken"]
     if broken:
         raise click.ClickException(f"Broken: {', '.join(broken)}.")

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Literal, TypeAlias
 
 import click
+from click.core import ParameterSource
 from pydantic import BaseModel
 
 from controlnet_mcp.server.cli import interruptible
@@ -82,9 +83,19 @@ def serve_http(transport: Transport, host: str, port: int) -> None:
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="HTTP: others than loopback need authentication.")
 @click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True, help="HTTP: the port.")
-def serve(transport: Transport, host: str, port: int) -> None:
+@click.pass_context
+def serve(context: click.Context, transport: Transport, host: str, port: int) -> None:
     """Serve MCP to a host, over stdio or HTTP."""
     if transport == "stdio":
+        given = [
+            f"--{name}"
+            for name in ("host", "port")
+            if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        ]
+        if given:
+            raise click.UsageError(
+                f"{' and '.join(given)} need --transport streamable-http (or sse); stdio has no port."
+            )
         serve_stdio()
     else:
         serve_http(transport, host, port)

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,11 +31,11 @@ class Terminal:
 
     Attributes:
         data_dir: Where the program keeps its jobs.
-        more: Further variables.
+        more: Further variables; `None` takes one out.
     """
 
     data_dir: Path
-    more: dict[str, str] = field(default_factory=dict[str, str])
+    more: Mapping[str, str | None] = field(default_factory=dict[str, str | None])
 
     @property
     def variables(self) -> dict[str, str | None]:

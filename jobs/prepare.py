@@ -7,15 +7,16 @@ by name: everything follows from their capabilities.
 import difflib
 import re
 import secrets
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeAlias, cast, get_args
+from urllib.parse import urlsplit
 
 from pydantic import JsonValue, ValidationError
 
 from controlnet_mcp.foundation.arguments import loosened
-from controlnet_mcp.foundation.errors import ControlNetError, ImageError, RequestError
+from controlnet_mcp.foundation.errors import ControlNetError, RequestError, UnreachedError
 from controlnet_mcp.foundation.text import shortened
 from controlnet_mcp.images.blob_store import BlobStore
 from controlnet_mcp.images.maps import NO_MODELS, MapModels
@@ -136,21 +137,26 @@ class Preparer:
     ) -> Prepared:
         """Prepare a request for one provider."""
         options = options_for(provider, asked.provider_options)
-        images = await read_images(read, asked, provider)
+        linked = {
+            name: link
+            for name, reference in pictures_of(asked).items()
+            if (link := shared_link(reference, self.reader.trusted_hosts))
+        }
+        images = await read_images(read, asked, linked if provider.capabilities.needs_public_url else ())
         size, warnings = output_size(asked, images, provider.capabilities.sizes)
         preprocessor = Preprocessor(
             provider, self.blobs, size, asked.model, options, self.map_models, self._appearances
         )
-        requested = requested_controls(asked, modalities, extras, images)
+        requested = requested_controls(asked, modalities, extras, images, linked)
         controls = tuple([await preprocessor.ready(control) for control in requested])
         request = ResolvedRequest(
             prompt=asked.prompt,
             controls=controls,
             negative_prompt=asked.negative_prompt,
             init_image=images.get(START),
-            init_url=_link(asked.init_image),
+            init_url=linked.get(START),
             mask_image=images.get(MASK),
-            mask_url=_link(asked.mask_image),
+            mask_url=linked.get(MASK),
             strength=asked.strength,
             model=asked.model,
             width=size.width,
@@ -166,14 +172,13 @@ class Preparer:
         fitted = provider.fit(request)
         warnings += [*ignored, *preprocessor.warnings, *fitted.warnings]
         if provider.capabilities.needs_public_url:
-            controls = fitted.request.controls
-            if not self.reachable and any(control.source_url is None for control in controls):
+            sent = [control.source_url for control in fitted.request.controls]
+            sent += [linked.get(name) for name in (START, MASK) if name in images]
+            if not self.reachable and None in sent:
                 raise no_public_url(provider.name)
-            if any(control.picture is None and control.source_url for control in controls):
-                detail = (
-                    f"The link could not be read from here; it was passed on to {provider.name} without being checked."
-                )
-                warnings.append(RequestWarning(kind="assumed", feature="control_image", detail=detail))
+            detail = f"The link could not be read from here; it was passed on to {provider.name} without being checked."
+            unread = {_feature(name): None for name in linked if name not in images}
+            warnings += [RequestWarning(kind="assumed", feature=feature, detail=detail) for feature in unread]
         return Prepared(provider, fitted.request, tuple(warnings), preprocessor.first_map, images)
 
 
@@ -314,28 +319,29 @@ def _named_provider(
     return entry.provider
 
 
-async def read_images(read: Read, asked: GenerateRequest, provider: Provider) -> dict[str, StoredPicture]:
-    """Read the pictures of a request, by name; without the control picture when only the provider has or reaches it.
+def pictures_of(asked: GenerateRequest) -> dict[str, str]:
+    """The references of a request to pictures, by name; without an asset that only the provider has."""
+    named = {CONTROL: asked.control_image} if not asked.control_image.startswith(_ASSET) else {}
+    named |= {extra_name(index): extra.image for index, extra in enumerate(asked.extra_controls)}
+    return named | {name: row for name, row in ((START, asked.init_image), (MASK, asked.mask_image)) if row}
 
-    A link to the control picture that only the provider can follow is passed on unseen where it takes links. A link
-    that may not be followed from here (an address inside, a password) is nobody else's to follow either.
+
+async def read_images(read: Read, asked: GenerateRequest, passed_on: Container[str]) -> dict[str, StoredPicture]:
+    """Read the pictures of a request, by name; without those `passed_on` by link that only the provider can reach.
+
+    What was reached and is no picture is not passed on, nor a link that may not be followed from here (an address
+    inside, a password): it is nobody else's to follow either.
 
     Raises:
         ControlNetError: One of them cannot be read, or may not be read.
     """
     images: dict[str, StoredPicture] = {}
-    if not asked.control_image.startswith(_ASSET):
+    for name, reference in pictures_of(asked).items():
         try:
-            images[CONTROL] = await read(asked.control_image)
-        except ImageError as error:
-            passes_on = provider.capabilities.needs_public_url and asked.control_image.startswith("https://")
-            if not passes_on or error.code == "image_blocked":
-                raise
-    for index, extra in enumerate(asked.extra_controls):
-        images[extra_name(index)] = await read(extra.image)
-    for name, reference in ((START, asked.init_image), (MASK, asked.mask_image)):
-        if reference:
             images[name] = await read(reference)
+        except UnreachedError:
+            if name not in passed_on:
+                raise
     return images
 
 
@@ -344,15 +350,19 @@ def requested_controls(
     modalities: Sequence[RequestedModality],
     extras: Sequence[RequestedModality],
     images: Mapping[str, StoredPicture],
+    linked: Mapping[str, str],
 ) -> list[Control]:
-    """The controls as they were asked for: one for each modality of the control picture, then the further ones."""
+    """The controls as they were asked for: one for each modality of the control picture, then the further ones.
+
+    Their pictures are those that were read, and the links that a provider may follow, by name.
+    """
     main = [
         Control(
             modality=row.modality.name,
             word=row.word,
             picture=images.get(CONTROL),
             asset_id=asked.control_image if asked.control_image.startswith(_ASSET) else None,
-            source_url=_link(asked.control_image),
+            source_url=linked.get(CONTROL),
             weight=row.weight,
             is_map=asked.control_is_map,
         )
@@ -362,8 +372,8 @@ def requested_controls(
         Control(
             modality=row.modality.name,
             word=row.word,
-            picture=images[extra_name(index)],
-            source_url=_link(extra.image),
+            picture=images.get(extra_name(index)),
+            source_url=linked.get(extra_name(index)),
             weight=row.weight,
             start=extra.start,
             end=extra.end,
@@ -374,9 +384,26 @@ def requested_controls(
     return main + further
 
 
-def _link(reference: str | None) -> str | None:
-    """The reference when it is a link that somebody else could follow too."""
-    return reference if reference and reference.startswith(("https://", "http://")) else None
+def shared_link(reference: str, trusted_hosts: frozenset[str]) -> str | None:
+    """The reference, when it is a link that a provider may be handed: https, to a public host.
+
+    A host that the operator vouches for may be inside of their network: its name and paths are nobody's outside.
+    """
+    if not reference.lower().startswith("https://"):
+        return None
+    from controlnet_mcp.images.ssrf_guard import is_trusted, looks_public
+
+    try:
+        link = urlsplit(reference)
+        host, port = link.hostname or "", link.port or 443
+    except ValueError:
+        return None
+    return reference if looks_public(host) and not is_trusted(host, port, trusted_hosts) else None
+
+
+def _feature(name: str) -> str:
+    """The parameter that names a picture."""
+    return name if name in {CONTROL, START, MASK} else "extra_controls"
 
 
 def output_size(
@@ -400,8 +427,7 @@ def output_size(
     size = OutputSize(width, height)
     for name, picture in images.items():
         if name not in {START, MASK}:
-            feature = CONTROL if name == CONTROL else "extra_controls"
-            warnings.extend(fit_warnings(feature, picture, size, limits))
+            warnings.extend(fit_warnings(_feature(name), picture, size, limits))
     return size, warnings
 
 
@@ -452,6 +478,8 @@ def recorded_request(asked: GenerateRequest, job_id: str, sources: Mapping[str, 
     """
     extras = [
         extra.model_copy(update={"image": source_uri(job_id, extra_name(index))})
+        if extra_name(index) in sources
+        else extra
         for index, extra in enumerate(asked.extra_controls)
     ]
     named = {name: source_uri(job_id, name) for name in (CONTROL, START, MASK) if name in sources}
@@ -485,6 +513,13 @@ def rerun_request(
         request = earlier.request
         links = {CONTROL: request.controls[0].source_url, START: request.init_url, MASK: request.mask_url}
         before |= {name: link for name, link in links.items() if link}
+        further = earlier.asked.extra_controls
+        if len(request.controls) > len(further):
+            sent = zip(further, request.controls[len(request.controls) - len(further) :], strict=True)
+            before["extra_controls"] = [
+                extra.model_copy(update={"image": control.source_url or extra.image}).model_dump(mode="json")
+                for extra, control in sent
+            ]
     provider = changes.get("provider", earlier.provider)
     lost = [name for name in _OF_THE_PROVIDER if provider != earlier.provider and name not in changes and before[name]]
     if CONTROL in changes:

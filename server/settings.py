@@ -6,8 +6,10 @@ import os
 import re
 from contextlib import suppress
 from functools import cached_property
+from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -21,7 +23,8 @@ from pydantic import (
     model_validator,
 )
 
-from controlnet_mcp.foundation.limits import Limits
+from controlnet_mcp.foundation.errors import RequestError
+from controlnet_mcp.foundation.limits import STAND_IN_SPACE, AddressRange, Limits, Network
 from controlnet_mcp.foundation.redaction import Redactor
 from controlnet_mcp.foundation.text import checked_url
 from controlnet_mcp.images.maps import MapModels
@@ -52,9 +55,13 @@ def check_names(names: tuple[str, ...], known: tuple[str, ...] = NAMES) -> tuple
     if unknown:
         near = difflib.get_close_matches(unknown[0], known, n=1)
         meant = f" Did you mean {near[0]}?" if near else ""
-        shown = [name for name in unknown if _WORD.fullmatch(name)]  # anything else may be a key that went astray
-        raise ValueError(f"names unknown providers ({', '.join(shown)[:60]}).{meant} Known: {', '.join(known)}")
+        words = [name for name in unknown if _WORD.fullmatch(name)]  # anything else may be a key that went astray
+        shown = f" ({', '.join(words)[:60]})" if words else ""
+        raise ValueError(f"names unknown providers{shown}.{meant} Known: {', '.join(known)}")
     return tuple(dict.fromkeys(names))
+
+
+WRONG_AMOUNTS = "amounts are numbers from 0, as in scenario=20, wavespeed=1.5"
 
 
 def check_amounts(amounts: dict[str, float]) -> dict[str, float]:
@@ -64,9 +71,64 @@ def check_amounts(amounts: dict[str, float]) -> dict[str, float]:
         ValueError: An amount is negative or no number, or belongs to no provider.
     """
     if not all(math.isfinite(amount) and amount >= 0 for amount in amounts.values()):
-        raise ValueError("amounts are numbers from 0, as in scenario=20, wavespeed=1.5")
+        raise ValueError(WRONG_AMOUNTS)
     check_names(tuple(amounts), (*NAMES, JOBS))
     return amounts
+
+
+def read_ranges(rows: object) -> object:
+    """Read networks, written as in a proxy's configuration (`198.18.0.1/16`) or as they are (`198.18.0.0/15`).
+
+    Raises:
+        ValueError: One is no network.
+    """
+    if not isinstance(rows, list):
+        return rows
+    try:
+        return [ip_network(str(row), strict=False) for row in cast("list[object]", rows)]
+    except ValueError:
+        raise ValueError("networks are written as 198.18.0.0/15") from None  # the value may be a secret gone astray
+
+
+def check_stand_ins(ranges: tuple[AddressRange, ...]) -> tuple[AddressRange, ...]:
+    """Refuse networks in which a name could lead to somebody.
+
+    Raises:
+        ValueError: One is not within `STAND_IN_SPACE`.
+    """
+    for row in ranges:
+        if not any(row.network_address in space and row.broadcast_address in space for space in STAND_IN_SPACE):
+            listed = ", ".join(map(str, STAND_IN_SPACE))
+            raise ValueError(f"{row} may hold real hosts; stand-in addresses of proxies lie within {listed}")
+    return ranges
+
+
+ENVIRONMENT = "environment"
+_PROXY_VARIABLES = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
+
+
+def environment_proxy(scheme: str, host: str = "") -> str | None:
+    """The proxy that the environment, or on macOS and Windows the system, names for URLs of a scheme and a host."""
+    from urllib.request import getproxies, proxy_bypass
+
+    found = getproxies()
+    return None if host and proxy_bypass(host) else found.get(scheme) or found.get("all")
+
+
+def check_proxy(text: str | None) -> str | None:
+    """Read the URL of a proxy, or the word for that of the environment.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    if text is None or text.lower() in {ENVIRONMENT, "true"}:
+        return text and ENVIRONMENT
+    with suppress(ValueError):  # its own sentences repeat what may be a password
+        url = urlsplit(text if "://" in text else f"http://{text}")
+        scheme = {"socks": "socks5"}.get(url.scheme, url.scheme)
+        if scheme in {"http", "https", "socks5", "socks5h"} and url.hostname and url.port != 0:
+            return url._replace(scheme=scheme).geturl()
+    raise ValueError("a proxy is written as http://host:port or socks5://host:port")
 
 
 def check_keys(keys: dict[str, SecretStr]) -> dict[str, SecretStr]:
@@ -82,7 +144,8 @@ def check_keys(keys: dict[str, SecretStr]) -> dict[str, SecretStr]:
 
 def plain(message: str) -> str:
     """A sentence of pydantic's as it follows the name of a variable."""
-    return message.removeprefix("Value error, ").replace("Input should", "should")
+    said = message.removeprefix("Value error, ").partition(", unable to")[0]
+    return said.replace("Input should", "should").replace("a valid boolean", "true or false")
 
 
 def _split(given: object) -> object:
@@ -99,6 +162,12 @@ def _level(given: object) -> object:
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
 """A list, written with commas."""
+Ranges = Annotated[
+    tuple[AddressRange, ...],
+    AfterValidator(check_stand_ins),
+    BeforeValidator(read_ranges),
+    BeforeValidator(_split),
+]
 Providers = Annotated[tuple[str, ...], AfterValidator(check_names), BeforeValidator(_split), BeforeValidator(_lower)]
 Folders = Annotated[
     tuple[Path, ...], BeforeValidator(lambda given: split_folders(given) if isinstance(given, str) else given)
@@ -142,8 +211,18 @@ class Settings(BaseModel):
         default=frozenset(),
         description="Comma list of host or host:port that pictures may come from although private or http",
     )
+    stand_in_addresses: Ranges = Field(
+        default=(),
+        description="Comma list of networks where a proxy on this network (Clash, Surge, sing-box) lets public names "
+        "resolve to, as 198.18.0.0/15: links are followed there",
+    )
+    fetch_proxy: Annotated[str | None, AfterValidator(check_proxy)] = Field(
+        default=None,
+        description="URL of a proxy through which links of pictures and results are fetched, or environment for that "
+        "of HTTPS_PROXY. Default: directly",
+    )
     public_url: Url | None = Field(
-        default=None, description="Where others reach this server's /files/, as https://host"
+        default=None, description="Where others reach this server's /files/, as https://host or https://host/prefix"
     )
     providers: Providers = Field(default=(), description="Comma list: the order in which provider=auto tries providers")
     wait_seconds: float = Field(default=45, ge=0, le=300, description="Default wait of a call that asks for progress")
@@ -237,7 +316,7 @@ class Settings(BaseModel):
         """Refuse half of an OAuth configuration: it protects nothing."""
         given = [url, *(read.data.get(name, url) for name in ("oauth_issuer", "oauth_resource"))]
         if any(given) and not all(given):
-            raise ValueError("oauth_issuer, oauth_resource and oauth_jwks_url belong together: set all three or none")
+            raise ValueError("OAUTH_ISSUER, OAUTH_RESOURCE and OAUTH_JWKS_URL belong together: set all three or none")
         return url
 
     @property
@@ -280,6 +359,26 @@ class Settings(BaseModel):
             max_pixels=self.max_image_pixels,
             fetch_timeout_seconds=self.fetch_timeout_seconds,
         )
+
+    @property
+    def network(self) -> Network:
+        """The way to links of hosts that are not trusted.
+
+        Raises:
+            RequestError: `not_configured`: the proxy that the environment names is none.
+        """
+        named = next((name for name in _PROXY_VARIABLES if os.environ.get(name)), None)
+        proxy = self.fetch_proxy
+        if proxy == ENVIRONMENT:
+            try:
+                proxy = check_proxy(environment_proxy("https"))
+            except ValueError as error:
+                raise RequestError(
+                    "not_configured",
+                    f"The proxy of the environment cannot be used for links: {error}.",
+                    hint=f"Correct {named}, or write the proxy into CONTROLNET_MCP_FETCH_PROXY.",
+                ) from error
+        return Network(self.stand_in_addresses, proxy, named)
 
     @property
     def spending(self) -> Spending:

@@ -5,6 +5,7 @@ import socket
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
+from functools import partial
 from typing import Literal, TypeAlias
 
 import click
@@ -69,8 +70,8 @@ def serve_http(transport: Transport, host: str, port: int) -> None:
                 raise click.ClickException(said) from error
             base = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
             url, other = (f"{base}/{path}" for path in _PATHS[transport])
-            click.echo(f"Serving MCP at {url} (also at {other}). Ctrl-C ends it.", err=True)
-            http.run(settings, host, port)
+            said = f"Serving MCP at {url} (also at {other}). Ctrl-C ends it."
+            http.run(settings, host, port, partial(click.echo, said, err=True))
 
 
 @click.command()

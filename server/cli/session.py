@@ -21,7 +21,7 @@ from controlnet_mcp.server.cli.local_paths import with_own_files
 from controlnet_mcp.server.cli.output import for_people
 from controlnet_mcp.server.logs import log_to_stderr
 from controlnet_mcp.server.mcp.rendering import render_error
-from controlnet_mcp.server.settings import PREFIX, Settings, environment_notes, plain
+from controlnet_mcp.server.settings import PREFIX, WRONG_AMOUNTS, Settings, environment_notes, plain
 from controlnet_mcp.tools.job_status import JOB_STATUS
 from controlnet_mcp.tools.tool import Answer, Call, Progress, Services, Tool
 from controlnet_mcp.tools.views import Job
@@ -52,10 +52,11 @@ def read_settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        said: list[str] = []
+        said: dict[str, None] = {}
         for row in error.errors(include_input=False):
-            field = str(row["loc"][0])
-            said.append(plain(row["msg"]) if field == "keys" else f"{PREFIX}{field.upper()}: {plain(row['msg'])}")
+            field, *inside = row["loc"]
+            wrong = WRONG_AMOUNTS if inside else plain(row["msg"])
+            said[wrong if field == "keys" else f"{PREFIX}{str(field).upper()}: {wrong}"] = None
         message = f"The environment is not right. {'; '.join(said)}."
         raise refused(RequestError("not_configured", message)) from error
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import socket
 import stat
 from pathlib import Path
 
@@ -108,7 +109,7 @@ WRONG = {
     "MODELSLAB_PLAN": "golden",
     "SEGMIND_BASE_URL": "api.segmind.com",
 }
-FIELDS_TOLD_BY_ANOTHER = {f"{PREFIX}OAUTH_ISSUER": "oauth_issuer"}
+FIELDS_TOLD_BY_ANOTHER = {f"{PREFIX}OAUTH_ISSUER": "OAUTH_ISSUER, OAUTH_RESOURCE and OAUTH_JWKS_URL belong together"}
 
 
 @pytest.mark.parametrize(
@@ -175,6 +176,19 @@ def test_c4_a_misspelt_name_is_pointed_out(tmp_path: Path) -> None:
     assert said in report.stdout
     assert "FAL_API_KEY is not read: did you mean FAL_KEY?" in report.stdout
     assert KEY not in report.output
+
+
+@pytest.mark.parametrize("more", [{f"{PREFIX}TOKENS_FILE": "/nowhere"}, {f"{PREFIX}DATA_DIR": "/dev/null/data"}])
+def test_c4_no_address_is_told_before_all_settings_are_right(tmp_path: Path, more: dict[str, str]) -> None:
+    """C4: what is only noticed at the start of a server over HTTP is one sentence, too."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = str(probe.getsockname()[1])
+    with Terminal(tmp_path, more).start("serve", "--transport", "sse", "--port", port) as program:
+        stdout, stderr = program.communicate(timeout=TIMEOUT_SECONDS)
+    assert (program.returncode, stdout) == (1, "")
+    assert stderr.splitlines()[-1].startswith("Error: ")
+    assert "Serving" not in stderr
+    assert "Traceback" not in stderr
 
 
 def test_c4_the_data_folder_is_refused_over_stdio_in_a_sentence(tmp_path: Path) -> None:

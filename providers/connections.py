@@ -136,6 +136,7 @@ _NEVER_LEFT = (
     httpx2.ConnectError,
     httpx2.ConnectTimeout,
     httpx2.PoolTimeout,
+    httpx2.ProxyError,  # it opened no tunnel
     httpx2.UnsupportedProtocol,
     httpx2.LocalProtocolError,
 )
@@ -256,7 +257,8 @@ def _told_as_ours(provider: Provider) -> Generator[None]:
             what = f"{title} named an address that may not be connected to; nothing was sent there: {error.message}"
             hint = error.hint
         elif isinstance(error, _NEVER_LEFT):
-            what = f"{title} could not be reached ({kind}); nothing was sent."
+            way = " through the proxy that the environment names" if isinstance(error, httpx2.ProxyError) else ""
+            what = f"{title} could not be reached{way} ({kind}); nothing was sent."
         elif isinstance(error, TimeoutError | httpx2.TimeoutException):
             code, what, hint = "timed_out", f"{title} did not answer in time.", LATER
         else:

@@ -4,6 +4,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -162,18 +163,24 @@ def place(text: str, scheme: str = "") -> tuple[str, str]:
     host, colon, port = text.rpartition(":")
     if not colon or text.endswith("]") or (":" in host and not host.endswith("]")):  # an IPv6 address without a port
         host, port = text, ""
-    host = host.strip("[]").rstrip(".")
-    if not host.isascii():
-        host = host.encode("idna", "ignore").decode()
+    host = host.strip("[]").removesuffix(".")
     return host, "" if port in _DEFAULT_PORTS.get(scheme, ("80", "443")) else port
 
 
 def is_listed(text: str, listed: Sequence[str], scheme: str = "") -> bool:
     """Tell whether a host and port are in a list, where `host:*` stands for every port."""
     host, port = place(text, scheme)
-    if not host or (port and not (port.isascii() and port.isdecimal())):
+    if not host or "/" in text or (port and not (port.isascii() and port.isdecimal())):
         return False
-    return any(host == known and wanted in {port, "*"} for known, wanted in (place(row, scheme) for row in listed))
+    known = [place(row, scheme) for row in listed]
+    return any(host == in_ascii(name) and wanted in {port, "*"} for name, wanted in known)
+
+
+def in_ascii(name: str) -> str:
+    """A name of the operator's as requests have it (IDNA); what is none stays as it is."""
+    with suppress(UnicodeError):
+        return name if name.isascii() else name.encode("idna").decode()
+    return name
 
 
 def is_allowed_origin(origin: str, allowed: Sequence[str]) -> bool:

@@ -22,6 +22,7 @@ class Elsewhere(ScriptedProvider):
     """A provider whose name only a proxy can resolve."""
 
     base_url = "http://provider.example"
+    further_urls = ("https://provider.example",)
 
 
 async def nothing(url: str) -> bytes:
@@ -29,11 +30,11 @@ async def nothing(url: str) -> bytes:
     raise AssertionError(f"nothing may be fetched from {url}")
 
 
-async def asked(folder: Path) -> HttpReply:
+async def asked(folder: Path, scheme: str = "http") -> HttpReply:
     """The reply of the provider to one call."""
 
     def steps() -> Generator[HttpCall, HttpReply, HttpReply]:
-        reply = yield HttpCall("GET", "http://provider.example/jobs")
+        reply = yield HttpCall("GET", f"{scheme}://provider.example/jobs")
         return reply
 
     sender = Sender(PictureSource(BlobStore(folder)), nothing)
@@ -54,6 +55,18 @@ async def test_d2_a_provider_is_asked_through_a_socks_proxy(
         assert (await asked(tmp_path)).body == b"{}"
     assert proxy.asked == ["provider.example"]
     assert [path for path, _ in service.asked] == ["/jobs"]
+
+
+async def test_d2_a_proxy_that_opens_no_tunnel_leaves_nothing_uncertain(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """D2: a refusal of the proxy (407, 502) is no answer of the provider, which has heard nothing."""
+    for status in (407, 502):
+        with victim_of(giving(b"", status)) as proxy:
+            monkeypatch.setenv("HTTPS_PROXY", proxy.url())
+            with pytest.raises(ProviderError, match="through the proxy") as caught:
+                await asked(tmp_path, "https")
+        assert (caught.value.delivery, caught.value.retryable) == ("not_sent", True)
 
 
 @pytest.mark.parametrize("proxy", ["socks://127.0.0.1:9", "ftp://127.0.0.1:9", "http://127.0.0.1:port", "socks4://a:1"])

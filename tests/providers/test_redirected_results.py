@@ -4,6 +4,7 @@ from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import anyio
 import httpx2
 import pytest
 from starlette.types import ASGIApp
@@ -12,12 +13,14 @@ from controlnet_mcp.foundation.errors import ControlNetError
 from controlnet_mcp.images.encode import encode_png
 from controlnet_mcp.providers.types import Output
 from controlnet_mcp.server.settings import Settings
+from tests.support.attack_targets import giving
 from tests.support.hosted_providers import HOSTED, LINKS_ONLY, SIMULATIONS, Hosted, serving, serving_file
 from tests.support.job_layer import PICTURE_URL, URL, Service, open_job_layer
-from tests.support.mcp_session import SIDE, open_session, settings_for
+from tests.support.mcp_session import SIDE, WAIT_SECONDS, open_session, settings_for
 from tests.support.sample_drawings import house
 from tests.support.simulators.redirects import Redirecting
 from tests.support.simulators.serving import free_socket, origin_of, running
+from tests.support.tls_site import NAME, tls_site
 
 pytestmark = pytest.mark.anyio
 PNG = encode_png(house(SIDE))
@@ -66,6 +69,31 @@ async def test_d6_a_result_that_redirects_comes_home(
     assert len(pages.headers) > len(to)
     sent = " ".join(f"{name}: {value}" for headers in pages.headers for name, value in headers.items())
     assert not [secret for secret in service.secrets if secret in sent]
+
+
+async def test_d1_a_paid_result_behind_a_stand_in_address_comes_home(
+    tmp_path: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """D1: where the operator allows stand-ins the picture comes; elsewhere the job says which setting it lacks."""
+    drawing = {"control_image": str(pictures / "sketch.png"), "provider": "wavespeed"}
+    keys: dict[str, object] = {}
+    with (
+        tls_site(tmp_path, giving(PNG), monkeypatch, address="198.18.0.7"),
+        redirecting("wavespeed", f"https://{NAME}") as (service, _),
+    ):
+        keys["keys"] = service.variables
+        refusing = settings_for(tmp_path / "refusing", pictures, **keys)
+        async with open_session(refusing) as session:
+            job = (await session.generate(**drawing, wait_seconds=0)).job
+            with anyio.fail_after(WAIT_SECONDS):
+                while "CONTROLNET_MCP_STAND_IN_ADDRESSES" not in job.model_dump_json():
+                    job = (await session.call("job_status", job_id=job.job_id, wait_seconds=0.2)).job
+            assert not job.images
+        allowing = settings_for(tmp_path / "allowing", pictures, stand_in_addresses="198.18.0.0/15", **keys)
+        async with open_session(allowing) as session:
+            job = (await session.generate(**drawing)).job
+    assert job.status == "succeeded", job
+    assert len(job.images) == 1
 
 
 def leading(location: str, status: int = 302) -> httpx2.Response:

@@ -124,6 +124,7 @@ FOREIGN = [
     *("https://evil.example", "http://ui.example", "https://ui.example.evil", "https://ui.example:8443", "https://ui"),
     *("https://evil.ui.example", "http://localhost.evil:80", "https://localhost", "http://127.0.0.1.evil", "file://"),
     *("https://pictures.example:444", "app://other", "NULL", "https://ui.example@evil"),
+    *("https://ui.example/x", "http://127.0.0.1:1/x", "://localhost", "http:localhost"),
 ]
 
 
@@ -169,6 +170,16 @@ async def test_d4_case_port_and_final_dot_of_a_host_do_not_matter(gate: Gate, ho
     assert (await asked(gate, "POST", "/mcp", ALICE, host=host)).status_code == 200
 
 
+async def test_d4_a_host_may_be_listed_in_any_script(guarded: Settings) -> None:
+    """D4: requests have its name in ASCII (IDNA); a header with other characters is a foreign name, and no failure."""
+    async with open_gate(guarded.model_copy(update={"allowed_hosts": ("Bücher.example", "x" * 70 + "é.y")})) as gate:
+        assert (await asked(gate, "POST", "/mcp", ALICE, host="xn--bcher-kva.example")).status_code == 200
+        async with gate.browser(ALICE) as browser:
+            for host in ("bücher.example", "l\xbacalhost", "\xff" * 80):
+                headers = [(b"host", host.encode("latin-1")), *((k.encode(), v.encode()) for k, v in ACCEPT.items())]
+                assert (await browser.post("/mcp", json=INITIALIZE, headers=headers)).status_code == 421
+
+
 @pytest.mark.parametrize(
     "listed", ["abc.host", "ABC.host", "abc.host.", "https://abc.host/", "abc.host:443", "abc.host:*", " abc.host "]
 )
@@ -192,6 +203,9 @@ async def test_d4_a_host_may_be_listed_as_people_write_it(guarded: Settings, lis
             "a" * 300,
             "::",
             ":80",
+            "http://127.0.0.1",
+            "127.0.0.1/x",
+            "localhost..",
         ),
     ],
 )

@@ -27,11 +27,13 @@ ValueT = TypeVar("ValueT")
 _NOTHING = frozenset(
     {"", "null", "none", "undefined", "nil", "n/a", "unset", "unspecified", "not specified", "not given", "not set"}
 )
+EVERYTHING = frozenset({"all", "any", "every", "*"})
+"""Words for no choice at all, in the place of one of several."""
 USUAL = frozenset({"auto", "automatic", "default"})
 """Words for the default, in the place of a number or a name."""
 _WRAPPING = string.whitespace + "\u00a0\u200b\ufeff\"'`<>()[]{}"
 _NUMBER = re.compile(r"([-+]?\d*\.?\d+)\s*(px|pixels?|s|secs?|seconds?|steps?|%)", re.IGNORECASE)
-_SIZE = re.compile(r"(\d{2,5})\s*(?:px)?\s*[x\u00d7*]\s*(\d{2,5})\s*(?:px|pixels)?", re.IGNORECASE)
+_SIZE = re.compile(r"(\d{2,5})\s*(?:px)?\s*(?:[x\u00d7*]|by)\s*(\d{2,5})\s*(?:px|pixels)?", re.IGNORECASE)
 _SHOWN_CHARACTERS = 60
 _MOST_FAULTS = 16
 _TOLD_CHARACTERS, _MOST_CHARACTERS = 150, 1900
@@ -102,9 +104,10 @@ def loosened(
                 meant[name] = value
             continue
         kind = _without_none(field.annotation)
-        read = _as_meant(value, kind)
+        read = value if name in kept else _as_meant(value, kind)
+        is_empty = isinstance(read, str) and not read.strip()
         fills = says_nothing(read) and not (get_origin(kind) is Literal and read in get_args(kind))
-        if read is not None and (name in kept or field.is_required() or not fills):
+        if read is not None and (name in kept or not fills or (field.is_required() and is_empty)):
             meant[name] = read
     return meant
 
@@ -127,6 +130,8 @@ def _as_meant(value: object, kind: object) -> object:
         with suppress(ValueError, RecursionError):
             value = json.loads(value)
     match value:
+        case [str() as only] if origin in {str, Literal}:
+            read = _as_meant(only, kind)
         case str() if origin in {int, float}:
             read = _number(value, whole=origin is int)
         case str() | bool() if origin is Literal:

@@ -14,7 +14,7 @@ from typing import TypeAlias, cast, get_args
 
 from pydantic import JsonValue, ValidationError
 
-from controlnet_mcp.foundation.arguments import loosened
+from controlnet_mcp.foundation.arguments import EVERYTHING, USUAL, loosened
 from controlnet_mcp.foundation.errors import ControlNetError, ImageError, RequestError
 from controlnet_mcp.foundation.text import shortened
 from controlnet_mcp.images.blob_store import BlobStore
@@ -43,7 +43,7 @@ from controlnet_mcp.providers.placeholders import no_public_url
 from controlnet_mcp.providers.registry import ProviderEntry
 from controlnet_mcp.providers.types import Control, RequestWarning, ResolvedRequest, Setting, SizeLimits
 
-_ANY = frozenset({"auto", "automatic", "any", "default"})
+_ANY = USUAL | EVERYTHING | {"best"}
 """Words that leave the provider to be chosen."""
 _MOST_TOLD = 1000
 """Most characters about options that are not right."""

@@ -49,6 +49,13 @@ async def test_lists_and_objects_that_are_empty_are_not_given(session: Session, 
     assert await plan(session, provider="draft", provider_options={"simulate": nothing}) == usual
 
 
+@pytest.mark.parametrize("nothing", ["null", "None", "undefined"])
+async def test_a_word_for_nothing_is_no_picture(session: Session, nothing: str) -> None:
+    """C1: what a call cannot do without is missing then, and is not looked for as a file."""
+    assert "'control_image' is missing" in (await session.generate(control_image=nothing)).error.message
+    assert "'image' is missing" in (await session.call("extract_control_map", image=nothing)).error.message
+
+
 async def test_a_prompt_may_be_a_word_for_nothing_and_a_negative_prompt_may_not(session: Session) -> None:
     """C1: the prompt is what somebody wants drawn, but no model may be told to avoid "None"."""
     body = await plan(session, prompt="None", negative_prompt="None")
@@ -71,7 +78,7 @@ async def test_every_other_tool_takes_what_says_nothing(session: Session, tool: 
         assert not reply.result.is_error, reply.text
 
 
-@pytest.mark.parametrize("provider", ["auto", "AUTO", "any", "default", "", None])
+@pytest.mark.parametrize("provider", ["auto", "AUTO", "any", "all", "*", "default", "", None])
 async def test_auto_is_no_provider_in_the_lists(session: Session, provider: str | None) -> None:
     """H8: list_jobs and list_modalities show all, list_models the first that is ready, and says so."""
     job = (await session.generate()).job
@@ -83,9 +90,9 @@ async def test_auto_is_no_provider_in_the_lists(session: Session, provider: str 
     assert "draft" in (models.note or "")
 
 
-@pytest.mark.parametrize("provider", ["AUTO", "Draft", " draft ", "DRAFT", "Auto", "any"])
-async def test_a_provider_is_named_in_any_case(session: Session, provider: str) -> None:
-    """C1: enum-like names need no exact case."""
+@pytest.mark.parametrize("provider", ["AUTO", "Draft", " draft ", "DRAFT", "Auto", "any", ["draft"]])
+async def test_a_provider_is_named_in_any_case(session: Session, provider: JsonValue) -> None:
+    """C1: enum-like names need no exact case, and a list of one is that one."""
     assert (await session.generate(provider=provider, wait_seconds=0)).job.provider == "draft"
     assert [row.provider for row in (await session.call("list_jobs", provider=provider)).listed] == ["draft"]
 
@@ -117,6 +124,7 @@ async def test_a_random_seed_is_drawn(session: Session, seed: JsonValue) -> None
         (None, "512 x 384", (512, 384)),
         ("512\u00d7384", "512\u00d7384", (512, 384)),
         ("512*384px", "", (512, 384)),
+        ("512 by 384", None, (512, 384)),
         ("512x384", 256, (512, 256)),
         ("1,024", "1024.0", (1024, 1024)),
         ('"512"', "384", (512, 384)),

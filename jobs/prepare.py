@@ -115,6 +115,8 @@ class Preparer:
         read = partial(self.reader.read, local_paths=local_paths, owner=owner)
         refusal: ControlNetError | None = None
         for provider, chosen in select_providers(asked, (*modalities, *extras), self.entries):
+            if refusal and options_fault(provider.name, asked.provider_options, self.entries):
+                continue  # the options were another one's, whose refusal counts
             try:
                 prepared = await self._prepare_for(provider, asked, modalities, extras, read)
             except ControlNetError as error:

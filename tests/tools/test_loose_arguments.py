@@ -1,6 +1,7 @@
 """Arguments as hosts and models really send them: what says nothing, other words, units, and all faults at once."""
 
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -12,12 +13,19 @@ from controlnet_mcp.foundation.errors import RequestError
 from controlnet_mcp.tools.controlnet_generate import GenerateArguments
 from controlnet_mcp.tools.list_modalities import ModalityList
 from controlnet_mcp.tools.list_models import ModelList
-from tests.support.mcp_session import SIDE, Reply, Session
+from tests.support.mcp_session import SIDE, Reply, Session, open_session, settings_for
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("loop_watch")]
 
 NOTHING = ["", " ", "\n", "null", "None", "NULL", "undefined", "nil", "N/A", "unset", '""', "<null>", "(none)"]
 OPTIONAL = [name for name in GenerateArguments.model_fields if name not in {"prompt", "control_image"}]
+
+
+NOBODY_S_KEYS = {
+    **dict.fromkeys(("SCENARIO_API_KEY", "SCENARIO_API_SECRET", "MODELSLAB_API_KEY"), "k" * 20),
+    **dict.fromkeys(("SCENARIO_BASE_URL", "MODELSLAB_BASE_URL"), "http://127.0.0.1:9"),
+}
+"""Keys of providers that nobody answers for."""
 
 
 def planned(reply: Reply) -> dict[str, JsonValue]:
@@ -234,6 +242,35 @@ async def test_a_strict_host_takes_nothing_out_of_a_repeated_job(session: Sessio
     assert planned(await session.call("controlnet_generate", **filled))["negative_prompt"] == "fog"
     alone: dict[str, JsonValue] = {"like_job": first.job_id, "negative_prompt": "", "dry_run": True}
     assert planned(await session.call("controlnet_generate", **alone))["negative_prompt"] == ""
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"strength": 0.5}, "init_image"),
+        ({"mask_image": "photo.png"}, "init_image"),
+        ({"modality": "inpaint"}, "mask_image"),
+        ({"scheduler": "nonsense"}, "scheduler"),
+    ],
+)
+async def test_a_fault_of_the_call_is_no_reason_for_another_provider(
+    tmp_path: Path, pictures: Path, given: dict[str, JsonValue], named: str
+) -> None:
+    """C1: `auto` stops at what no provider could make right, such as a strength without a start picture."""
+    async with open_session(settings_for(tmp_path / "data", pictures, keys=NOBODY_S_KEYS)) as session:
+        for provider in ("auto", "modelslab"):
+            error = (await session.generate(provider=provider, **given)).error
+            assert error.code == "invalid_request"
+            assert named in f"{error.message} {error.hint}"
+
+
+async def test_options_of_one_provider_are_not_refused_by_another(tmp_path: Path, pictures: Path) -> None:
+    """C1: where the first candidate of `auto` cannot do what its own options ask for, its refusal is told."""
+    options: dict[str, JsonValue] = {"preset": "city", "family": "SDXL"}
+    async with open_session(settings_for(tmp_path / "data", pictures, keys=NOBODY_S_KEYS)) as session:
+        error = (await session.generate(provider_options=options)).error
+    assert error.code == "unsupported"
+    assert "preset city" in error.message
 
 
 TEXTS = st.text(max_size=12) | st.sampled_from(NOTHING)

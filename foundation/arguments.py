@@ -13,7 +13,7 @@ from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass
 from types import NoneType, UnionType
-from typing import Literal, TypeVar, Union, cast, get_args, get_origin
+from typing import Annotated, Literal, TypeVar, Union, cast, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.fields import FieldInfo
@@ -103,7 +103,7 @@ def loosened(
             if value is not None:
                 meant[name] = value
             continue
-        kind = _without_none(field.annotation)
+        kind = _plain(field.annotation)
         read = value if name in kept else _as_meant(value, kind)
         is_empty = isinstance(read, str) and not read.strip()
         fills = says_nothing(read) and not (get_origin(kind) is Literal and read in get_args(kind))
@@ -112,10 +112,11 @@ def loosened(
     return meant
 
 
-def _without_none(kind: object) -> object:
-    """The type of an optional value."""
-    is_union = get_origin(kind) in {Union, UnionType}
-    return next(inner for inner in get_args(kind) if inner is not NoneType) if is_union else kind
+def _plain(kind: object) -> object:
+    """A type without what is added to it: that its value is optional, and its limits."""
+    if get_origin(kind) in {Union, UnionType}:
+        kind = next(inner for inner in get_args(kind) if inner is not NoneType)
+    return get_args(kind)[0] if get_origin(kind) is Annotated else kind
 
 
 def _model(kind: object) -> type[BaseModel] | None:

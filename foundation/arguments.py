@@ -198,17 +198,29 @@ def size_in(text: object) -> tuple[str, str] | None:
     return (found[1], found[2]) if found else None
 
 
+def shorter_side(size: object) -> object:
+    """A validator: of a text such as `1024x768`, the smaller number."""
+    sides = size_in(size)
+    return min(sides, key=int) if sides else size
+
+
 def as_fault(error: RequestError) -> PydanticCustomError:
     """A refusal in the form in which a validator raises it, beside all others."""
     return PydanticCustomError("refused", "{message}", {"message": error.message, "hint": error.hint})
 
 
-def passing(check: Callable[[ValueT], object]) -> Callable[[ValueT], ValueT]:
+def none_of(words: AbstractSet[str]) -> Callable[[object], object]:
+    """A validator that reads some words, in any case, as no value."""
+    return lambda value: None if str(value)[:_SHOWN_CHARACTERS].strip().lower() in words else value
+
+
+def passing(check: Callable[[ValueT], object]) -> Callable[[ValueT | None], ValueT | None]:
     """A validator that leaves a value as it is, where a check of it refuses nothing."""
 
-    def validate(value: ValueT) -> ValueT:
+    def validate(value: ValueT | None) -> ValueT | None:
         try:
-            check(value)
+            if value is not None:
+                check(value)
         except RequestError as error:
             raise as_fault(error) from error
         return value

@@ -33,7 +33,7 @@ from controlnet_mcp.jobs.request import (
     RequestedModality,
     extra_name,
     lone_settings,
-    parse_extra,
+    parse_extras,
     parse_modalities,
     reading_notes,
 )
@@ -111,7 +111,7 @@ class Preparer:
         for fault in lone_settings({name: getattr(asked, name) for name in (START, MASK, "strength")}):
             raise fault
         modalities = parse_modalities(asked.modality)
-        extras = tuple(parse_extra(extra.modality, extra.weight) for extra in asked.extra_controls)
+        extras = parse_extras(asked.extra_controls)
         read = partial(self.reader.read, local_paths=local_paths, owner=owner)
         refusal: ControlNetError | None = None
         for provider, chosen in select_providers(asked, (*modalities, *extras), self.entries):

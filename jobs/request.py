@@ -158,13 +158,18 @@ def parse_one(text: str, hint: str) -> RequestedModality:
 
 
 def parse_extra(modality: str, weight: float) -> RequestedModality:
-    """Read the modality of an extra control, which has one; a weight after its name counts where none is given.
+    """Read the modality of an extra control; a weight after its name counts where none is given.
 
     Raises:
-        RequestError: As `parse_modalities`, and for several modalities.
+        RequestError: As `parse_one`.
     """
     asked = parse_one(modality, "Give each further modality an entry of its own in extra_controls.")
     return asked if weight == 1 else replace(asked, weight=weight)
+
+
+def parse_extras(rows: "Sequence[ExtraControl]") -> tuple[RequestedModality, ...]:
+    """Read the modalities of extra controls; raises as `parse_one`."""
+    return tuple(parse_extra(row.modality, row.weight) for row in rows)
 
 
 def reading_notes(asked: Sequence[RequestedModality]) -> tuple[RequestWarning, ...]:

@@ -5,7 +5,7 @@ from typing import Self
 
 from pydantic import field_validator
 
-from controlnet_mcp.foundation.arguments import EVERYTHING, Arguments, passing
+from controlnet_mcp.foundation.arguments import EVERYTHING, Arguments, none_of, passing
 from controlnet_mcp.images.maps import KNOBS, NO_MODELS, MapModels
 from controlnet_mcp.images.modalities import MODALITIES, Modality
 from controlnet_mcp.jobs.prepare import entry_named
@@ -26,11 +26,8 @@ class ModalityArguments(Arguments):
     modality: ModalityText | None = None
 
     _provider = field_validator("provider")(one_or_all)
-
-    @field_validator("modality")
-    @classmethod
-    def _known_or_all(cls, modality: str) -> str | None:
-        return None if modality.strip().lower() in EVERYTHING else passing(_parse)(modality)
+    _all = field_validator("modality", mode="before")(none_of(EVERYTHING))
+    _modality = field_validator("modality")(passing(_parse))
 
 
 class OfferView(View):

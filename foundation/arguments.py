@@ -13,7 +13,7 @@ from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass
 from types import NoneType, UnionType
-from typing import Literal, TypeVar, Union, cast, get_args, get_origin
+from typing import Annotated, Literal, TypeVar, Union, cast, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.fields import FieldInfo
@@ -27,11 +27,13 @@ ValueT = TypeVar("ValueT")
 _NOTHING = frozenset(
     {"", "null", "none", "undefined", "nil", "n/a", "unset", "unspecified", "not specified", "not given", "not set"}
 )
+EVERYTHING = frozenset({"all", "any", "every", "*"})
+"""Words for no choice at all, in the place of one of several."""
 USUAL = frozenset({"auto", "automatic", "default"})
 """Words for the default, in the place of a number or a name."""
 _WRAPPING = string.whitespace + "\u00a0\u200b\ufeff\"'`<>()[]{}"
 _NUMBER = re.compile(r"([-+]?\d*\.?\d+)\s*(px|pixels?|s|secs?|seconds?|steps?|%)", re.IGNORECASE)
-_SIZE = re.compile(r"(\d{2,5})\s*(?:px)?\s*[x\u00d7*]\s*(\d{2,5})\s*(?:px|pixels)?", re.IGNORECASE)
+_SIZE = re.compile(r"(\d{2,5})\s*(?:px)?\s*(?:[x\u00d7*]|by)\s*(\d{2,5})\s*(?:px|pixels)?", re.IGNORECASE)
 _SHOWN_CHARACTERS = 60
 _MOST_FAULTS = 16
 _TOLD_CHARACTERS, _MOST_CHARACTERS = 150, 1900
@@ -101,18 +103,20 @@ def loosened(
             if value is not None:
                 meant[name] = value
             continue
-        kind = _without_none(field.annotation)
-        read = _as_meant(value, kind)
+        kind = _plain(field.annotation)
+        read = value if name in kept else _as_meant(value, kind)
+        is_empty = isinstance(read, str) and not read.strip()
         fills = says_nothing(read) and not (get_origin(kind) is Literal and read in get_args(kind))
-        if read is not None and (name in kept or field.is_required() or not fills):
+        if read is not None and (name in kept or not fills or (field.is_required() and is_empty)):
             meant[name] = read
     return meant
 
 
-def _without_none(kind: object) -> object:
-    """The type of an optional value."""
-    is_union = get_origin(kind) in {Union, UnionType}
-    return next(inner for inner in get_args(kind) if inner is not NoneType) if is_union else kind
+def _plain(kind: object) -> object:
+    """A type without what is added to it: that its value is optional, and its limits."""
+    if get_origin(kind) in {Union, UnionType}:
+        kind = next(inner for inner in get_args(kind) if inner is not NoneType)
+    return get_args(kind)[0] if get_origin(kind) is Annotated else kind
 
 
 def _model(kind: object) -> type[BaseModel] | None:
@@ -127,6 +131,8 @@ def _as_meant(value: object, kind: object) -> object:
         with suppress(ValueError, RecursionError):
             value = json.loads(value)
     match value:
+        case [str() as only] if origin in {str, Literal}:
+            read = _as_meant(only, kind)
         case str() if origin in {int, float}:
             read = _number(value, whole=origin is int)
         case str() | bool() if origin is Literal:
@@ -192,17 +198,29 @@ def size_in(text: object) -> tuple[str, str] | None:
     return (found[1], found[2]) if found else None
 
 
+def shorter_side(size: object) -> object:
+    """A validator: of a text such as `1024x768`, the smaller number."""
+    sides = size_in(size)
+    return min(sides, key=int) if sides else size
+
+
 def as_fault(error: RequestError) -> PydanticCustomError:
     """A refusal in the form in which a validator raises it, beside all others."""
     return PydanticCustomError("refused", "{message}", {"message": error.message, "hint": error.hint})
 
 
-def passing(check: Callable[[ValueT], object]) -> Callable[[ValueT], ValueT]:
+def none_of(words: AbstractSet[str]) -> Callable[[object], object]:
+    """A validator that reads some words, in any case, as no value."""
+    return lambda value: None if str(value)[:_SHOWN_CHARACTERS].strip().lower() in words else value
+
+
+def passing(check: Callable[[ValueT], object]) -> Callable[[ValueT | None], ValueT | None]:
     """A validator that leaves a value as it is, where a check of it refuses nothing."""
 
-    def validate(value: ValueT) -> ValueT:
+    def validate(value: ValueT | None) -> ValueT | None:
         try:
-            check(value)
+            if value is not None:
+                check(value)
         except RequestError as error:
             raise as_fault(error) from error
         return value

@@ -184,6 +184,17 @@ def resolve(name: str) -> Modality:
     return read_name(name).modality
 
 
+def is_own_name(name: str) -> bool:
+    """Tell whether a name is a modality's own, and no longer one with a word for it inside."""
+    return _key(name) in ALIASES
+
+
+def _key(name: str) -> str:
+    """A name as the table has it: in lower case, with hyphens and without quotes."""
+    key = unicodedata.normalize("NFKC", name.strip()[:_LONGEST_NAME]).casefold().strip(" \"'`*()[]{}<>")
+    return re.sub(r"[\s_.-]+", "-", key).strip("-")
+
+
 def read_name(name: str) -> NamedModality:
     """Find a modality by its canonical name or an alias, or by the known word in the name of a preprocessor or model.
 
@@ -192,13 +203,11 @@ def read_name(name: str) -> NamedModality:
     Raises:
         RequestError: `invalid_request` when the name has no known word, or words for several modalities.
     """
-    told = name.strip()[:40]
-    key = unicodedata.normalize("NFKC", name.strip()[:_LONGEST_NAME]).casefold().strip(" \"'`*()[]{}<>")
-    key = re.sub(r"[\s_.-]+", "-", key).strip("-")
+    told, key = name.strip()[:40], _key(name)
     if key in ALIASES:
         canonical = ALIASES[key]
         return NamedModality(MODALITIES[canonical], "" if key == canonical else key)
-    words = _words_in(key)
+    words = _words_in(key) or _words_in(re.sub("(?<=[a-z])(?=[A-Z])", "-", name[:_LONGEST_NAME]).lower())
     most = max((row for rows in words.values() for row in rows.values()), default=0)
     found = list(dict.fromkeys(name for rows in words.values() for name, row in rows.items() if row == most))
     if len(found) > 1:

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from pydantic import JsonValue, ValidationError
 
-from controlnet_mcp.foundation.arguments import loosened
+from controlnet_mcp.foundation.arguments import EVERYTHING, USUAL, loosened
 from controlnet_mcp.foundation.errors import ControlNetError, RequestError, UnreachedError
 from controlnet_mcp.foundation.text import shortened
 from controlnet_mcp.images.blob_store import BlobStore
@@ -34,7 +34,7 @@ from controlnet_mcp.jobs.request import (
     RequestedModality,
     extra_name,
     lone_settings,
-    parse_extra,
+    parse_extras,
     parse_modalities,
     reading_notes,
 )
@@ -44,7 +44,7 @@ from controlnet_mcp.providers.placeholders import no_public_url
 from controlnet_mcp.providers.registry import ProviderEntry
 from controlnet_mcp.providers.types import Control, RequestWarning, ResolvedRequest, Setting, SizeLimits
 
-_ANY = frozenset({"auto", "automatic", "any", "default"})
+_ANY = USUAL | EVERYTHING | {"best"}
 """Words that leave the provider to be chosen."""
 _MOST_TOLD = 1000
 """Most characters about options that are not right."""
@@ -112,10 +112,12 @@ class Preparer:
         for fault in lone_settings({name: getattr(asked, name) for name in (START, MASK, "strength")}):
             raise fault
         modalities = parse_modalities(asked.modality)
-        extras = tuple(parse_extra(extra.modality, extra.weight) for extra in asked.extra_controls)
+        extras = parse_extras(asked.extra_controls)
         read = partial(self.reader.read, local_paths=local_paths, owner=owner)
         refusal: ControlNetError | None = None
         for provider, chosen in select_providers(asked, (*modalities, *extras), self.entries):
+            if refusal and options_fault(provider.name, asked.provider_options, self.entries):
+                continue  # the options were another one's, whose refusal counts
             try:
                 prepared = await self._prepare_for(provider, asked, modalities, extras, read)
             except ControlNetError as error:

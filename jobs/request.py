@@ -11,7 +11,7 @@ from typing import Annotated
 from pydantic import BaseModel, BeforeValidator, Field, JsonValue, StringConstraints
 
 from controlnet_mcp.foundation.errors import RequestError
-from controlnet_mcp.images.modalities import MODALITIES, Modality, read_name
+from controlnet_mcp.images.modalities import MODALITIES, Modality, is_own_name, read_name
 from controlnet_mcp.providers.types import Frozen, RequestWarning
 
 MAX_WEIGHT = 2.0
@@ -46,11 +46,15 @@ _WEIGHTED = re.compile(
     rf"(?P<name>.+?)\s*(?:[(\[{{]\s*(?:(?:weight|strength|scale|w)\s*[:=]?)?\s*(?P<inside>{_NUMBER})\s*[)\]}}]"
     rf"|\s(?:weight|strength|scale|w)\s*[:=]?\s*(?P<after>{_NUMBER})"
     r"|[:=@*\u00d7]\s*(?P<sign>.*)"
-    rf"|\s(?P<space>{_NUMBER}))",
+    rf"|(?:\s|[-~_>][>]?(?=\d*\.\d))(?P<space>{_NUMBER}))",
     re.DOTALL | re.IGNORECASE,
 )
-"""A modality and its weight: `canny:0.5`, `canny=0.5`, `canny (0.5)`, `canny weight 0.5` or `canny 0.5`."""
-_AND = re.compile(r"\s*[+&和]\s*|\s+and\s+", re.IGNORECASE)
+"""A modality and its weight: `canny:0.5`, `canny=0.5`, `canny (0.5)`, `canny weight 0.5`, `canny 0.5`, `canny-0.5`."""
+_WEIGHT_FIRST = re.compile(r"(\d*\.\d+)[\s:*\u00d7]+(\D.*)", re.DOTALL)
+_LABEL = re.compile(
+    r"^(?:control[\s_-]?(?:net|type)|type|modality|preprocessor|module|model|name)\s*[:=]\s*", re.IGNORECASE
+)
+_AND = re.compile(r"\s*[+&和与及]\s*|\s+and\s+", re.IGNORECASE)
 _NAME_KEYS = ("modality", "name", "type", "control_type", "preprocessor", "module", "model")
 _WEIGHT_KEYS = ("weight", "strength", "scale")
 _MOST_CHARACTERS = 2000
@@ -112,14 +116,16 @@ def _is_name(part: str) -> bool:
 
 def _parse_part(part: str) -> RequestedModality:
     """Read one modality with its weight."""
-    part = part.strip(" \t\r\n\"'`*")
+    part = part.strip(" \t\r\n\"'`*<>")
     if part.startswith("(") and part.endswith(")"):
         part = part[1:-1]
+    part = _LABEL.sub("", part, count=1)
+    part = _WEIGHT_FIRST.sub(r"\2:\1", part) if _WEIGHT_FIRST.fullmatch(part) else part
     found = _WEIGHTED.fullmatch(part)
     name, number = part, None
     if found:
         name, number = found["name"], next((text for text in found.groups()[1:] if text is not None), "")
-        if found["space"] is not None and not (_is_name(name) and read_name(name).exact):
+        if found["space"] is not None and not is_own_name(name):
             name, number = part, None  # a number that belongs to the name, such as a version
     known = read_name(name)
     weight = 1.0
@@ -152,13 +158,18 @@ def parse_one(text: str, hint: str) -> RequestedModality:
 
 
 def parse_extra(modality: str, weight: float) -> RequestedModality:
-    """Read the modality of an extra control, which has one; a weight after its name counts where none is given.
+    """Read the modality of an extra control; a weight after its name counts where none is given.
 
     Raises:
-        RequestError: As `parse_modalities`, and for several modalities.
+        RequestError: As `parse_one`.
     """
     asked = parse_one(modality, "Give each further modality an entry of its own in extra_controls.")
     return asked if weight == 1 else replace(asked, weight=weight)
+
+
+def parse_extras(rows: "Sequence[ExtraControl]") -> tuple[RequestedModality, ...]:
+    """Read the modalities of extra controls; raises as `parse_one`."""
+    return tuple(parse_extra(row.modality, row.weight) for row in rows)
 
 
 def reading_notes(asked: Sequence[RequestedModality]) -> tuple[RequestWarning, ...]:

@@ -4,18 +4,17 @@ from collections.abc import Mapping
 
 from pydantic import BaseModel, Field, JsonValue, field_validator
 
-from controlnet_mcp.foundation.arguments import USUAL, Arguments, loosened, passing, says_nothing, size_in
+from controlnet_mcp.foundation.arguments import USUAL, Arguments, loosened, none_of, passing, says_nothing, size_in
 from controlnet_mcp.foundation.errors import RequestError
 from controlnet_mcp.jobs.prepare import REMOVABLE, options_fault
 from controlnet_mcp.jobs.request import (
     START,
     Details,
     Essentials,
-    ExtraControl,
     GenerateRequest,
     Prompt,
     lone_settings,
-    parse_extra,
+    parse_extras,
     parse_modalities,
 )
 from controlnet_mcp.providers.placeholders import show, shown_headers
@@ -27,11 +26,6 @@ _RANDOM = frozenset({"-1", "-1.0", "random", "rand", "randomize", "any"})
 _ABOVE_ZERO = frozenset({"width", "height", "steps"})
 _NO_NUMBER = frozenset({"0", "-1"})
 """Numbers that stand for none where the least is above 0."""
-
-
-def _parse_extras(rows: list[ExtraControl]) -> None:
-    for row in rows:
-        parse_extra(row.modality, row.weight)
 
 
 class LooseEssentials(BaseModel):
@@ -56,17 +50,9 @@ class GenerateArguments(Arguments, Details, LooseEssentials):
 
     _provider = field_validator("provider")(known_provider)
     _modality = field_validator("modality")(passing(parse_modalities))
-    _extra_controls = field_validator("extra_controls")(passing(_parse_extras))
-
-    @field_validator("seed", mode="before")
-    @classmethod
-    def _random_seed(cls, seed: object) -> object:
-        return None if str(seed).strip().lower() in _RANDOM else seed
-
-    @field_validator("model", "scheduler", mode="before")
-    @classmethod
-    def _usual(cls, name: object) -> object:
-        return None if str(name).strip().lower() in USUAL else name
+    _extra_controls = field_validator("extra_controls")(passing(parse_extras))
+    _seed = field_validator("seed", mode="before")(none_of(_RANDOM))
+    _usual = field_validator("model", "scheduler", mode="before")(none_of(USUAL))
 
     @classmethod
     def meant(cls, given: Mapping[str, object]) -> dict[str, object]:

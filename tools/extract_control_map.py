@@ -7,7 +7,7 @@ from typing import cast
 from anyio import to_thread
 from pydantic import Field, JsonValue, field_validator
 
-from controlnet_mcp.foundation.arguments import Arguments, checked, passing, size_in
+from controlnet_mcp.foundation.arguments import Arguments, checked, passing, shorter_side
 from controlnet_mcp.foundation.errors import RequestError
 from controlnet_mcp.foundation.limits import RESULT_LIMITS
 from controlnet_mcp.images.maps import MapParameters
@@ -43,12 +43,7 @@ class ExtractArguments(Arguments):
     previews: bool = True
 
     _modality = field_validator("modality")(passing(_parse))
-
-    @field_validator("resolution", mode="before")
-    @classmethod
-    def _shorter_side(cls, resolution: object) -> object:
-        sides = size_in(resolution)
-        return min(sides, key=int) if sides else resolution
+    _resolution = field_validator("resolution", mode="before")(shorter_side)
 
     @classmethod
     def faults(cls, given: Mapping[str, object], context: object) -> list[RequestError]:  # noqa: ARG003  # as in all

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from pydantic import Field, field_validator
 
-from controlnet_mcp.foundation.arguments import Arguments
+from controlnet_mcp.foundation.arguments import EVERYTHING, Arguments
 from controlnet_mcp.foundation.text import shortened
 from controlnet_mcp.jobs.record import Status
 from controlnet_mcp.tools.tool import Answer, Call, Hints, Services, one_or_all, tool
@@ -21,7 +21,6 @@ _WORDS: dict[Status, frozenset[str]] = {
     "uncertain": frozenset({"unknown", "unclear"}),
 }
 """Other services' words for a status."""
-_ALL = frozenset({"all", "any", "*"})
 
 
 class ListArguments(Arguments):
@@ -38,7 +37,7 @@ class ListArguments(Arguments):
     @classmethod
     def _other_words(cls, word: object) -> object:
         key = re.sub(r"[\s_-]+", "", str(word)).lower()
-        return None if key in _ALL else next((status for status, words in _WORDS.items() if key in words), word)
+        return None if key in EVERYTHING else next((status for status, words in _WORDS.items() if key in words), word)
 
 
 class JobList(View):

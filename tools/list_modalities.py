@@ -5,7 +5,7 @@ from typing import Self
 
 from pydantic import field_validator
 
-from controlnet_mcp.foundation.arguments import Arguments, passing
+from controlnet_mcp.foundation.arguments import EVERYTHING, Arguments, none_of, passing
 from controlnet_mcp.images.maps import KNOBS, NO_MODELS, MapModels
 from controlnet_mcp.images.modalities import MODALITIES, Modality
 from controlnet_mcp.jobs.prepare import entry_named
@@ -26,6 +26,7 @@ class ModalityArguments(Arguments):
     modality: ModalityText | None = None
 
     _provider = field_validator("provider")(one_or_all)
+    _all = field_validator("modality", mode="before")(none_of(EVERYTHING))
     _modality = field_validator("modality")(passing(_parse))
 
 

@@ -1,14 +1,11 @@
 """`list_models`: models, schedulers and limits of one provider."""
 
-from collections.abc import Sequence
-
 from pydantic import field_validator
 
 from controlnet_mcp.foundation.arguments import Arguments
 from controlnet_mcp.foundation.errors import ControlNetError
 from controlnet_mcp.foundation.text import quote
 from controlnet_mcp.jobs.prepare import entry_named, is_any
-from controlnet_mcp.providers.registry import ProviderEntry
 from controlnet_mcp.tools.tool import Answer, Call, Hints, Services, known_provider, tool
 from controlnet_mcp.tools.views import View
 
@@ -54,7 +51,8 @@ async def list_models(services: Services, arguments: ModelArguments, _call: Call
     """Describe one provider's models: those that it lists now, or the documented ones when it cannot be asked."""
     notes: list[str] = []
     if is_any(arguments.provider):
-        entry = _first(services.entries)
+        # the first that is ready, engines that are no AI last
+        entry = min(services.entries, key=lambda row: (row.provider is None, not row.capabilities.ai_generated))
         notes = [f"No provider was named: these are of {entry.name}, the first that is ready."]
     else:
         entry = entry_named(arguments.provider, services.entries)
@@ -87,11 +85,6 @@ async def list_models(services: Services, arguments: ModelArguments, _call: Call
             note=" ".join(notes) or None,
         )
     )
-
-
-def _first(entries: Sequence[ProviderEntry]) -> ProviderEntry:
-    """The provider that is taken when none is named: the first that is ready, engines that are no AI last."""
-    return min(entries, key=lambda row: (row.provider is None, not row.capabilities.ai_generated))
 
 
 LIST_MODELS = tool(

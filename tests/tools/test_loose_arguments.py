@@ -1,6 +1,7 @@
 """Arguments as hosts and models really send them: what says nothing, other words, units, and all faults at once."""
 
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -12,12 +13,19 @@ from controlnet_mcp.foundation.errors import RequestError
 from controlnet_mcp.tools.controlnet_generate import GenerateArguments
 from controlnet_mcp.tools.list_modalities import ModalityList
 from controlnet_mcp.tools.list_models import ModelList
-from tests.support.mcp_session import SIDE, Reply, Session
+from tests.support.mcp_session import SIDE, Reply, Session, open_session, settings_for
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("loop_watch")]
 
 NOTHING = ["", " ", "\n", "null", "None", "NULL", "undefined", "nil", "N/A", "unset", '""', "<null>", "(none)"]
 OPTIONAL = [name for name in GenerateArguments.model_fields if name not in {"prompt", "control_image"}]
+
+
+NOBODY_S_KEYS = {
+    **dict.fromkeys(("SCENARIO_API_KEY", "SCENARIO_API_SECRET", "MODELSLAB_API_KEY"), "k" * 20),
+    **dict.fromkeys(("SCENARIO_BASE_URL", "MODELSLAB_BASE_URL"), "http://127.0.0.1:9"),
+}
+"""Keys of providers that nobody answers for."""
 
 
 def planned(reply: Reply) -> dict[str, JsonValue]:
@@ -49,6 +57,13 @@ async def test_lists_and_objects_that_are_empty_are_not_given(session: Session, 
     assert await plan(session, provider="draft", provider_options={"simulate": nothing}) == usual
 
 
+@pytest.mark.parametrize("nothing", ["null", "None", "undefined"])
+async def test_a_word_for_nothing_is_no_picture(session: Session, nothing: str) -> None:
+    """C1: what a call cannot do without is missing then, and is not looked for as a file."""
+    assert "'control_image' is missing" in (await session.generate(control_image=nothing)).error.message
+    assert "'image' is missing" in (await session.call("extract_control_map", image=nothing)).error.message
+
+
 async def test_a_prompt_may_be_a_word_for_nothing_and_a_negative_prompt_may_not(session: Session) -> None:
     """C1: the prompt is what somebody wants drawn, but no model may be told to avoid "None"."""
     body = await plan(session, prompt="None", negative_prompt="None")
@@ -71,7 +86,7 @@ async def test_every_other_tool_takes_what_says_nothing(session: Session, tool: 
         assert not reply.result.is_error, reply.text
 
 
-@pytest.mark.parametrize("provider", ["auto", "AUTO", "any", "default", "", None])
+@pytest.mark.parametrize("provider", ["auto", "AUTO", "any", "all", "*", "default", "", None])
 async def test_auto_is_no_provider_in_the_lists(session: Session, provider: str | None) -> None:
     """H8: list_jobs and list_modalities show all, list_models the first that is ready, and says so."""
     job = (await session.generate()).job
@@ -83,9 +98,9 @@ async def test_auto_is_no_provider_in_the_lists(session: Session, provider: str 
     assert "draft" in (models.note or "")
 
 
-@pytest.mark.parametrize("provider", ["AUTO", "Draft", " draft ", "DRAFT", "Auto", "any"])
-async def test_a_provider_is_named_in_any_case(session: Session, provider: str) -> None:
-    """C1: enum-like names need no exact case."""
+@pytest.mark.parametrize("provider", ["AUTO", "Draft", " draft ", "DRAFT", "Auto", "any", ["draft"]])
+async def test_a_provider_is_named_in_any_case(session: Session, provider: JsonValue) -> None:
+    """C1: enum-like names need no exact case, and a list of one is that one."""
     assert (await session.generate(provider=provider, wait_seconds=0)).job.provider == "draft"
     assert [row.provider for row in (await session.call("list_jobs", provider=provider)).listed] == ["draft"]
 
@@ -117,6 +132,7 @@ async def test_a_random_seed_is_drawn(session: Session, seed: JsonValue) -> None
         (None, "512 x 384", (512, 384)),
         ("512\u00d7384", "512\u00d7384", (512, 384)),
         ("512*384px", "", (512, 384)),
+        ("512 by 384", None, (512, 384)),
         ("512x384", 256, (512, 256)),
         ("1,024", "1024.0", (1024, 1024)),
         ('"512"', "384", (512, 384)),
@@ -226,6 +242,35 @@ async def test_a_strict_host_takes_nothing_out_of_a_repeated_job(session: Sessio
     assert planned(await session.call("controlnet_generate", **filled))["negative_prompt"] == "fog"
     alone: dict[str, JsonValue] = {"like_job": first.job_id, "negative_prompt": "", "dry_run": True}
     assert planned(await session.call("controlnet_generate", **alone))["negative_prompt"] == ""
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"strength": 0.5}, "init_image"),
+        ({"mask_image": "photo.png"}, "init_image"),
+        ({"modality": "inpaint"}, "mask_image"),
+        ({"scheduler": "nonsense"}, "scheduler"),
+    ],
+)
+async def test_a_fault_of_the_call_is_no_reason_for_another_provider(
+    tmp_path: Path, pictures: Path, given: dict[str, JsonValue], named: str
+) -> None:
+    """C1: `auto` stops at what no provider could make right, such as a strength without a start picture."""
+    async with open_session(settings_for(tmp_path / "data", pictures, keys=NOBODY_S_KEYS)) as session:
+        for provider in ("auto", "modelslab"):
+            error = (await session.generate(provider=provider, **given)).error
+            assert error.code == "invalid_request"
+            assert named in f"{error.message} {error.hint}"
+
+
+async def test_options_of_one_provider_are_not_refused_by_another(tmp_path: Path, pictures: Path) -> None:
+    """C1: where the first candidate of `auto` cannot do what its own options ask for, its refusal is told."""
+    options: dict[str, JsonValue] = {"preset": "city", "family": "SDXL"}
+    async with open_session(settings_for(tmp_path / "data", pictures, keys=NOBODY_S_KEYS)) as session:
+        error = (await session.generate(provider_options=options)).error
+    assert error.code == "unsupported"
+    assert "preset city" in error.message
 
 
 TEXTS = st.text(max_size=12) | st.sampled_from(NOTHING)

@@ -30,7 +30,8 @@ NAMES: dict[str, str] = {
     "scribble": "scribble_hed | scribble_pidinet | scribble_xdog | control_v11p_sd15_scribble | "
     "FakeScribblePreprocessor | Scribble_XDoG_Preprocessor | 涂鸦 | 塗鴉",
     "lineart": "lineart_standard (from white bg & black line) | control_v11p_sd15s2_lineart_anime | 线稿 | "
-    "AnimeLineArtPreprocessor | AnyLineArtPreprocessor_aux | lineart_edge_detection",
+    "noobaiXLControlnet_epsLineartAnime | AnimeLineArtPreprocessor | "
+    "AnyLineArtPreprocessor_aux | lineart_edge_detection",
     "normal": "normal_bae | normal_midas | control_v11p_sd15_normalbae | MiDaS-NormalMapPreprocessor | "
     "NormalBaeDetector | Flux.1-dev-Controlnet-Surface-Normals | 法线贴图",
     "seg": "seg_ofade20k | control_v11p_sd15_seg | OneFormer-ADE20K-SemSegPreprocessor | semantic segmentation | "
@@ -90,11 +91,20 @@ HALF = (
         "canny\uff1a0.5",
         "control_v11p_sd15_canny=0.5",
     ),
+    *("canny-0.5", "canny_0.5", "canny~0.5", "0.5 canny", "<canny:0.5>", "ControlNet: canny (0.5)", "type=canny=0.5"),
     *('{"canny": 0.5}', '[{"modality": "canny", "weight": 0.5}]', "['canny:0.5']"),
 )
 BOTH = (
     *("canny,depth", "canny;depth", "canny\uff1bdepth", "canny\uff0cdepth", "canny、depth", "canny|depth"),
-    *("canny\ndepth", "canny+depth", "canny & depth", "canny and depth", '["canny", "depth"]', "['canny', 'depth']"),
+    *(
+        "canny\ndepth",
+        "canny+depth",
+        "canny & depth",
+        "canny and depth",
+        "canny和depth",
+        '["canny", "depth"]',
+        "['canny', 'depth']",
+    ),
 )
 WEIGHTED: list[tuple[JsonValue, list[tuple[str, float]]]] = [
     *((text, [("canny", 0.5)]) for text in HALF),
@@ -158,8 +168,9 @@ async def test_the_other_tools_and_further_controls_understand_names_too(session
     made = json.loads((await session.call("extract_control_map", image=photo, modality="CannyEdgePreprocessor")).text)
     assert made["modality"] == "canny"
     assert any("CannyEdgePreprocessor" in note for note in made["notes"])
-    found = ModalityList.model_validate_json((await session.call("list_modalities", modality="dw_openpose_full")).text)
-    assert [row.name for row in found.modalities] == ["pose"]
+    for name, rows in (("dw_openpose_full", ["pose"]), ("all", [*MODALITIES])):
+        found = ModalityList.model_validate_json((await session.call("list_modalities", modality=name)).text)
+        assert [row.name for row in found.modalities] == rows
 
 
 WORDS = st.sampled_from([*ALIASES, "dw", "zoe", "v11p", "sd15", "control", "深度"]) | st.text(max_size=12)

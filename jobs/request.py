@@ -186,6 +186,10 @@ def reading_notes(asked: Sequence[RequestedModality]) -> tuple[RequestWarning, .
     )
 
 
+PictureName = Annotated[str, BeforeValidator(plain_text)]
+"""A reference to a picture, taken out of whatever it was wrapped in."""
+
+
 def lone_settings(given: Mapping[str, object]) -> list[RequestError]:
     """The refusals of settings that say something about a start picture, where none is given."""
     if given.get(START) is not None:
@@ -212,8 +216,6 @@ def _as_text(value: object) -> object:
 
 ModalityText = Annotated[str, BeforeValidator(_as_text)]
 """Modalities as they are written; a list or an object is taken as its JSON text."""
-PictureName = Annotated[str, BeforeValidator(plain_text)]
-"""A reference to a picture, taken out of whatever it was wrapped in."""
 Prompt = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=8000)]
 
 

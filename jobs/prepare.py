@@ -14,6 +14,7 @@ from typing import TypeAlias, get_args
 from pydantic import JsonValue, ValidationError
 
 from controlnet_mcp.foundation.errors import ControlNetError, ImageError, RequestError
+from controlnet_mcp.foundation.text import shortened
 from controlnet_mcp.images.blob_store import BlobStore
 from controlnet_mcp.images.maps import NO_MODELS, MapModels
 from controlnet_mcp.images.modalities import Appearance
@@ -127,7 +128,7 @@ class Preparer:
             options = provider.options.model_validate(asked.provider_options).model_dump(mode="json")
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
-            place = ".".join(str(part) for part in first["loc"])
+            place = shortened(".".join(str(part) for part in first["loc"]))
             raise RequestError(
                 "invalid_request",
                 f"provider_options.{place} is not right for {provider.name}: {first['msg']}.",

@@ -101,6 +101,9 @@ class Settings(BaseSettings):
         default=None, description="A body pose model of yours as ONNX file (RTMO or YOLO pose), for pose maps"
     )
     previews: bool = Field(default=True, description="Whether answers hold small inline pictures")
+    resource_links: bool = Field(
+        default=False, description="Whether answers link to pictures by blocks of their own also where no https URL is"
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         default="WARNING", description="What goes to stderr"
     )

@@ -49,6 +49,9 @@ class DryRun(View):
     warnings: tuple[RequestWarning, ...]
 
 
+_BROKEN = "A character of it did not arrive whole and is U+FFFD now; give the text again if that matters."
+
+
 async def generate(services: Services, arguments: GenerateArguments, call: Call) -> Answer:
     """Submit and wait, or only plan; answer with the job, or with the plan.
 
@@ -68,6 +71,8 @@ async def generate(services: Services, arguments: GenerateArguments, call: Call)
             asked = checked(GenerateRequest, given)  # says what is missing
         else:
             asked, warnings = await jobs.rerun(arguments.like_job, given, call.caller)
+    broken = [name for name in ("prompt", "negative_prompt") if "\ufffd" in (getattr(asked, name) or "")]
+    warnings += tuple(RequestWarning(kind="assumed", feature=name, detail=_BROKEN) for name in broken)
     if arguments.dry_run:
         plan = await jobs.plan(asked, call.caller)
         sent = plan.call

@@ -124,7 +124,7 @@ class JobUpdates:
         job_id = uri.removeprefix(_PREFIX)
         try:
             if job_id == uri or "/" in job_id:
-                said = f"{shortened(uri)!r} is no job, and only jobs can be followed."
+                said = f"There is no job {shortened(uri)!r}, and only jobs can be followed."
                 raise RequestError(
                     "invalid_request", said, hint=f"Their URIs are {_PREFIX}JOB, and list_jobs shows them."
                 )

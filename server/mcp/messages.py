@@ -5,7 +5,6 @@ that was sent.
 """
 
 import json
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -50,9 +49,17 @@ class Unreadable:
 
     @property
     def answer(self) -> str:
-        """The error that answers it, as JSON."""
+        """The error that answers it, as JSON; its id may be a fraction, although no request may have such a one."""
+        found = self.request_id
+        repeatable = (
+            isinstance(found, str | int | float) and not isinstance(found, bool) and not _too_long({"id": found})
+        )
         error: dict[str, JsonValue] = {"code": self.code, "message": self.why}
-        return json.dumps({"jsonrpc": "2.0", "id": _id_for_answers(self.request_id), "error": error})
+        try:
+            answer = {"jsonrpc": "2.0", "id": found if repeatable else None, "error": error}
+            return json.dumps(answer, allow_nan=False)
+        except ValueError:
+            return json.dumps({"jsonrpc": "2.0", "id": None, "error": error})
 
 
 def well_formed(content: bytes) -> Message | None:
@@ -135,13 +142,6 @@ def _too_long(values: Mapping[str, object]) -> str | None:
         if long or (isinstance(value, str) and len(value) > _MOST_CHARACTERS):
             return name
     return None
-
-
-def _id_for_answers(request_id: JsonValue) -> JsonValue:
-    """An id as an answer repeats it: fractions too, although they are refused; nothing else that is no id."""
-    allowed = isinstance(request_id, str | int | float) and not isinstance(request_id, bool)
-    finite = not isinstance(request_id, float) or math.isfinite(request_id)
-    return request_id if allowed and finite and not _too_long({"id": request_id}) else None
 
 
 _TOKEN = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[{}\[\]]', re.DOTALL)

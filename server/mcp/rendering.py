@@ -57,7 +57,19 @@ async def render(
     content: list[types.ContentBlock] = [types.TextContent(type="text", text=text_of(answer.body)), *previews]
     urls = [links.url_of(picture.picture) if links else picture.uri for picture in answer.pictures]
     pairs = zip(answer.pictures, urls, strict=True)
-    blocks = [_link(shown, url) for shown, url in pairs if linked or url.startswith("https://")]
+    blocks = [
+        types.ResourceLink(
+            type="resource_link",
+            uri=url,
+            name=shown.name,
+            # only of https links: one framework hands typed links to models as pictures
+            mime_type=shown.picture.mime_type if url.startswith("https://") else None,
+            size=shown.picture.size_bytes,
+            annotations=types.Annotations(audience=["user"], priority=0.8),
+        )
+        for shown, url in pairs
+        if linked or url.startswith("https://")
+    ]
     content += blocks
     if links and urls and not blocks:  # the URIs of resources stand in the facts
         content.append(types.TextContent(type="text", text=f"The originals, for a day: {' '.join(urls)}"))
@@ -66,18 +78,6 @@ async def render(
     )
     result = types.CallToolResult(content=content, structured_content=structured)
     return _checked(result, typed=typed)
-
-
-def _link(shown: Shown, url: str) -> types.ResourceLink:
-    return types.ResourceLink(
-        type="resource_link",
-        uri=url,
-        name=shown.name,
-        # only of https links: one framework hands typed links to models as pictures
-        mime_type=shown.picture.mime_type if url.startswith("https://") else None,
-        size=shown.picture.size_bytes,
-        annotations=types.Annotations(audience=["user"], priority=0.8),
-    )
 
 
 def _checked(result: types.CallToolResult, *, typed: bool) -> types.CallToolResult:

@@ -69,6 +69,11 @@ class MessageEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request; one that was given up before it was whole has no answer."""
         request, wrong, status = Request(scope), None, _BAD_REQUEST
+        kept: list[Message] = []
+
+        async def again() -> Message:
+            return kept.pop() if kept else await receive()
+
         if request.method == "POST":
             message = await receive()
             if message["type"] != "http.request" or message.get("more_body", False):
@@ -79,11 +84,11 @@ class MessageEndpoint:
                 wrong, status = _COMPRESSED, _UNSUPPORTED_MEDIA_TYPE
             else:
                 body, wrong = _read(body) if len(body) < _THREADED_BYTES else await to_thread.run_sync(_read, body)
-            receive = _again({**message, "body": body}, receive)
+            kept.append({**message, "body": body})
         elif request.method == "GET" and "last-event-id" in request.headers:
             wrong = _NO_REPLAY
         if wrong is None:
-            await self.app(scope, receive, send)
+            await self.app(scope, again, send)
             return
         _log.info("A request was refused. %s", wrong.why)
         checks = TransportSecurityMiddleware(self.security)
@@ -100,16 +105,6 @@ def _read(body: bytes) -> tuple[bytes, Unreadable | None]:
     if isinstance(messages[0], Unreadable):
         return body, messages[0] if len(messages) == 1 else dataclasses.replace(messages[0], request_id=None)
     return messages[0].model_dump_json(by_alias=True, exclude_unset=True).encode(), None
-
-
-def _again(first: Message, receive: Receive) -> Receive:
-    """What is received, with a message in front of it that was received already."""
-    messages = [first]
-
-    async def replay() -> Message:
-        return messages.pop() if messages else await receive()
-
-    return replay
 
 
 def _in_one_line(send: Send) -> Send:

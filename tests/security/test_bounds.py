@@ -197,11 +197,10 @@ async def test_a_megabyte_anywhere_else_is_answered_shortly(wire: Wire, manner: 
         ("completion/complete", {"ref": {text: text}, "argument": typed}),
         ("logging/setLevel", {"level": text}),
     ]
-    requests += [
-        (f"{kind}/list", {"cursor": text}) for kind in ("tools", "prompts", "resources", "resources/templates")
-    ]
     for method, params in requests:
         is_short(await wire.ask(method, params), manner)
+    for kind in ("tools", "prompts", "resources", "resources/templates"):
+        is_short(await wire.ask(f"{kind}/list", {"cursor": text}), manner)
     assert wire.longest_bytes < LIMIT_BYTES
 
 
@@ -213,25 +212,31 @@ async def pipe(tmp_path: Path, pictures: Path) -> AsyncGenerator[Pipe]:
             yield opened
 
 
+def enveloped(name: str, value: JsonValue) -> dict[str, JsonValue]:
+    """Parameters of the current era with another field in their envelope."""
+    return {"_meta": {**MODERN_META, name: value}}
+
+
 def raw_requests(text: str) -> list[dict[str, JsonValue]]:
     """Requests of the current era with text in every field of the envelope, and in a few others."""
     usual: dict[str, JsonValue] = {"jsonrpc": "2.0", "id": 7, "method": "tools/list", "params": {"_meta": MODERN_META}}
-    call: dict[str, JsonValue] = {"name": "job_status", "arguments": {"job_id": text}, "_meta": MODERN_META}
+    params: list[JsonValue] = [
+        text,
+        enveloped(types.PROTOCOL_VERSION_META_KEY, text),
+        enveloped("progressToken", text),
+        enveloped(types.CLIENT_INFO_META_KEY, {"name": text, "version": text}),
+        enveloped(types.CLIENT_CAPABILITIES_META_KEY, {text: {}}),
+        {"_meta": text},
+        {text: text, "_meta": MODERN_META},
+    ]
+    opening: JsonValue = {"protocolVersion": text}
+    call: JsonValue = {"name": "job_status", "arguments": {"job_id": text}, "_meta": MODERN_META}
     return [
         usual,
-        usual | {"id": text},
-        usual | {"method": text},
-        usual | {"jsonrpc": text},
-        usual | {"params": text},
-        usual | {"params": {"_meta": MODERN_META | {types.PROTOCOL_VERSION_META_KEY: text}}},
-        usual | {"params": {"_meta": MODERN_META | {"progressToken": text}}},
-        usual | {"params": {"_meta": MODERN_META | {types.CLIENT_INFO_META_KEY: {"name": text, "version": text}}}},
-        usual | {"params": {"_meta": MODERN_META | {types.CLIENT_CAPABILITIES_META_KEY: {text: {}}}}},
-        usual | {"params": {"_meta": text}},
-        usual | {"params": {text: text, "_meta": MODERN_META}},
-        usual | {"method": "initialize", "params": {"protocolVersion": text}},
+        *(usual | {name: text} for name in ("id", "method", "jsonrpc", text)),
+        *(usual | {"params": row} for row in params),
+        usual | {"method": "initialize", "params": opening},
         usual | {"method": "tools/call", "params": call},
-        usual | {text: text},
     ]
 
 

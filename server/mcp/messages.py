@@ -5,6 +5,7 @@ that was sent.
 """
 
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,6 +24,8 @@ from controlnet_mcp.server.mcp.rendering import MOST_ANSWER_BYTES
 _MOST_CHARACTERS = 1000
 """Longest id, method, progress token and version of the protocol: answers repeat them."""
 _MOST_LEVELS = 200
+_MOST_BITS = 10_000
+"""Longest whole number that is read as one, in bits: about 3000 digits."""
 _MOST_ENTRIES = 100
 """Most entries of a batch that are answered one by one."""
 _MOST_DATA_BYTES = 1500
@@ -83,9 +86,11 @@ def recovered(content: bytes) -> Sequence[Message | Unreadable]:
         value: JsonValue = json.loads(text)
     except RecursionError:
         return (Unreadable(types.INVALID_REQUEST, _TOO_DEEP, _id_in(text)),)
-    except ValueError as error:
-        why = f"This is not JSON: {getattr(error, 'msg', 'a number in it is too long')}."
+    except json.JSONDecodeError as error:
+        why = f"This is no JSON: {error.msg.removesuffix(' starting at')}, at character {error.pos}."
         return (Unreadable(types.PARSE_ERROR, why, _id_in(text)),)
+    except ValueError:
+        return (Unreadable(types.PARSE_ERROR, "A number in this is longer than numbers are read.", _id_in(text)),)
     if not isinstance(value, list):
         return (_read(value),)
     requests = [entry["id"] for entry in value if isinstance(entry, dict) and "id" in entry]
@@ -118,7 +123,7 @@ def _read(value: JsonValue) -> Message | Unreadable:
         why = f"The {long} is longer than {_MOST_CHARACTERS} characters."
     else:
         try:
-            return types.jsonrpc_message_adapter.validate_python(_with_whole_characters(value), by_name=False)
+            return types.jsonrpc_message_adapter.validate_python(_readable(value), by_name=False)
         except ValidationError:
             why = "A message has a method and params, or is the answer to one."
     return Unreadable(code, why, request_id, awaited=not (notifies or answers))
@@ -179,15 +184,20 @@ def _levels(value: JsonValue) -> int:
     return levels
 
 
-def _with_whole_characters(value: JsonValue) -> JsonValue:
-    """The value with U+FFFD for each half of a character, as hosts leave them where they cut text between the two."""
+def _readable(value: JsonValue) -> JsonValue:
+    """The value with U+FFFD for each half of a character, as hosts leave them where they cut text between the two.
+
+    A whole number of more digits than can be written counts as infinite.
+    """
     match value:
         case str():
-            return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+            return value if value.isascii() else value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        case int() if value.bit_length() > _MOST_BITS:
+            return math.inf if value > 0 else -math.inf
         case list():
-            return [_with_whole_characters(row) for row in value]
+            return [_readable(row) for row in value]
         case dict():
-            return {str(_with_whole_characters(name)): _with_whole_characters(row) for name, row in value.items()}
+            return {str(_readable(name)): _readable(row) for name, row in value.items()}
         case _:
             return value
 
@@ -216,6 +226,8 @@ async def bound(ctx: Context, call_next: CallNext) -> HandlerResult:
     Raises:
         MCPError: As the handler says, shortened; or invalid parameters, with the name of the first that is not right.
     """
+    if ctx.request_id is None:  # a notification: nobody is told what is wrong with it
+        return await call_next(ctx)
     ctx = replace(ctx, params=_meant(ctx.method, ctx.params))
     try:
         result = await call_next(ctx)
@@ -235,7 +247,7 @@ def _meant(method: str, params: Mapping[str, Any] | None) -> Mapping[str, Any] |
     """Parameters without what says nothing, and with arguments as an object where they came as JSON text.
 
     Raises:
-        MCPError: Invalid parameters: one is too long to be repeated, or the arguments are no object.
+        MCPError: Invalid parameters: one is too long or too deep, or the arguments are no object.
     """
     if params is None:
         return None
@@ -248,14 +260,16 @@ def _meant(method: str, params: Mapping[str, Any] | None) -> Mapping[str, Any] |
         meant["_meta"] = {name: row for name, row in rows if name != "progressToken" or row is not None}
     if method in {"tools/call", "prompts/get"}:
         meant["arguments"] = _arguments(meant.get("arguments"))
-    return meant
+    if _levels(meant) > _MOST_LEVELS:
+        raise MCPError(types.INVALID_PARAMS, _TOO_DEEP)
+    return cast("Mapping[str, Any]", _readable(meant))
 
 
 def _arguments(given: object) -> object:
     """Arguments as an object, also where they came as JSON text, or as nothing in the form of a list or a text."""
     if isinstance(given, str) and given.strip():
         try:
-            given = _with_whole_characters(json.loads(given))
+            given = json.loads(given)
         except (ValueError, RecursionError):
             given = None
         if not isinstance(given, dict):

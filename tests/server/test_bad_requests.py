@@ -174,6 +174,32 @@ def own(tmp_path: Path, pictures: Path) -> Generator[Web]:
         yield server
 
 
+async def test_messages_over_sse_are_read_and_answered_likewise(web: Web, sketch: bytes) -> None:
+    """C5, C6, H10: over the older HTTP, too, half an emoji is said, line ends are escaped, and nonsense has 400."""
+    content = f"data:image/png;base64,{base64.b64encode(sketch).decode()}"
+    arguments: dict[str, JsonValue] = {"prompt": "a\u2028b \ud83d", "control_image": content, "dry_run": True}
+    params: dict[str, JsonValue] = {"name": "controlnet_generate", "arguments": arguments, "_meta": MODERN_META}
+    call: dict[str, JsonValue] = {"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": params}
+    with fail_after(30):
+        async with (
+            httpx2.AsyncClient(base_url=web.origin, timeout=20) as browser,
+            browser.stream("GET", "/sse") as events,
+        ):
+            lines = events.aiter_text()
+            told = await anext(lines)
+            path = told.partition("data: ")[2].strip()
+            for body in (b"{", b"[]", b"\xff"):
+                assert (await browser.post(path, content=body, headers=ACCEPT)).status_code == 400
+            assert (await browser.post(path, content=json.dumps(call), headers=ACCEPT)).status_code == 202
+            told = ""
+            while not told.endswith("\n\r\n"):
+                told += await anext(lines)
+    assert not {"\u2028", "\u2029", "\u0085"} & set(told)
+    answer = json.loads(told.partition("data: ")[2])
+    assert "a\u2028b \ufffd" in answer["result"]["content"][0]["text"]
+    assert "did not arrive whole" in answer["result"]["content"][0]["text"]
+
+
 def aborted(web: Web, path: str, *fields: str) -> None:
     """Send half of a body and hang up (blocks)."""
     host = web.origin.removeprefix("http://")

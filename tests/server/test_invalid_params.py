@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import AsyncGenerator
+from pathlib import Path
 
 import mcp_types as types
 import pytest
 from pydantic import JsonValue
 
 from controlnet_mcp.server.settings import Settings
+from controlnet_mcp.tools import TOOLS
 from tests.support.raw_messages import Wire, open_wire
 
 pytestmark = pytest.mark.anyio
@@ -154,3 +156,41 @@ async def test_a_progress_token_that_is_null_is_none(wire: Wire) -> None:
     """C5: `progressToken: null` means that no progress is asked for."""
     params: dict[str, JsonValue] = {"name": "list_jobs", "arguments": {}, "_meta": {"progressToken": None}}
     assert not (await wire.result("tools/call", params)).get("isError")
+
+
+def nested(levels: int) -> JsonValue:
+    """Lists inside of each other."""
+    value: JsonValue = 1
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+ODD: dict[str, JsonValue] = {
+    "digits": 10**5000,
+    "negative": -(10**5000),
+    "nan": float("nan"),
+    "half": "\ud83d",
+    "half a name": {"\ud83d": 1},
+    "deep": nested(190),
+    "too deep": nested(900),
+    "nul": "\0",
+}
+
+
+@pytest.mark.parametrize("value", ODD.values(), ids=ODD)
+async def test_an_odd_value_is_no_fault_of_the_server(wire: Wire, pictures: Path, value: JsonValue) -> None:
+    """C5, H10: half a character, NaN, 5000 digits and 900 levels in any argument are never our fault."""
+    picture = str(pictures / "sketch.png")
+    usual: dict[str, dict[str, JsonValue]] = {
+        "controlnet_generate": {"prompt": "x", "control_image": picture},
+        "extract_control_map": {"image": picture},
+    }
+    for tool in TOOLS:
+        for name in tool.arguments.model_fields:
+            dry: dict[str, JsonValue] = {"dry_run": True} if tool.name == "controlnet_generate" else {}
+            arguments = usual.get(tool.name, {}) | {name: value} | dry
+            answer = await wire.ask("tools/call", {"name": tool.name, "arguments": arguments})
+            if isinstance(answer, types.JSONRPCError):
+                assert answer.error.code == types.INVALID_PARAMS
+            assert "itself failed" not in repr(answer)

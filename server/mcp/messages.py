@@ -267,14 +267,18 @@ def _meant(method: str, params: Mapping[str, Any] | None) -> Mapping[str, Any] |
 
 def _arguments(given: object) -> object:
     """Arguments as an object, also where they came as JSON text, or as nothing in the form of a list or a text."""
-    if isinstance(given, str) and given.strip():
-        try:
-            given = json.loads(given)
-        except (ValueError, RecursionError):
-            given = None
-        if not isinstance(given, dict):
-            raise MCPError(types.INVALID_PARAMS, "The parameter 'arguments' is a text that is no JSON object.")
-    return {} if given is None or given == [] or isinstance(given, str) else given
+    nothing: dict[str, object] = {}
+    if given is None or given == [] or (isinstance(given, str) and not given.strip()):
+        return nothing
+    if not isinstance(given, str):
+        return given
+    try:
+        read: object = json.loads(given)
+    except (ValueError, RecursionError):
+        read = None
+    if isinstance(read, dict):
+        return cast("dict[str, object]", read)
+    raise MCPError(types.INVALID_PARAMS, "The parameter 'arguments' is a text that is no JSON object.")
 
 
 def _invalid(ctx: Context, error: ValidationError) -> MCPError | None:

@@ -19,12 +19,16 @@ from pydantic import JsonValue, SecretStr
 from controlnet_mcp.foundation.errors import RequestError
 from controlnet_mcp.foundation.redaction import Redactor
 from controlnet_mcp.foundation.text import MOST_MESSAGE_BYTES, bounded
+from controlnet_mcp.providers.registry import adapter_class
 from controlnet_mcp.providers.types import Fault, RequestWarning
 from controlnet_mcp.server.logs import RedactingFormatter
 from controlnet_mcp.server.settings import Settings
 from controlnet_mcp.tools import TOOLS
 from controlnet_mcp.tools.tool import Tool
 from tests.support.asgi_client import ACCEPT, INITIALIZE, open_gate
+from tests.support.attack_targets import giving, victim_of
+from tests.support.hosted_providers import HOSTED, SIMULATIONS
+from tests.support.mcp_session import Session, open_session, settings_for
 from tests.support.raw_messages import Wire, open_wire
 from tests.support.server_process import MODERN_META, Pipe, Place, piped
 
@@ -278,3 +282,53 @@ async def test_a_megabyte_over_http_is_answered_shortly(
                     assert len(answer.content) < MOST_ERROR_BYTES
                     assert not REPEATED.search(answer.text)
     assert not any(record.exc_info for record in caplog.records)
+
+
+@pytest.mark.parametrize("provider", HOSTED)
+async def test_a_megabyte_in_an_option_of_a_provider_is_refused(tmp_path: Path, pictures: Path, provider: str) -> None:
+    """What would be sent, kept and shown is bounded before anything is planned."""
+    keys = {name: SecretStr(key) for name, key in SIMULATIONS[provider].keys.items()}
+    options = adapter_class(provider).options.model_fields
+    async with open_session(settings_for(tmp_path, pictures, keys=keys)) as session:
+        for name in options:
+            reply = await session.generate(provider=provider, provider_options={name: LONG["letters"]}, dry_run=True)
+            assert reply.error.code == "invalid_request"
+            assert "provider_options" in reply.error.message
+            assert len(reply.text.encode()) < MOST_ERROR_BYTES
+
+
+async def test_a_list_of_models_ends_where_a_message_does(tmp_path: Path, pictures: Path) -> None:
+    """Of 20,000 names as many are listed as an answer may hold twice, and a note says how many are left out."""
+    rows = [{"model_id": f"wavespeed-ai/flux-controlnet-{number}", "name": "a name"} for number in range(20_000)]
+    page = json.dumps({"code": 200, "data": rows}).encode()
+    with victim_of(giving(page, Content_Type="application/json")) as service:
+        keys = {"WAVESPEED_API_KEY": SecretStr("k"), "WAVESPEED_BASE_URL": SecretStr(service.url(""))}
+        async with open_session(settings_for(tmp_path, pictures, keys=keys)) as session:
+            reply = await session.call("list_models", provider="wavespeed")
+    assert len(json.dumps(reply.result.model_dump(mode="json", by_alias=True))) < LIMIT_BYTES
+    answer = json.loads(reply.text)
+    assert 100 < len(answer["models"]) < 20_000
+    assert str(20_000 - len(answer["models"])) in answer["note"]
+
+
+async def test_a_list_of_jobs_ends_where_a_message_does(session: Session) -> None:
+    """Prompts of emoji and faults of 4 kB: a page ends early, and its cursor leads to the others."""
+    store, first = session.application.services.jobs.store, (await session.generate()).job
+    made = await store.get(first.job_id, "local")
+    warning = RequestWarning(kind="assumed", feature="x", detail="\U0001f600 " * 500)
+    for number in range(99):
+        number_of = f"job_{number:032x}"
+        row = made.model_copy(
+            update={"job_id": number_of, "reference": number_of, "warnings": (warning,) * 3, "created_at": number}
+        )
+        await store.add(row, fingerprint=number_of, request_key=None)
+    seen: list[str] = []
+    arguments: dict[str, JsonValue] = {"limit": 100}
+    while True:
+        reply = await session.call("list_jobs", **arguments)
+        assert len(json.dumps(reply.result.model_dump(mode="json", by_alias=True))) < LIMIT_BYTES
+        seen += [job.job_id for job in reply.listed]
+        arguments["cursor"] = json.loads(reply.text).get("next_cursor")
+        if arguments["cursor"] is None:
+            break
+    assert len(seen) == len(set(seen)) == 100

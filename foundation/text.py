@@ -2,6 +2,8 @@
 
 import re
 import unicodedata
+from contextlib import suppress
+from urllib.parse import urlsplit
 
 MOST_REPEATED_CHARACTERS = 100
 """Most characters that a sentence repeats of what was handed in, or of what a provider said."""
@@ -77,3 +79,16 @@ def one_line(text: str, *, instead: str = " ", kept: str = "") -> str:
         for char in text
     )
     return " ".join("".join(shown).split())
+
+
+def checked_url(text: str) -> str:
+    """The text, where it is a URL of a web server: http or https, with a host.
+
+    Raises:
+        ValueError: It is none.
+    """
+    with suppress(ValueError):
+        parts = urlsplit(text)
+        if parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0 and not re.search(r"\s", text):
+            return text
+    raise ValueError("should be a URL, as https://host")

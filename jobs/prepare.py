@@ -6,26 +6,31 @@ by name: everything follows from their capabilities.
 
 import difflib
 import secrets
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TypeAlias, get_args
+from pathlib import Path
+from typing import Protocol, get_args
+from urllib.parse import urlsplit
 
 from pydantic import JsonValue, ValidationError
 
-from controlnet_mcp.foundation.errors import ControlNetError, ImageError, RequestError
+from controlnet_mcp.foundation.errors import ControlNetError, RequestError, UnreachedError
 from controlnet_mcp.foundation.text import shortened
 from controlnet_mcp.images.blob_store import BlobStore
+from controlnet_mcp.images.decode import ReadPicture
 from controlnet_mcp.images.maps import NO_MODELS, MapModels
 from controlnet_mcp.images.modalities import Appearance
-from controlnet_mcp.images.picture import StoredPicture
+from controlnet_mcp.images.picture import StoredPicture, Use
 from controlnet_mcp.images.read import PictureReader
+from controlnet_mcp.images.references import EXTRA_CHARACTERS, parse
 from controlnet_mcp.images.resize import fit_size
 from controlnet_mcp.jobs.preprocess import OutputSize, Preprocessor
 from controlnet_mcp.jobs.record import JobRecord
 from controlnet_mcp.jobs.request import (
     CONTROL,
     MASK,
+    PICTURES,
     START,
     GenerateRequest,
     RequestedModality,
@@ -49,8 +54,13 @@ _OF_THE_PROVIDER = ("model", "scheduler", "provider_options")
 _REMOVABLE = frozenset({START, MASK, "negative_prompt", "model", "scheduler"})
 """Settings that an empty text takes out; a start image with all that means nothing without it."""
 
-Read: TypeAlias = Callable[[str], Awaitable[StoredPicture]]
-"""Reads a reference with the rights of whoever asks."""
+
+class Read(Protocol):
+    """Reads a reference with the rights of whoever asks, see `controlnet_mcp.images.read.PictureReader.read`."""
+
+    async def __call__(self, reference: str, *, use: Use = ..., frame: StoredPicture | None = ...) -> ReadPicture:
+        """Read one picture."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,17 +102,20 @@ class Preparer:
     reachable: bool = False
     _appearances: dict[str, Appearance] = field(default_factory=dict[str, Appearance], init=False)
 
-    async def prepare(self, asked: GenerateRequest, *, local_paths: bool, owner: str) -> Prepared:
+    async def prepare(
+        self, asked: GenerateRequest, *, local_paths: bool, owner: str, roots: Sequence[Path] = ()
+    ) -> Prepared:
         """Prepare a request for the first provider that can do it.
 
-        It may name the owner's `controlnet://` references, and with `local_paths` files of this machine.
+        It may name the owner's `controlnet://` references, and with `local_paths` files of this machine, also below the
+        `roots` of the caller's client.
 
         Raises:
             ControlNetError: What no attempt could make right, before anything is sent.
         """
         modalities = parse_modalities(asked.modality)
         extras = tuple(parse_extra(extra.modality, extra.weight) for extra in asked.extra_controls)
-        read = partial(self.reader.read, local_paths=local_paths, owner=owner)
+        read = partial(self.reader.read, local_paths=local_paths, owner=owner, roots=roots)
         refusal: ControlNetError | None = None
         for provider, chosen in select_providers(asked, (*modalities, *extras), self.entries):
             try:
@@ -134,21 +147,30 @@ class Preparer:
                 f"provider_options.{place} is not right for {provider.name}: {first['msg']}.",
                 hint=f"{provider.name} knows: {', '.join(provider.options.model_fields) or 'no options'}.",
             ) from error
-        images = await read_images(read, asked, provider)
+        shared = {
+            name: link
+            for name, reference in pictures_of(asked).items()
+            if (link := shared_link(reference, self.reader.trusted_hosts))
+        }
+        passed_on = shared if provider.capabilities.needs_public_url else ()
+        pictures = await read_images(read, asked, modalities, extras, passed_on)
+        images = {name: row.picture for name, row in pictures.items()}
+        links = self._links(shared, pictures, provider)
         size, warnings = output_size(asked, images, provider.capabilities.sizes)
+        warnings += reading_warnings(pictures)
         preprocessor = Preprocessor(
             provider, self.blobs, size, asked.model, options, self.map_models, self._appearances
         )
-        requested = requested_controls(asked, modalities, extras, images)
+        requested = requested_controls(asked, modalities, extras, images, links)
         controls = tuple([await preprocessor.ready(control) for control in requested])
         request = ResolvedRequest(
             prompt=asked.prompt,
             controls=controls,
             negative_prompt=asked.negative_prompt,
             init_image=images.get(START),
-            init_url=_link(asked.init_image),
+            init_url=links.get(START),
             mask_image=images.get(MASK),
-            mask_url=_link(asked.mask_image),
+            mask_url=links.get(MASK),
             strength=asked.strength,
             model=asked.model,
             width=size.width,
@@ -164,15 +186,28 @@ class Preparer:
         fitted = provider.fit(request)
         warnings += [*ignored, *preprocessor.warnings, *fitted.warnings]
         if provider.capabilities.needs_public_url:
-            controls = fitted.request.controls
-            if not self.reachable and any(control.source_url is None for control in controls):
+            sent = [control.source_url for control in fitted.request.controls]
+            sent += [links.get(name) for name in (START, MASK) if name in images]
+            if not self.reachable and None in sent:
                 raise no_public_url(provider.name)
-            if any(control.picture is None and control.source_url for control in controls):
-                detail = (
-                    f"The link could not be read from here; it was passed on to {provider.name} without being checked."
-                )
-                warnings.append(RequestWarning(kind="assumed", feature="control_image", detail=detail))
+            detail = f"The link could not be read from here; it was passed on to {provider.name} without being checked."
+            unread = {_feature(name): None for name in shared if name not in images}
+            warnings += [RequestWarning(kind="assumed", feature=feature, detail=detail) for feature in unread]
         return Prepared(provider, fitted.request, tuple(warnings), preprocessor.first_map, images)
+
+    def _links(
+        self, shared: Mapping[str, str], pictures: Mapping[str, ReadPicture], provider: Provider
+    ) -> dict[str, str]:
+        """The shared links, by name, where they show what was read.
+
+        A provider that takes nothing but links and cannot reach this server is handed the link all the same.
+        """
+        only_links = provider.capabilities.needs_public_url and not self.reachable
+        return {
+            name: link
+            for name, link in shared.items()
+            if only_links or name not in pictures or not pictures[name].changed
+        }
 
 
 def select_providers(
@@ -267,28 +302,52 @@ def _named_provider(
     return entry.provider
 
 
-async def read_images(read: Read, asked: GenerateRequest, provider: Provider) -> dict[str, StoredPicture]:
-    """Read the pictures of a request, by name; without the control picture when only the provider has or reaches it.
+def pictures_of(asked: GenerateRequest) -> dict[str, str]:
+    """The references of a request to pictures, by name; without an asset that only the provider has."""
+    named = {CONTROL: asked.control_image} if not asked.control_image.startswith(_ASSET) else {}
+    named |= {extra_name(index): extra.image for index, extra in enumerate(asked.extra_controls)}
+    return named | {name: row for name, row in ((START, asked.init_image), (MASK, asked.mask_image)) if row}
 
-    A link to the control picture that only the provider can follow is passed on unseen where it takes links. A link
-    that may not be followed from here (an address inside, a password) is nobody else's to follow either.
+
+def reading_warnings(pictures: Mapping[str, ReadPicture]) -> list[RequestWarning]:
+    """The warnings about how pictures were taken, by the parameters that name them."""
+    return [
+        RequestWarning(kind="assumed", feature=_feature(name), detail=note)
+        for name, row in pictures.items()
+        for note in row.notes
+    ]
+
+
+def _use_of(modalities: Sequence[RequestedModality]) -> Use:
+    """The use of a control picture: as depth where one of its modalities is about that."""
+    return "depth" if any(row.modality.structure in {"depth", "normal"} for row in modalities) else "picture"
+
+
+async def read_images(
+    read: Read,
+    asked: GenerateRequest,
+    modalities: Sequence[RequestedModality],
+    extras: Sequence[RequestedModality],
+    passed_on: Container[str],
+) -> dict[str, ReadPicture]:
+    """Read the pictures of a request, by name; without those `passed_on` by link that only the provider can reach.
+
+    What was reached and is no picture is not passed on, nor a link that may not be followed from here (an address
+    inside, a password): it is nobody else's to follow either.
 
     Raises:
         ControlNetError: One of them cannot be read, or may not be read.
     """
-    images: dict[str, StoredPicture] = {}
-    if not asked.control_image.startswith(_ASSET):
+    uses: dict[str, Use] = {CONTROL: _use_of(modalities), MASK: "mask"}
+    uses |= {extra_name(index): _use_of([row]) for index, row in enumerate(extras)}
+    images: dict[str, ReadPicture] = {}
+    for name, reference in pictures_of(asked).items():
+        frame = images[START].picture if name == MASK and START in images else None
         try:
-            images[CONTROL] = await read(asked.control_image)
-        except ImageError as error:
-            passes_on = provider.capabilities.needs_public_url and asked.control_image.startswith("https://")
-            if not passes_on or error.code == "image_blocked":
+            images[name] = await read(reference, use=uses.get(name, "picture"), frame=frame)
+        except UnreachedError:
+            if name not in passed_on:
                 raise
-    for index, extra in enumerate(asked.extra_controls):
-        images[extra_name(index)] = await read(extra.image)
-    for name, reference in ((START, asked.init_image), (MASK, asked.mask_image)):
-        if reference:
-            images[name] = await read(reference)
     return images
 
 
@@ -297,14 +356,18 @@ def requested_controls(
     modalities: Sequence[RequestedModality],
     extras: Sequence[RequestedModality],
     images: Mapping[str, StoredPicture],
+    links: Mapping[str, str],
 ) -> list[Control]:
-    """The controls as they were asked for: one for each modality of the control picture, then the further ones."""
+    """The controls as they were asked for: one for each modality of the control picture, then the further ones.
+
+    Their pictures are those that were read, and the links that a provider may follow, by name.
+    """
     main = [
         Control(
             modality=row.modality.name,
             picture=images.get(CONTROL),
             asset_id=asked.control_image if asked.control_image.startswith(_ASSET) else None,
-            source_url=_link(asked.control_image),
+            source_url=links.get(CONTROL),
             weight=row.weight,
             is_map=asked.control_is_map,
         )
@@ -313,8 +376,8 @@ def requested_controls(
     further = [
         Control(
             modality=row.modality.name,
-            picture=images[extra_name(index)],
-            source_url=_link(extra.image),
+            picture=images.get(extra_name(index)),
+            source_url=links.get(extra_name(index)),
             weight=row.weight,
             start=extra.start,
             end=extra.end,
@@ -325,9 +388,27 @@ def requested_controls(
     return main + further
 
 
-def _link(reference: str | None) -> str | None:
-    """The reference when it is a link that somebody else could follow too."""
-    return reference if reference and reference.startswith(("https://", "http://")) else None
+def shared_link(reference: str, trusted_hosts: frozenset[str]) -> str | None:
+    """The link that a reference names, when a provider may be handed it: https, to a public host.
+
+    A host that the operator vouches for may be inside of their network: its name and paths are nobody's outside.
+    """
+    named = parse(reference[:EXTRA_CHARACTERS])
+    if named.kind not in {"link", "signed"} or not named.text.lower().startswith("https://"):
+        return None
+    from controlnet_mcp.images.ssrf_guard import is_trusted, looks_public
+
+    try:
+        link = urlsplit(named.text)
+        host, port = link.hostname or "", link.port or 443
+    except ValueError:
+        return None
+    return named.text if looks_public(host) and not is_trusted(host, port, trusted_hosts) else None
+
+
+def _feature(name: str) -> str:
+    """The parameter that names a picture."""
+    return name if name in PICTURES else "extra_controls"
 
 
 def output_size(
@@ -351,8 +432,7 @@ def output_size(
     size = OutputSize(width, height)
     for name, picture in images.items():
         if name not in {START, MASK}:
-            feature = CONTROL if name == CONTROL else "extra_controls"
-            warnings.extend(fit_warnings(feature, picture, size, limits))
+            warnings.extend(fit_warnings(_feature(name), picture, size, limits))
     return size, warnings
 
 
@@ -419,6 +499,8 @@ def recorded_request(asked: GenerateRequest, job_id: str, sources: Mapping[str, 
     """
     extras = [
         extra.model_copy(update={"image": source_uri(job_id, extra_name(index))})
+        if extra_name(index) in sources
+        else extra
         for index, extra in enumerate(asked.extra_controls)
     ]
     named = {name: source_uri(job_id, name) for name in (CONTROL, START, MASK) if name in sources}
@@ -452,6 +534,13 @@ def rerun_request(
         request = earlier.request
         links = {CONTROL: request.controls[0].source_url, START: request.init_url, MASK: request.mask_url}
         before |= {name: link for name, link in links.items() if link}
+        further = earlier.asked.extra_controls
+        if len(request.controls) > len(further):
+            sent = zip(further, request.controls[len(request.controls) - len(further) :], strict=True)
+            before["extra_controls"] = [
+                extra.model_copy(update={"image": control.source_url or extra.image}).model_dump(mode="json")
+                for extra, control in sent
+            ]
     provider = changes.get("provider", earlier.provider)
     lost = [name for name in _OF_THE_PROVIDER if provider != earlier.provider and name not in changes and before[name]]
     if CONTROL in changes:

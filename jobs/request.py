@@ -4,11 +4,12 @@ import json
 from dataclasses import dataclass
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, Field, JsonValue, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, JsonValue, StringConstraints
 from pydantic_core import PydanticCustomError
 
 from controlnet_mcp.foundation.errors import RequestError
 from controlnet_mcp.images.modalities import Modality, resolve
+from controlnet_mcp.images.references import plain_text
 from controlnet_mcp.providers.types import Frozen
 
 MAX_WEIGHT = 2.0
@@ -76,6 +77,8 @@ def parse_extra(modality: str, weight: float) -> RequestedModality:
     return asked if weight == 1 else RequestedModality(asked.modality, weight)
 
 
+PictureName = Annotated[str, BeforeValidator(plain_text)]
+"""A reference to a picture, taken out of whatever it was wrapped in."""
 Prompt = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=8000)]
 
 
@@ -83,7 +86,7 @@ class ExtraControl(Frozen):
     """A further control, with a picture of its own."""
 
     modality: str
-    image: str
+    image: PictureName
     weight: float = Field(default=1.0, ge=0, le=2)
     start: float = Field(default=0.0, ge=0, le=1)
     end: float = Field(default=1.0, ge=0, le=1)
@@ -94,7 +97,7 @@ class Essentials(BaseModel):
     """The subject of a generation, which a request cannot do without."""
 
     prompt: Prompt = Field(description="what to draw; only with like_job it may be left out")
-    control_image: str = Field(
+    control_image: PictureName = Field(
         min_length=1, description="the picture whose structure to keep; only with like_job it may be left out"
     )
 
@@ -121,8 +124,8 @@ class Details(Frozen):
         default=[], max_length=8, description="Controls with own pictures; weight 0-2, start and end 0-1"
     )
     control_is_map: bool = Field(default=False, description="control_image is a ready map")
-    init_image: str | None = Field(default=None, description="For image-to-image")
-    mask_image: str | None = Field(default=None, description="White = repaint")
+    init_image: PictureName | None = Field(default=None, description="For image-to-image")
+    mask_image: PictureName | None = Field(default=None, description="White = repaint")
     strength: float | None = Field(default=None, ge=0, le=1, description="How far to leave init_image")
     negative_prompt: str | None = Field(default=None, max_length=8000)
     provider: str = Field(default="auto", description="From list_modalities")

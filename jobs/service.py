@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TypeAlias
 
 import anyio
@@ -46,11 +47,13 @@ class Caller:
     Attributes:
         local: Whether caller and server share a machine, so that paths mean something.
         ask_user: How to ask the person behind the caller; `None` where that cannot be done.
+        roots: Folders that the caller's client declares: relative paths may start there.
     """
 
     principal: str
     local: bool
     ask_user: AskUser | None = None
+    roots: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +110,9 @@ class JobService:
         if earlier is not None:
             return _with_mismatch(earlier, asked)
         with self.spending.room(caller.principal, unfinished):
-            prepared = await self.preparer.prepare(asked, local_paths=caller.local, owner=caller.principal)
+            prepared = await self.preparer.prepare(
+                asked, local_paths=caller.local, owner=caller.principal, roots=caller.roots
+            )
             provider, pictures = prepared.provider, prepared.request.num_images
             admit = await self.spending.agree(provider, pictures, lambda: self._price(prepared), caller.ask_user)
             now, job_id = self.clock(), f"job_{secrets.token_hex(16)}"
@@ -138,7 +143,9 @@ class JobService:
 
     async def plan(self, asked: GenerateRequest, caller: Caller) -> Plan:
         """Prepare a request and ask for its price, without submitting it."""
-        prepared = await self.preparer.prepare(asked, local_paths=caller.local, owner=caller.principal)
+        prepared = await self.preparer.prepare(
+            asked, local_paths=caller.local, owner=caller.principal, roots=caller.roots
+        )
         call = prepared.provider.build(prepared.request, "(a fresh reference)", prepared.planned_uploads())
         return Plan(prepared.provider.name, call, await self._price(prepared), prepared.warnings)
 

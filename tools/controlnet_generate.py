@@ -2,10 +2,10 @@
 
 from pydantic import BaseModel, Field, JsonValue
 
-from controlnet_mcp.jobs.request import Details, GenerateRequest, Prompt
+from controlnet_mcp.jobs.request import Details, GenerateRequest, PictureName, Prompt
 from controlnet_mcp.providers.placeholders import show, shown_headers
 from controlnet_mcp.providers.types import Cost, RequestWarning
-from controlnet_mcp.tools.tool import Answer, Call, Hints, Services, checked, tool
+from controlnet_mcp.tools.tool import Answer, Call, Hints, Services, checked, tool, with_roots
 from controlnet_mcp.tools.views import View, job_answer, wait_for
 
 
@@ -13,7 +13,7 @@ class LooseEssentials(BaseModel):
     """The prompt and the picture, which an earlier job may give instead."""
 
     prompt: Prompt | None = Field(default=None, description="What to draw")
-    control_image: str | None = Field(
+    control_image: PictureName | None = Field(
         default=None,
         min_length=1,
         description="Its structure is kept: path, https URL, data: or controlnet:// URI, asset_… id",
@@ -73,14 +73,16 @@ async def generate(services: Services, arguments: GenerateArguments, call: Call)
             asked, warnings = await jobs.rerun(arguments.like_job, given, call.caller)
     broken = [name for name in ("prompt", "negative_prompt") if "\ufffd" in (getattr(asked, name) or "")]
     warnings += tuple(RequestWarning(kind="assumed", feature=name, detail=_BROKEN) for name in broken)
+    pictures = (asked.control_image, asked.init_image, asked.mask_image, *(row.image for row in asked.extra_controls))
+    caller = await with_roots(services, call, [name for name in pictures if name and not name.startswith("asset_")])
     if arguments.dry_run:
-        plan = await jobs.plan(asked, call.caller)
+        plan = await jobs.plan(asked, caller)
         sent = plan.call
         view = HttpView(method=sent.method, url=sent.url, headers=shown_headers(sent), json_body=show(sent.json))
         said = (*warnings, *plan.warnings)
         return Answer(DryRun(provider=plan.provider, request=view, price=plan.price, warnings=said))
     started = jobs.clock()
-    job = await jobs.submit(asked, call.caller, arguments.request_key, warnings=warnings)
+    job = await jobs.submit(asked, caller, arguments.request_key, warnings=warnings)
     job = await wait_for(services, call, job, arguments.wait_seconds, started)
     return await job_answer(services, call, job, previews=arguments.previews)
 

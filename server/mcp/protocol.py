@@ -5,9 +5,10 @@ Users are asked in an answer that wants the call again, or by a request of the s
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any, TypeVar
 
 import anyio
@@ -21,6 +22,7 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from controlnet_mcp.foundation.errors import ControlNetError, RequestError
 from controlnet_mcp.foundation.redaction import Redactor
 from controlnet_mcp.foundation.text import bounded, shortened
+from controlnet_mcp.images.references import parse, path_spellings
 from controlnet_mcp.jobs.budget import AskUser
 from controlnet_mcp.jobs.service import Caller
 from controlnet_mcp.server import __version__
@@ -35,9 +37,12 @@ from controlnet_mcp.server.mcp.rendering import render, render_error
 from controlnet_mcp.server.mcp.resources import RESOURCES, TEMPLATES, ResourceReader
 from controlnet_mcp.server.mcp.subscriptions import JobUpdates
 from controlnet_mcp.tools import TOOLS
-from controlnet_mcp.tools.tool import Call, Progress, Tool, input_schema, output_schema
+from controlnet_mcp.tools.tool import AskRoots, Call, Progress, Tool, input_schema, output_schema
 
 _KEY = "confirm"
+_ROOTS_KEY = "roots"
+_ROOTS_SECONDS = 2.0
+_MOST_ROOTS = 50
 _ANSWER_SECONDS = 600.0
 """Time that a request of the server stays open; after that the answer is no."""
 _NO_FIELDS: Mapping[str, Any] = {"type": "object", "properties": {}}
@@ -52,11 +57,9 @@ class InputNeededError(Exception):
         result: The answer to the call until then.
     """
 
-    def __init__(self, question: str) -> None:
-        super().__init__(question)
-        form = types.ElicitRequestFormParams(message=question, requested_schema=dict(_NO_FIELDS))
-        asked = types.ElicitRequest(params=form)
-        self.result = types.InputRequiredResult(input_requests={_KEY: asked}, request_state=question)
+    def __init__(self, requests: Mapping[str, types.InputRequest], state: str | None = None) -> None:
+        super().__init__(*requests)
+        self.result = types.InputRequiredResult(input_requests=dict(requests), request_state=state)
 
 
 def ask_user_by(context: Context, params: types.CallToolRequestParams) -> AskUser | None:
@@ -68,9 +71,12 @@ def ask_user_by(context: Context, params: types.CallToolRequestParams) -> AskUse
         Raises:
             InputNeededError: It was not asked yet, or the price has changed since.
         """
-        answer = (params.input_responses or {}).get(_KEY)
+        answers = params.input_responses or {}
+        answer = answers.get(_KEY)
         if not isinstance(answer, types.ElicitResult) or params.request_state != question:
-            raise InputNeededError(question)
+            form = types.ElicitRequestFormParams(message=question, requested_schema=dict(_NO_FIELDS))
+            again = {_ROOTS_KEY: types.ListRootsRequest()} if _ROOTS_KEY in answers else {}
+            raise InputNeededError({_KEY: types.ElicitRequest(params=form), **again}, question)
         return answer.action == "accept"
 
     async def ask(question: str) -> bool:
@@ -90,6 +96,44 @@ def ask_user_by(context: Context, params: types.CallToolRequestParams) -> AskUse
     if context.protocol_version in MODERN_PROTOCOL_VERSIONS:
         return read_answer
     return ask if context.session.can_send_request else None
+
+
+def ask_roots_by(context: Context, params: types.CallToolRequestParams) -> AskRoots | None:
+    """The way to ask a client for the folders that it works in; `None` where it declares none."""
+
+    async def read_answer() -> Sequence[Path]:
+        """Read the answer that came with a repeated call.
+
+        Raises:
+            InputNeededError: It was not asked yet.
+        """
+        answer = (params.input_responses or {}).get(_ROOTS_KEY)
+        if not isinstance(answer, types.ListRootsResult):
+            raise InputNeededError({_ROOTS_KEY: types.ListRootsRequest()})
+        return _folders(answer)
+
+    async def ask() -> Sequence[Path]:
+        """Ask and wait a moment; a client that fails to answer has none."""
+        try:
+            with anyio.fail_after(_ROOTS_SECONDS):
+                return _folders(await context.session.send_request(types.ListRootsRequest(), types.ListRootsResult))
+        except (MCPError, ValueError, TimeoutError) as error:
+            _log.warning("The client was asked for its roots and gave none: %s", type(error).__name__)
+            return ()
+
+    declared = context.session.client_capabilities
+    if declared is None or declared.roots is None:
+        return None
+    if context.protocol_version in MODERN_PROTOCOL_VERSIONS:
+        return read_answer
+    return ask if context.session.can_send_request else None
+
+
+def _folders(answer: types.ListRootsResult) -> Sequence[Path]:
+    """The folders of this machine among the roots of a client."""
+    named = [parse(str(root.uri)) for root in answer.roots[:_MOST_ROOTS]]
+    spellings = [path_spellings(row.text)[0] for row in named if row.kind == "path"]
+    return [Path(spelling) for spelling in spellings if Path(spelling).is_absolute()]
 
 
 INSTRUCTIONS = (
@@ -139,10 +183,12 @@ class Handlers:
         try:
             tool = tool_named(params.name)
             await self.application.table.load()
-            call = Call(self.caller(ask_user_by(context, params)), progress_for(context, redactor))
+            ask_roots = ask_roots_by(context, params) if self.local else None  # else its folders are elsewhere
+            call = Call(self.caller(ask_user_by(context, params)), progress_for(context, redactor), ask_roots)
             answer = await tool.run(services, params.arguments or {}, call)
+            links = self.links and self.links.seen_by(context.request)
             typed, linked = tool.output is not None, settings.resource_links
-            result = await render(answer, services.blobs, self.links, typed=typed, linked=linked)
+            result = await render(answer, services.blobs, links, typed=typed, linked=linked)
         except InputNeededError as needed:
             return needed.result
         except ControlNetError as error:
@@ -195,7 +241,9 @@ def build_server(
         on_call_tool=handlers.call_tool,
         on_list_resources=fixed(lambda: types.ListResourcesResult(resources=list(RESOURCES))),
         on_list_resource_templates=fixed(lambda: types.ListResourceTemplatesResult(resource_templates=list(TEMPLATES))),
-        on_read_resource=lambda _, params: ResourceReader(application, links, handlers.caller()).read(params.uri),
+        on_read_resource=lambda context, params: ResourceReader(
+            application, links and links.seen_by(context.request), handlers.caller()
+        ).read(params.uri),
         on_subscribe_resource=lambda context, params: updates.subscribe(context, params, handlers.caller()),
         on_unsubscribe_resource=updates.unsubscribe,
         on_subscriptions_listen=lambda context, params: updates.listen(context, params, handlers.caller()),

@@ -10,7 +10,7 @@ from typing import Any
 import anyio
 import mcp_types as types
 from mcp.client.client import Client
-from mcp.client.session import ElicitationFnT, MessageHandlerFnT
+from mcp.client.session import ElicitationFnT, ListRootsFnT, MessageHandlerFnT
 from mcp.server.lowlevel import Server
 from mcp.shared.dispatcher import ProgressFnT
 from mcp.shared.memory import create_client_server_memory_streams
@@ -160,6 +160,7 @@ async def connect(
     *,
     elicit: ElicitationFnT | None = None,
     hear: MessageHandlerFnT | None = None,
+    roots: ListRootsFnT | None = None,
 ) -> AsyncGenerator[Client]:
     """Connect a client as over a wire, message by message: only then it can ask for progress.
 
@@ -168,13 +169,20 @@ async def connect(
         mode: `auto` for the current revision of the protocol, `legacy` for the handshake ones.
         elicit: Answers questions to the user; without it the client cannot ask any.
         hear: Told of every notification.
+        roots: Names the folders of the client; without it the client declares none.
     """
     async with (
         create_client_server_memory_streams() as (client_side, (read, write)),
         anyio.create_task_group() as tasks,
     ):
         tasks.start_soon(server.run, read, write, server.create_initialization_options())
-        client = Client(nullcontext(client_side), mode=mode, elicitation_callback=elicit, message_handler=hear)
+        client = Client(
+            nullcontext(client_side),
+            mode=mode,
+            elicitation_callback=elicit,
+            message_handler=hear,
+            list_roots_callback=roots,
+        )
         async with client:
             yield client
         await client_side[1].aclose()

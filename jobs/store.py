@@ -7,6 +7,7 @@ charge beside a task that the job already has.
 """
 
 import json
+import math
 import re
 import sqlite3
 import time
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from controlnet_mcp.foundation.errors import RequestError
+from controlnet_mcp.foundation.text import shortened
 from controlnet_mcp.jobs.database import Database
 from controlnet_mcp.jobs.record import MOST_DURATIONS, JobKind, JobRecord, Status
 from controlnet_mcp.jobs.submission_log import SETTLING, SubmissionEvent, SubmissionEvents
@@ -37,6 +39,8 @@ the submission was refused or never left, and once more for every second charge.
 the job is deleted."""
 _DELETABLE = "ended = 1 AND delivered = 1 AND status != 'uncertain' AND created_at < :before"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_CURSOR = re.compile(r"([0-9]+(?:\.[0-9]+)?(?:e[+-]?[0-9]+)?)~(\w+)")
+"""When the last job of a page was made, and its id."""
 _PAGE = 500
 """Most jobs that are deleted or read in one statement."""
 _KEPT_JOBS = 256
@@ -61,6 +65,13 @@ class Page:
 
     jobs: tuple[JobRecord, ...]
     next_cursor: str | None
+
+    def beginning(self, count: int) -> "Page":
+        """The first jobs of this page, at least one of them, as a page of its own."""
+        if count >= len(self.jobs):
+            return self
+        last = self.jobs[count - 1]
+        return Page(self.jobs[:count], f"{last.created_at!r}~{last.job_id}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,15 +196,14 @@ class JobStore:
         Raises:
             RequestError: `invalid_request` for a cursor that no page named.
         """
-        created_at, _, before_id = (cursor or "inf").partition("~")
-        try:
-            before = float(created_at)
-        except ValueError:
+        found = _CURSOR.fullmatch(cursor) if cursor else None
+        if cursor and not found:
             raise RequestError(
                 "invalid_request",
-                "This cursor is not one of ours.",
+                f"The cursor {shortened(cursor)!r} is not one of ours.",
                 hint="Use next_cursor of the last answer, or none.",
-            ) from None
+            )
+        before, before_id = (float(found[1]), found[2]) if found else (math.inf, "")
         sql = (
             f"SELECT {_COLUMNS} FROM jobs WHERE principal = :principal"  # noqa: S608  # a constant
             " AND (:status IS NULL OR status = :status) AND (:provider IS NULL OR provider = :provider)"
@@ -201,8 +211,7 @@ class JobStore:
         )
         of_whom = {"principal": principal, "status": status, "provider": provider}
         rows = await self._database.rows(sql, {**of_whom, "before": before, "before_id": before_id, "rows": limit + 1})
-        jobs = tuple(_record_of(row) for row in rows[:limit])
-        return Page(jobs, f"{jobs[-1].created_at!r}~{jobs[-1].job_id}" if len(rows) > limit else None)
+        return Page(tuple(_record_of(row) for row in rows), None).beginning(limit)
 
     async def request_cancel(self, job_id: str) -> None:
         """Write that the caller wants a job stopped; its driver reads this."""

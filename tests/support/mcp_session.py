@@ -75,6 +75,12 @@ class Reply:
         return [base64.b64decode(block.data) for block in blocks]
 
     @property
+    def originals(self) -> list[str]:
+        """The addresses of originals on a server with a port, as text or as links."""
+        texts = [block.text for block in self.result.content[1:] if isinstance(block, types.TextContent)]
+        return [word for text in texts for word in text.split() if "://" in word] or [link.uri for link in self.links]
+
+    @property
     def links(self) -> list[types.ResourceLink]:
         """The links to originals."""
         return [block for block in self.result.content if isinstance(block, types.ResourceLink)]

@@ -6,7 +6,7 @@ by name: everything follows from their capabilities.
 
 import difflib
 import secrets
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeAlias, get_args
@@ -91,6 +91,26 @@ class Preparer:
     reachable: bool = False
     _appearances: dict[str, Appearance] = field(default_factory=dict[str, Appearance], init=False)
 
+    def outline(self, asked: GenerateRequest) -> tuple[list[Provider], ResolvedRequest]:
+        """The providers for a request, the first choice first, and what it says of the job before a picture is read.
+
+        Raises:
+            RequestError: What is wrong whatever the pictures are.
+        """
+        modalities = parse_modalities(asked.modality)
+        extras = tuple(parse_extra(extra.modality, extra.weight) for extra in asked.extra_controls)
+        providers = [provider for provider, _ in select_providers(asked, (*modalities, *extras), self.entries)]
+        size, _ = output_size(asked, {}, providers[0].capabilities.sizes)
+        return providers, ResolvedRequest(
+            prompt=asked.prompt,
+            controls=tuple(requested_controls(asked, modalities, extras, {})),
+            model=asked.model,
+            width=size.width,
+            height=size.height,
+            num_images=asked.num_images,
+            seed=_seed(asked),
+        )
+
     async def prepare(self, asked: GenerateRequest, *, local_paths: bool, owner: str) -> Prepared:
         """Prepare a request for the first provider that can do it.
 
@@ -156,7 +176,7 @@ class Preparer:
             steps=asked.steps,
             guidance=asked.guidance,
             scheduler=asked.scheduler,
-            seed=secrets.randbelow(2**31) if asked.seed is None else asked.seed,
+            seed=_seed(asked),
             options=options,
         )
         request, ignored = unsupported_settings(request, asked, provider)
@@ -172,6 +192,10 @@ class Preparer:
                 )
                 warnings.append(RequestWarning(kind="assumed", feature="control_image", detail=detail))
         return Prepared(provider, fitted.request, tuple(warnings), preprocessor.first_map, images)
+
+
+def _seed(asked: GenerateRequest) -> int:
+    return secrets.randbelow(2**31) if asked.seed is None else asked.seed
 
 
 def select_providers(
@@ -312,7 +336,7 @@ def requested_controls(
     further = [
         Control(
             modality=row.modality.name,
-            picture=images[extra_name(index)],
+            picture=images.get(extra_name(index)),
             source_url=_link(extra.image),
             weight=row.weight,
             start=extra.start,
@@ -409,8 +433,8 @@ def unsupported_settings(
     return request.model_copy(update={name: None for name in dropped if name != "seed"}), warnings
 
 
-def recorded_request(asked: GenerateRequest, job_id: str, sources: Mapping[str, StoredPicture]) -> GenerateRequest:
-    """The request as it goes into the record: pictures that were read are named by the job's own URIs.
+def recorded_request(asked: GenerateRequest, job_id: str, sources: Container[str] | None = None) -> GenerateRequest:
+    """The request as it goes into the record: pictures that were read, or still are, are named by the job's own URIs.
 
     A path, a link or a `data:` URI says little later: files change and links end. The pictures are kept with the job
     under `controlnet://jobs/{job_id}/sources/{name}`, which belongs to the job's caller as the job does. What was never
@@ -420,6 +444,9 @@ def recorded_request(asked: GenerateRequest, job_id: str, sources: Mapping[str, 
         extra.model_copy(update={"image": source_uri(job_id, extra_name(index))})
         for index, extra in enumerate(asked.extra_controls)
     ]
+    if sources is None:
+        given = (CONTROL, asked.control_image), (START, asked.init_image), (MASK, asked.mask_image)
+        sources = {name for name, reference in given if reference and not reference.startswith(_ASSET)}
     named = {name: source_uri(job_id, name) for name in (CONTROL, START, MASK) if name in sources}
     return asked.model_copy(update={**named, "extra_controls": extras})
 
@@ -437,13 +464,19 @@ def rerun_request(
     pictures that were read from them. Returns warnings about what could not be taken over, too.
 
     Raises:
-        RequestError: `unsupported` when the record of the job is too old to be repeated.
+        RequestError: `unsupported` when the record of the job is too old to be repeated, or its pictures were not read.
     """
     if earlier.asked is None:
         raise RequestError(
             "unsupported",
             f"The job {earlier.job_id} was made by a version that did not keep enough to repeat it.",
             hint="Give prompt and control_image without like_job; job_status shows what it was.",
+        )
+    if CONTROL not in earlier.sources and earlier.asked.control_image == source_uri(earlier.job_id, CONTROL):
+        raise RequestError(
+            "unsupported",
+            f"The pictures of the job {earlier.job_id} are not prepared, so it cannot be repeated.",
+            hint="Give prompt and control_image without like_job.",
         )
     seed = earlier.request.seed if earlier.seed is None else earlier.seed
     before = earlier.asked.model_dump(mode="json") | {"provider": earlier.provider, "seed": seed}

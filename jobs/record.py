@@ -11,7 +11,9 @@ from controlnet_mcp.images.structure_score import StructureScore
 from controlnet_mcp.jobs.request import GenerateRequest
 from controlnet_mcp.providers.types import Cost, Fault, Frozen, Output, RemoteTask, RequestWarning, ResolvedRequest
 
-State: TypeAlias = Literal["new", "submitting", "running", "fetching", "succeeded", "failed", "canceled", "uncertain"]
+State: TypeAlias = Literal[
+    "preparing", "new", "submitting", "running", "fetching", "succeeded", "failed", "canceled", "uncertain"
+]
 """The states of a job inside; callers see its `Status`."""
 
 Status: TypeAlias = Literal["queued", "running", "succeeded", "failed", "canceled", "uncertain"]
@@ -132,7 +134,7 @@ class JobRecord(Frozen):
     def status(self) -> Status:
         """The closed set that callers see."""
         match self.state:
-            case "new" | "submitting":
+            case "preparing" | "new" | "submitting":
                 return "queued"
             case "running" | "fetching":
                 return "queued" if self.queued and self.state == "running" else "running"

@@ -23,7 +23,7 @@ from controlnet_mcp.providers.types import Fault, Submission
 _BESIDE = "cancel_requested, delivered, orphans"
 """Columns that others than a job's driver write, beside its document."""
 _COLUMNS = f"document, {_BESIDE}"
-_UNFINISHED = "SELECT COUNT(*) FROM jobs WHERE principal = ? AND ended = 0 AND status != 'succeeded'"
+_UNFINISHED = "SELECT COUNT(*) FROM jobs WHERE principal = ? AND job_id != ? AND ended = 0 AND status != 'succeeded'"
 _SPENT = """
     SELECT s.provider, CASE
         WHEN j.status IN ('failed', 'canceled') AND json_extract(j.document, '$.task') IS NULL AND j.orphans = '[]'
@@ -73,9 +73,9 @@ class Account:
     db: sqlite3.Connection
     principal: str
 
-    def unfinished(self) -> int:
-        """Count the jobs that have not ended."""
-        return int(self.db.execute(_UNFINISHED, (self.principal,)).fetchone()[0])
+    def unfinished(self, besides: str = "") -> int:
+        """Count the jobs that have not ended, besides one by its id."""
+        return int(self.db.execute(_UNFINISHED, (self.principal, besides)).fetchone()[0])
 
     def spent_in_run(self, run: str) -> list[tuple[str, int | None]]:
         """Read the costs of jobs that were added in one run of the server."""
@@ -285,6 +285,21 @@ class JobStore:
                 if answers if judged is None else events != judged:
                     return job.model_copy(update={"state": "submitting", "fault": None, "finished_at": None})
             return self.write_row(db, job, lease)
+
+        return await self._database.run(work)
+
+    async def begin(self, job: JobRecord, lease: Lease, admit: Admit) -> JobRecord:
+        """Write a job that was on record before it was prepared, and that its preparation made a new one.
+
+        Raises:
+            RequestError: `admit` refuses the job; nothing was written.
+        """
+
+        def work(db: sqlite3.Connection) -> JobRecord:
+            saved = self.write_row(db, job, lease)
+            admit(Account(db, job.principal), job)
+            db.execute("UPDATE jobs SET provider = ? WHERE job_id = ?", (job.provider, job.job_id))
+            return saved
 
         return await self._database.run(work)
 

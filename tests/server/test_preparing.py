@@ -21,12 +21,14 @@ from controlnet_mcp.server.mcp.protocol import build_server
 from controlnet_mcp.server.settings import Settings
 from controlnet_mcp.tools.views import Job
 from tests.support.mcp_session import Reply, connect, settings_for
+from tests.support.server_process import Place, piped
 from tests.support.simulators.wavespeed import KEY
 from tests.support.stalled_provider import StalledProvider
 
 pytestmark = pytest.mark.anyio
 _SECONDS = 120
 _NUMBERS = count()
+SOON: dict[str, JsonValue] = {"wait_seconds": 1}
 
 
 @pytest.fixture
@@ -76,6 +78,15 @@ async def settled(
         job = Reply(await client.call_tool("job_status", {"job_id": job_id, "wait_seconds": 1})).job
         if holds(job):
             return job
+
+
+def told(result: dict[str, JsonValue]) -> Job:
+    """The job that a line of the server holds."""
+    match result:
+        case {"content": [{"type": "text", "text": str(text)}, *_], "isError": False}:
+            return Job.model_validate_json(text)
+        case _:
+            raise AssertionError(result)
 
 
 def has_ended(job: Job) -> bool:
@@ -309,3 +320,29 @@ async def test_a_dry_run_waits_for_its_picture(settings: Settings, vendor: Stall
             await anyio.lowlevel.checkpoint()
         assert '"dry_run":true' in replies[0].text
         assert Reply(await client.call_tool("list_jobs", {})).listed == ()
+
+
+async def test_a_process_that_is_killed_leaves_a_job_that_cost_nothing(
+    vendor: StalledProvider, prompt: str, pictures: Path, tmp_path: Path
+) -> None:
+    """H3: a server over stdio dies while the picture is on its way; the next one says so when the lease is over."""
+    place = Place(tmp_path / "data", pictures)
+    variables = {**vendor.variables, "CONTROLNET_MCP_LEASE_SECONDS": "2"}
+    hold = vendor.hold(prompt, "reading")
+    with anyio.fail_after(_SECONDS):
+        async with piped(place, tmp_path / "one", **variables) as one:
+            text, _ = await one.ask("tools/call", name="controlnet_generate", arguments=vendor.arguments(prompt) | SOON)
+            first = told(text)
+            assert (first.status, first.stage) == ("queued", "preparing")
+            one.process.kill()
+            await one.process.wait()
+        async with piped(place, tmp_path / "two", **variables) as two:
+            while True:
+                result, _ = await two.ask("tools/call", name="job_status", arguments={"job_id": first.job_id, **SOON})
+                if has_ended(job := told(result)):
+                    break
+    hold.release()
+    assert job.status == "failed"
+    assert job.error is not None
+    assert "nothing was bought" in job.error.message
+    assert vendor.charges(prompt) == 0

@@ -107,15 +107,16 @@ class Preparations:
         self.running.pop(job.job_id, None)
         if preparation is not None:
             preparation.stop()
+        over = job.model_copy(update={"stage": None})
         if job.cancel_requested:
-            return await self.store.save(job.ending("canceled", now), lease)
+            return await self.store.save(over.ending("canceled", now), lease)
         found = _TOO_SLOW if goes_on else _outcome(preparation, job.job_id)
         if isinstance(found, PreparedJob):
             try:
                 return await self.store.begin(found.record, lease, found.admit)
             except RequestError as error:
                 found = fault_of(error)
-        return await self.store.save(job.ending("failed", now, found), lease)
+        return await self.store.save(over.ending("failed", now, found), lease)
 
 
 def _outcome(preparation: Preparation | None, job_id: str) -> PreparedJob | Fault:

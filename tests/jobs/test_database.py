@@ -38,7 +38,7 @@ def on_disk(path: Path) -> set[str]:
 
 @pytest.fixture
 def database(tmp_path: Path) -> Generator[Database]:
-    """A new file, closed when the test ends, however it ends."""
+    """A new file."""
     with closing(Database(tmp_path / "jobs.sqlite3")) as opened:
         yield opened
 

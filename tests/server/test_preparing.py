@@ -119,7 +119,8 @@ async def test_what_goes_wrong_later_is_told_by_the_job(
     """H3: a slow picture that cannot be read fails its job with the sentence that the call would have got."""
     hold = vendor.hold(prompt, "reading")
     async with opened(settings) as (client, _):
-        first = (await generate(client, vendor, prompt, extra_controls=[{"modality": "depth", "image": "/nowhere.png"}])).job
+        broken: dict[str, JsonValue] = {"extra_controls": [{"modality": "lineart", "image": "/nowhere.png"}]}
+        first = (await generate(client, vendor, prompt, provider="draft", **broken)).job
         assert first.stage == "preparing"
         hold.release()
         job = await settled(client, first.job_id)

@@ -251,6 +251,10 @@ class JobRunner:
         else:
             self._tasks.start_soon(run)
 
+    def prepares(self, job_id: str) -> bool:
+        """True for a job on record that this process still prepares."""
+        return job_id in self._driver.preparations.running
+
     def wake(
         self,
         job_id: str,

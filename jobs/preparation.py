@@ -15,7 +15,7 @@ from controlnet_mcp.jobs.store import Admit, JobStore, Lease
 from controlnet_mcp.jobs.submission_log import fault_of
 from controlnet_mcp.providers.types import Fault
 
-_AGAIN = "Call controlnet_generate again if it is still wanted; where a request_key was given, with another one."
+_AGAIN = "Call controlnet_generate again if it is still wanted."
 _INTERRUPTED = Fault(
     code="provider_failed",
     message="The server stopped while it prepared the pictures of this job. Nothing was sent and nothing was bought.",

@@ -472,8 +472,7 @@ def rerun_request(
             f"The job {earlier.job_id} was made by a version that did not keep enough to repeat it.",
             hint="Give prompt and control_image without like_job; job_status shows what it was.",
         )
-    own = source_uri(earlier.job_id, CONTROL)
-    if earlier.asked.control_image == own and CONTROL not in {*earlier.sources, *changes}:
+    if not earlier.prepared and CONTROL not in changes:
         raise RequestError(
             "unsupported",
             f"The pictures of the job {earlier.job_id} are not prepared, so it cannot be repeated.",

@@ -111,10 +111,13 @@ class JobService:
         earlier, unfinished = await self.store.earlier(
             caller.principal, request_key=request_key, fingerprint=fingerprint
         )
-        if earlier is not None:
+        if earlier is not None and earlier.state == "preparing" and not self.runner.prepares(earlier.job_id):
+            self.runner.wake(earlier.job_id)  # it fails now if no process prepares it any more
+            earlier = await self.wait(earlier, self.clock() + self.patience_seconds)
+        if earlier is not None and not earlier.begins_again:
             return _with_mismatch(earlier, asked)
         with self.spending.room(caller.principal, unfinished):
-            outlined, may_ask = self._outlined(asked, caller, warnings)
+            outlined, may_ask = self._outlined(asked, caller, warnings, earlier)
             preparation = Preparation(partial(self._prepared, outlined, asked, caller))
             await self.runner.prepare(preparation, outlined.job_id)
             lease = None
@@ -139,15 +142,17 @@ class JobService:
         return kept if lease else _with_mismatch(kept, asked)
 
     def _outlined(
-        self, asked: GenerateRequest, caller: Caller, warnings: tuple[RequestWarning, ...]
+        self, asked: GenerateRequest, caller: Caller, warnings: tuple[RequestWarning, ...], earlier: JobRecord | None
     ) -> tuple[JobRecord, bool]:
         """A job before its pictures are read, and whether its caller may be asked about its price.
+
+        It takes the place of an `earlier` one that failed before that.
 
         Raises:
             RequestError: What is wrong whatever the pictures are.
         """
         providers, request = self.preparer.outline(asked)
-        now, job_id = self.clock(), f"job_{secrets.token_hex(16)}"
+        now, job_id = self.clock(), earlier.job_id if earlier else f"job_{secrets.token_hex(16)}"
         outlined = JobRecord(
             job_id=job_id,
             principal=caller.principal,
@@ -156,12 +161,13 @@ class JobService:
             stage="preparing",
             request=request,
             reference=secrets.token_hex(16),
-            created_at=now,
+            created_at=earlier.created_at if earlier else now,
             updated_at=now,
             deadline_at=now + self.deadline_seconds,
             asked=recorded_request(asked, job_id),
             seed=asked.seed,
             warnings=warnings,
+            prepared=False,
         )
         return outlined, caller.ask_user is not None and any(map(self.spending.may_ask, providers))
 
@@ -173,6 +179,7 @@ class JobService:
         changes = {
             "provider": provider.name,
             "state": "new",
+            "prepared": True,
             "stage": None,
             "request": prepared.request,
             "deadline_at": self.clock() + self.deadline_seconds,

@@ -123,6 +123,8 @@ class JobStore:
     ) -> tuple[JobRecord, Lease | None]:
         """Insert a new job, or return the earlier one that this request must not repeat.
 
+        A job that failed before it was prepared is written anew by the record that has its id.
+
         Returns:
             The job, and if it is new the lease of the owner that is to drive it; without an owner it is free.
 
@@ -132,10 +134,12 @@ class JobStore:
 
         def work(db: sqlite3.Connection) -> tuple[JobRecord, Lease | None]:
             earlier = _earlier(db, record.principal, request_key, fingerprint)
-            if earlier is not None:
+            if earlier is not None and not (earlier.begins_again and earlier.job_id == record.job_id):
                 return earlier, None
             if admit is not None:
                 admit(Account(db, record.principal), record)
+            if earlier is not None:
+                return record, self._begin_again(db, record, owner)
             named = (record.job_id, record.principal, record.provider, record.created_at, request_key, fingerprint)
             leased = (None, 0.0, 0) if owner is None else (owner, self._clock() + self.lease_seconds, 1)
             db.execute(
@@ -146,6 +150,16 @@ class JobStore:
             return record, None if owner is None else Lease(record.job_id, 1)
 
         return await self._database.run(work)
+
+    def _begin_again(self, db: sqlite3.Connection, record: JobRecord, owner: str | None) -> Lease:
+        """Write a job in the place of its first try, under a new lease."""
+        sql = (
+            "UPDATE jobs SET document = ?, status = ?, ended = ?, provider = ?, cancel_requested = 0,"
+            " lease_owner = ?, lease_until = ?, fence = fence + 1 WHERE job_id = ? RETURNING fence"
+        )
+        until = self._clock() + self.lease_seconds if owner else 0.0
+        values = (*_document(record), record.provider, owner, until, record.job_id)
+        return Lease(record.job_id, int(db.execute(sql, values).fetchone()[0]))
 
     async def earlier(
         self, principal: str, *, request_key: str | None, fingerprint: str

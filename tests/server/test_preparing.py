@@ -229,6 +229,29 @@ async def test_a_process_that_ends_leaves_a_job_that_cost_nothing(
     assert vendor.charges(prompt) == 1
 
 
+@pytest.mark.parametrize("request_key", [None, "one"])
+async def test_the_same_call_prepares_a_job_again_that_failed_before(
+    settings: Settings, vendor: StalledProvider, prompt: str, request_key: str | None
+) -> None:
+    """H3: its process ended and no answer named it, or it has a key: it is one job, prepared again and bought once."""
+    hold = vendor.hold(prompt, "reading")
+    more: dict[str, JsonValue] = {"wait_seconds": 50, "request_key": request_key}
+    async with opened(settings) as (client, _), anyio.create_task_group() as tasks:
+        tasks.start_soon(lambda: generate(client, vendor, prompt, **more))
+        while not Reply(await client.call_tool("list_jobs", {})).listed:
+            await anyio.lowlevel.checkpoint()
+        tasks.cancel_scope.cancel()
+    hold.release()
+    async with opened(settings, patience_seconds=60) as (client, _):
+        job = (await generate(client, vendor, prompt, **more)).job
+        assert job.status == "succeeded", job.error
+        listed = Reply(await client.call_tool("list_jobs", {})).listed
+        assert [row.job_id for row in listed] == [job.job_id]
+        if request_key:
+            assert (await generate(client, vendor, prompt, **more)).job == job
+    assert vendor.charges(prompt) == 1
+
+
 async def test_a_cap_holds_for_what_is_prepared_beside_its_call(
     settings: Settings, vendor: StalledProvider, prompt: str
 ) -> None:

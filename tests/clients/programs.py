@@ -197,13 +197,12 @@ async def openai_agents(place: Place) -> Seen:
 
 
 async def pydantic_ai(place: Place) -> Seen:
-    """Pydantic AI, once with OpenAI's form of tools and once with Google's."""
+    """Pydantic AI with OpenAI's form of tools; its form for Google is made without asking."""
     from pydantic_ai import Agent
     from pydantic_ai.mcp import MCPToolset
     from pydantic_ai.messages import ToolReturnPart
-    from pydantic_ai.models.google import GoogleModel
     from pydantic_ai.models.openai import OpenAIChatModel
-    from pydantic_ai.providers.google import GoogleProvider
+    from pydantic_ai.profiles.google import GoogleJsonSchemaTransformer
     from pydantic_ai.providers.openai import OpenAIProvider
 
     toolset = MCPToolset(fastmcp_transport(place))
@@ -211,17 +210,16 @@ async def pydantic_ai(place: Place) -> Seen:
     async def read(uri: str) -> bytes:
         return (await toolset.read_resource(uri)).data
 
-    answers = list[object]()
     async with toolset:
-        for model in (
-            OpenAIChatModel("scripted", provider=OpenAIProvider(base_url=f"{place.model}/v1", api_key="none")),
-            GoogleModel("scripted", provider=GoogleProvider(base_url=place.model, api_key="none")),
-        ):
-            result = await Agent(model, toolsets=[toolset]).run("Draw.")
-            parts = [part for message in result.all_messages() for part in message.parts]
-            answers += [part.content for part in parts if isinstance(part, ToolReturnPart)]
-        tools = [tool.name for tool in await toolset.list_tools()]
-        return await seen(tools, first_text(answers[-1]), read)
+        tools = await toolset.list_tools()
+        for tool in tools:
+            schema = tool.input_schema
+            assert GoogleJsonSchemaTransformer(schema).walk()["properties"].keys() == schema["properties"].keys()
+        model = OpenAIChatModel("scripted", provider=OpenAIProvider(base_url=f"{place.model}/v1", api_key="none"))
+        result = await Agent(model, toolsets=[toolset]).run("Draw.")
+        parts = [part for message in result.all_messages() for part in message.parts]
+        answers = [part.content for part in parts if isinstance(part, ToolReturnPart)]
+        return await seen([tool.name for tool in tools], first_text(answers[-1]), read)
 
 
 async def google_genai(place: Place) -> Seen:

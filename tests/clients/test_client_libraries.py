@@ -39,13 +39,13 @@ RUNS = [
 ]
 FORMS = {
     "langchain": {"openai", "google"},
-    "pydantic_ai": {"openai", "google"},
+    "pydantic_ai": {"openai"},
     "openai_agents": {"openai"},
     "smolagents": {"openai"},
     "google_genai": {"google"},
     "google_adk": {"google"},
 }
-"""Libraries that convert our tools for models, and whose."""
+"""Libraries that ask a model, and through whose interface."""
 READ_NOTHING = frozenset({"google_adk", "smolagents"})
 """Libraries without a way to read a resource by its URI."""
 

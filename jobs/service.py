@@ -120,7 +120,7 @@ class JobService:
             outlined, may_ask = self._outlined(asked, caller, warnings, earlier)
             preparation = Preparation(partial(self._prepared, outlined, asked, caller))
             await self.runner.prepare(preparation, outlined.job_id)
-            lease = None
+            kept, lease = outlined, None
             try:
                 with anyio.move_on_after(math.inf if may_ask else self.patience_seconds):
                     await preparation.ended.wait()

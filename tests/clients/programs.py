@@ -246,8 +246,8 @@ async def google_genai(place: Place) -> Seen:
             return base64.b64decode((await session.read_resource(uri)).contents[0].blob)
 
         client = genai.Client(api_key="none", http_options=types.HttpOptions(base_url=place.model))
-        config = types.GenerateContentConfig(tools=[session])
-        result = await client.aio.models.generate_content(model="scripted", contents="Draw.", config=config)
+        asked = {"model": "scripted", "contents": "Draw.", "config": {"tools": [session]}}
+        result = await client.aio.models.generate_content(**asked)
         parts = [part for row in result.automatic_function_calling_history for part in row.parts]
         answers = [part.function_response.response for part in parts if part.function_response]
         tools = [tool.name for tool in (await session.list_tools()).tools]
@@ -332,6 +332,8 @@ def first_text(answer: object) -> str:
     match answer:
         case {"text": str(text)}:
             return text
+        case {"job_id": str()}:
+            return json.dumps(answer)
         case str():
             return answer
         case dict():

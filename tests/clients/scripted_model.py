@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
+from pydantic.alias_generators import to_camel
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -26,6 +27,9 @@ class _Told(BaseModel):
 
     job_id: str
     status: str
+
+
+_JOBS: TypeAdapter[_Told | list[JsonValue]] = TypeAdapter(_Told | list[JsonValue])
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +86,14 @@ class _ChatRequest(BaseModel):
 
 
 class _Declaration(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", alias_generator=to_camel, populate_by_name=True)
 
     name: str
     description: str = ""
     parameters: _Parameters | None = None
-    parameters_json_schema: _Parameters | None = Field(default=None, alias="parametersJsonSchema")
+    parameters_json_schema: _Parameters | None = None
     response: JsonValue = None
-    response_json_schema: JsonValue = Field(default=None, alias="responseJsonSchema")
+    response_json_schema: JsonValue = None
 
 
 class _Declarations(BaseModel):
@@ -155,7 +159,9 @@ class ScriptedModel:
         """The next call; nothing when the last answer is a job that has ended."""
         if not answers:
             return "controlnet_generate", self.arguments
-        job = _Told.model_validate_json(answers[-1])
+        job = _JOBS.validate_json(answers[-1])
+        if isinstance(job, list):  # some send all that they were given, as texts or read already
+            job = _Told.model_validate_json(job[0]) if isinstance(job[0], str) else _Told.model_validate(job[0])
         return ("job_status", {"job_id": job.job_id, "wait_seconds": 2}) if job.status in UNFINISHED else None
 
     async def _chat(self, request: Request) -> Response:

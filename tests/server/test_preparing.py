@@ -162,7 +162,7 @@ async def test_a_job_is_stopped_while_it_is_prepared(settings: Settings, vendor:
         assert Reply(await client.call_tool("cancel_job", {"job_id": first.job_id})).job.status == "canceled"
         hold.release()
         assert (await settled(client, first.job_id)).status == "canceled"
-        assert application.services.jobs.runner._driver.preparations.running == {}
+        assert not application.services.jobs.runner.prepares(first.job_id)
     assert vendor.charges(prompt) == 0
 
 
@@ -294,11 +294,11 @@ async def test_a_question_about_the_price_keeps_its_call(
         asked.append(params.message)
         return types.ElicitResult(action="accept")
 
+    replies = list[Reply]()
     hold = vendor.hold(prompt, "reading")
     rules = settings.model_copy(update={"confirm_above": {"jobs": 0.0}})
     async with opened(rules, elicit=agree, mode=mode) as (client, _):
         async with anyio.create_task_group() as tasks:
-            replies = list[Reply]()
 
             async def call() -> None:
                 replies.append(await generate(client, vendor, prompt, wait_seconds=20))

@@ -25,7 +25,7 @@ from controlnet_mcp.providers.types import Fault, Submission
 _BESIDE = "cancel_requested, delivered, orphans"
 """Columns that others than a job's driver write, beside its document."""
 _COLUMNS = f"document, {_BESIDE}"
-_UNFINISHED = "SELECT COUNT(*) FROM jobs WHERE principal = ? AND ended = 0 AND status != 'succeeded'"
+_UNFINISHED = "SELECT COUNT(*) FROM jobs WHERE principal = ? AND job_id != ? AND ended = 0 AND status != 'succeeded'"
 _SPENT = """
     SELECT s.provider, CASE
         WHEN j.status IN ('failed', 'canceled') AND json_extract(j.document, '$.task') IS NULL AND j.orphans = '[]'
@@ -84,9 +84,9 @@ class Account:
     db: sqlite3.Connection
     principal: str
 
-    def unfinished(self) -> int:
-        """Count the jobs that have not ended."""
-        return int(self.db.execute(_UNFINISHED, (self.principal,)).fetchone()[0])
+    def unfinished(self, besides: str = "") -> int:
+        """Count the jobs that have not ended, besides one by its id."""
+        return int(self.db.execute(_UNFINISHED, (self.principal, besides)).fetchone()[0])
 
     def spent_in_run(self, run: str) -> list[tuple[str, int | None]]:
         """Read the costs of jobs that were added in one run of the server."""
@@ -134,6 +134,8 @@ class JobStore:
     ) -> tuple[JobRecord, Lease | None]:
         """Insert a new job, or return the earlier one that this request must not repeat.
 
+        A job that failed before it was prepared is written anew by the record that has its id.
+
         Returns:
             The job, and if it is new the lease of the owner that is to drive it; without an owner it is free.
 
@@ -143,10 +145,12 @@ class JobStore:
 
         def work(db: sqlite3.Connection) -> tuple[JobRecord, Lease | None]:
             earlier = _earlier(db, record.principal, request_key, fingerprint)
-            if earlier is not None:
+            if earlier is not None and not (earlier.begins_again and earlier.job_id == record.job_id):
                 return earlier, None
             if admit is not None:
                 admit(Account(db, record.principal), record)
+            if earlier is not None:
+                return record, self._begin_again(db, record, owner)
             named = (record.job_id, record.principal, record.provider, record.created_at, request_key, fingerprint)
             leased = (None, 0.0, 0) if owner is None else (owner, self._clock() + self.lease_seconds, 1)
             db.execute(
@@ -157,6 +161,16 @@ class JobStore:
             return record, None if owner is None else Lease(record.job_id, 1)
 
         return await self._database.run(work)
+
+    def _begin_again(self, db: sqlite3.Connection, record: JobRecord, owner: str | None) -> Lease:
+        """Write a job in the place of its first try, under a new lease."""
+        sql = (
+            "UPDATE jobs SET document = ?, status = ?, ended = ?, provider = ?, cancel_requested = 0,"
+            " lease_owner = ?, lease_until = ?, fence = fence + 1 WHERE job_id = ? RETURNING fence"
+        )
+        until = self._clock() + self.lease_seconds if owner else 0.0
+        values = (*_document(record), record.provider, owner, until, record.job_id)
+        return Lease(record.job_id, int(db.execute(sql, values).fetchone()[0]))
 
     async def earlier(
         self, principal: str, *, request_key: str | None, fingerprint: str
@@ -295,6 +309,21 @@ class JobStore:
                 if answers if judged is None else events != judged:
                     return job.model_copy(update={"state": "submitting", "fault": None, "finished_at": None})
             return self.write_row(db, job, lease)
+
+        return await self._database.run(work)
+
+    async def begin(self, job: JobRecord, lease: Lease, admit: Admit) -> JobRecord:
+        """Write a job that was on record before it was prepared, and that its preparation made a new one.
+
+        Raises:
+            RequestError: `admit` refuses the job; nothing was written.
+        """
+
+        def work(db: sqlite3.Connection) -> JobRecord:
+            saved = self.write_row(db, job, lease)
+            admit(Account(db, job.principal), job)
+            db.execute("UPDATE jobs SET provider = ? WHERE job_id = ?", (job.provider, job.job_id))
+            return saved
 
         return await self._database.run(work)
 

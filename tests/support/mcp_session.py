@@ -25,7 +25,7 @@ from controlnet_mcp.tools.views import Job
 
 SIDE = 128
 """Sides of the pictures that tests have drawn, in pixels: the smaller, the faster."""
-WAIT_SECONDS = 20
+WAIT_SECONDS = 60
 """How long a call may wait for a job; a job takes a fraction of a second on an idle machine."""
 
 

@@ -23,6 +23,10 @@ class TooLongError(Exception):
     """More bytes came than are accepted."""
 
 
+class TooShortError(Exception):
+    """Fewer bytes came than were announced."""
+
+
 class TooSlowError(Exception):
     """A window passed with fewer bytes than the floor asks for."""
 
@@ -40,27 +44,32 @@ async def read_body(
 
     Raises:
         TooLongError: One byte more came.
+        TooShortError: The connection was closed before the end.
         TooSlowError: Fewer bytes came.
     """
     content = bytearray()
     goal = MIN_BYTES_PER_SECOND * window_seconds
     with anyio.move_on_after(window_seconds) as window:
-        async for part in parts:
-            starts = len(content) < SIGNATURE_BYTES
-            content += part
-            if len(content) > max_bytes:
-                raise TooLongError
-            if check_start and starts and len(content) >= SIGNATURE_BYTES:
-                check_start(bytes(content[:SIGNATURE_BYTES]))
-            if len(content) >= goal:
-                goal = len(content) + MIN_BYTES_PER_SECOND * window_seconds
-                window.deadline = anyio.current_time() + window_seconds
+        try:
+            async for part in parts:
+                starts = len(content) < SIGNATURE_BYTES
+                content += part
+                if len(content) > max_bytes:
+                    raise TooLongError
+                if check_start and starts and len(content) >= SIGNATURE_BYTES:
+                    check_start(bytes(content[:SIGNATURE_BYTES]))
+                if len(content) >= goal:
+                    goal = len(content) + MIN_BYTES_PER_SECOND * window_seconds
+                    window.deadline = anyio.current_time() + window_seconds
+        except httpx2.RemoteProtocolError as error:
+            raise TooShortError from error
         return bytes(content)
     raise TooSlowError
 
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _RETRYABLE = frozenset({408, 425, 429, 500, 502, 503, 504})
+_GONE = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _HEADERS = {
     "user-agent": "controlnet-mcp",
@@ -122,7 +131,9 @@ async def _picture_in(response: httpx2.Response, limits: Limits) -> bytes:
     """The body; refused before it is read, or by its first bytes, where it cannot be a picture of legal size."""
     status, headers = response.status_code, response.headers
     if status != HTTPStatus.OK:
-        raise _failed(f"answered with HTTP status {status}", retryable=status in _RETRYABLE)
+        failure = _failed(f"answered with HTTP status {status}", retryable=status in _RETRYABLE)
+        failure.gone = status in _GONE
+        raise failure
     if headers.get("content-encoding", "identity").lower() != "identity":
         raise _failed("compressed the picture although it was asked not to", retryable=False)
     length = headers.get("content-length", "0")
@@ -134,6 +145,8 @@ async def _picture_in(response: httpx2.Response, limits: Limits) -> bytes:
         )
     except TooLongError as error:
         raise too_large(limits.max_bytes) from error
+    except TooShortError as error:
+        raise _failed("broke off before the end of the picture") from error
     except TooSlowError as error:
         raise _failed(f"sent less than {MIN_BYTES_PER_SECOND:,} bytes per second") from error
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 import httpx2
 from anyio import CapacityLimiter, to_thread
 
-from controlnet_mcp.foundation.errors import ImageError, RequestError
+from controlnet_mcp.foundation.errors import ControlNetError, ImageError, RequestError
 from controlnet_mcp.foundation.limits import RESULT_LIMITS
 from controlnet_mcp.providers.base import Provider
 from controlnet_mcp.providers.errors import ProviderError, told_with, undelivered
-from controlnet_mcp.providers.http import HttpCall, Steps
+from controlnet_mcp.providers.http import HttpCall, HttpReply, Steps
 from controlnet_mcp.providers.placeholders import PictureSource
 from controlnet_mcp.providers.types import Output, RemoteTask, Report, ResolvedRequest, Submission
 
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 ResultT = TypeVar("ResultT")
 Fetch: TypeAlias = Callable[[str], Awaitable[bytes]]
 OK = 200
+_GONE = frozenset({404, 410})
+_ABOUT_THE_KEY = frozenset({401, 402, 403})
+_PASSING = frozenset({408, 425, 429, *range(500, 600)})
+"""Statuses that say nothing about the result itself."""
 _DOWNLOADS_AT_ONCE = 8
 """Results of one provider that are downloaded at the same time."""
 _DECODED_AT_ONCE = 2
@@ -132,31 +136,34 @@ class Sender:
             result: ResultT = end.value
             return result
 
+    async def locate(self, provider: Provider, output: Output) -> Output:
+        """Find where a result can be fetched now, and what is known of it by then."""
+        return output if output.url else await self.run(provider, provider.locate(output))
+
     async def download(self, provider: Provider, output: Output) -> bytes:
         """Fetch a result: from the provider's own origin like any call, from elsewhere as an untrusted picture.
 
         Raises:
-            ProviderError: It cannot be had from the provider, or its link is none: not the caller's fault.
-            ImageError: It cannot be had from elsewhere.
+            ProviderError: It cannot be had: not the caller's fault. It is `lasting` where the host answers, and would
+                answer the same again.
         """
         from controlnet_mcp.providers.connections import is_configured
 
-        url = await self.run(provider, provider.locate(output))
-        if not is_configured(provider, url):
-            try:
+        url = (await self.locate(provider, output)).url or ""
+        try:
+            if not is_configured(provider, url):
                 return await self._fetch(url)
-            except RequestError as error:
-                raise undelivered(provider.name, provider.title, error) from error
-        call = HttpCall("GET", url, timeout_seconds=120.0, max_reply_bytes=RESULT_LIMITS.max_bytes)
-        reply = await self._connections.send(provider, call)
+            call = HttpCall("GET", url, timeout_seconds=120.0, max_reply_bytes=RESULT_LIMITS.max_bytes)
+            reply = await self._connections.send(provider, call)
+        except ProviderError as error:
+            error.lasting |= not error.retryable or _is_cut_off(error)
+            raise
+        except (RequestError, ImageError) as error:
+            failure = undelivered(provider.name, provider.title, error)
+            failure.lasting |= _is_cut_off(error)
+            raise failure from error
         if reply.status != OK:
-            raise ProviderError(
-                "provider_failed",
-                f"The result could not be downloaded from {provider.title}: HTTP {reply.status}.",
-                provider=provider.name,
-                retryable=True,
-                provider_message=reply.text,
-            )
+            raise _no_result(provider, reply)
         return reply.body
 
     def download_turns(self, provider: Provider) -> CapacityLimiter:
@@ -167,3 +174,23 @@ class Sender:
         """Close all connections."""
         if "_connections" in vars(self):
             await self._connections.aclose()
+
+
+def _no_result(provider: Provider, reply: HttpReply) -> ProviderError:
+    """The error of a result that the provider's own origin does not deliver."""
+    return ProviderError(
+        "not_found" if reply.status in _GONE else "provider_failed",
+        f"The result could not be downloaded from {provider.title}: HTTP {reply.status}.",
+        provider=provider.name,
+        hint=f"The history on {provider.title}'s own pages may still show the picture.",
+        retryable=reply.status in _PASSING,
+        lasting=reply.status not in _PASSING | _ABOUT_THE_KEY,
+        provider_message=reply.text,
+    )
+
+
+def _is_cut_off(error: ControlNetError) -> bool:
+    """True where fewer bytes came than were announced, which a broken file on a server gives each time."""
+    from controlnet_mcp.images.download import TooShortError
+
+    return isinstance(error.__cause__, TooShortError)

@@ -196,8 +196,10 @@ def test_nothing_is_uploaded_for_a_price() -> None:
 
 def test_the_asset_is_read_again_for_its_link() -> None:
     """The link that an asset has now, as the vendor keeps the picture."""
-    link, (call,) = held(provider().locate(Output(asset_id="asset_controlnet_abc")), reply("asset"))
-    assert link.startswith("https://cdn.cloud.scenario.com/")
+    located, (call,) = held(provider().locate(Output(asset_id="asset_controlnet_abc")), reply("asset"))
+    assert located.url is not None
+    assert located.url.startswith("https://cdn.cloud.scenario.com/")
+    assert (located.asset_id, located.flagged) == ("asset_controlnet_abc", False)
     assert call.url.endswith("/v1/assets/asset_controlnet_abc")
     assert dict(call.query) == {"originalAssets": "true"}
 

@@ -264,8 +264,8 @@ class QueueProvider(Provider):
                 f"{self.title} says that the job is done, and names no picture.",
                 provider=self.name,
                 hint=f"The history on {self.title}'s own pages may show the picture.",
+                retryable=True,
                 lasting=True,
-                provider_message=self.said(reply),
             )
         return report
 
@@ -279,6 +279,7 @@ class QueueProvider(Provider):
             f"{self.title} does not know this job{kept}.",
             provider=self.name,
             hint=f"The history on {self.title}'s own pages may still show it.",
+            retryable=True,
             provider_message=self.said(reply),
         )
 

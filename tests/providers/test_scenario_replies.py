@@ -92,12 +92,13 @@ def test_numbers_may_be_text_and_ids_numbers() -> None:
     assert submission.report.cost == Cost(amount=7.5, unit="creative units")
 
 
-@pytest.mark.parametrize("name", ["unknown_status", "finished_empty"])
-def test_a_paid_job_is_not_given_up_for_a_strange_reply(name: str) -> None:
-    """A new status, or a success whose assets are not listed yet: it is asked again."""
-    report = polled(name)
-    assert report.phase == "running"
-    assert report.outputs == ()
+def test_a_paid_job_is_not_given_up_for_a_strange_reply() -> None:
+    """A new status is one that runs; a success whose assets are not listed yet is asked for again, for a while."""
+    report = polled("unknown_status")
+    assert (report.phase, report.outputs) == ("running", ())
+    with pytest.raises(ProviderError, match="names no picture") as caught:
+        polled("finished_empty")
+    assert (caught.value.retryable, caught.value.lasting) == (True, True)
 
 
 @pytest.mark.parametrize(

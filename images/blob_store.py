@@ -7,6 +7,7 @@ crash at any moment. Writers never wait for each other: the same name always mea
 
 import errno
 import hashlib
+import itertools
 import os
 import re
 import secrets
@@ -30,8 +31,8 @@ _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | 
 
 def make_private(folder: Path) -> None:
     """Make a folder and its missing parents, for the owner only, and force their names to disk."""
-    missing = [path for path in (folder, *folder.parents) if not path.exists()]
-    for path in reversed(missing):
+    missing = itertools.takewhile(lambda path: not path.exists(), (folder, *folder.parents))
+    for path in reversed(list(missing)):
         path.mkdir(mode=0o700, exist_ok=True)
         force_names(path.parent)
 
@@ -134,10 +135,6 @@ class BlobStore:
         content = encode_png(rgb)
         return self._put(content, describe(content, "image/png", rgb))
 
-    def _put(self, content: bytes, picture: StoredPicture) -> StoredPicture:
-        self.put(content, picture.mime_type)
-        return picture
-
     def put(self, content: bytes, mime_type: StoredType) -> str:
         """Store a picture; storing the same bytes again, even at the same moment, is cheap and changes nothing.
 
@@ -148,16 +145,27 @@ class BlobStore:
             StorageError: `not_configured`: the data folder cannot be written, or the disk is full (worth a retry).
         """
         sha256 = hashlib.sha256(content).hexdigest()
+        self._write(content, sha256, mime_type)
+        return sha256
+
+    def _put(self, content: bytes, picture: StoredPicture) -> StoredPicture:
+        self._write(content, picture.sha256, picture.mime_type)
+        return picture
+
+    def _write(self, content: bytes, sha256: str, mime_type: StoredType) -> None:
         path = self._folder / sha256[:2] / f"{sha256}.{EXTENSIONS[mime_type]}"
         with storage_errors():
-            if not (path.is_file() and path.stat().st_size == len(content)):
+            try:
+                stored = path.stat().st_size == len(content)
+            except FileNotFoundError:
+                stored = False
                 make_private(path.parent)
-                write_whole(path, content)
-            else:
+            if stored:
                 os.utime(path)  # stored again, so it is not old
+            else:
+                write_whole(path, content)
             force_names(path.parent)  # always: another writer may just have renamed the file
         remember(self.seen, sha256, path, _MOST_SEEN)
-        return sha256
 
     def get(self, sha256: str) -> bytes:
         """The bytes under a key, checked against it.
@@ -230,7 +238,7 @@ class BlobStore:
             RequestError: `not_found`: nothing is stored under the key.
             StorageError: As `put`.
         """
-        path = note_beside(self.path(sha256), about)
+        path = note_beside(self.seen.get(sha256) or self.path(sha256), about)
         with storage_errors():
             write_whole(path, content, forced=False)
 

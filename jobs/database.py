@@ -9,7 +9,7 @@ transaction. A block that fails is undone alone; the others go on and are commit
 
 import sqlite3
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -143,7 +143,7 @@ class Database:
         async with self._turn:
             return await to_thread.run_sync(read, limiter=self._thread)
 
-    async def rows(self, sql: str, values: Sequence[object] = ()) -> list[tuple[object, ...]]:
+    async def rows(self, sql: str, values: Sequence[object] | Mapping[str, object] = ()) -> list[tuple[object, ...]]:
         """Read the rows that a statement gives."""
         return await self.read(lambda db: db.execute(sql, values).fetchall())
 

@@ -36,7 +36,7 @@ _SPENT = """
 """The cost of each job of a caller: what the provider charged where that is known, else what was expected; NULL where
 the submission was refused or never left, and once more for every second charge. The expected cost of a job stays when
 the job is deleted."""
-_DELETABLE = "ended = 1 AND delivered = 1 AND status != 'uncertain' AND created_at < ?1"
+_DELETABLE = "ended = 1 AND delivered = 1 AND status != 'uncertain' AND created_at < :before"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _MICROSECOND = 1e-6
 _PAGE = 500
@@ -189,11 +189,12 @@ class JobStore:
                 hint="Use next_cursor of the last answer, or none.",
             ) from None
         sql = (
-            f"SELECT {_COLUMNS} FROM jobs WHERE principal = ?1"  # noqa: S608  # a constant
-            " AND (?2 IS NULL OR status = ?2) AND (?3 IS NULL OR provider = ?3)"
-            " AND (created_at, job_id) < (?4, ?5) ORDER BY created_at DESC, job_id DESC LIMIT ?6"
+            f"SELECT {_COLUMNS} FROM jobs WHERE principal = :principal"  # noqa: S608  # a constant
+            " AND (:status IS NULL OR status = :status) AND (:provider IS NULL OR provider = :provider)"
+            " AND (created_at, job_id) < (:before, :before_id) ORDER BY created_at DESC, job_id DESC LIMIT :rows"
         )
-        rows = await self._database.rows(sql, (principal, status, provider, before, before_id, limit + 1))
+        of_whom = {"principal": principal, "status": status, "provider": provider}
+        rows = await self._database.rows(sql, {**of_whom, "before": before, "before_id": before_id, "rows": limit + 1})
         jobs = tuple(_record_of(row) for row in rows[:limit])
         return Page(jobs, f"{jobs[-1].created_at!r}~{jobs[-1].job_id}" if len(rows) > limit else None)
 
@@ -438,15 +439,19 @@ class JobStore:
 
     def add_duration(self, kind: JobKind, seconds: float) -> None:
         """Queue one more duration, and the deletion of all but the newest; written with the next transaction."""
-        key = (kind.provider, kind.model, kind.size)
+        row = {"provider": kind.provider, "model": kind.model, "size": kind.size, "seconds": seconds}
 
         def work(db: sqlite3.Connection) -> None:
-            db.execute("INSERT INTO durations (provider, model, size, seconds) VALUES (?, ?, ?, ?)", (*key, seconds))
             db.execute(
-                "DELETE FROM durations WHERE provider = ?1 AND model = ?2 AND size = ?3 AND duration_id <="
-                " (SELECT duration_id FROM durations WHERE provider = ?1 AND model = ?2 AND size = ?3"
-                " ORDER BY duration_id DESC LIMIT 1 OFFSET ?4)",
-                (*key, MOST_DURATIONS),
+                "INSERT INTO durations (provider, model, size, seconds) VALUES (:provider, :model, :size, :seconds)",
+                row,
+            )
+            db.execute(
+                "DELETE FROM durations WHERE provider = :provider AND model = :model AND size = :size"
+                " AND duration_id <= (SELECT duration_id FROM durations"
+                " WHERE provider = :provider AND model = :model AND size = :size"
+                " ORDER BY duration_id DESC LIMIT 1 OFFSET :kept)",
+                row | {"kept": MOST_DURATIONS},
             )
 
         self._database.also(work)
@@ -483,8 +488,8 @@ class JobStore:
         """
 
         def work(db: sqlite3.Connection) -> set[str]:
-            sql = f"SELECT job_id FROM jobs WHERE {_DELETABLE} LIMIT ?2"  # noqa: S608  # a constant
-            ids = db.execute(sql, (before, _PAGE)).fetchall()
+            sql = f"SELECT job_id FROM jobs WHERE {_DELETABLE} LIMIT :rows"  # noqa: S608  # a constant
+            ids = db.execute(sql, {"before": before, "rows": _PAGE}).fetchall()
             for table in ("attempts", "jobs"):
                 db.executemany(f"DELETE FROM {table} WHERE job_id = ?", ids)  # noqa: S608  # one of two names
             return {str(row[0]) for row in ids}

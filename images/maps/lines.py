@@ -50,20 +50,24 @@ def automatic_thresholds(rgb: Rgb) -> tuple[int, int]:
     return high // 2, high
 
 
+def _darker_in_channel(rgb: Rgb, index: int, around_sigma_pixels: float, fine_sigma_pixels: float) -> Levels:
+    """The difference in one channel; in a function of its own, so that nothing of one stays for the next."""
+    fine: Levels = np.asarray(cv2.extractChannel(rgb, index), dtype=np.float32)
+    around = blurred(fine, around_sigma_pixels)
+    if fine_sigma_pixels:
+        fine = blurred(fine, fine_sigma_pixels)
+    return np.asarray(cv2.subtract(around, fine, dst=around), dtype=np.float32)
+
+
 def darker_than_around(rgb: Rgb, around_sigma_pixels: float, fine_sigma_pixels: float = 0.0) -> Levels:
     """Levels by which each pixel is darker than its surroundings in all three channels (negative: brighter).
 
     The least of the three differences counts. The sigmas are those of the Gaussians that stand for the surroundings and
     for the pixel (0: the pixel itself). One channel at a time is faster than all at once, and takes less memory.
     """
-    least: Levels = np.empty(0, dtype=np.float32)
-    for index in range(3):
-        fine: Levels = np.asarray(cv2.extractChannel(rgb, index), dtype=np.float32)
-        around = blurred(fine, around_sigma_pixels)
-        if fine_sigma_pixels:
-            fine = blurred(fine, fine_sigma_pixels)
-        darker = np.asarray(cv2.subtract(around, fine, dst=around), dtype=np.float32)
-        least = np.asarray(cv2.min(least, darker, dst=least), dtype=np.float32) if index else darker
+    least = _darker_in_channel(rgb, 0, around_sigma_pixels, fine_sigma_pixels)
+    for index in (1, 2):
+        cv2.min(least, _darker_in_channel(rgb, index, around_sigma_pixels, fine_sigma_pixels), dst=least)
     return least
 
 

@@ -269,6 +269,7 @@ def _smooth_noise(random: np.random.RandomState, shape: tuple[int, ...], extent:
         strip = wide[:, left : min(left + STRIP_COLUMNS, right)]
         tall = cv2.resize(strip, (strip.shape[1], height + 2 * GRID_PIXELS), interpolation=cv2.INTER_CUBIC)
         strips.append(np.array(tall[GRID_PIXELS : GRID_PIXELS + height], dtype=np.float64))
+        del tall  # else two of them are in memory at once
     least = min(float(strip.min()) for strip in strips)
     most = max(float(strip.max()) for strip in strips) - least
     levels: Levels = np.empty(shape, dtype=np.float32)

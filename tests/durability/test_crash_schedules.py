@@ -168,19 +168,20 @@ async def survey(
 ) -> tuple[int, list[str]]:
     """Run every schedule of every case, or up to the first that goes wrong; gives their number, and what was wrong."""
     blobs, picture = store
-    connection = memory()
     runs, wrong = 0, list[str]()
-    for case, schedules in product(cases, (crashes, pauses)):
-        service = Service(case.deduplication, case.outcomes, picture, blobs.get(picture), ending=case.ending)
-        world = World(service, blobs, connection, rules)
-        async with aclosing(schedules(world)) as schedule:
-            async for label in schedule:
-                job = await aftermath(world)
-                runs += 1
-                wrong += [f"{case.deduplication}, {case.outcomes}, {label}: {text}" for text in wrong_with(world, job)]
-                if wrong and first_only:
-                    return runs, wrong
-    connection.close()
+    with memory() as connection:
+        for case, schedules in product(cases, (crashes, pauses)):
+            service = Service(case.deduplication, case.outcomes, picture, blobs.get(picture), ending=case.ending)
+            world = World(service, blobs, connection, rules)
+            async with aclosing(schedules(world)) as schedule:
+                async for label in schedule:
+                    job = await aftermath(world)
+                    runs += 1
+                    wrong += [
+                        f"{case.deduplication}, {case.outcomes}, {label}: {text}" for text in wrong_with(world, job)
+                    ]
+                    if wrong and first_only:
+                        return runs, wrong
     return runs, wrong
 
 

@@ -1,7 +1,8 @@
 """Blocks of statements share transactions: together on disk, each failing for itself."""
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -31,14 +32,15 @@ def insert_and_fail(name: str, db: sqlite3.Connection) -> str:
 
 def on_disk(path: Path) -> set[str]:
     """The rows as another process sees them."""
-    with sqlite3.connect(path) as other:
+    with closing(sqlite3.connect(path)) as other:
         return {str(row[0]) for row in other.execute("SELECT provider FROM durations")}
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Database:
+def database(tmp_path: Path) -> Generator[Database]:
     """A new file."""
-    return Database(tmp_path / "jobs.sqlite3")
+    with closing(Database(tmp_path / "jobs.sqlite3")) as opened:
+        yield opened
 
 
 async def test_what_returned_is_on_disk(tmp_path: Path, database: Database) -> None:

@@ -45,8 +45,7 @@ class Life(RuleBasedStateMachine):
         super().__init__()
         self.resources = ExitStack()
         self.portal = self.resources.enter_context(start_blocking_portal())
-        self.connection = memory()
-        self.resources.callback(self.connection.close)
+        self.connection = self.resources.enter_context(memory())
         self.workers: list[Stepped | None] = [None, None]
 
     @initialize(deduplication=st.sampled_from(get_args(Deduplication)), outcomes=OUTCOMES)

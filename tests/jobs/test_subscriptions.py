@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -91,8 +91,7 @@ async def followed_job(folder: Path, *polls: float) -> AsyncGenerator[FollowedJo
     """
     accepted = [says("queued", 201, eta=9)]  # the first pause is real time, too
     told = [says("running", progress=value, eta=9) for value in polls]
-    database = Database(folder / "jobs.sqlite3")
-    with anyio.fail_after(20):
+    with closing(Database(folder / "jobs.sqlite3")) as database, anyio.fail_after(20):
         async with open_job_layer(folder, Service(accepted, [*told, says("failed")])) as layer, background() as tasks:
             store = CountingStore(database)
             watch = JobSubscriptions(store)
@@ -114,7 +113,6 @@ async def followed_job(folder: Path, *polls: float) -> AsyncGenerator[FollowedJo
                 await anyio.lowlevel.checkpoint()
             await anyio.wait_all_tasks_blocked()
             yield FollowedJob(layer, store, runner, service, len(anyio.get_running_tasks()))
-    database.close()
 
 
 async def _none(uri: str, _principal: str) -> str:

@@ -4,6 +4,7 @@ import json
 from functools import partial
 
 import pytest
+from pydantic import JsonValue
 
 from controlnet_mcp.providers.errors import ProviderError
 from controlnet_mcp.providers.http import HttpReply, Steps
@@ -203,6 +204,15 @@ def test_the_asset_is_read_again_for_its_link() -> None:
     assert (located.asset_id, located.flagged) == ("asset_controlnet_abc", False)
     assert call.url.endswith("/v1/assets/asset_controlnet_abc")
     assert dict(call.query) == {"originalAssets": "true"}
+
+
+@pytest.mark.parametrize(("nsfw", "flagged"), [(["nudity"], True), ([], False), (None, False), ("false", False)])
+def test_e5_what_the_filter_says_of_an_asset_is_read(nsfw: JsonValue, *, flagged: bool) -> None:
+    """E5: a list of labels in the SDK; no label is no mark."""
+    asset = {"id": "asset_1", "url": "https://cdn.cloud.scenario.com/1.png", "status": "success", "nsfw": nsfw}
+    told = HttpReply("scenario", 200, {}, json.dumps({"asset": asset}).encode())
+    located, _ = held(provider().locate(Output(asset_id="asset_1")), told)
+    assert located.flagged is flagged
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ after it. One that fell asleep goes on later, with all it knew.
 """
 
 import sqlite3
-from collections.abc import Callable, Sequence
-from contextlib import aclosing, suppress
+from collections.abc import Callable, Generator, Sequence
+from contextlib import aclosing, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias, TypeVar
@@ -274,9 +274,11 @@ async def _no_fetch(url: str) -> bytes:
     raise AssertionError(f"nothing may be fetched from {url}")
 
 
-def memory() -> sqlite3.Connection:
+@contextmanager
+def memory() -> Generator[sqlite3.Connection]:
     """An empty database in memory."""
     connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
     for statement in (line for migration in MIGRATIONS for line in migration):
         connection.execute(statement)
-    return connection
+    with closing(connection):
+        yield connection

@@ -5,7 +5,7 @@ The provider's other end is an `httpx2.MockTransport`: requests and replies take
 
 import math
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
@@ -281,12 +281,12 @@ async def open_job_layer(
     """
     clock = clock or Clock()
     blobs = BlobStore(folder / "pictures")
-    database = Database(folder / "jobs.sqlite3")
     provider = ScriptedProvider(deduplication, cancels=cancels)
     transports = {provider.name: httpx2.MockTransport(service.answer)}
-    async with aclosing(Sender(PictureSource(blobs), _no_fetch, transports)) as sender:
+    async with AsyncExitStack() as opened:
+        database = opened.enter_context(closing(Database(folder / "jobs.sqlite3")))
+        sender = await opened.enter_async_context(aclosing(Sender(PictureSource(blobs), _no_fetch, transports)))
         store = JobStore(database, clock, LEASE_SECONDS)
         entry = ProviderEntry(provider.name, provider.capabilities, provider if ready else None, ("SCRIPTED_KEY",))
         driver = build_driver(store, sender, (entry,), blobs, clock=clock, chance=lambda: 0.5)
         yield JobLayer(service, clock, database, store, driver, sender, provider, blobs)
-    database.close()

@@ -106,11 +106,15 @@ async def body_of(response: httpx2.Response, call: HttpCall, provider: str, titl
         body = await read_body(parts, max_bytes=most, window_seconds=call.timeout_seconds)
         return body if encoding in {"identity", ""} else await to_thread.run_sync(_inflated, body, encoding, most)
     except (TooLongError, TooShortError, TooSlowError, zlib.error) as error:
-        what = {
-            TooLongError: f"more than {most // 2**20} MiB",
-            TooShortError: "less than it announced: the connection broke",
-            TooSlowError: f"less than {MIN_BYTES_PER_SECOND:,} bytes per second",
-        }.get(type(error), f"a body that is not {encoding[:20]}, as it claims")
+        match error:
+            case TooLongError():
+                what = f"more than {most // 2**20} MiB"
+            case TooShortError():
+                what = "less than it announced: the connection broke"
+            case TooSlowError():
+                what = f"less than {MIN_BYTES_PER_SECOND:,} bytes per second"
+            case _:
+                what = f"a body that is not {encoding[:20]}, as it claims"
         raise ProviderError(
             "provider_failed",
             f"{title} sent {what}.",

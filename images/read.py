@@ -15,7 +15,7 @@ from urllib.parse import unquote, unquote_to_bytes
 from anyio import CapacityLimiter, to_thread
 
 from controlnet_mcp.foundation.errors import ImageError, RequestError
-from controlnet_mcp.foundation.limits import Limits, remember
+from controlnet_mcp.foundation.limits import DIRECT, Limits, Network, remember
 from controlnet_mcp.images.blob_store import BlobStore
 from controlnet_mcp.images.picture import StoredPicture, too_large
 from controlnet_mcp.images.safe_open import read_file
@@ -92,6 +92,7 @@ class PictureReader:
         allowed_folders: Where local files may be read.
         trusted_hosts: `host` or `host:port` that links may lead to although private or plain http.
         resolve_resource: Maps a `controlnet://` URI of an owner to the SHA-256 of a stored picture.
+        network: How links to all other hosts are reached.
     """
 
     blobs: BlobStore
@@ -99,6 +100,7 @@ class PictureReader:
     allowed_folders: tuple[Path, ...]
     trusted_hosts: frozenset[str]
     resolve_resource: Callable[[str, str], Awaitable[str]]
+    network: Network = DIRECT
     _kept: dict[str, StoredPicture] = field(default_factory=dict[str, StoredPicture], init=False)
     _cleaning: CapacityLimiter = field(default_factory=partial(CapacityLimiter, CLEANED_AT_ONCE), init=False)
 
@@ -132,7 +134,9 @@ class PictureReader:
             case "http" | "https":
                 from controlnet_mcp.images.download import fetch
 
-                content = await fetch(reference, limits=self.limits, trusted_hosts=self.trusted_hosts)
+                content = await fetch(
+                    reference, limits=self.limits, trusted_hosts=self.trusted_hosts, network=self.network
+                )
             case "controlnet":
                 content = await to_thread.run_sync(self.blobs.get, await self.resolve_resource(reference, owner))
             case _ if local_paths:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 import httpx2
 from anyio import CapacityLimiter, to_thread
 
-from controlnet_mcp.foundation.errors import ControlNetError, ImageError, RequestError
-from controlnet_mcp.foundation.limits import RESULT_LIMITS
+from controlnet_mcp.foundation.errors import ImageError, RequestError
+from controlnet_mcp.foundation.limits import DIRECT, RESULT_LIMITS, Network
 from controlnet_mcp.providers.base import Provider
 from controlnet_mcp.providers.errors import ProviderError, told_with, undelivered
 from controlnet_mcp.providers.http import HttpCall, HttpReply, Steps
@@ -45,16 +45,19 @@ class Sender:
         fetch: Fetch,
         transports: Mapping[str, httpx2.AsyncBaseTransport] | None = None,
         trusted_hosts: frozenset[str] = frozenset(),
+        network: Network = DIRECT,
     ) -> None:
         """Take the stores and ways that calls need.
 
         `fetch` downloads a picture from an untrusted URL, without credentials; `transports` are engines that live in
-        this process, by provider name; a reply may name `trusted_hosts` although they are private or speak plain http.
+        this process, by provider name; a reply may name `trusted_hosts` although they are private or speak plain http,
+        and all others are reached as the network says.
         """
         self._source = source
         self._fetch = fetch
         self._transports = transports or {}
         self._trusted_hosts = trusted_hosts
+        self._network = network
         self._uploads: dict[tuple[str, str], tuple[str, float]] = {}
         """Provider and content to the provider's name of the picture, and until when it holds (monotonic seconds)."""
         self._download_turns: dict[str, CapacityLimiter] = {}
@@ -65,7 +68,7 @@ class Sender:
         """The connection pools; HTTP is imported with the first call, so that a start does not wait for it."""
         from controlnet_mcp.providers.connections import Connections
 
-        return Connections(self._source, self._transports, self._trusted_hosts)
+        return Connections(self._source, self._transports, self._trusted_hosts, self._network)
 
     async def prepare(self, provider: Provider, request: ResolvedRequest, reference: str) -> HttpCall:
         """Upload what has to be uploaded, which costs nothing, and build the one call that can cost money.
@@ -143,28 +146,43 @@ class Sender:
     async def download(self, provider: Provider, output: Output) -> bytes:
         """Fetch a result: from the provider's own origin like any call, from elsewhere as an untrusted picture.
 
+        Redirects are followed, within the origin and from it to elsewhere; nothing that is sent holds a key.
+
         Raises:
-            ProviderError: It cannot be had: not the caller's fault. It is `lasting` where the host answers, and would
-                answer the same again.
+            ProviderError: It cannot be had, or a redirect may not be followed: not the caller's fault. It is `lasting`
+                where the host answers, and would answer the same again.
         """
-        from controlnet_mcp.providers.connections import is_configured
+        from controlnet_mcp.images.download import TooShortError
 
         url = (await self.locate(provider, output)).url or ""
         try:
+            return await self._followed(provider, url)
+        except ProviderError as error:
+            too_much = error.delivery == "unknown" and not error.retryable
+            error.lasting |= too_much or isinstance(error.__cause__, TooShortError)
+            raise
+        except (RequestError, ImageError) as error:
+            failure = undelivered(provider.name, provider.title, error)
+            failure.lasting |= isinstance(error.__cause__, TooShortError)  # a broken file on a server is cut each time
+            raise failure from error
+
+    async def _followed(self, provider: Provider, url: str) -> bytes:
+        """The bytes behind a link of a result, after all redirects."""
+        from controlnet_mcp.images.download import REDIRECTS, web_link
+        from controlnet_mcp.providers.connections import is_configured
+
+        for _ in range(RESULT_LIMITS.max_redirects + 1):
             if not is_configured(provider, url):
                 return await self._fetch(url)
             call = HttpCall("GET", url, timeout_seconds=120.0, max_reply_bytes=RESULT_LIMITS.max_bytes)
             reply = await self._connections.send(provider, call)
-        except ProviderError as error:
-            error.lasting |= not error.retryable or _is_cut_off(error)
-            raise
-        except (RequestError, ImageError) as error:
-            failure = undelivered(provider.name, provider.title, error)
-            failure.lasting |= _is_cut_off(error)
-            raise failure from error
-        if reply.status != OK:
-            raise _no_result(provider, reply)
-        return reply.body
+            if reply.status == OK:
+                return reply.body
+            if reply.status not in REDIRECTS or "location" not in reply.headers:
+                raise _no_result(provider, reply)
+            url = str(web_link(reply.headers["location"], web_link(url)))
+        message = f"The host of the link redirects more than {RESULT_LIMITS.max_redirects} times."
+        raise ImageError("image_unreadable", message)
 
     def download_turns(self, provider: Provider) -> CapacityLimiter:
         """Turns to download results of one provider: until they are stored they are held in memory."""
@@ -187,10 +205,3 @@ def _no_result(provider: Provider, reply: HttpReply) -> ProviderError:
         lasting=reply.status not in _PASSING | _ABOUT_THE_KEY,
         provider_message=reply.text,
     )
-
-
-def _is_cut_off(error: ControlNetError) -> bool:
-    """True where fewer bytes came than were announced, which a broken file on a server gives each time."""
-    from controlnet_mcp.images.download import TooShortError
-
-    return isinstance(error.__cause__, TooShortError)

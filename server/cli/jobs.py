@@ -97,9 +97,9 @@ def resolve(job_id: str, remote_id: str | None, *, failed: bool, send_again: boo
 @jobs.command()
 @click.argument("job_id", metavar="JOB")
 @click.option("--wait", type=click.FloatRange(0), default=_FETCH_SECONDS, show_default=True, help="Longest, in seconds")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Copy finished pictures to this file or folder.")
+@click.option("-o", "--output", metavar="PATH", help="Copy finished pictures to this file or folder.")
 @click.option("--json", "as_json", is_flag=True, help="Print the job as JSON.")
-def fetch(job_id: str, wait: float, output: Path | None, *, as_json: bool) -> None:
+def fetch(job_id: str, wait: float, output: str | None, *, as_json: bool) -> None:
     """Try again to get the pictures of a job that was paid for and ended without them.
 
     The provider is asked, and nothing is submitted. Prints where the pictures are.
@@ -122,13 +122,13 @@ def _followed(arguments: Mapping[str, object], wait_seconds: float) -> Job:
 @click.command()
 @click.argument("job_id", metavar="JOB")
 @tool_options(JOB_STATUS, _STATUS_TEXTS, positional=("job_id",))
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Copy finished pictures to this file or folder.")
+@click.option("-o", "--output", metavar="PATH", help="Copy finished pictures to this file or folder.")
 @click.option(
     "--sidecar", is_flag=True, help="With --output, save how each picture was made in a .json file beside it."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the job as JSON.")
-def status(  # the options of a command
-    job_id: str, wait_seconds: float | None, output: Path | None, *, fetch: bool, sidecar: bool, as_json: bool
+def status(
+    job_id: str, wait_seconds: float | None, output: str | None, *, fetch: bool, sidecar: bool, as_json: bool
 ) -> None:
     """Look at a job, and wait for it.
 
@@ -149,9 +149,6 @@ def cancel(job_id: str, *, as_json: bool) -> None:
         click.echo(f"note: {notice.detail}", err=True)
 
 
-_JPEG = frozenset({".jpg", ".jpeg"})
-
-
 class SavedSheet(BaseModel):
     """The answer of `sheet --json`: the file, the resource of the sheet, and its size in pixels."""
 
@@ -163,7 +160,7 @@ class SavedSheet(BaseModel):
 
 @click.command()
 @click.argument("job_id", metavar="JOB")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="File (.png or .jpg) or folder for the sheet.")
+@click.option("-o", "--output", metavar="PATH", help="File (.png or .jpg) or folder for the sheet.")
 @click.option(
     "--width",
     type=click.IntRange(NARROWEST, WIDEST),
@@ -172,13 +169,13 @@ class SavedSheet(BaseModel):
     help="Pixels; the height follows.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print path, URI and size as JSON.")
-def sheet(job_id: str, output: Path | None, width: int, *, as_json: bool) -> None:
+def sheet(job_id: str, output: str | None, width: int, *, as_json: bool) -> None:
     """Lay a finished job out on one page and print where it was saved.
 
     Shows the control image, its map and the results with their structure scores, under the prompt, the provider, the
     model and the seed.
     """
-    as_jpeg = output is not None and output.suffix.lower() in _JPEG
+    as_jpeg = (output or "").lower().endswith((".jpg", ".jpeg"))
 
     from controlnet_mcp.images.contact_sheet.page import compose, encode
     from controlnet_mcp.jobs.results import sheet_of

@@ -110,11 +110,6 @@ class Preparer:
     reachable: bool = False
     _appearances: dict[str, Appearance] = field(default_factory=dict[str, Appearance], init=False)
 
-<<<<<<< HEAD
-    async def prepare(
-        self, asked: GenerateRequest, *, local_paths: bool, owner: str, roots: Sequence[Path] = ()
-    ) -> Prepared:
-=======
     def outline(self, asked: GenerateRequest) -> tuple[list[Provider], ResolvedRequest]:
         """The providers for a request, the first choice first, and what it says of the job before a picture is read.
 
@@ -134,8 +129,9 @@ class Preparer:
             seed=_seed(asked),
         )
 
-    async def prepare(self, asked: GenerateRequest, *, local_paths: bool, owner: str) -> Prepared:
->>>>>>> clients
+    async def prepare(
+        self, asked: GenerateRequest, *, local_paths: bool, owner: str, roots: Sequence[Path] = ()
+    ) -> Prepared:
         """Prepare a request for the first provider that can do it.
 
         It may name the owner's `controlnet://` references, and with `local_paths` files of this machine, also below the
@@ -144,16 +140,8 @@ class Preparer:
         Raises:
             ControlNetError: What no attempt could make right, before anything is sent.
         """
-<<<<<<< HEAD
-        for fault in lone_settings({name: getattr(asked, name) for name in (START, MASK, "strength")}):
-            raise fault
-        modalities = parse_modalities(asked.modality)
-        extras = parse_extras(asked.extra_controls)
-        read = partial(self.reader.read, local_paths=local_paths, owner=owner, roots=roots)
-=======
         modalities, extras = _modalities(asked)
-        read = partial(self.reader.read, local_paths=local_paths, owner=owner)
->>>>>>> clients
+        read = partial(self.reader.read, local_paths=local_paths, owner=owner, roots=roots)
         refusal: ControlNetError | None = None
         for provider, chosen in select_providers(asked, (*modalities, *extras), self.entries):
             if refusal and options_fault(provider.name, asked.provider_options, self.entries):

@@ -269,6 +269,20 @@ class JobService:
         self.runner.wake(job_id)
         return await self.get(job_id, caller)
 
+    async def fetch(self, job_id: str, caller: Caller) -> JobRecord:
+        """Ask the provider at once for what a job still lacks, also where that was given up; nothing is submitted.
+
+        A job that lacks nothing, or was never accepted, is returned as it is.
+
+        Raises:
+            RequestError: `not_found`.
+        """
+        job = await self.get(job_id, caller)
+        if job.ended and not await self.store.reopen(job_id, self.clock() + self.deadline_seconds):
+            return job
+        self.runner.wake(job_id)
+        return await self.get(job_id, caller)
+
     async def hold_map(self, sha256: str, caller: Caller) -> None:
         """Write that a caller made a map, so that its URI opens for them and nobody else.
 

@@ -1,8 +1,9 @@
 """Driving jobs: one idempotent step after another, each under a lease, in one task per job.
 
-new -> submitting -> running -> fetching -> succeeded
- ^        |  |-> uncertain |-> failed, canceled
- +--------+ refused for now    (a late acceptance, or a person, makes an uncertain job submitting again)
+preparing -> new -> submitting -> running -> fetching -> succeeded
+ |            ^        |  |-> uncertain |-> failed, canceled
+ |            +--------+ refused for now    (a late acceptance, or a person, makes an uncertain job submitting again)
+ +-> failed, canceled          (a job that is prepared before its call has to answer begins as new)
 
 Polling, downloading and storing are safe to repeat; `succeeded` is committed last.
 """
@@ -20,6 +21,7 @@ from anyio.abc import TaskGroup
 from controlnet_mcp.foundation.errors import ControlNetError, StorageError
 from controlnet_mcp.images.blob_store import BlobStore
 from controlnet_mcp.jobs.polling import UNKNOWN_PROVIDER, PollPacer, after_failure, apply_report
+from controlnet_mcp.jobs.preparation import Preparation, Preparations
 from controlnet_mcp.jobs.record import JobRecord
 from controlnet_mcp.jobs.results import SOME_MISSING, Scorer, download_results, keep_provenance
 from controlnet_mcp.jobs.store import JobStore, Lease, LeaseLostError
@@ -55,6 +57,7 @@ class Driver:
     """Takes steps; holds no state of its own, so any process can take the next one."""
 
     store: JobStore
+    preparations: Preparations
     submitter: Submitter
     pacer: PollPacer
     entries: Sequence[ProviderEntry]
@@ -72,6 +75,8 @@ class Driver:
         """
         if job.ended:
             return job
+        if job.state == "preparing":
+            return await self.preparations.step(job, lease)
         if isinstance(self.entries, ProviderTable):  # a job of an earlier run may be the first to need its adapter
             await self.entries.load(job.provider)
         try:
@@ -209,7 +214,8 @@ def build_driver(  # noqa: PLR0913  # the parts that tests replace, by name
 
     pacer = PollPacer(store, chance, capabilities_of)
     submitter = Submitter(store, sender, pacer, clock, submissions_in_flight, decide)
-    return Driver(store, submitter, pacer, entries, sender, blobs, scorer or Scorer(blobs), clock)
+    preparations = Preparations(store, clock)
+    return Driver(store, preparations, submitter, pacer, entries, sender, blobs, scorer or Scorer(blobs), clock)
 
 
 async def repeat(work: Callable[[], Awaitable[object]], seconds: float, failure: str) -> None:
@@ -265,8 +271,32 @@ class JobRunner:
         ):
             tasks.start_soon(repeat, work, seconds, failure)
 
-    def wake(self, job_id: str, claimed: tuple[JobRecord, Lease] | None = None) -> None:
-        """Drive a job now: a new one, claimed already, or one whose caller wants it stopped."""
+    async def prepare(self, preparation: Preparation, job_id: str) -> None:
+        """Prepare a job in a task of its own, if this process has tasks; a job that rests until then is woken."""
+
+        async def run() -> None:
+            await preparation.run()
+            if job_id in self._woken:
+                self._woken[job_id].set()
+
+        if self._tasks is None:
+            await run()
+        else:
+            self._tasks.start_soon(run)
+
+    def prepares(self, job_id: str) -> bool:
+        """True for a job on record that this process still prepares."""
+        return job_id in self._driver.preparations.running
+
+    def wake(
+        self,
+        job_id: str,
+        claimed: tuple[JobRecord, Lease] | None = None,
+        preparation: Preparation | None = None,
+    ) -> None:
+        """Drive a job now: a new one, claimed already and maybe not prepared, or one whose caller wants it stopped."""
+        if preparation is not None:
+            self._driver.preparations.running[job_id] = preparation
         if job_id in self._woken:
             self._woken[job_id].set()
         elif self._tasks is not None:

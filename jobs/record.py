@@ -11,7 +11,9 @@ from controlnet_mcp.images.structure_score import StructureScore
 from controlnet_mcp.jobs.request import GenerateRequest
 from controlnet_mcp.providers.types import Cost, Fault, Frozen, Output, RemoteTask, RequestWarning, ResolvedRequest
 
-State: TypeAlias = Literal["new", "submitting", "running", "fetching", "succeeded", "failed", "canceled", "uncertain"]
+State: TypeAlias = Literal[
+    "preparing", "new", "submitting", "running", "fetching", "succeeded", "failed", "canceled", "uncertain"
+]
 """The states of a job inside; callers see its `Status`."""
 
 Status: TypeAlias = Literal["queued", "running", "succeeded", "failed", "canceled", "uncertain"]
@@ -66,6 +68,7 @@ class JobRecord(Frozen):
         asked: The request as it was asked, its pictures named by where the record keeps them; `None` in older records.
         sources: The pictures that were handed in, by the name that `controlnet_mcp.jobs.prepare` gives them.
         control_map: The map that was made of the control picture, if one was.
+        prepared: Whether its pictures were read and its price agreed on; before that nothing is sent for it.
         measured: Whether the structure scores of its pictures are final; until then a finished job may still change.
         cancel_requested: Whether the caller wants it stopped (a column of its own: not the driver's to write).
         cancel_answered: Whether the provider was asked to stop it.
@@ -107,6 +110,7 @@ class JobRecord(Frozen):
     credits_left: float | None = None
     warnings: tuple[RequestWarning, ...] = ()
     fault: Fault | None = None
+    prepared: bool = True
     measured: bool = False
     cancel_requested: bool = False
     cancel_answered: bool = False
@@ -123,6 +127,11 @@ class JobRecord(Frozen):
     def ended(self) -> bool:
         """True when nothing more will happen by itself."""
         return self.state in {"succeeded", "failed", "canceled", "uncertain"}
+
+    @property
+    def begins_again(self) -> bool:
+        """True when it failed before it was prepared: the same request is prepared again, as the same job."""
+        return self.state == "failed" and not self.prepared
 
     @property
     def can_be_fetched(self) -> bool:
@@ -145,7 +154,7 @@ class JobRecord(Frozen):
     def status(self) -> Status:
         """The closed set that callers see."""
         match self.state:
-            case "new" | "submitting":
+            case "preparing" | "new" | "submitting":
                 return "queued"
             case "running" | "fetching":
                 return "queued" if self.queued and self.state == "running" else "running"

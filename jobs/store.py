@@ -7,6 +7,7 @@ charge beside a task that the job already has.
 """
 
 import json
+import math
 import re
 import sqlite3
 import time
@@ -16,6 +17,7 @@ from functools import lru_cache
 from typing import TypeAlias
 
 from controlnet_mcp.foundation.errors import RequestError
+from controlnet_mcp.foundation.text import shortened
 from controlnet_mcp.jobs.database import Database
 from controlnet_mcp.jobs.record import MOST_DURATIONS, JobKind, JobRecord, Status
 from controlnet_mcp.jobs.submission_log import SETTLING, SubmissionEvent, SubmissionEvents
@@ -24,7 +26,7 @@ from controlnet_mcp.providers.types import Fault, LookRate, Submission
 _BESIDE = "cancel_requested, delivered, orphans"
 """Columns that others than a job's driver write, beside its document."""
 _COLUMNS = f"document, {_BESIDE}"
-_UNFINISHED = "SELECT COUNT(*) FROM jobs WHERE principal = ? AND ended = 0 AND status != 'succeeded'"
+_UNFINISHED = "SELECT COUNT(*) FROM jobs WHERE principal = ? AND job_id != ? AND ended = 0 AND status != 'succeeded'"
 _SPENT = """
     SELECT s.provider, CASE
         WHEN j.status IN ('failed', 'canceled') AND json_extract(j.document, '$.task') IS NULL AND j.orphans = '[]'
@@ -38,6 +40,8 @@ the submission was refused or never left, and once more for every second charge.
 the job is deleted."""
 _DELETABLE = "ended = 1 AND delivered = 1 AND status != 'uncertain' AND created_at < :before"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_CURSOR = re.compile(r"([0-9]+(?:\.[0-9]+)?(?:e[+-]?[0-9]+)?)~(\w+)")
+"""When the last job of a page was made, and its id."""
 _MICROSECOND = 1e-6
 _PAGE = 500
 """Most jobs that are deleted or read in one statement."""
@@ -64,6 +68,13 @@ class Page:
     jobs: tuple[JobRecord, ...]
     next_cursor: str | None
 
+    def beginning(self, count: int) -> "Page":
+        """The first jobs of this page, at least one of them, as a page of its own."""
+        if count >= len(self.jobs):
+            return self
+        last = self.jobs[count - 1]
+        return Page(self.jobs[:count], f"{last.created_at!r}~{last.job_id}")
+
 
 @dataclass(frozen=True, slots=True)
 class Account:
@@ -75,9 +86,9 @@ class Account:
     db: sqlite3.Connection
     principal: str
 
-    def unfinished(self) -> int:
-        """Count the jobs that have not ended."""
-        return int(self.db.execute(_UNFINISHED, (self.principal,)).fetchone()[0])
+    def unfinished(self, besides: str = "") -> int:
+        """Count the jobs that have not ended, besides one by its id."""
+        return int(self.db.execute(_UNFINISHED, (self.principal, besides)).fetchone()[0])
 
     def spent_in_run(self, run: str) -> list[tuple[str, int | None]]:
         """Read the costs of jobs that were added in one run of the server."""
@@ -124,6 +135,8 @@ class JobStore:
     ) -> tuple[JobRecord, Lease | None]:
         """Insert a new job, or return the earlier one that this request must not repeat.
 
+        A job that failed before it was prepared is written anew by the record that has its id.
+
         Returns:
             The job, and if it is new the lease of the owner that is to drive it; without an owner it is free.
 
@@ -133,10 +146,12 @@ class JobStore:
 
         def work(db: sqlite3.Connection) -> tuple[JobRecord, Lease | None]:
             earlier = _earlier(db, record.principal, request_key, fingerprint)
-            if earlier is not None:
+            if earlier is not None and not (earlier.begins_again and earlier.job_id == record.job_id):
                 return earlier, None
             if admit is not None:
                 admit(Account(db, record.principal), record)
+            if earlier is not None:
+                return record, self._begin_again(db, record, owner)
             named = (record.job_id, record.principal, record.provider, record.created_at, request_key, fingerprint)
             leased = (None, 0.0, 0) if owner is None else (owner, self._clock() + self.lease_seconds, 1)
             db.execute(
@@ -147,6 +162,16 @@ class JobStore:
             return record, None if owner is None else Lease(record.job_id, 1)
 
         return await self._database.run(work)
+
+    def _begin_again(self, db: sqlite3.Connection, record: JobRecord, owner: str | None) -> Lease:
+        """Write a job in the place of its first try, under a new lease."""
+        sql = (
+            "UPDATE jobs SET document = ?, status = ?, ended = ?, provider = ?, cancel_requested = 0,"
+            " lease_owner = ?, lease_until = ?, fence = fence + 1 WHERE job_id = ? RETURNING fence"
+        )
+        until = self._clock() + self.lease_seconds if owner else 0.0
+        values = (*_document(record), record.provider, owner, until, record.job_id)
+        return Lease(record.job_id, int(db.execute(sql, values).fetchone()[0]))
 
     async def earlier(
         self, principal: str, *, request_key: str | None, fingerprint: str
@@ -179,15 +204,14 @@ class JobStore:
         Raises:
             RequestError: `invalid_request` for a cursor that no page named.
         """
-        created_at, _, before_id = (cursor or "inf").partition("~")
-        try:
-            before = float(created_at)
-        except ValueError:
+        found = _CURSOR.fullmatch(cursor) if cursor else None
+        if cursor and not found:
             raise RequestError(
                 "invalid_request",
-                "This cursor is not one of ours.",
+                f"The cursor {shortened(cursor)!r} is not one of ours.",
                 hint="Use next_cursor of the last answer, or none.",
-            ) from None
+            )
+        before, before_id = (float(found[1]), found[2]) if found else (math.inf, "")
         sql = (
             f"SELECT {_COLUMNS} FROM jobs WHERE principal = :principal"  # noqa: S608  # a constant
             " AND (:status IS NULL OR status = :status) AND (:provider IS NULL OR provider = :provider)"
@@ -195,8 +219,7 @@ class JobStore:
         )
         of_whom = {"principal": principal, "status": status, "provider": provider}
         rows = await self._database.rows(sql, {**of_whom, "before": before, "before_id": before_id, "rows": limit + 1})
-        jobs = tuple(_record_of(row) for row in rows[:limit])
-        return Page(jobs, f"{jobs[-1].created_at!r}~{jobs[-1].job_id}" if len(rows) > limit else None)
+        return Page(tuple(_record_of(row) for row in rows), None).beginning(limit)
 
     async def request_cancel(self, job_id: str) -> None:
         """Write that the caller wants a job stopped; its driver reads this."""
@@ -279,6 +302,21 @@ class JobStore:
                 if answers if judged is None else events != judged:
                     return job.model_copy(update={"state": "submitting", "fault": None, "finished_at": None})
             return self.write_row(db, job, lease)
+
+        return await self._database.run(work)
+
+    async def begin(self, job: JobRecord, lease: Lease, admit: Admit) -> JobRecord:
+        """Write a job that was on record before it was prepared, and that its preparation made a new one.
+
+        Raises:
+            RequestError: `admit` refuses the job; nothing was written.
+        """
+
+        def work(db: sqlite3.Connection) -> JobRecord:
+            saved = self.write_row(db, job, lease)
+            admit(Account(db, job.principal), job)
+            db.execute("UPDATE jobs SET provider = ? WHERE job_id = ?", (job.provider, job.job_id))
+            return saved
 
         return await self._database.run(work)
 

@@ -11,6 +11,7 @@ from typing import Annotated, Literal, Self, TypeAlias, TypeVar, get_args
 from pydantic import AfterValidator, BaseModel, ConfigDict, JsonValue
 
 from controlnet_mcp.foundation.errors import ErrorCode
+from controlnet_mcp.foundation.text import bounded, bounded_hint
 from controlnet_mcp.images.picture import StoredPicture
 
 Deduplication: TypeAlias = Literal["key", "lookup", "none"]
@@ -180,6 +181,8 @@ class ResolvedRequest(Frozen):
     options: dict[str, JsonValue] = {}
 
 
+Sentences: TypeAlias = Annotated[str, AfterValidator(bounded)]
+"""Text for the caller, which may repeat what was handed in or what a provider said."""
 WarningKind: TypeAlias = Literal["unsupported", "adjusted", "assumed", "approximate", "draft", "charge"]
 
 
@@ -193,8 +196,8 @@ class RequestWarning(Frozen):
     """
 
     kind: WarningKind
-    feature: str
-    detail: str
+    feature: Sentences
+    detail: Sentences
 
 
 def _finite(value: "ToldT") -> "ToldT | None":
@@ -240,8 +243,8 @@ class Fault(Frozen):
     """A failure as it is kept in the record and shown to the caller."""
 
     code: ErrorCode
-    message: str
-    hint: str = ""
+    message: Sentences
+    hint: Annotated[str, AfterValidator(bounded_hint)] = ""
     retryable: bool = False
 
 

@@ -28,7 +28,7 @@ from controlnet_mcp.jobs.submission_log import (
     next_action,
 )
 from controlnet_mcp.providers.types import Deduplication, Submission
-from tests.support.crash_simulation import Ending, Outcome, Process, Rules, Service, World, memory
+from tests.support.crash_simulation import UNPREPARED, Ending, Outcome, Process, Rules, Service, World, memory
 
 pytestmark = pytest.mark.anyio
 
@@ -43,11 +43,12 @@ Store: TypeAlias = tuple[BlobStore, str]
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A provider's class, and what becomes of its first submissions and of the task."""
+    """A provider's class, what becomes of its first submissions and of the task, and whether the job is unprepared."""
 
     deduplication: Deduplication
     outcomes: tuple[Outcome, ...] = ("accepted",)
     ending: Ending = "well"
+    prepares: bool = False
 
 
 MENDED: Mapping[Ending, Ending] = {"forgotten": "well", "picture gone": "picture late"}
@@ -82,6 +83,7 @@ def wrong_with(world: World, job: JobRecord) -> list[str]:
         "bought and told as failed": charges > 0 and job.state in {"failed", "canceled"},
         "an answer was heard and is lost": bool(heard) and lost,
         "could have been found and is lost": charges > 0 and world.service.deduplication != "none" and lost,
+        "bought before it was prepared": charges > 0 and job.request.prompt == UNPREPARED,
         "nothing bought and a picture": charges == 0 and job.state == "succeeded",
     }
     return [text for text, wrong in found.items() if wrong]
@@ -172,7 +174,7 @@ async def survey(
     with memory() as connection:
         for case, schedules in product(cases, (crashes, pauses)):
             service = Service(case.deduplication, case.outcomes, picture, blobs.get(picture), ending=case.ending)
-            world = World(service, blobs, connection, rules)
+            world = World(service, blobs, connection, rules, prepares=case.prepares)
             async with aclosing(schedules(world)) as schedule:
                 async for label in schedule:
                     job = await aftermath(world)
@@ -185,7 +187,7 @@ async def survey(
     return runs, wrong
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize(("deduplication", "least"), LEAST_RUNS.items())
 async def test_no_schedule_buys_twice_or_loses_anything(store: Store, deduplication: Deduplication, least: int) -> None:
     """Every schedule of up to two crashes or two pauses, for a class of provider and the usual outcomes."""
@@ -194,7 +196,16 @@ async def test_no_schedule_buys_twice_or_loses_anything(store: Store, deduplicat
     assert runs > least, runs
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
+async def test_no_schedule_does_so_to_a_job_that_is_on_record_before_it_is_prepared(store: Store) -> None:
+    """H3: the process that prepares it dies or sleeps before, while and after its request is written."""
+    cases = tuple(Case(row, ("lost after",), prepares=True) for row in CLASSES)
+    runs, wrong = await survey(store, Rules(), cases)
+    assert wrong == []
+    assert runs > 500, runs
+
+
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("ending", LATE)
 async def test_e1_e2_no_schedule_gives_up_what_comes_late(store: Store, ending: Ending) -> None:
     """E1, E2: a task that is not known at first, and a picture that is not there at first: the job succeeds."""

@@ -98,7 +98,7 @@ async def test_every_fault_in_every_call_ends_as_it_should(tmp_path: Path, monke
             outcomes[case] = Outcome(job.status, job.error.code if job.error else None, vendor.charges(prompt))
 
         async with open_session(settings_of(vendor, tmp_path / "data", tmp_path)) as session:
-            with anyio.fail_after(60):
+            with anyio.fail_after(120):
                 async with anyio.create_task_group() as tasks:
                     for number, case in enumerate(EXPECTED):
                         tasks.start_soon(live_through, number, case)

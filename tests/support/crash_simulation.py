@@ -19,6 +19,7 @@ import httpx2
 from controlnet_mcp.images.blob_store import BlobStore
 from controlnet_mcp.jobs.database import MIGRATIONS, Database
 from controlnet_mcp.jobs.driver import build_driver
+from controlnet_mcp.jobs.preparation import Preparation, PreparedJob
 from controlnet_mcp.jobs.record import JobRecord
 from controlnet_mcp.jobs.store import JobStore, LeaseLostError
 from controlnet_mcp.jobs.submission_log import Decide, next_action
@@ -30,6 +31,8 @@ from tests.support.job_layer import LEASE_SECONDS, PRINCIPAL, URL, Clock, Script
 
 ResultT = TypeVar("ResultT")
 JOB_ID = "job_1"
+UNPREPARED = "not prepared"
+"""The prompt of a job until it is prepared."""
 RESULT_URL = f"{URL}/results/1.png"
 Outcome: TypeAlias = Literal["accepted", "lost before", "lost after", "error after", "unreachable", "too many"]
 """What becomes of a submission on its way: only the first, third and fourth are charged, only the first is answered."""
@@ -194,7 +197,11 @@ class Wire(httpx2.AsyncBaseTransport):
 
 @dataclass(slots=True)
 class World:
-    """One job, its provider, and a succession of processes."""
+    """One job, its provider, and a succession of processes.
+
+    Attributes:
+        prepares: Whether the job is on record before it is prepared, by the first process.
+    """
 
     service: Service
     blobs: BlobStore
@@ -202,16 +209,18 @@ class World:
     rules: Rules = field(default_factory=Rules)
     clock: Clock = field(default_factory=Clock)
     processes: list[Process] = field(default_factory=list[Process])
+    prepares: bool = False
 
     async def begin(self) -> None:
-        """Forget everything, and keep one new job."""
+        """Forget everything, and keep one new job, or one that the first process still prepares."""
         self.processes.clear()
         self.service.charges.clear()
         self.service.submissions = self.service.refusals = 0
         for table in ("jobs", "attempts"):
             self.connection.execute(f"DELETE FROM {table}")  # noqa: S608  # two names
         now = self.clock()
-        request = ResolvedRequest(prompt="a", controls=(Control(modality="canny"),), width=64, height=64, seed=1)
+        prompt, state = (UNPREPARED, "preparing") if self.prepares else ("a", "new")
+        request = ResolvedRequest(prompt=prompt, controls=(Control(modality="canny"),), width=64, height=64, seed=1)
         job = JobRecord(
             job_id=JOB_ID,
             principal=PRINCIPAL,
@@ -222,7 +231,7 @@ class World:
             created_at=now,
             updated_at=now,
             deadline_at=now + 3600,
-        )
+        ).model_copy(update={"state": state})
         store = JobStore(SharedDatabase(Process(), self.connection))
         await store.add(job, request_key=None, fingerprint="")
 
@@ -250,6 +259,10 @@ class World:
             if claimed is None:
                 return
             job, lease = claimed
+            if self.prepares and process is self.processes[0]:
+                preparation = Preparation(lambda: _prepared(process, job))
+                driver.preparations.running[JOB_ID] = preparation
+                await preparation.run()
             for _ in range(most):
                 if job.ended:
                     return
@@ -268,6 +281,13 @@ class World:
     def forget_leases(self) -> None:
         """Let so much time pass that nobody's lease is in force."""
         self.clock.now += LEASE_SECONDS + 1
+
+
+async def _prepared(process: Process, outlined: JobRecord) -> PreparedJob:
+    """A job with its request, which everybody admits; its process may die or sleep before it is ready."""
+    await process.point()
+    request = outlined.request.model_copy(update={"prompt": "a"})
+    return PreparedJob(outlined.model_copy(update={"state": "new", "request": request}), lambda _account, _job: None)
 
 
 async def _no_fetch(url: str) -> bytes:

@@ -220,8 +220,8 @@ def next_step(job: JobRecord, patience_seconds: int = _WAIT_SECONDS_WITHOUT_PROG
             )
         case "fetching" if job.failures and _place_of(job):
             said = (
-                f"The picture is finished but cannot be stored yet; job_status with job_id={job.job_id} tells when it is. "
-                f"Until then the provider has it at {_place_of(job)}"
+                f"The picture is finished but cannot be stored yet: job_status with job_id={job.job_id} tells when it "
+                f"is. Until then the provider has it at {_place_of(job)}"
             )
         case _ if job.cancel_answered:
             said = f"It could not be stopped. If its picture comes, it is kept: job_status with job_id={job.job_id}."

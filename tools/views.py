@@ -204,9 +204,7 @@ def next_step(job: JobRecord, patience_seconds: int = _WAIT_SECONDS_WITHOUT_PROG
                 "control_image or init_image of controlnet_generate."
             )
             if job.can_be_fetched:
-                said = (
-                    f"{said} job_status with job_id={job.job_id} and {FETCH_AGAIN} tries for the missing ones."
-                )
+                said = f"{said} job_status with job_id={job.job_id} and {FETCH_AGAIN} tries for the missing ones."
         case "failed":
             hint = job.fault.hint if job.fault else ""
             said = hint or "Tell the user why it failed."

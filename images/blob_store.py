@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 
 from controlnet_mcp.foundation.errors import RequestError, StorageError
 from controlnet_mcp.foundation.limits import Limits, remember
-from controlnet_mcp.images.decode import Decoder, clean, decode, describe, original
-from controlnet_mcp.images.picture import EXTENSIONS, StoredPicture, StoredType
+from controlnet_mcp.images.decode import Decoder, ReadPicture, clean, decode, decode_channels, describe, original
+from controlnet_mcp.images.picture import EXTENSIONS, StoredPicture, StoredType, Use
 
 if TYPE_CHECKING:
     from controlnet_mcp.images.maps.arrays import Rgb
@@ -100,7 +100,7 @@ class BlobStore:
             them.
     """
 
-    def __init__(self, folder: Path, decoder: Decoder = decode) -> None:
+    def __init__(self, folder: Path, decoder: Decoder = decode_channels) -> None:
         """Take the folder and the decoder; by default this process decodes."""
         self._folder = folder
         self.decoder = decoder
@@ -113,16 +113,20 @@ class BlobStore:
             RequestError, StorageError: As `get`.
             ImageError: `image_unreadable`: as `controlnet_mcp.images.decode.decode`.
         """
-        return self.decoder(self.get(sha256), limits)
+        return decode(self.get(sha256), limits, self.decoder)
 
-    def put_clean(self, content: bytes, limits: Limits) -> StoredPicture:
+    def put_clean(
+        self, content: bytes, limits: Limits, use: Use = "picture", frame: tuple[int, int] | None = None
+    ) -> ReadPicture:
         """Store an untrusted picture as `controlnet_mcp.images.decode.clean` makes it.
 
         Raises:
-            ImageError: `image_unreadable`: it is no picture, too large or broken.
+            ImageError: `image_unreadable`: it is no picture, too large or broken, or a blank mask.
             StorageError: As `put`.
         """
-        return self._put(*clean(content, limits, self.decoder))
+        kept, read = clean(content, limits, self.decoder, use, frame)
+        self.put(kept, read.picture.mime_type)
+        return read
 
     def put_original(self, content: bytes, limits: Limits) -> StoredPicture:
         """Store a result as `controlnet_mcp.images.decode.original` leaves it; raises as `put_clean`."""

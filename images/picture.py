@@ -4,7 +4,7 @@
 about what it is (missing, too large, broken, not a picture).
 
 Signatures and sizes: PNG specification 5.2; JPEG (ITU T.81) B.1.1.3; WebP (RFC 9649); GIF89a 17; BMP
-`BITMAPFILEHEADER`; ISO base media file format (`ftyp`) for HEIC, AVIF and video.
+`BITMAPFILEHEADER`; TIFF 6.0, section 2; ISO base media file format (`ftyp`) for HEIC, AVIF and video.
 """
 
 from typing import Literal, TypeAlias
@@ -18,6 +18,10 @@ StoredType: TypeAlias = Literal["image/png", "image/jpeg", "image/webp"]
 
 EXTENSIONS: dict[StoredType, str] = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
 """File name extension of each stored type; never taken from a caller's text."""
+
+
+Use: TypeAlias = Literal["picture", "depth", "mask"]
+"""What a picture is read as: a plain picture (most maps are read as such), a depth map, or the mask of another one."""
 
 
 class StoredPicture(BaseModel):
@@ -45,31 +49,73 @@ def too_large(max_bytes: int) -> ImageError:
     )
 
 
-SourceType: TypeAlias = Literal["image/png", "image/jpeg", "image/webp", "image/gif", "image/bmp"]
-"""The MIME types that are decoded; every other format is refused."""
+SourceType: TypeAlias = Literal[
+    "image/png",
+    "image/jpeg",
+    "image/webp",
+    "image/gif",
+    "image/bmp",
+    "image/tiff",
+    "image/avif",
+    "image/heic",
+]
+"""The MIME types that are decoded (HEIC with the extra `controlnet-mcp[heic]`); every other format is refused."""
 
 SIGNATURE_BYTES = 64
 """Leading bytes that are enough to tell the format."""
 
-_ACCEPTED = "PNG, JPEG, WebP, GIF (its first frame) and BMP are accepted"
+_ACCEPTED = "PNG, JPEG, WebP, AVIF, TIFF, BMP and GIF (its first frame that shows something) are accepted"
 _SIGNATURES: tuple[tuple[bytes, SourceType], ...] = (
     (b"\x89PNG\r\n\x1a\n", "image/png"),
     (b"\xff\xd8\xff", "image/jpeg"),
     (b"GIF87a", "image/gif"),
     (b"GIF89a", "image/gif"),
     (b"BM", "image/bmp"),
+    (b"II*\0", "image/tiff"),
+    (b"MM\0*", "image/tiff"),
 )
+_AVIF_BRANDS = frozenset({b"avif", b"avis"})
+_HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"})
+_CONVERT = "convert it, or pass a link to the picture itself rather than to the page around it"
+_LFS = "a pointer of Git LFS and not the file itself"
+_HINTS: dict[str, str] = {
+    _LFS: "Run `git lfs pull` where the file is (a link has to lead to the file in LFS), then pass it again.",
+    "a Windows icon": "Save its largest picture as PNG and pass that.",
+    "a raw photo of a camera": "Develop it: save it as JPEG or PNG with a photo program, and pass that.",
+}
 _REFUSED: tuple[tuple[bytes, str], ...] = (
+    (b"version https://git-lfs", _LFS),
     (b"<svg", "an SVG drawing"),
     (b"<?xml", "an XML document (perhaps SVG)"),
     (b"<!doctype html", "a web page"),
     (b"<html", "a web page"),
-    (b"ii*\0", "a TIFF picture"),
-    (b"mm\0*", "a TIFF picture"),
+    (b"ii+\0", "a BigTIFF picture"),
+    (b"mm\0+", "a BigTIFF picture"),
+    (b"\0\0\1\0", "a Windows icon"),
+    (b"\0\0\2\0", "a Windows cursor"),
+    (b"icns", "an Apple icon"),
+    (b"\0\0\0\x0cjp  \r\n\x87\n", "a JPEG 2000 picture"),
+    (b"\xffo\xffq", "a JPEG 2000 picture"),
+    (b"\0\0\0\x0cjxl \r\n\x87\n", "a JPEG XL picture"),
+    (b"\xff\n", "a JPEG XL picture"),
+    (b"v/1\1", "an OpenEXR picture"),
+    (b"#?radiance", "a Radiance HDR picture"),
+    (b"dds ", "a DDS texture"),
+    (b"qoif", "a QOI picture"),
+    *((f"p{digit}\n".encode(), "a PNM picture") for digit in range(1, 8)),
     (b"%pdf", "a PDF document"),
+    (b"%!ps", "a PostScript document"),
     (b"8bps", "a Photoshop document"),
+    (b"gimp xcf", "a GIMP document"),
+    (b"pk\3\4", "a ZIP archive (perhaps a Krita, Procreate or office document)"),
+    (b"\x1f\x8b", "a gzip archive"),
+    (b"fujifilmccd", "a raw photo of a camera"),
+    (b"iiu\0", "a raw photo of a camera"),
+    (b"iiro", "a raw photo of a camera"),
+    (b"\x1ae\xdf\xa3", "a video"),
     (b"{", "JSON text"),
 )
+"""First bytes in lower case, and what they are the beginning of."""
 
 
 def recognise(content: bytes) -> SourceType:
@@ -80,19 +126,33 @@ def recognise(content: bytes) -> SourceType:
     """
     if not content:
         raise ImageError("image_unreadable", "The picture is empty (0 bytes).", hint=f"{_ACCEPTED}.")
+    likeness = "something else"
+    start = content[:SIGNATURE_BYTES]
+    if start.startswith((b"II*\0", b"MM\0*")) and start[8:10] == b"CR":
+        raise not_read("a raw photo of a camera")
     for signature, source_type in _SIGNATURES:
-        if content.startswith(signature):
+        if start.startswith(signature):
             return source_type
-    if content.startswith(b"RIFF") and content[8:12] == b"WEBP":
+    if start.startswith(b"RIFF") and start[8:12] == b"WEBP":
         return "image/webp"
-    start = content[:SIGNATURE_BYTES].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
-    likeness = next((name for signature, name in _REFUSED if start.startswith(signature)), "something else")
-    if content[4:8] == b"ftyp":
-        likeness = "an AVIF picture" if content[8:12] == b"avif" else "a HEIC picture or a video"
-    raise ImageError(
+    if start[4:8] == b"ftyp":  # the brands: the major one, its version, the compatible ones
+        box = start[: min(int.from_bytes(start[:4], "big"), SIGNATURE_BYTES)]
+        brands = {box[place : place + 4] for place in (8, *range(16, len(box) - 3, 4))}
+        if brands & _AVIF_BRANDS:
+            return "image/avif"
+        if brands & _HEIC_BRANDS:
+            return "image/heic"
+        likeness = "a raw photo of a camera" if start[8:12] == b"crx " else "a video"
+    text = start.removeprefix(b"\xef\xbb\xbf").lstrip(b" \t\r\n").lower()
+    raise not_read(next((name for signature, name in _REFUSED if text.startswith(signature)), likeness))
+
+
+def not_read(likeness: str) -> ImageError:
+    """The refusal of a file that is something else than a picture of an accepted format."""
+    return ImageError(
         "image_unreadable",
         f"This is not a picture that can be read: it looks like {likeness}.",
-        hint=f"{_ACCEPTED}; convert it, or pass a link to the picture itself rather than to the page around it.",
+        hint=_HINTS.get(likeness, f"{_ACCEPTED}; {_CONVERT}."),
     )
 
 

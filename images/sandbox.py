@@ -5,6 +5,7 @@ memory, CPU time and files; it is given one picture at a time, and its answers a
 pickles: a picture that takes over the worker gains nothing in this process. Workers start with the first picture.
 """
 
+import math
 import os
 import queue
 import subprocess
@@ -19,10 +20,10 @@ from typing import TYPE_CHECKING, cast
 from controlnet_mcp.foundation.errors import ImageError
 from controlnet_mcp.foundation.limits import Limits
 from controlnet_mcp.images.picture import too_large
-from controlnet_mcp.images.sandbox_worker import ANSWERED, ASKED, PIXELS, REFUSED
+from controlnet_mcp.images.sandbox_worker import ANSWERED, ASKED, FORMS, REFUSED
 
 if TYPE_CHECKING:
-    from controlnet_mcp.images.maps.arrays import Rgb
+    from controlnet_mcp.images.maps.arrays import Pixels
 
 PROGRAM = ("-m", "controlnet_mcp.images.sandbox_worker")
 _LONGEST_SENTENCE_BYTES = 2000
@@ -65,8 +66,8 @@ class Worker:
         self._asks = cast("BufferedWriter", self.process.stdin)
         self._answers = cast("BufferedReader", self.process.stdout)
 
-    def decode(self, content: bytes, limits: Limits, allowance: Allowance) -> "Rgb":
-        """Decode a picture as `controlnet_mcp.images.decode.decode` does; no answer beyond the limits is accepted.
+    def decode(self, content: bytes, limits: Limits, allowance: Allowance) -> "Pixels":
+        """Decode as `controlnet_mcp.images.decode.decode_channels` does; no answer beyond the limits is accepted.
 
         Raises:
             ImageError: The refusal of the decoder.
@@ -82,10 +83,11 @@ class Worker:
             self._asks.write(content)
             self._asks.flush()
             kind, first, second = ANSWERED.unpack(self._exactly(ANSWERED.size))
-            if kind == PIXELS and 0 < first * second <= limits.max_pixels:
-                values: Rgb = np.frombuffer(self._exactly(first * second * 3), dtype=np.uint8)
+            if kind in FORMS and 0 < first * second <= limits.max_pixels:
+                shape, form = (first, second, *FORMS[kind][0]), np.dtype(FORMS[kind][1])
+                values: Pixels = np.frombuffer(self._exactly(math.prod(shape) * form.itemsize), dtype=form)
                 values.flags.writeable = False
-                return values.reshape(first, second, 3)
+                return values.reshape(shape)
             if kind != REFUSED or max(first, second) > _LONGEST_SENTENCE_BYTES:
                 raise BrokenWorkerError
             message, hint = (self._exactly(length).decode("utf-8", "replace") for length in (first, second))
@@ -135,7 +137,7 @@ class DecodeWorkers:
         for _ in range(WORKERS):
             self.idle.put(None)
 
-    def decode(self, content: bytes, limits: Limits) -> "Rgb":
+    def decode(self, content: bytes, limits: Limits) -> "Pixels":
         """Decode a picture in a worker (blocks: call it in a thread).
 
         Raises:

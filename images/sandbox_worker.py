@@ -23,8 +23,15 @@ from controlnet_mcp.foundation.limits import Limits
 ASKED = struct.Struct(">QQQQ")
 """Before a picture: its length, the limits in bytes and pixels, and the seconds of CPU time that it may take."""
 ANSWERED = struct.Struct(">BII")
-"""Before an answer: `PIXELS` with height and width, or `REFUSED` with the lengths of message and hint in UTF-8."""
-PIXELS, REFUSED = 0, 1
+"""Before an answer: the form of the pixels with height and width, or `REFUSED` with the lengths of message and hint in
+UTF-8."""
+PIXELS, REFUSED, PIXELS_AND_ALPHA, DEEP_VALUES = 0, 1, 2, 3
+FORMS: Mapping[int, tuple[tuple[int, ...], str]] = {
+    PIXELS: ((3,), "|u1"),
+    PIXELS_AND_ALPHA: ((4,), "|u1"),
+    DEEP_VALUES: ((), "<f4"),
+}
+"""Form of pixels to the shape of one of them and the type of its values; see `controlnet_mcp.images.maps.arrays`."""
 
 BYTES_PER_PIXEL = 32
 """Bound of the memory for one pixel: the worst picture measured (WebP with alpha, on its side) takes 27."""
@@ -60,7 +67,8 @@ def main() -> None:
             message, hint = error.message.encode(), error.hint.encode()
             answered.write(ANSWERED.pack(REFUSED, len(message), len(hint)) + message + hint)
         else:
-            answered.write(ANSWERED.pack(PIXELS, *pixels.shape[:2]))
+            form = next(form for form, (shape, _) in FORMS.items() if shape == pixels.shape[2:])
+            answered.write(ANSWERED.pack(form, *pixels.shape[:2]))
             answered.write(pixels.data)
             del pixels
         answered.flush()

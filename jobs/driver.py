@@ -12,6 +12,7 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import anyio
@@ -19,10 +20,10 @@ from anyio.abc import TaskGroup
 
 from controlnet_mcp.foundation.errors import ControlNetError, StorageError
 from controlnet_mcp.images.blob_store import BlobStore
-from controlnet_mcp.jobs.polling import PollPacer, after_failure, apply_report, out_of_tries
+from controlnet_mcp.jobs.polling import UNKNOWN_PROVIDER, PollPacer, after_failure, apply_report
 from controlnet_mcp.jobs.preparation import Preparation, Preparations
 from controlnet_mcp.jobs.record import JobRecord
-from controlnet_mcp.jobs.results import Scorer, download_results, keep_provenance
+from controlnet_mcp.jobs.results import SOME_MISSING, Scorer, download_results, keep_provenance
 from controlnet_mcp.jobs.store import JobStore, Lease, LeaseLostError
 from controlnet_mcp.jobs.submission import Submitter
 from controlnet_mcp.jobs.submission_log import INTERRUPTED, Decide, next_action
@@ -31,7 +32,7 @@ from controlnet_mcp.providers.base import Provider
 from controlnet_mcp.providers.errors import ProviderError
 from controlnet_mcp.providers.registry import ProviderEntry, ProviderTable, ready
 from controlnet_mcp.providers.sender import Sender
-from controlnet_mcp.providers.types import RequestWarning
+from controlnet_mcp.providers.types import Capabilities, RequestWarning
 
 SWEEP_SECONDS = 10.0
 """Pause between two looks for jobs that nobody drives."""
@@ -46,6 +47,8 @@ _CRASHED = ControlNetError(
     hint="The job is kept and tried again until its deadline.",
     retryable=True,
 )
+_NO_TROUBLE = {"failures": 0, "lasting_since": None, "stage": None}
+"""Fields of a job whose provider answered as it should."""
 _log = logging.getLogger(__name__)
 
 
@@ -128,33 +131,52 @@ class Driver:
             report = await self.sender.poll(provider, job.task)
         except ControlNetError as error:
             return await self._try_again(job, lease, error)
-        answered = job.model_copy(update={"failures": 0, "stage": None}) if job.failures else job
+        answered = job.model_copy(update={**(_NO_TROUBLE if job.failures else {}), "looks": job.looks + 1})
         now = self.clock()
         told = apply_report(answered, report, now, self.pacer)
         if told.state == "fetching":  # not written first: after a crash the provider says it again
             self.pacer.learn(told, now)
             return await self._fetch(told, lease, provider)
-        nothing_new = told == job.model_copy(update={"looked_at": told.looked_at, "wake_at": told.wake_at})
+        of_looks = {"looks": told.looks, "looked_at": told.looked_at, "wake_at": told.wake_at}
+        nothing_new = told == job.model_copy(update=of_looks)
         if nothing_new and now - job.updated_at < _LONGEST_UNWRITTEN_SECONDS:
             return told
         return await self.store.save(told, lease)
 
     async def _fetch(self, job: JobRecord, lease: Lease, provider: Provider) -> JobRecord:
-        """Download the pictures and end the job; while some are missing and time is left, the step is tried again."""
+        """Download the pictures and end the job; while one is missing that may still come, the step is tried again."""
+        if job.failures:
+            job = await self._with_fresh_links(job, provider)
         try:
             results = await download_results(job, provider, self.sender, self.blobs)
         except ControlNetError as error:
             return await self._try_again(job, lease, error)
         now = self.clock()
-        if results.missing is not None and not (results.images and out_of_tries(job, now)):
-            partly = job.model_copy(update={"outputs": results.outputs})
-            return await self._try_again(partly, lease, results.missing)
-        warnings = (*job.warnings, *results.warnings)
-        done = {"images": results.images, "warnings": warnings, "progress": 1.0, "stage": None, "failures": 0}
+        job = job.model_copy(update={"outputs": results.outputs})
+        if results.missing is not None:
+            tried = after_failure(job, results.missing, now)
+            if not (results.images and tried.ended):
+                return await self.store.save(tried, lease)
+        warnings = (*(row for row in job.warnings if not row.detail.startswith(SOME_MISSING)), *results.warnings)
+        done = {**_NO_TROUBLE, "images": results.images, "warnings": warnings, "progress": 1.0}
         measured = self.scorer.control_of(job) is None
         finished = job.ending("succeeded", now).model_copy(update={**done, "measured": measured})
         await keep_provenance(finished, self.blobs)
         return await self.store.save(finished, lease)
+
+    async def _with_fresh_links(self, job: JobRecord, provider: Provider) -> JobRecord:
+        """The job with new links to pictures that could not be had, where the provider names some: links expire."""
+        if job.task is None:
+            return job
+        try:
+            report = await self.sender.poll(provider, job.task)
+        except ControlNetError:  # the links that it named before may be good all the same
+            return job
+        old_outputs = job.outputs or report.outputs
+        if report.phase != "succeeded" or len(report.outputs) != len(old_outputs):
+            return job
+        pairs = zip(old_outputs, report.outputs, strict=True)
+        return job.model_copy(update={"outputs": tuple(old if old.sha256 else new for old, new in pairs)})
 
     async def _cancel(self, job: JobRecord, lease: Lease, provider: Provider) -> JobRecord:
         """Ask the provider to stop; while it does not answer that, asking and polling take turns."""
@@ -186,7 +208,11 @@ def build_driver(  # noqa: PLR0913  # the parts that tests replace, by name
     decide: Decide = next_action,
 ) -> Driver:
     """Put the parts together that a job is driven by; by default scored with all measures that need no model."""
-    pacer = PollPacer(store, chance, lambda name: ready(entries, name).capabilities.shortest_poll_seconds)
+
+    def capabilities_of(name: str) -> Capabilities:
+        return next((row.capabilities for row in entries if row.name == name), UNKNOWN_PROVIDER)
+
+    pacer = PollPacer(store, chance, capabilities_of)
     submitter = Submitter(store, sender, pacer, clock, submissions_in_flight, decide)
     preparations = Preparations(store, clock)
     return Driver(store, preparations, submitter, pacer, entries, sender, blobs, scorer or Scorer(blobs), clock)
@@ -200,6 +226,11 @@ async def repeat(work: Callable[[], Awaitable[object]], seconds: float, failure:
         except ControlNetError as error:
             _log.warning("%s: %s", failure, error)
         await anyio.sleep(seconds)
+
+
+async def _cancel_at(event: anyio.Event, scope: anyio.CancelScope) -> None:
+    await event.wait()
+    scope.cancel()
 
 
 class JobRunner:
@@ -281,13 +312,12 @@ class JobRunner:
                 return
             job, lease = claimed
             again = job.ended
-            job = job.model_copy(update={"looked_at": None})  # who drove it before may have looked later than it wrote
+            # who drove it before may have looked later than it wrote, and may have waited for something that is there
+            job = job.model_copy(update={"looked_at": None, "wake_at": 0.0})
             try:
                 while not job.ended:
-                    job = await self._driver.step(job, lease)
+                    job = await self._driver.step(await self._rested(job), lease)
                     self._subscriptions.publish(job)
-                    if not job.ended:
-                        job = await self._rest(job)
                 if not job.settled:
                     job = await self._driver.score(job, lease, again=again)
                     self._subscriptions.publish(job)
@@ -305,12 +335,21 @@ class JobRunner:
             self._woken.pop(job_id, None)
             self._subscriptions.end_driving(job_id)
 
-    async def _rest(self, job: JobRecord) -> JobRecord:
-        """Sleep until the next step is due or somebody wakes the job, who may want it stopped."""
+    async def _rested(self, job: JobRecord) -> JobRecord:
+        """Sleep until the next step is due, and the provider may be asked, or somebody wakes the job.
+
+        Who does that may want it stopped.
+        """
         woken, pause = self._woken[job.job_id], job.wake_at - self._driver.clock()
         if pause > 0:
             with anyio.move_on_after(pause):
                 await woken.wait()
+        if job.state == "running" and not woken.is_set():
+            async with anyio.create_task_group() as either:
+                either.start_soon(_cancel_at, woken, either.cancel_scope)
+                with suppress(StorageError):  # the step meets it as well
+                    await self._driver.pacer.turn(job.provider)
+                either.cancel_scope.cancel()
         if not woken.is_set():
             return job
         self._woken[job.job_id] = anyio.Event()

@@ -7,10 +7,11 @@ by name: everything follows from their capabilities.
 import difflib
 import re
 import secrets
-from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TypeAlias, cast, get_args
+from pathlib import Path
+from typing import Protocol, cast, get_args
 from urllib.parse import urlsplit
 
 from pydantic import JsonValue, ValidationError
@@ -19,16 +20,19 @@ from controlnet_mcp.foundation.arguments import EVERYTHING, USUAL, loosened
 from controlnet_mcp.foundation.errors import ControlNetError, RequestError, UnreachedError
 from controlnet_mcp.foundation.text import shortened
 from controlnet_mcp.images.blob_store import BlobStore
+from controlnet_mcp.images.decode import ReadPicture
 from controlnet_mcp.images.maps import NO_MODELS, MapModels
 from controlnet_mcp.images.modalities import Appearance
-from controlnet_mcp.images.picture import StoredPicture
+from controlnet_mcp.images.picture import StoredPicture, Use
 from controlnet_mcp.images.read import PictureReader
+from controlnet_mcp.images.references import EXTRA_CHARACTERS, parse
 from controlnet_mcp.images.resize import fit_size
 from controlnet_mcp.jobs.preprocess import OutputSize, Preprocessor
 from controlnet_mcp.jobs.record import JobRecord
 from controlnet_mcp.jobs.request import (
     CONTROL,
     MASK,
+    PICTURES,
     START,
     GenerateRequest,
     RequestedModality,
@@ -58,8 +62,13 @@ _OF_THE_PROVIDER = ("model", "scheduler", "provider_options")
 REMOVABLE = frozenset({START, MASK, "negative_prompt", "model", "scheduler"})
 """Settings that an empty text takes out; a start image with all that means nothing without it."""
 
-Read: TypeAlias = Callable[[str], Awaitable[StoredPicture]]
-"""Reads a reference with the rights of whoever asks."""
+
+class Read(Protocol):
+    """Reads a reference with the rights of whoever asks, see `controlnet_mcp.images.read.PictureReader.read`."""
+
+    async def __call__(self, reference: str, *, use: Use = ..., frame: StoredPicture | None = ...) -> ReadPicture:
+        """Read one picture."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,16 +129,19 @@ class Preparer:
             seed=_seed(asked),
         )
 
-    async def prepare(self, asked: GenerateRequest, *, local_paths: bool, owner: str) -> Prepared:
+    async def prepare(
+        self, asked: GenerateRequest, *, local_paths: bool, owner: str, roots: Sequence[Path] = ()
+    ) -> Prepared:
         """Prepare a request for the first provider that can do it.
 
-        It may name the owner's `controlnet://` references, and with `local_paths` files of this machine.
+        It may name the owner's `controlnet://` references, and with `local_paths` files of this machine, also below the
+        `roots` of the caller's client.
 
         Raises:
             ControlNetError: What no attempt could make right, before anything is sent.
         """
         modalities, extras = _modalities(asked)
-        read = partial(self.reader.read, local_paths=local_paths, owner=owner)
+        read = partial(self.reader.read, local_paths=local_paths, owner=owner, roots=roots)
         refusal: ControlNetError | None = None
         for provider, chosen in select_providers(asked, (*modalities, *extras), self.entries):
             if refusal and options_fault(provider.name, asked.provider_options, self.entries):
@@ -155,26 +167,30 @@ class Preparer:
     ) -> Prepared:
         """Prepare a request for one provider."""
         options = options_for(provider, asked.provider_options)
-        linked = {
+        shared = {
             name: link
             for name, reference in pictures_of(asked).items()
             if (link := shared_link(reference, self.reader.trusted_hosts))
         }
-        images = await read_images(read, asked, linked if provider.capabilities.needs_public_url else ())
+        passed_on = shared if provider.capabilities.needs_public_url else ()
+        pictures = await read_images(read, asked, modalities, extras, passed_on)
+        images = {name: row.picture for name, row in pictures.items()}
+        links = self._links(shared, pictures, provider)
         size, warnings = output_size(asked, images, provider.capabilities.sizes)
+        warnings += reading_warnings(pictures)
         preprocessor = Preprocessor(
             provider, self.blobs, size, asked.model, options, self.map_models, self._appearances
         )
-        requested = requested_controls(asked, modalities, extras, images, linked)
+        requested = requested_controls(asked, modalities, extras, images, links)
         controls = tuple([await preprocessor.ready(control) for control in requested])
         request = ResolvedRequest(
             prompt=asked.prompt,
             controls=controls,
             negative_prompt=asked.negative_prompt,
             init_image=images.get(START),
-            init_url=linked.get(START),
+            init_url=links.get(START),
             mask_image=images.get(MASK),
-            mask_url=linked.get(MASK),
+            mask_url=links.get(MASK),
             strength=asked.strength,
             model=asked.model,
             width=size.width,
@@ -191,13 +207,27 @@ class Preparer:
         warnings += [*ignored, *preprocessor.warnings, *fitted.warnings]
         if provider.capabilities.needs_public_url:
             sent = [control.source_url for control in fitted.request.controls]
-            sent += [linked.get(name) for name in (START, MASK) if name in images]
+            sent += [links.get(name) for name in (START, MASK) if name in images]
             if not self.reachable and None in sent:
                 raise no_public_url(provider.name)
             detail = f"The link could not be read from here; it was passed on to {provider.name} without being checked."
-            unread = {_feature(name): None for name in linked if name not in images}
+            unread = {_feature(name): None for name in shared if name not in images}
             warnings += [RequestWarning(kind="assumed", feature=feature, detail=detail) for feature in unread]
         return Prepared(provider, fitted.request, tuple(warnings), preprocessor.first_map, images)
+
+    def _links(
+        self, shared: Mapping[str, str], pictures: Mapping[str, ReadPicture], provider: Provider
+    ) -> dict[str, str]:
+        """The shared links, by name, where they show what was read.
+
+        A provider that takes nothing but links and cannot reach this server is handed the link all the same.
+        """
+        only_links = provider.capabilities.needs_public_url and not self.reachable
+        return {
+            name: link
+            for name, link in shared.items()
+            if only_links or name not in pictures or not pictures[name].changed
+        }
 
 
 def _modalities(asked: GenerateRequest) -> tuple[Sequence[RequestedModality], Sequence[RequestedModality]]:
@@ -355,7 +385,27 @@ def pictures_of(asked: GenerateRequest) -> dict[str, str]:
     return named | {name: row for name, row in ((START, asked.init_image), (MASK, asked.mask_image)) if row}
 
 
-async def read_images(read: Read, asked: GenerateRequest, passed_on: Container[str]) -> dict[str, StoredPicture]:
+def reading_warnings(pictures: Mapping[str, ReadPicture]) -> list[RequestWarning]:
+    """The warnings about how pictures were taken, by the parameters that name them."""
+    return [
+        RequestWarning(kind="assumed", feature=_feature(name), detail=note)
+        for name, row in pictures.items()
+        for note in row.notes
+    ]
+
+
+def _use_of(modalities: Sequence[RequestedModality]) -> Use:
+    """The use of a control picture: as depth where one of its modalities is about that."""
+    return "depth" if any(row.modality.structure in {"depth", "normal"} for row in modalities) else "picture"
+
+
+async def read_images(
+    read: Read,
+    asked: GenerateRequest,
+    modalities: Sequence[RequestedModality],
+    extras: Sequence[RequestedModality],
+    passed_on: Container[str],
+) -> dict[str, ReadPicture]:
     """Read the pictures of a request, by name; without those `passed_on` by link that only the provider can reach.
 
     What was reached and is no picture is not passed on, nor a link that may not be followed from here (an address
@@ -364,10 +414,13 @@ async def read_images(read: Read, asked: GenerateRequest, passed_on: Container[s
     Raises:
         ControlNetError: One of them cannot be read, or may not be read.
     """
-    images: dict[str, StoredPicture] = {}
+    uses: dict[str, Use] = {CONTROL: _use_of(modalities), MASK: "mask"}
+    uses |= {extra_name(index): _use_of([row]) for index, row in enumerate(extras)}
+    images: dict[str, ReadPicture] = {}
     for name, reference in pictures_of(asked).items():
+        frame = images[START].picture if name == MASK and START in images else None
         try:
-            images[name] = await read(reference)
+            images[name] = await read(reference, use=uses.get(name, "picture"), frame=frame)
         except UnreachedError:
             if name not in passed_on:
                 raise
@@ -379,7 +432,7 @@ def requested_controls(
     modalities: Sequence[RequestedModality],
     extras: Sequence[RequestedModality],
     images: Mapping[str, StoredPicture],
-    linked: Mapping[str, str],
+    links: Mapping[str, str],
 ) -> list[Control]:
     """The controls as they were asked for: one for each modality of the control picture, then the further ones.
 
@@ -391,7 +444,7 @@ def requested_controls(
             word=row.word,
             picture=images.get(CONTROL),
             asset_id=asked.control_image if asked.control_image.startswith(_ASSET) else None,
-            source_url=linked.get(CONTROL),
+            source_url=links.get(CONTROL),
             weight=row.weight,
             is_map=asked.control_is_map,
         )
@@ -402,7 +455,7 @@ def requested_controls(
             modality=row.modality.name,
             word=row.word,
             picture=images.get(extra_name(index)),
-            source_url=linked.get(extra_name(index)),
+            source_url=links.get(extra_name(index)),
             weight=row.weight,
             start=extra.start,
             end=extra.end,
@@ -414,25 +467,26 @@ def requested_controls(
 
 
 def shared_link(reference: str, trusted_hosts: frozenset[str]) -> str | None:
-    """The reference, when it is a link that a provider may be handed: https, to a public host.
+    """The link that a reference names, when a provider may be handed it: https, to a public host.
 
     A host that the operator vouches for may be inside of their network: its name and paths are nobody's outside.
     """
-    if not reference.lower().startswith("https://"):
+    named = parse(reference[:EXTRA_CHARACTERS])
+    if named.kind not in {"link", "signed"} or not named.text.lower().startswith("https://"):
         return None
     from controlnet_mcp.images.ssrf_guard import is_trusted, looks_public
 
     try:
-        link = urlsplit(reference)
+        link = urlsplit(named.text)
         host, port = link.hostname or "", link.port or 443
     except ValueError:
         return None
-    return reference if looks_public(host) and not is_trusted(host, port, trusted_hosts) else None
+    return named.text if looks_public(host) and not is_trusted(host, port, trusted_hosts) else None
 
 
 def _feature(name: str) -> str:
     """The parameter that names a picture."""
-    return name if name in {CONTROL, START, MASK} else "extra_controls"
+    return name if name in PICTURES else "extra_controls"
 
 
 def output_size(

@@ -61,7 +61,10 @@ class JobRecord(Frozen):
         deadline_at: When polling ends.
         accepted_at: When the provider accepted it.
         looked_at: When the provider last said that it is not done.
+        looks: How often it was asked; not every look is worth a write.
         wake_at: When the next step is due.
+        lasting_since: Since when every try has met a fault that another one is expected to meet again.
+        given_up: Whether this server ended it, by its deadline or a lasting fault, and not the provider.
         asked: The request as it was asked, its pictures named by where the record keeps them; `None` in older records.
         sources: The pictures that were handed in, by the name that `controlnet_mcp.jobs.prepare` gives them.
         control_map: The map that was made of the control picture, if one was.
@@ -87,8 +90,11 @@ class JobRecord(Frozen):
     finished_at: float | None = None
     accepted_at: float | None = None
     looked_at: float | None = None
+    looks: int = 0
     wake_at: float = 0.0
     failures: int = 0
+    lasting_since: float | None = None
+    given_up: bool = False
     queued: bool = True
     stage: str | None = None
     progress: float | None = None
@@ -126,6 +132,13 @@ class JobRecord(Frozen):
     def begins_again(self) -> bool:
         """True when it failed before it was prepared: the same request is prepared again, as the same job."""
         return self.state == "failed" and not self.prepared
+
+    @property
+    def can_be_fetched(self) -> bool:
+        """True for a job that was paid for and ended without all of its pictures, though the provider may have them."""
+        if self.state == "failed":
+            return self.task is not None and (self.given_up or bool(self.outputs))
+        return self.state == "succeeded" and self.measured and len(self.images) < len(self.outputs)
 
     @property
     def cancellation_settled(self) -> bool:

@@ -8,10 +8,12 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, Field, JsonValue, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, JsonValue, StringConstraints
+from pydantic_core import PydanticCustomError
 
 from controlnet_mcp.foundation.errors import RequestError
 from controlnet_mcp.images.modalities import MODALITIES, Modality, is_own_name, read_name
+from controlnet_mcp.images.references import plain_text
 from controlnet_mcp.providers.types import Frozen, RequestWarning
 
 MAX_WEIGHT = 2.0
@@ -185,6 +187,10 @@ def reading_notes(asked: Sequence[RequestedModality]) -> tuple[RequestWarning, .
     )
 
 
+PictureName = Annotated[str, BeforeValidator(plain_text)]
+"""A reference to a picture, taken out of whatever it was wrapped in."""
+
+
 def lone_settings(given: Mapping[str, object]) -> list[RequestError]:
     """The refusals of settings that say something about a start picture, where none is given."""
     if given.get(START) is not None:
@@ -218,7 +224,7 @@ class ExtraControl(Frozen):
     """A further control, with a picture of its own."""
 
     modality: ModalityText
-    image: str
+    image: PictureName
     weight: float = Field(default=1.0, ge=0, le=2)
     start: float = Field(default=0.0, ge=0, le=1)
     end: float = Field(default=1.0, ge=0, le=1)
@@ -229,9 +235,21 @@ class Essentials(BaseModel):
     """The subject of a generation, which a request cannot do without."""
 
     prompt: Prompt = Field(description="what to draw; only with like_job it may be left out")
-    control_image: str = Field(
+    control_image: PictureName = Field(
         min_length=1, description="the picture whose structure to keep; only with like_job it may be left out"
     )
+
+
+_MOST_OPTIONS_CHARACTERS = 20_000
+
+
+def _checked(options: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    if len(json.dumps(options)) > _MOST_OPTIONS_CHARACTERS:
+        raise PydanticCustomError("too_long", "They have more than 20,000 characters, and no provider takes that much")
+    return options
+
+
+Options = Annotated[dict[str, JsonValue], AfterValidator(_checked)]
 
 
 class Details(Frozen):
@@ -244,8 +262,8 @@ class Details(Frozen):
         default=[], max_length=8, description="Controls with own pictures; weight 0-2, start and end 0-1"
     )
     control_is_map: bool = Field(default=False, description="control_image is a ready map")
-    init_image: str | None = Field(default=None, description="For image-to-image")
-    mask_image: str | None = Field(default=None, description="White = repaint")
+    init_image: PictureName | None = Field(default=None, description="For image-to-image")
+    mask_image: PictureName | None = Field(default=None, description="White = repaint")
     strength: float | None = Field(default=None, ge=0, le=1, description="How far to leave init_image")
     negative_prompt: str | None = Field(default=None, max_length=8000)
     provider: str = Field(default="auto", description="From list_modalities")
@@ -257,7 +275,7 @@ class Details(Frozen):
     guidance: float | None = Field(default=None, ge=0, le=30)
     scheduler: str | None = Field(default=None, max_length=200)
     seed: int | None = Field(default=None, ge=0, le=4294967295)
-    provider_options: dict[str, JsonValue] = Field(default={}, description="The provider's own knobs")
+    provider_options: Options = Field(default={}, description="The provider's own knobs")
 
 
 class GenerateRequest(Details, Essentials):

@@ -11,6 +11,7 @@ SCHEME = "controlnet://"
 _PICTURE = re.compile(
     r"controlnet://jobs/(job_[0-9a-f]{32})/(?:images/([0-9]{1,2})|sources/([a-z_]+[0-9]?)|control-map)"
 )
+_SHEET = re.compile(r"controlnet://jobs/(job_[0-9a-f]{32})/sheet")
 _MAP = re.compile(r"controlnet://maps/([0-9a-f]{64})")
 
 
@@ -70,6 +71,19 @@ class PictureLookup:
                 found = job.sources.get(match[3]) if match[3] else job.control_map
             if found is not None:
                 return found
+            if match[2] and not job.images:
+                raise RequestError(
+                    "not_found",
+                    f"The job {job.job_id} has no picture: it is {job.status}.",
+                    hint="job_status tells how it stands; a job that has succeeded has pictures.",
+                )
+        if match := _SHEET.fullmatch(uri):
+            job = await self.store.get(match[1], principal)
+            raise RequestError(
+                "unsupported",
+                "The sheet of a job is a page for people to look at, not a picture to draw from.",
+                hint=f"Pass {image_uri(job.job_id, 0)}, which is its first picture.",
+            )
         raise RequestError(
             "not_found",
             f"There is no resource {uri[:100]!r}.",

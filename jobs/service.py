@@ -9,6 +9,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import TypeAlias
 
 import anyio
@@ -49,11 +50,13 @@ class Caller:
     Attributes:
         local: Whether caller and server share a machine, so that paths mean something.
         ask_user: How to ask the person behind the caller; `None` where that cannot be done.
+        roots: Folders that the caller's client declares: relative paths may start there.
     """
 
     principal: str
     local: bool
     ask_user: AskUser | None = None
+    roots: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +176,9 @@ class JobService:
 
     async def _prepared(self, outlined: JobRecord, asked: GenerateRequest, caller: Caller) -> PreparedJob:
         """Prepare the request of a job and agree on its price."""
-        prepared = await self.preparer.prepare(asked, local_paths=caller.local, owner=caller.principal)
+        prepared = await self.preparer.prepare(
+            asked, local_paths=caller.local, owner=caller.principal, roots=caller.roots
+        )
         provider, pictures = prepared.provider, prepared.request.num_images
         admit = await self.spending.agree(provider, pictures, lambda: self._price(prepared), caller.ask_user)
         changes = {
@@ -193,7 +198,9 @@ class JobService:
 
     async def plan(self, asked: GenerateRequest, caller: Caller) -> Plan:
         """Prepare a request and ask for its price, without submitting it."""
-        prepared = await self.preparer.prepare(asked, local_paths=caller.local, owner=caller.principal)
+        prepared = await self.preparer.prepare(
+            asked, local_paths=caller.local, owner=caller.principal, roots=caller.roots
+        )
         call = prepared.provider.build(prepared.request, "(a fresh reference)", prepared.planned_uploads())
         return Plan(prepared.provider.name, call, await self._price(prepared), prepared.warnings)
 
@@ -259,6 +266,20 @@ class JobService:
                 f"The job {job_id} is not uncertain, so there is nothing to resolve.",
                 hint="job_status shows how it stands.",
             )
+        self.runner.wake(job_id)
+        return await self.get(job_id, caller)
+
+    async def fetch(self, job_id: str, caller: Caller) -> JobRecord:
+        """Ask the provider at once for what a job still lacks, also where that was given up; nothing is submitted.
+
+        A job that lacks nothing, or was never accepted, is returned as it is.
+
+        Raises:
+            RequestError: `not_found`.
+        """
+        job = await self.get(job_id, caller)
+        if job.ended and not await self.store.reopen(job_id, self.clock() + self.deadline_seconds):
+            return job
         self.runner.wake(job_id)
         return await self.get(job_id, caller)
 

@@ -11,7 +11,7 @@ from anyio.abc import TaskGroup
 
 from controlnet_mcp.foundation.limits import RESULT_LIMITS
 from controlnet_mcp.images.blob_store import BlobStore
-from controlnet_mcp.images.decode import Decoder, decode
+from controlnet_mcp.images.decode import Decoder, decode_channels
 from controlnet_mcp.images.picture import StoredPicture
 from controlnet_mcp.images.read import PictureReader
 from controlnet_mcp.jobs.database import Database
@@ -23,7 +23,7 @@ from controlnet_mcp.providers.draft.service import DraftTransport
 from controlnet_mcp.providers.placeholders import PictureSource
 from controlnet_mcp.providers.registry import ProviderTable, build_table
 from controlnet_mcp.providers.sender import Sender
-from controlnet_mcp.server.auth.file_links import FileLinks, load_secret
+from controlnet_mcp.server.auth.file_links import FileLinks, load_secret, sha256_behind
 from controlnet_mcp.server.settings import Settings
 from controlnet_mcp.server.transports.shutdown import background
 from controlnet_mcp.tools.tool import Services
@@ -53,7 +53,7 @@ class Application:
 
 
 @asynccontextmanager
-async def open_application(settings: Settings, decoder: Decoder = decode) -> AsyncGenerator[Application]:
+async def open_application(settings: Settings, decoder: Decoder = decode_channels) -> AsyncGenerator[Application]:
     """Open everything that lives once per process, and drive jobs until the block ends.
 
     `decoder` decodes every picture: in workers, where pictures come from strangers.
@@ -86,7 +86,13 @@ async def open_application(settings: Settings, decoder: Decoder = decode) -> Asy
             store = JobStore(database, lease_seconds=settings.lease_seconds)
             lookup = PictureLookup(store)
             reader = PictureReader(
-                blobs, settings.limits, settings.allowed_folders, settings.trusted_hosts, lookup.sha256_of, network
+                blobs,
+                settings.limits,
+                settings.allowed_folders,
+                settings.trusted_hosts,
+                lookup.sha256_of,
+                open_link=partial(sha256_behind, folder=settings.data_folder),
+                network=network,
             )
             jobs = build_service(
                 store,

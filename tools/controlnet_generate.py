@@ -12,6 +12,7 @@ from controlnet_mcp.jobs.request import (
     Details,
     Essentials,
     GenerateRequest,
+    PictureName,
     Prompt,
     lone_settings,
     parse_extras,
@@ -19,7 +20,7 @@ from controlnet_mcp.jobs.request import (
 )
 from controlnet_mcp.providers.placeholders import show, shown_headers
 from controlnet_mcp.providers.types import Cost, RequestWarning
-from controlnet_mcp.tools.tool import Answer, Call, Hints, Services, known_provider, tool
+from controlnet_mcp.tools.tool import Answer, Call, Hints, Services, known_provider, tool, with_roots
 from controlnet_mcp.tools.views import View, job_answer, wait_for
 
 _RANDOM = frozenset({"-1", "-1.0", "random", "rand", "randomize", "any"})
@@ -32,7 +33,7 @@ class LooseEssentials(BaseModel):
     """The prompt and the picture, which an earlier job may give instead."""
 
     prompt: Prompt | None = Field(default=None, description="What to draw")
-    control_image: str | None = Field(
+    control_image: PictureName | None = Field(
         default=None,
         min_length=1,
         description="Its structure is kept: path, https URL, data: or controlnet:// URI, asset_… id",
@@ -107,6 +108,9 @@ class DryRun(View):
     warnings: tuple[RequestWarning, ...]
 
 
+_BROKEN = "A character of it did not arrive whole and is U+FFFD now; give the text again if that matters."
+
+
 async def generate(services: Services, arguments: GenerateArguments, call: Call) -> Answer:
     """Submit and wait, or only plan; answer with the job, or with the plan.
 
@@ -125,14 +129,18 @@ async def generate(services: Services, arguments: GenerateArguments, call: Call)
         if "seed" in arguments.model_fields_set and arguments.seed is None:
             given["seed"] = None  # another one than the earlier job's
         asked, warnings = await jobs.rerun(arguments.like_job, given, call.caller)
+    broken = [name for name in ("prompt", "negative_prompt") if "\ufffd" in (getattr(asked, name) or "")]
+    warnings += tuple(RequestWarning(kind="assumed", feature=name, detail=_BROKEN) for name in broken)
+    pictures = (asked.control_image, asked.init_image, asked.mask_image, *(row.image for row in asked.extra_controls))
+    caller = await with_roots(services, call, [name for name in pictures if name and not name.startswith("asset_")])
     if arguments.dry_run:
-        plan = await jobs.plan(asked, call.caller)
+        plan = await jobs.plan(asked, caller)
         sent = plan.call
         view = HttpView(method=sent.method, url=sent.url, headers=shown_headers(sent), json_body=show(sent.json))
         said = (*warnings, *plan.warnings)
         return Answer(DryRun(provider=plan.provider, request=view, price=plan.price, warnings=said))
     started = jobs.clock()
-    job = await jobs.submit(asked, call.caller, arguments.request_key, warnings=warnings)
+    job = await jobs.submit(asked, caller, arguments.request_key, warnings=warnings)
     job = await wait_for(services, call, job, arguments.wait_seconds, started)
     return await job_answer(services, call, job, previews=arguments.previews)
 

@@ -11,11 +11,11 @@ from controlnet_mcp.foundation.arguments import Arguments, checked, passing, sho
 from controlnet_mcp.foundation.errors import RequestError
 from controlnet_mcp.foundation.limits import RESULT_LIMITS
 from controlnet_mcp.images.maps import MapParameters
-from controlnet_mcp.images.picture import StoredPicture
+from controlnet_mcp.images.picture import StoredPicture, Use
 from controlnet_mcp.images.resize import fit_for_detection
-from controlnet_mcp.jobs.request import ModalityText, RequestedModality, parse_one, reading_notes
+from controlnet_mcp.jobs.request import ModalityText, PictureName, RequestedModality, parse_one, reading_notes
 from controlnet_mcp.jobs.resource_uris import map_uri
-from controlnet_mcp.tools.tool import Answer, Call, Hints, Services, Shown, tool
+from controlnet_mcp.tools.tool import Answer, Call, Hints, Services, Shown, tool, with_roots
 from controlnet_mcp.tools.views import View
 
 _FINE_PIXELS = 1536
@@ -24,6 +24,8 @@ _FADES = (
     "Image models draw at about 1024 px, and fine lines fade when a larger map is scaled down: resolution=1024 makes "
     "the map at that size."
 )
+_NEXT = "Look at it; then call controlnet_generate with this uri as control_image"
+_BLANK = "The map is blank and would keep nothing: try another modality, other parameters or a picture with more on it."
 
 
 def _parse(modality: str) -> RequestedModality:
@@ -33,7 +35,7 @@ def _parse(modality: str) -> RequestedModality:
 class ExtractArguments(Arguments):
     """Of which picture, and which map."""
 
-    image: str = Field(min_length=1, description="As control_image")
+    image: PictureName = Field(min_length=1, description="As control_image")
     modality: ModalityText = Field(default="canny", description="From list_modalities")
     resolution: int | None = Field(default=None, ge=64, le=4096, description="Short side in pixels")
     parameters: dict[str, JsonValue] = Field(
@@ -74,13 +76,17 @@ async def extract(services: Services, arguments: ExtractArguments, call: Call) -
     """Read the picture, make its map, store it, answer."""
     asked, parameters = _parse(arguments.modality), checked(MapParameters, arguments.parameters)
     modality = asked.modality
-    caller, blobs = call.caller, services.blobs
-    source = await services.reader.read(arguments.image, local_paths=caller.local, owner=caller.principal)
+    caller, blobs = await with_roots(services, call, [arguments.image]), services.blobs
+    use: Use = "depth" if modality.structure in {"depth", "normal"} else "picture"
+    source = await services.reader.read(
+        arguments.image, local_paths=caller.local, owner=caller.principal, roots=caller.roots, use=use
+    )
 
     def make() -> tuple[StoredPicture, MapView]:
+        from controlnet_mcp.images.classify import is_blank
         from controlnet_mcp.images.maps.recipes import make_map
 
-        pixels = blobs.pixels(source.sha256, RESULT_LIMITS)
+        pixels = blobs.pixels(source.picture.sha256, RESULT_LIMITS)
         if arguments.resolution:
             pixels = fit_for_detection(pixels, arguments.resolution)
         made = make_map(pixels, modality.name, parameters, services.map_models)
@@ -97,8 +103,8 @@ async def extract(services: Services, arguments: ExtractArguments, call: Call) -
             coverage=round(made.coverage, 4),
             path=blobs.path(picture.sha256) if caller.local else None,
             parameters=made.parameters,
-            notes=(*read, *made.notes, *fades) or None,
-            next=f"Look at it; then call controlnet_generate with this uri as control_image{is_map}.",
+            notes=(*read, *source.notes, *made.notes, *fades) or None,
+            next=_BLANK if is_blank(made.rgb) else f"{_NEXT}{is_map}.",
         )
 
     picture, view = await to_thread.run_sync(make)

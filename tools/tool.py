@@ -7,8 +7,9 @@ left out of them; arguments are checked against the full model all the same.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from pathlib import Path
 from typing import Literal, TypeAlias, TypeVar, cast, get_origin
 
 from pydantic import BaseModel, JsonValue, ValidationInfo
@@ -32,12 +33,22 @@ Progress: TypeAlias = Callable[[float, str], Awaitable[None]]
 """Tells a waiting caller how far a job is: fraction 0 to 1, and what is being done."""
 
 
+AskRoots: TypeAlias = Callable[[], Awaitable[Sequence[Path]]]
+"""Asks the caller's client for the folders that it works in."""
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call of a tool, with the way to tell progress where the request asked for it."""
+    """One call of a tool.
+
+    Attributes:
+        progress: Tells progress, where the request asked for it.
+        ask_roots: Asks for folders, where the client shares this machine and has some.
+    """
 
     caller: Caller
     progress: Progress | None = None
+    ask_roots: AskRoots | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +69,13 @@ class Services:
     wait_seconds_without_progress: float
     previews: bool
     map_models: MapModels = NO_MODELS
+
+
+async def with_roots(services: Services, call: Call, references: Sequence[str]) -> Caller:
+    """The caller with the folders of their client, which is asked where a path leads to no file that may be read."""
+    if call.ask_roots is None or not await services.reader.is_elsewhere(references):
+        return call.caller
+    return replace(call.caller, roots=tuple(await call.ask_roots()))
 
 
 @dataclass(frozen=True, slots=True)

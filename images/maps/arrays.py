@@ -10,6 +10,10 @@ import numpy.typing as npt
 Rgb: TypeAlias = npt.NDArray[np.uint8]
 """A picture: shape (height, width, 3), 8 bits a channel, red first."""
 
+Pixels: TypeAlias = npt.NDArray[np.uint8] | npt.NDArray[np.float32]
+"""What a picture file holds: a picture as `Rgb`, or with alpha as a fourth channel (the colours not multiplied by it),
+or deep grey values of shape (height, width) as they are in the file, NaN where there are none."""
+
 Plane: TypeAlias = npt.NDArray[np.uint8]
 """One channel: shape (height, width), 8 bits; in a line map 0 is empty and 255 is a line."""
 

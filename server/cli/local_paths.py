@@ -1,19 +1,18 @@
 """Files named on the command line: the user named them, so they are read wherever they are and through links."""
 
 import os
-import re
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import cast
 
-from controlnet_mcp.foundation.errors import ImageError
+from controlnet_mcp.foundation.errors import ImageError, RequestError
 from controlnet_mcp.foundation.text import quote
-from controlnet_mcp.server.environment import expanded
+from controlnet_mcp.images.references import is_of_the_chat, parse, path_spellings
 
 PICTURE_NAMES = frozenset({"control_image", "init_image", "mask_image", "image"})
 """Arguments that name a picture, also inside of `extra_controls`."""
 
-_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]+:")
 _ASSET_ID = "asset_"
 
 
@@ -52,10 +51,16 @@ def _written(name: str, value: object, folders: set[Path]) -> object:
 
 
 def file_meant(reference: str) -> Path | None:
-    """The file of a path or `file:` URI, links resolved; `None` for links of the web, other URIs and ids of assets."""
-    text = reference.strip()
-    if text.lower().startswith("file:"):
-        text = expanded(text, {})
-    if not text or _URI.match(text) or "\0" in text or (text.startswith(_ASSET_ID) and not os.path.exists(text)):  # noqa: PTH110  # pathlib raises for long names
-        return None
-    return Path(os.path.realpath(os.path.expanduser(text)))  # noqa: PTH111  # as above
+    """The file of a reference, links resolved; `None` for links, URIs, ids and all else that names none here."""
+    if not os.path.exists(reference):  # noqa: PTH110  # pathlib raises for names that are too long
+        named = parse(reference)
+        if named.kind != "path" or named.text.startswith(_ASSET_ID) or is_of_the_chat(named.text):
+            return None
+        try:
+            spellings = [os.path.expanduser(spelling) for spelling in path_spellings(named.text)]  # noqa: PTH111  # as above
+        except RequestError:  # a URI of another machine, which the tool refuses
+            return None
+        reference = next(filter(os.path.exists, spellings), spellings[0])
+    with suppress(OSError, ValueError):
+        return Path(reference).resolve()
+    return None

@@ -5,9 +5,10 @@ Users are asked in an answer that wants the call again, or by a request of the s
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any, TypeVar
 
 import anyio
@@ -20,6 +21,8 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from controlnet_mcp.foundation.errors import ControlNetError, RequestError
 from controlnet_mcp.foundation.redaction import Redactor
+from controlnet_mcp.foundation.text import bounded, shortened
+from controlnet_mcp.images.references import parse, path_spellings
 from controlnet_mcp.jobs.budget import AskUser
 from controlnet_mcp.jobs.service import Caller
 from controlnet_mcp.server import __version__
@@ -28,14 +31,18 @@ from controlnet_mcp.server.auth.file_links import FileLinks
 from controlnet_mcp.server.auth.principals import local as this_machine
 from controlnet_mcp.server.logs import redacted
 from controlnet_mcp.server.mcp.delivery import Context, Deliveries
+from controlnet_mcp.server.mcp.messages import bound
 from controlnet_mcp.server.mcp.prompts import PROMPTS, complete, get_prompt
 from controlnet_mcp.server.mcp.rendering import render, render_error
 from controlnet_mcp.server.mcp.resources import RESOURCES, TEMPLATES, ResourceReader
 from controlnet_mcp.server.mcp.subscriptions import JobUpdates
 from controlnet_mcp.tools import TOOLS
-from controlnet_mcp.tools.tool import Call, Progress, Tool, input_schema, output_schema
+from controlnet_mcp.tools.tool import AskRoots, Call, Progress, Tool, input_schema, output_schema
 
 _KEY = "confirm"
+_ROOTS_KEY = "roots"
+_ROOTS_SECONDS = 2.0
+_MOST_ROOTS = 50
 _ANSWER_SECONDS = 600.0
 """Time that a request of the server stays open; after that the answer is no."""
 _NO_FIELDS: Mapping[str, Any] = {"type": "object", "properties": {}}
@@ -50,11 +57,9 @@ class InputNeededError(Exception):
         result: The answer to the call until then.
     """
 
-    def __init__(self, question: str) -> None:
-        super().__init__(question)
-        form = types.ElicitRequestFormParams(message=question, requested_schema=dict(_NO_FIELDS))
-        asked = types.ElicitRequest(params=form)
-        self.result = types.InputRequiredResult(input_requests={_KEY: asked}, request_state=question)
+    def __init__(self, requests: Mapping[str, types.InputRequest], state: str | None = None) -> None:
+        super().__init__(*requests)
+        self.result = types.InputRequiredResult(input_requests=dict(requests), request_state=state)
 
 
 def ask_user_by(context: Context, params: types.CallToolRequestParams) -> AskUser | None:
@@ -66,9 +71,12 @@ def ask_user_by(context: Context, params: types.CallToolRequestParams) -> AskUse
         Raises:
             InputNeededError: It was not asked yet, or the price has changed since.
         """
-        answer = (params.input_responses or {}).get(_KEY)
+        answers = params.input_responses or {}
+        answer = answers.get(_KEY)
         if not isinstance(answer, types.ElicitResult) or params.request_state != question:
-            raise InputNeededError(question)
+            form = types.ElicitRequestFormParams(message=question, requested_schema=dict(_NO_FIELDS))
+            again = {_ROOTS_KEY: types.ListRootsRequest()} if _ROOTS_KEY in answers else {}
+            raise InputNeededError({_KEY: types.ElicitRequest(params=form), **again}, question)
         return answer.action == "accept"
 
     async def ask(question: str) -> bool:
@@ -90,6 +98,44 @@ def ask_user_by(context: Context, params: types.CallToolRequestParams) -> AskUse
     return ask if context.session.can_send_request else None
 
 
+def ask_roots_by(context: Context, params: types.CallToolRequestParams) -> AskRoots | None:
+    """The way to ask a client for the folders that it works in; `None` where it declares none."""
+
+    async def read_answer() -> Sequence[Path]:
+        """Read the answer that came with a repeated call.
+
+        Raises:
+            InputNeededError: It was not asked yet.
+        """
+        answer = (params.input_responses or {}).get(_ROOTS_KEY)
+        if not isinstance(answer, types.ListRootsResult):
+            raise InputNeededError({_ROOTS_KEY: types.ListRootsRequest()})
+        return _folders(answer)
+
+    async def ask() -> Sequence[Path]:
+        """Ask and wait a moment; a client that fails to answer has none."""
+        try:
+            with anyio.fail_after(_ROOTS_SECONDS):
+                return _folders(await context.session.send_request(types.ListRootsRequest(), types.ListRootsResult))
+        except (MCPError, ValueError, TimeoutError) as error:
+            _log.warning("The client was asked for its roots and gave none: %s", type(error).__name__)
+            return ()
+
+    declared = context.session.client_capabilities
+    if declared is None or declared.roots is None:
+        return None
+    if context.protocol_version in MODERN_PROTOCOL_VERSIONS:
+        return read_answer
+    return ask if context.session.can_send_request else None
+
+
+def _folders(answer: types.ListRootsResult) -> Sequence[Path]:
+    """The folders of this machine among the roots of a client."""
+    named = [parse(str(root.uri)) for root in answer.roots[:_MOST_ROOTS]]
+    spellings = [path_spellings(row.text)[0] for row in named if row.kind == "path"]
+    return [Path(spelling) for spelling in spellings if Path(spelling).is_absolute()]
+
+
 INSTRUCTIONS = (
     "ControlNet image generation: redraw a picture (sketch, photo, control map) in a new look, keeping its structure. "
     "Call controlnet_generate with the picture and a prompt. While the job is not finished call job_status; do not "
@@ -107,7 +153,7 @@ def progress_for(context: Context, redactor: Redactor) -> Progress | None:
         return None
 
     async def tell(fraction: float, message: str) -> None:
-        await context.session.report_progress(fraction, 1.0, redactor.text(message))
+        await context.session.report_progress(fraction, 1.0, bounded(redactor.text(message)))
 
     return tell
 
@@ -132,14 +178,17 @@ class Handlers:
         self, context: Context, params: types.CallToolRequestParams
     ) -> types.CallToolResult | types.InputRequiredResult:
         """Run a tool; a refusal becomes a result that the model reads, and no answer holds a secret."""
-        services, redactor = self.application.services, self.application.settings.redactor
+        services, settings = self.application.services, self.application.settings
+        redactor = settings.redactor
         try:
             tool = tool_named(params.name)
             await self.application.table.load()
-            call = Call(self.caller(ask_user_by(context, params)), progress_for(context, redactor))
+            ask_roots = ask_roots_by(context, params) if self.local else None  # else its folders are elsewhere
+            call = Call(self.caller(ask_user_by(context, params)), progress_for(context, redactor), ask_roots)
             answer = await tool.run(services, params.arguments or {}, call)
             links = self.links and self.links.seen_by(context.request)
-            result = await render(answer, services.blobs, links, typed=tool.output is not None)
+            typed, linked = tool.output is not None, settings.resource_links
+            result = await render(answer, services.blobs, links, typed=typed, linked=linked)
         except InputNeededError as needed:
             return needed.result
         except ControlNetError as error:
@@ -157,9 +206,12 @@ class Handlers:
 
 
 def fixed(answer: Callable[[], ResultT]) -> Callable[[Context, object], Awaitable[ResultT]]:
-    """A handler that gives everybody the same answer, made anew each time: most are never asked for."""
+    """A handler that gives everybody the same answer, whole, made anew each time: most are never asked for."""
 
-    async def handle(_context: Context, _params: object) -> ResultT:
+    async def handle(_context: Context, params: object) -> ResultT:
+        if isinstance(params, types.PaginatedRequestParams) and params.cursor:
+            said = f"The cursor {shortened(params.cursor)!r} is of no list here: all have one page."
+            raise MCPError(code=types.INVALID_PARAMS, message=said, data={"cursor": params.cursor})
         return answer()
 
     return handle
@@ -199,6 +251,7 @@ def build_server(
         on_get_prompt=get_prompt,
         on_completion=lambda _, params: complete(application, params, handlers.caller()),
     )
+    server.middleware.append(bound)
     if application.settings.confirm_above:  # a question comes back with the call: its text is sealed
         server.middleware.append(RequestStateBoundary(RequestStateSecurity.ephemeral(), default_audience="controlnet"))
     server.middleware.append(Deliveries(application.services.jobs).handle_late_cancel)

@@ -42,13 +42,13 @@ def test_nothing_but_pixels_is_left(kind: str, tail: bytes) -> None:
     """Position, comment, profile and trailing bytes are in the original and not in the clean copy."""
     content = photo(kind, tail)
     assert SECRET in content
-    cleaned, picture = clean(content, LIMITS)
+    cleaned, read = clean(content, LIMITS)
     assert SECRET not in cleaned
     with Image.open(io.BytesIO(cleaned)) as reopened:
         assert (reopened.format, reopened.mode, reopened.size) == ("PNG", "RGB", (48, 64))
         assert not reopened.info
         assert not reopened.getexif()
-    assert (picture.width, picture.height) == (48, 64)
+    assert (read.picture.width, read.picture.height) == (48, 64)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
@@ -60,7 +60,8 @@ def test_cleaning_keeps_the_pixels(kind: str) -> None:
 
 def test_the_description_fits_the_bytes() -> None:
     """Hash, length and type are those of the clean copy."""
-    cleaned, picture = clean(photo("JPEG"), LIMITS)
+    cleaned, read = clean(photo("JPEG"), LIMITS)
+    picture = read.picture
     assert picture.sha256 == hashlib.sha256(cleaned).hexdigest()
     assert (picture.size_bytes, picture.mime_type) == (len(cleaned), "image/png")
     assert type(picture).model_validate_json(picture.model_dump_json()) == picture
@@ -68,9 +69,9 @@ def test_the_description_fits_the_bytes() -> None:
 
 def test_the_same_bytes_give_the_same_picture() -> None:
     """Cleaning is deterministic, and cleaning a clean picture changes nothing."""
-    cleaned, picture = clean(photo("JPEG"), LIMITS)
-    assert clean(photo("JPEG"), LIMITS) == (cleaned, picture)
-    assert clean(cleaned, LIMITS) == (cleaned, picture)
+    cleaned, read = clean(photo("JPEG"), LIMITS)
+    assert clean(photo("JPEG"), LIMITS) == (cleaned, read)
+    assert clean(cleaned, LIMITS) == (cleaned, read)
 
 
 def test_a_bare_png_of_another_program_keeps_its_bytes() -> None:

@@ -18,7 +18,7 @@ from PIL import ExifTags, Image
 from controlnet_mcp.foundation.errors import ImageError
 from controlnet_mcp.foundation.limits import Limits
 from controlnet_mcp.images.blob_store import BlobStore
-from controlnet_mcp.images.maps.arrays import Rgb
+from controlnet_mcp.images.maps.arrays import Pixels
 from controlnet_mcp.images.pillow_decoder import pixels_of
 from controlnet_mcp.images.sandbox import (
     PICTURES_PER_WORKER,
@@ -28,6 +28,7 @@ from controlnet_mcp.images.sandbox import (
     Worker,
 )
 from controlnet_mcp.server.settings import system_variables
+from tests.support.picture_files import DISPLAY_P3, gradient, heic, png_of_16_bits, profile
 from tests.support.server_process import Web, connected
 
 LIMITS = Limits(max_pixels=1_000_000)
@@ -45,9 +46,16 @@ def saved(mode: str, kind: str, **options: object) -> bytes:
     return file.getvalue()
 
 
-PICTURES = [saved("RGB", kind) for kind in ("PNG", "JPEG", "WEBP", "GIF", "BMP")] + [
+PICTURES = [saved("RGB", kind) for kind in ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")] + [
     *(saved(mode, "PNG") for mode in ("1", "L", "LA", "P", "RGBA", "I;16")),
     *(saved("CMYK", "JPEG"), saved("RGBA", "WEBP"), saved("P", "GIF", transparency=3)),
+    *(saved("RGB", kind, icc_profile=profile(DISPLAY_P3)) for kind in ("PNG", "JPEG", "WEBP", "TIFF", "AVIF")),
+    *(saved(mode, "TIFF") for mode in ("1", "L", "P", "RGBA", "CMYK", "LAB", "I;16", "I", "F")),
+    *(saved("RGB", "TIFF", compression=name) for name in ("tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg")),
+    *(saved("1", "TIFF", compression=name) for name in ("group3", "group4")),
+    png_of_16_bits(np.dstack((gradient(),) * 3)),
+    png_of_16_bits(np.dstack((gradient(), np.full_like(gradient(), 65535)))),
+    heic(Image.linear_gradient("L").convert("RGB")),
 ]
 
 
@@ -70,7 +78,7 @@ def busy(workers: DecodeWorkers) -> Worker:
 def test_the_pixels_are_the_same(content: bytes, workers: DecodeWorkers) -> None:
     """Every format and mode, and nothing that a decoder needs is missing in the locked process."""
     pixels = workers.decode(content, LIMITS)
-    assert np.array_equal(pixels, pixels_of(content, LIMITS))
+    assert np.array_equal(pixels, pixels_of(content, LIMITS), equal_nan=pixels.dtype == np.float32)
     assert not pixels.flags.writeable
 
 
@@ -101,12 +109,12 @@ def test_whatever_a_store_of_pictures_decodes_goes_to_its_decoder(workers: Decod
     before = busy(workers).decoded
     used: list[bytes] = []
 
-    def counting(content: bytes, limits: Limits) -> Rgb:
+    def counting(content: bytes, limits: Limits) -> Pixels:
         used.append(content)
         return workers.decode(content, limits)
 
     blobs = BlobStore(tmp_path, counting)
-    cleaned = blobs.put_clean(PICTURES[1], LIMITS)
+    cleaned = blobs.put_clean(PICTURES[1], LIMITS).picture
     blobs.put_original(PICTURES[2], LIMITS)
     blobs.put_original(PICTURES[3], LIMITS)
     assert blobs.pixels(cleaned.sha256, LIMITS).shape == (60, 40, 3)

@@ -10,7 +10,7 @@ import pytest
 
 from controlnet_mcp.foundation.limits import Limits
 from controlnet_mcp.images.blob_store import BlobStore
-from controlnet_mcp.images.decode import clean, decode
+from controlnet_mcp.images.decode import decode
 from controlnet_mcp.images.picture import StoredPicture
 from controlnet_mcp.providers.errors import ProviderError
 from controlnet_mcp.providers.segmind.adapter import SegmindProvider, SegmindSettings
@@ -49,9 +49,7 @@ def studio(served: SegmindStudio) -> SegmindStudio:
 @pytest.fixture
 def control(blobs: BlobStore) -> StoredPicture:
     """A stored control picture."""
-    content, picture = clean(as_file(CONTROL), Limits())
-    blobs.put(content, picture.mime_type)
-    return picture
+    return blobs.put_clean(as_file(CONTROL), Limits()).picture
 
 
 def connect(studio: SegmindStudio, version: str = "v2", key: str = KEY) -> SegmindProvider:

@@ -308,7 +308,7 @@ async def pieces() -> AsyncGenerator[bytes]:
 async def test_files_and_health_need_no_token(gate: Gate) -> None:
     """A link is signed, and whoever watches the process has no account."""
     async with gate.client(ALICE) as alice, gate.browser() as browser:
-        (link,) = (await alice.generate()).links
+        (url,) = (await alice.generate()).originals
         assert (await browser.get("/health")).status_code == 200
-        assert (await browser.get(str(link.uri))).status_code == 200
-        assert (await browser.get(str(link.uri).replace("signature=", "signature=0"))).status_code == 404
+        assert (await browser.get(url)).status_code == 200
+        assert (await browser.get(url.replace("signature=", "signature=0"))).status_code == 404

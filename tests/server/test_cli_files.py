@@ -10,7 +10,7 @@ import pytest
 
 from controlnet_mcp.foundation.errors import ImageError
 from controlnet_mcp.server.cli import interruptible
-from controlnet_mcp.server.cli.local_paths import with_own_files
+from controlnet_mcp.server.cli.local_paths import file_meant, with_own_files
 from controlnet_mcp.server.cli.output import place_for, readable_name, save
 from controlnet_mcp.server.cli.session import progress_bar
 
@@ -90,6 +90,10 @@ def test_files_are_written_as_full_paths_with_their_folders(tmp_path: Path) -> N
         "controlnet://maps/0",
         "asset_123",
         "file://elsewhere/a.png",
+        "[Image #1]",
+        "C:\\pictures\\a.png",
+        "sandbox:/mnt/data/a.png",
+        "file://server/share/a.png",
         "",
     ],
 )
@@ -124,6 +128,31 @@ def test_f9_an_output_that_ends_with_a_slash_is_a_folder(output: str, tmp_path: 
     """F9: also one that does not exist yet."""
     path = save(b"1", place_for(f"{tmp_path}/{output}", "controlnet-a", "image/png"))
     assert path == tmp_path / output / "controlnet-a.png"
+
+
+@pytest.mark.parametrize(
+    "wrapper", ['"{}"', "`{}`", "<{}>", "@{}", "[a]({})", "file://{}", "\u202a{}", "{}.", "{}", '{{"path": "{}"}}']
+)
+def test_a2_a_path_of_the_command_line_may_be_wrapped(tmp_path: Path, wrapper: str) -> None:
+    """A2: what was pasted from a chat or a file manager names the file that it names there."""
+    (tmp_path / "a b.png").write_bytes(b"")
+    assert file_meant(wrapper.format(tmp_path / "a b.png")) == tmp_path.resolve() / "a b.png"
+    assert file_meant(wrapper.format(str(tmp_path / "a b.png").replace(" ", "%20"))) == tmp_path.resolve() / "a b.png"
+
+
+def test_a2_a_file_that_is_called_so_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A2: quotes, an at sign and codes may be part of its name."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("'a'.png", "@a.png", "a%20b.png", "'a'", "job_" + "0" * 32):
+        Path(name).write_bytes(b"")
+        assert file_meant(name) == tmp_path.resolve() / name
+
+
+def test_a_text_that_is_no_path_is_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither its length nor a NUL makes it crash."""
+    monkeypatch.chdir(tmp_path)
+    assert file_meant("a/" + "x" * 300) == tmp_path.resolve() / "a" / ("x" * 300)
+    assert file_meant("a\0b") is None
 
 
 def test_an_interrupted_command_says_a_last_word(capsys: pytest.CaptureFixture[str]) -> None:

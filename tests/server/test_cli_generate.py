@@ -49,6 +49,30 @@ def test_the_picture_is_saved_under_a_readable_name(terminal: Terminal, photo: P
         assert (picture.format, picture.size) == ("PNG", (64, 64))
 
 
+def test_a3_a_file_in_another_unicode_form_is_found_from_the_command_line(terminal: Terminal, photo: Path) -> None:
+    """A3: as over MCP, and the notice says which it was."""
+    shutil.copy(photo, "Screenshot at 4.42\u202fPM.png")
+    ended = terminal.run("control-map", "screenshot at 4.42 PM.png")
+    assert ended.exit_code == 0
+    assert "4.42\\u202fPM.png" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("image", "says"),
+    [
+        ("[Image #1]", "Pictures of the chat do not reach this server"),
+        ("C:\\pictures\\cat.png", "is a path of Windows"),
+        ("house.png", "There is no 'house.png' in"),
+        ('{"a": 1}', "there is no picture"),
+    ],
+)
+def test_a4_a6_a8_the_command_line_says_what_is_wrong_with_a_name(terminal: Terminal, image: str, says: str) -> None:
+    """A4, A6, A8: in one sentence, and one on what to do."""
+    ended = terminal.run("control-map", image)
+    assert ended.exit_code == 1
+    assert says in ended.stderr
+
+
 def test_a_prompt_of_any_language_is_kept_and_names_the_picture(terminal: Terminal, photo: Path) -> None:
     """A slash in it leads nowhere, and the control picture may have such a name, too."""
     Path("наброски").mkdir()

@@ -9,6 +9,8 @@ from functools import cache
 
 from PIL import ExifTags, Image, PngImagePlugin
 
+from tests.support.picture_files import DISPLAY_P3, profile
+
 _EXTREMES = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
 _HEADER_BYTES = 80
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -22,7 +24,7 @@ def _saved(picture: Image.Image, kind: str, **options: object) -> bytes:
 
 @cache
 def seeds() -> tuple[bytes, ...]:
-    """Small files: five formats, all modes that they have, animations, interlacing, metadata, run lengths."""
+    """Small files: all formats but HEIC, their modes, profiles, animations, interlacing, metadata, run lengths."""
     base = Image.linear_gradient("L").resize((48, 32))
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = 6
@@ -44,6 +46,10 @@ def seeds() -> tuple[bytes, ...]:
         _saved(rgb, "GIF", **more),
         _saved(base, "GIF", interlace=1),
     ]
+    files += [_saved(base.convert(mode), "TIFF") for mode in ("1", "L", "P", "RGB", "RGBA", "CMYK", "I;16", "F")]
+    files += [_saved(rgb, "TIFF", compression=name) for name in ("tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg")]
+    files += [_saved(base.convert(mode), "AVIF", speed=10) for mode in ("L", "RGB", "RGBA")]
+    files += [_saved(rgb, kind, icc_profile=profile(DISPLAY_P3)) for kind in ("PNG", "JPEG", "WEBP", "TIFF")]
     return (*files, _run_lengths())
 
 

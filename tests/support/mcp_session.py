@@ -10,7 +10,7 @@ from typing import Any
 import anyio
 import mcp_types as types
 from mcp.client.client import Client
-from mcp.client.session import ElicitationFnT, MessageHandlerFnT
+from mcp.client.session import ElicitationFnT, ListRootsFnT, MessageHandlerFnT
 from mcp.server.lowlevel import Server
 from mcp.shared.dispatcher import ProgressFnT
 from mcp.shared.memory import create_client_server_memory_streams
@@ -25,6 +25,7 @@ from controlnet_mcp.tools.views import Job
 
 SIDE = 128
 """Sides of the pictures that tests have drawn, in pixels: the smaller, the faster."""
+_OPEN = frozenset({"queued", "running"})
 WAIT_SECONDS = 60
 """How long a call may wait for a job; a job takes a fraction of a second on an idle machine."""
 
@@ -73,6 +74,12 @@ class Reply:
         """The small pictures inside the answer."""
         blocks = [block for block in self.result.content if isinstance(block, types.ImageContent)]
         return [base64.b64decode(block.data) for block in blocks]
+
+    @property
+    def originals(self) -> list[str]:
+        """The addresses of originals on a server with a port, as text or as links."""
+        texts = [block.text for block in self.result.content[1:] if isinstance(block, types.TextContent)]
+        return [word for text in texts for word in text.split() if "://" in word] or [link.uri for link in self.links]
 
     @property
     def links(self) -> list[types.ResourceLink]:
@@ -130,6 +137,13 @@ class Session:
                 assert not job.images, f"{job_id} has ended"
         return job
 
+    async def until_ended(self, job_id: str) -> Job:
+        """Look at a job until it ends."""
+        with anyio.fail_after(3 * WAIT_SECONDS):
+            while (job := (await self.call("job_status", job_id=job_id, wait_seconds=1)).job).status in _OPEN:
+                pass
+        return job
+
     async def read(self, uri: str) -> list[types.TextResourceContents | types.BlobResourceContents]:
         """Read a resource from the server, not from the client's cache."""
         return list((await self.client.read_resource(uri, cache_mode="bypass")).contents)
@@ -154,6 +168,7 @@ async def connect(
     *,
     elicit: ElicitationFnT | None = None,
     hear: MessageHandlerFnT | None = None,
+    roots: ListRootsFnT | None = None,
 ) -> AsyncGenerator[Client]:
     """Connect a client as over a wire, message by message: only then it can ask for progress.
 
@@ -162,13 +177,20 @@ async def connect(
         mode: `auto` for the current revision of the protocol, `legacy` for the handshake ones.
         elicit: Answers questions to the user; without it the client cannot ask any.
         hear: Told of every notification.
+        roots: Names the folders of the client; without it the client declares none.
     """
     async with (
         create_client_server_memory_streams() as (client_side, (read, write)),
         anyio.create_task_group() as tasks,
     ):
         tasks.start_soon(server.run, read, write, server.create_initialization_options())
-        client = Client(nullcontext(client_side), mode=mode, elicitation_callback=elicit, message_handler=hear)
+        client = Client(
+            nullcontext(client_side),
+            mode=mode,
+            elicitation_callback=elicit,
+            message_handler=hear,
+            list_roots_callback=roots,
+        )
         async with client:
             yield client
         await client_side[1].aclose()

@@ -2,6 +2,7 @@
 
 import time
 
+import mcp_types as types
 import pytest
 from anyio import create_task_group, fail_after
 from pydantic import JsonValue
@@ -65,6 +66,21 @@ async def test_an_unfinished_job_tells_how_it_stands(session: Session, mode: str
     assert 0 <= job.elapsed_seconds < 30
     assert job.job_id in job.next
     assert (job.progress is None) == (mode == "queued")
+
+
+async def test_the_next_wait_is_one_that_the_caller_bears(session: Session) -> None:
+    """H2: `next` proposes 4 s to a client that asked for no progress, which may give up after 5, and 30 s to others."""
+    silent = (await session.generate(wait_seconds=0, **simulated("queued", 60))).job
+    talkative = (await session.generate(Heard(), prompt="other", wait_seconds=0, **simulated("queued", 60))).job
+    assert "and wait_seconds=4;" in silent.next
+    assert "and wait_seconds=30;" in talkative.next
+    for job in (silent, talkative):
+        assert "wait_seconds=4;" in (await session.call("job_status", job_id=job.job_id)).job.next
+        assert "wait_seconds=30;" in (await session.call("job_status", Heard(), job_id=job.job_id)).job.next
+        (contents,) = await session.read(f"controlnet://jobs/{job.job_id}")
+        assert isinstance(contents, types.TextResourceContents)
+        assert "wait_seconds=4;" in contents.text
+    assert {"wait_seconds=4;" in job.next for job in (await session.call("list_jobs")).listed} == {True}
 
 
 async def test_no_wait_answers_at_once(session: Session) -> None:

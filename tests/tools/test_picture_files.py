@@ -193,6 +193,18 @@ async def test_a_blank_first_frame_is_passed_over(session: Session, kind: str, b
     assert pixels[20:60].min() < 90 < pixels[:12].min(), "it is the first such frame"
 
 
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG"])
+@pytest.mark.parametrize("background", ["black", None])
+async def test_a_picture_that_fades_in_is_waited_for(session: Session, kind: str, background: str | None) -> None:
+    """B3: the first frames are black or transparent, the next nearly so; the one that is taken can be seen."""
+    full = photo(96, 72).convert("RGBA")
+    ground = Image.new("RGBA", full.size, background or (0, 0, 0, 0))
+    frames = [Image.blend(ground, full, step / 20) for step in range(21)]
+    content = saved(frames[0], kind, save_all=True, append_images=frames[1:])
+    pixels, _ = await taken(session, content, "tile")
+    assert int(pixels.max()) - int(pixels.min()) > 48
+
+
 @pytest.mark.parametrize("modality", ["canny", "scribble", "lineart", "tile", "gray", "normal"])
 async def test_no_step_is_proposed_with_a_blank_map(session: Session, modality: str) -> None:
     """B3: a map with nothing on it is not proposed as a control picture."""

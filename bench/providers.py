@@ -42,7 +42,7 @@ from controlnet_mcp.providers.http import HttpCall
 from controlnet_mcp.providers.placeholders import PictureSource, content_of
 from controlnet_mcp.server.app import Application, open_application
 from controlnet_mcp.server.settings import Settings
-from tests.support.hosted_providers import HOSTED, LINKS_ONLY, serving_all, serving_file
+from tests.support.hosted_providers import HOSTED, serving_all, serving_file
 from tests.support.sample_drawings import house
 
 ROUNDS, WARM_UPS, PAUSED_ROUNDS = 20, 3, 3
@@ -117,15 +117,18 @@ class Ours:
         return [row.args[2] for row in sent.call_args_list]
 
 
-async def compare(ours: Ours, rounds: int, target: Path) -> tuple[list[Turn], float]:
-    """Let the three take turns; gives all turns, and the median of ours with its pauses in milliseconds."""
+async def compare(ours: Ours, rounds: int, target: Path, link: str) -> tuple[list[Turn], float]:
+    """Let the three take turns, with a link where the vendor fetches the picture.
+
+    Gives all turns, and the median of ours with its pauses in milliseconds.
+    """
     paused = [await timed(ours.generate) for _ in range(PAUSED_ROUNDS)]
     work = PictureWork(ours.source, target, makes_map=await ours.makes_map())
     script = SCRIPTS[ours.provider]
     with patch.object(PollPacer, "pause_seconds", autospec=True, return_value=0.0):
         calls = await ours.calls()
         submission = next(call for call in calls if call.submits)
-        content = content_of(submission, PictureSource(ours.application.services.blobs)) or b""
+        content = content_of(submission, PictureSource(ours.application.services.blobs, lambda _: link)) or b""
         async with httpx2.AsyncClient() as client:
             bare = Bare(client, submission, json.loads(content))
 
@@ -171,14 +174,14 @@ def serve(folder: Path) -> None:
 async def measure(folder: Path, served: Mapping[str, str], link: str, rounds: int) -> None:
     """Measure every hosted provider."""
     places = {"data_dir": folder / "data", "allowed_dirs": (folder,), "trusted_hosts": "127.0.0.1"}
+    places["public_url"] = link.removesuffix("/house.png")
     settings = {**places, "keys": served, "structure_scores": False}
     print(f"{'':<10}  wall ms    over       over   CPU ms    bare       same    times      times         with")
     print(f"{'':<10}            bare  same work                       work     bare  same work       pauses")
     async with open_application(Settings.model_validate(settings)) as application:
         for provider in HOSTED:
-            picture = link if provider in LINKS_ONLY else str(folder / "house.png")
-            ours = Ours(application, provider, picture, folder / "house.png")
-            show(provider, *await compare(ours, rounds, folder / "bare.png"))
+            ours = Ours(application, provider, str(folder / "house.png"), folder / "house.png")
+            show(provider, *await compare(ours, rounds, folder / "bare.png", link))
 
 
 def main(rounds: int = ROUNDS, folder: str = "") -> None:

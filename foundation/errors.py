@@ -3,6 +3,7 @@
 ControlNetError          what happened, for whom, whether a retry can help, what to do next
 ├── RequestError         the caller's arguments: invalid_request, unsupported, not_found
 ├── ImageError           a picture: image_unreadable, image_blocked
+│   └── UnreachedError   a link that another place may reach: image_unreadable
 ├── StorageError         the data folder: not_configured (read-only, full, corrupt)
 └── ProviderError        a provider, see `controlnet_mcp.providers.errors`
 """
@@ -53,6 +54,10 @@ class RequestError(ControlNetError):
 
 class ImageError(ControlNetError):
     """A picture cannot be read, or may not be read."""
+
+
+class UnreachedError(ImageError):
+    """A link that could not be followed from this machine; from another place it may open."""
 
 
 class StorageError(ControlNetError):

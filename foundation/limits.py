@@ -1,8 +1,10 @@
-"""Limits on pictures that hold before anything of them is decoded or allocated, and on what is remembered."""
+"""Limits on pictures that hold before anything of them is decoded or allocated, on links, and on what is remembered."""
 
 from dataclasses import dataclass
-from typing import TypeVar
+from ipaddress import IPv4Network, IPv6Network
+from typing import TypeAlias, TypeVar
 
+AddressRange: TypeAlias = IPv4Network | IPv6Network
 Key = TypeVar("Key")
 Value = TypeVar("Value")
 
@@ -29,6 +31,36 @@ class Limits:
 
 RESULT_LIMITS = Limits(max_bytes=256 * 1024 * 1024, max_pixels=150_000_000, fetch_timeout_seconds=300.0)
 """Limits on results, which were paid for, and so on all stored pictures."""
+
+
+STAND_IN_SPACE: tuple[AddressRange, ...] = (
+    IPv4Network("198.18.0.0/15"),
+    IPv4Network("240.0.0.0/4"),
+    IPv6Network("fc00::/18"),
+    IPv6Network("fdfe:dcba:9876::/48"),
+    IPv6Network("2001:2::/48"),
+)
+"""Addresses of nobody, which local proxies give to public names: those of benchmarks (RFC 2544, RFC 5180), reserved
+ones, and what sing-box, Xray and mihomo take for IPv6 by default."""
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """The way from this machine to links that nobody vouches for, as the operator tells it.
+
+    Attributes:
+        stand_ins: Where a local proxy lets public names resolve to; within `STAND_IN_SPACE`.
+        proxy: URL of the proxy through which such links are fetched.
+        unused_proxy: The variable that names a proxy through which they are not fetched.
+    """
+
+    stand_ins: tuple[AddressRange, ...] = ()
+    proxy: str | None = None
+    unused_proxy: str | None = None
+
+
+DIRECT = Network()
+"""Links are dialled from here, and names resolve to what they are."""
 
 
 def remember(kept: dict[Key, Value], key: Key, value: Value, most: int) -> None:

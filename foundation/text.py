@@ -2,6 +2,8 @@
 
 import re
 import unicodedata
+from contextlib import suppress
+from urllib.parse import urlsplit
 
 MAX_QUOTE_CHARACTERS = 300
 _TERMINAL = re.compile(r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b.?")
@@ -34,3 +36,16 @@ def one_line(text: str, *, instead: str = " ", kept: str = "") -> str:
         for char in text
     )
     return " ".join("".join(shown).split())
+
+
+def checked_url(text: str) -> str:
+    """The text, where it is a URL of a web server: http or https, with a host.
+
+    Raises:
+        ValueError: It is none.
+    """
+    with suppress(ValueError):
+        parts = urlsplit(text)
+        if parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0 and not re.search(r"\s", text):
+            return text
+    raise ValueError("should be a URL, as https://host")

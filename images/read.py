@@ -12,7 +12,7 @@ from typing import TypeAlias
 from anyio import CapacityLimiter, to_thread
 
 from controlnet_mcp.foundation.errors import ImageError, RequestError
-from controlnet_mcp.foundation.limits import Limits, remember
+from controlnet_mcp.foundation.limits import DIRECT, Limits, Network, remember
 from controlnet_mcp.foundation.text import quote
 from controlnet_mcp.images.blob_store import BlobStore
 from controlnet_mcp.images.decode import ReadPicture
@@ -52,6 +52,7 @@ class PictureReader:
         resolve_resource: Maps a `controlnet://` URI of an owner to the SHA-256 of a stored picture.
         open_link: Maps a signed link to the SHA-256 of the stored picture that it opens; to nothing where another
             server signed it (blocks).
+        network: How links to all other hosts are reached.
     """
 
     blobs: BlobStore
@@ -60,6 +61,7 @@ class PictureReader:
     trusted_hosts: frozenset[str]
     resolve_resource: Callable[[str, str], Awaitable[str]]
     open_link: Callable[[str], str | None] = lambda _: None
+    network: Network = DIRECT
     _kept: dict[_Source, ReadPicture] = field(default_factory=dict[_Source, ReadPicture], init=False)
     _cleaning: CapacityLimiter = field(default_factory=partial(CapacityLimiter, CLEANED_AT_ONCE), init=False)
 
@@ -125,7 +127,7 @@ class PictureReader:
             return await to_thread.run_sync(self.blobs.get, sha256)
         from controlnet_mcp.images.download import fetch
 
-        return await fetch(named.text, limits=self.limits, trusted_hosts=self.trusted_hosts)
+        return await fetch(named.text, limits=self.limits, trusted_hosts=self.trusted_hosts, network=self.network)
 
     def _file(self, path: str, roots: Sequence[Path], notices: list[str]) -> bytes:
         """The bytes of a file; where there is none, what looks like an attachment of the chat is told as such."""

@@ -280,12 +280,13 @@ def _is_outside(
     if not (path_text.startswith(("~", "$", "%")) or path_text[:5].lower() == "file:" or Path(path_text).is_absolute()):
         places = " and ".join(repr(os.path.abspath(start)) for start in starts)  # noqa: PTH100  # also of nothing
         message = f"{_quoted(path_text)} was looked up in {places}, outside of the folders that may be read."
-    return ImageError(
-        "image_blocked",
-        message,
-        hint=f"Move the picture to one of {', '.join(map(str, allowed_folders)) or 'no folder at all'} and pass its "
-        "full path, or have the operator add its folder to CONTROLNET_MCP_ALLOWED_DIRS.",
+    there = [str(folder) for folder in allowed_folders if folder.is_dir()]
+    absent = ", ".join(str(folder) for folder in allowed_folders if not folder.is_dir())
+    hint = (
+        f"Move the picture to {' or '.join(there) or 'no folder at all'} and pass its full path, or have the operator "
+        f"add its folder to CONTROLNET_MCP_ALLOWED_DIRS{f' ({absent} does not exist)' if absent else ''}."
     )
+    return ImageError("image_blocked", message, hint=hint)
 
 
 def _quoted(text: str) -> str:

@@ -1,7 +1,9 @@
 """The one HTTP client for untrusted links: public addresses only, and the address that was checked is dialled.
 
 The guard stands where connections are made, so that neither a redirect, a second answer of the name server (DNS
-rebinding) nor an odd spelling of an address (`0x7f.1`) passes it. Imported lazily.
+rebinding) nor an odd spelling of an address (`0x7f.1`) passes it. Where the operator's own proxy resolves names, before
+the connection (stand-in addresses) or in it (a proxy for links), only names that are public by their text go there: no
+address is left to be checked. Imported lazily.
 
 Sources: IANA special-purpose address registries for IPv4 and IPv6 (RFC 6890 and its updates); 168.63.129.16 is
 Azure's platform address. `ipaddress.is_global` calls several of these networks global, and is not used.
@@ -9,6 +11,7 @@ Azure's platform address. `ipaddress.is_global` calls several of these networks 
 
 import functools
 import ipaddress
+import re
 import socket
 import ssl
 from collections.abc import Iterable, Mapping
@@ -19,9 +22,11 @@ import anyio
 import httpcore2
 import httpx2
 
-from controlnet_mcp.foundation.errors import ImageError
+from controlnet_mcp.foundation.errors import ImageError, UnreachedError
+from controlnet_mcp.foundation.limits import DIRECT, STAND_IN_SPACE, AddressRange, Network
 
-PORTS = frozenset({80, 443})
+DEFAULT_PORTS = {"http": 80, "https": 443}
+PORTS = frozenset(DEFAULT_PORTS.values())
 """The only ports that are dialled at hosts which the operator has not named."""
 
 ADDRESS_TIMEOUT_SECONDS = 5.0
@@ -69,14 +74,45 @@ def is_trusted(host: str, port: int, trusted_hosts: frozenset[str]) -> bool:
     return not spellings.isdisjoint(entry.strip().lower() for entry in trusted_hosts)
 
 
+_NAME = re.compile(r"(?:[a-z0-9_-]+\.)+[a-z0-9_-]+")
+_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
+"""A last label that makes an address of a host (WHATWG URL, "ends in a number")."""
+_PRIVATE_ENDINGS = frozenset(
+    {"arpa", "corp", "home", "internal", "intranet", "lan", "local", "localdomain", "localhost", "private"}
+)
+"""Last labels of names that belong to a site or a machine (RFC 6761, RFC 6762, RFC 8375; ICANN on .internal)."""
+
+
+def is_public_name(host: str) -> bool:
+    """Tell whether a host is a name of the public DNS by its text: two labels or more, no address in any spelling."""
+    name = host.lower().removesuffix(".")
+    last = name.rpartition(".")[2]
+    return bool(_NAME.fullmatch(name)) and last not in _PRIVATE_ENDINGS and not _NUMBER.fullmatch(last)
+
+
+def looks_public(host: str) -> bool:
+    """Tell whether a host is public by its text, before it is resolved: a public name or a public address."""
+    try:
+        return is_public(host.strip("[]"))
+    except ValueError:
+        return is_public_name(host)
+
+
+def stand_in_range(address: str) -> AddressRange | None:
+    """The range that an address is in, if proxies give such addresses to public names."""
+    ip = ipaddress.ip_address(address)
+    return next((row for row in STAND_IN_SPACE if ip in row), None)
+
+
 class GuardedBackend(httpcore2.AsyncNetworkBackend):
     """Makes connections for httpcore: resolves once, checks every answer, dials what was checked.
 
     TLS stays with httpcore, which verifies the certificate against the name in the URL and not the address.
     """
 
-    def __init__(self, trusted_hosts: frozenset[str]) -> None:
+    def __init__(self, trusted_hosts: frozenset[str], network: Network = DIRECT) -> None:
         self._trusted_hosts = trusted_hosts
+        self._network = network
 
     async def connect_tcp(
         self,
@@ -103,40 +139,100 @@ class GuardedBackend(httpcore2.AsyncNetworkBackend):
     async def checked_addresses(self, host: str, port: int) -> list[str]:
         """All addresses of a host, in the system's order; raises as `connect_tcp`."""
         trusted = is_trusted(host, port, self._trusted_hosts)
-        if not trusted and port not in PORTS:
-            raise blocked(host, f"port {port} is not one of {sorted(PORTS)}")
+        if not trusted:
+            _check_port(host, port)
         try:
             answers = await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
-            raise ImageError(
-                "image_unreadable",
-                f"The host {host!r} cannot be found.",
-                hint="Check the spelling of the link, and that this machine is online.",
-                retryable=True,
-            ) from error
+            hint = "Check the spelling of the link, and that this machine is online."
+            way = DIRECT if trusted else self._network
+            raise unreached(f"The host {host[:200]!r} cannot be found", hint, way) from error
         addresses = list(dict.fromkeys(answer[4][0] for answer in answers))
-        if not trusted and not all(map(is_public, addresses)):
-            raise blocked(host, "it is not on the public internet")
+        if not trusted:
+            self._check_addresses(host, addresses)
         return addresses
+
+    def _check_addresses(self, host: str, addresses: list[str]) -> None:
+        """Refuse a host with any address that is closed, and is no stand-in which the operator allows for names."""
+        named = is_public_name(host)
+        stand_ins = self._network.stand_ins if named else ()
+        closed = [address for address in addresses if not is_public(address)]
+        closed = [row for row in closed if not any(ipaddress.ip_address(row) in allowed for allowed in stand_ins)]
+        if not closed:
+            return
+        ranges = {stand_in_range(address) for address in closed}
+        if not named or None in ranges:
+            raise blocked(host, "it is not on the public internet")
+        listed = ",".join(sorted(map(str, ranges)))
+        raise ImageError(
+            "image_blocked",
+            f"Pictures may not be read from {host[:200]!r}: its name resolves to {listed}, not to the public internet "
+            "but to what a local proxy (Clash, Surge, sing-box) puts there (CONTROLNET_MCP_STAND_IN_ADDRESSES).",
+            hint=f"The operator can let such links through with CONTROLNET_MCP_STAND_IN_ADDRESSES={listed}; otherwise "
+            "pass a data: URI or a file.",
+        )
 
 
 class GuardedTransport(httpx2.AsyncHTTPTransport):
     """Connections to untrusted hosts: through `GuardedBackend`, and through no proxy."""
 
-    def __init__(self, context: ssl.SSLContext, trusted_hosts: frozenset[str]) -> None:
+    def __init__(self, context: ssl.SSLContext, trusted_hosts: frozenset[str], network: Network = DIRECT) -> None:
         """Take the TLS context, and the hosts that the operator allows to be private."""
         super().__init__(verify=context, trust_env=False)
         # The parent has no parameter for it; it opens no connection before its first request.
-        self._pool = httpcore2.AsyncConnectionPool(ssl_context=context, network_backend=GuardedBackend(trusted_hosts))
+        backend = GuardedBackend(trusted_hosts, network)
+        self._pool = httpcore2.AsyncConnectionPool(ssl_context=context, network_backend=backend)
 
 
-async def guarded_client(trusted_hosts: frozenset[str], headers: Mapping[str, str] | None = None) -> httpx2.AsyncClient:
-    """An HTTP client for untrusted links: guarded, without proxy, redirects, cookies or time limits of its own.
+class ProxiedTransport(httpx2.AsyncHTTPTransport):
+    """Connections to untrusted hosts through the operator's proxy, which resolves their names; trusted ones directly.
 
-    Trusted hosts (`host` or `host:port`) may be private. No compression is asked for unless the headers say so.
+    Refused are names and addresses that are not public by their text, and other ports; where a public name leads is
+    the proxy's to judge.
     """
+
+    def __init__(self, context: ssl.SSLContext, trusted_hosts: frozenset[str], proxy: str) -> None:
+        """Take the TLS context, the hosts that are reached without the proxy, and its URL."""
+        super().__init__(verify=context, trust_env=False, proxy=proxy)
+        self._direct = GuardedTransport(context, trusted_hosts)
+        self._trusted_hosts = trusted_hosts
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        """Send a request on one of the two ways; raises `ImageError`, `image_blocked`, where neither may be taken."""
+        host, port = request.url.raw_host.decode("ascii"), request.url.port or DEFAULT_PORTS[request.url.scheme]
+        if is_trusted(host, port, self._trusted_hosts):
+            return await self._direct.handle_async_request(request)
+        _check_port(host, port)
+        if not looks_public(host):
+            raise blocked(host, "it is not on the public internet")
+        return await super().handle_async_request(request)
+
+    async def aclose(self) -> None:
+        """Close both ways."""
+        await self._direct.aclose()
+        await super().aclose()
+
+
+def _check_port(host: str, port: int) -> None:
+    if port not in PORTS:
+        raise blocked(host, f"port {port} is not one of {sorted(PORTS)}")
+
+
+async def guarded_client(
+    trusted_hosts: frozenset[str], headers: Mapping[str, str] | None = None, network: Network = DIRECT
+) -> httpx2.AsyncClient:
+    """An HTTP client for untrusted links: guarded, without redirects, cookies or time limits of its own.
+
+    Trusted hosts (`host` or `host:port`) may be private. No proxy but that of the network is used, and no compression
+    is asked for unless the headers say so.
+    """
+    context = await anyio.to_thread.run_sync(tls_context)
+    if network.proxy is None:
+        transport: httpx2.AsyncBaseTransport = GuardedTransport(context, trusted_hosts, network)
+    else:
+        transport = ProxiedTransport(context, trusted_hosts, network.proxy)
     return httpx2.AsyncClient(
-        transport=GuardedTransport(await anyio.to_thread.run_sync(tls_context), trusted_hosts),
+        transport=transport,
         headers={"accept-encoding": "identity", **(headers or {})},
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
         follow_redirects=False,
@@ -159,3 +255,14 @@ def blocked(host: str, why: str) -> ImageError:
         hint="Pass a public https link, a data: URI or a file. "
         "For a host of their own the operator can add it to CONTROLNET_MCP_TRUSTED_HOSTS.",
     )
+
+
+def unreached(what: str, hint: str, network: Network) -> UnreachedError:
+    """The error of a host that could not be reached; it tells of a proxy through which links are not fetched."""
+    if network.unused_proxy and not network.proxy:
+        what += f", and links do not go through the proxy of {network.unused_proxy} (CONTROLNET_MCP_FETCH_PROXY)"
+        hint = (
+            "The operator can send links through that proxy with CONTROLNET_MCP_FETCH_PROXY=environment; otherwise "
+            "pass the picture as a file or data: URI."
+        )
+    return UnreachedError("image_unreadable", f"{what}.", hint=hint, retryable=True)

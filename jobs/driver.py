@@ -27,7 +27,7 @@ from controlnet_mcp.jobs.submission_log import INTERRUPTED, Decide, next_action
 from controlnet_mcp.jobs.subscriptions import JobSubscriptions
 from controlnet_mcp.providers.base import Provider
 from controlnet_mcp.providers.errors import ProviderError
-from controlnet_mcp.providers.registry import ProviderEntry, ready
+from controlnet_mcp.providers.registry import ProviderEntry, ProviderTable, ready
 from controlnet_mcp.providers.sender import Sender
 from controlnet_mcp.providers.types import RequestWarning
 
@@ -69,6 +69,8 @@ class Driver:
         """
         if job.ended:
             return job
+        if isinstance(self.entries, ProviderTable):  # a job of an earlier run may be the first to need its adapter
+            await self.entries.load(job.provider)
         try:
             provider = ready(self.entries, job.provider)
         except ControlNetError as error:

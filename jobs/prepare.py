@@ -5,16 +5,20 @@ by name: everything follows from their capabilities.
 """
 
 import difflib
+import re
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Protocol, get_args
+from typing import Protocol, cast, get_args
+from urllib.parse import urlsplit
 
 from pydantic import JsonValue, ValidationError
 
-from controlnet_mcp.foundation.errors import ControlNetError, ImageError, RequestError
+from controlnet_mcp.foundation.arguments import EVERYTHING, USUAL, loosened
+from controlnet_mcp.foundation.errors import ControlNetError, RequestError, UnreachedError
+from controlnet_mcp.foundation.text import shortened
 from controlnet_mcp.images.blob_store import BlobStore
 from controlnet_mcp.images.decode import ReadPicture
 from controlnet_mcp.images.maps import NO_MODELS, MapModels
@@ -33,8 +37,10 @@ from controlnet_mcp.jobs.request import (
     GenerateRequest,
     RequestedModality,
     extra_name,
-    parse_extra,
+    lone_settings,
+    parse_extras,
     parse_modalities,
+    reading_notes,
 )
 from controlnet_mcp.jobs.resource_uris import source_uri
 from controlnet_mcp.providers.base import Provider
@@ -42,6 +48,10 @@ from controlnet_mcp.providers.placeholders import no_public_url
 from controlnet_mcp.providers.registry import ProviderEntry
 from controlnet_mcp.providers.types import Control, RequestWarning, ResolvedRequest, Setting, SizeLimits
 
+_ANY = USUAL | EVERYTHING | {"best"}
+"""Words that leave the provider to be chosen."""
+_MOST_TOLD = 1000
+"""Most characters about options that are not right."""
 _ASSET = "asset_"
 """Begins a provider's own id of a picture."""
 _CROPPED_ASPECT = 1.02
@@ -49,7 +59,7 @@ _CROPPED_ASPECT = 1.02
 _SETTINGS: tuple[Setting, ...] = get_args(Setting)
 _OF_THE_PROVIDER = ("model", "scheduler", "provider_options")
 """Settings that mean something to one provider only."""
-_REMOVABLE = frozenset({START, MASK, "negative_prompt", "model", "scheduler"})
+REMOVABLE = frozenset({START, MASK, "negative_prompt", "model", "scheduler"})
 """Settings that an empty text takes out; a start image with all that means nothing without it."""
 
 
@@ -111,11 +121,15 @@ class Preparer:
         Raises:
             ControlNetError: What no attempt could make right, before anything is sent.
         """
+        for fault in lone_settings({name: getattr(asked, name) for name in (START, MASK, "strength")}):
+            raise fault
         modalities = parse_modalities(asked.modality)
-        extras = tuple(parse_extra(extra.modality, extra.weight) for extra in asked.extra_controls)
+        extras = parse_extras(asked.extra_controls)
         read = partial(self.reader.read, local_paths=local_paths, owner=owner, roots=roots)
         refusal: ControlNetError | None = None
         for provider, chosen in select_providers(asked, (*modalities, *extras), self.entries):
+            if refusal and options_fault(provider.name, asked.provider_options, self.entries):
+                continue  # the options were another one's, whose refusal counts
             try:
                 prepared = await self._prepare_for(provider, asked, modalities, extras, read)
             except ControlNetError as error:
@@ -123,7 +137,8 @@ class Preparer:
                     raise
                 refusal = refusal or error
             else:
-                return replace(prepared, warnings=(*chosen, *prepared.warnings))
+                notes = reading_notes((*modalities, *extras))
+                return replace(prepared, warnings=(*chosen, *notes, *prepared.warnings))
         raise refusal or RequestError("unsupported", "No ready provider can do this.")
 
     async def _prepare_for(
@@ -135,19 +150,16 @@ class Preparer:
         read: Read,
     ) -> Prepared:
         """Prepare a request for one provider."""
-        try:
-            options = provider.options.model_validate(asked.provider_options).model_dump(mode="json")
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            place = ".".join(str(part) for part in first["loc"])
-            raise RequestError(
-                "invalid_request",
-                f"provider_options.{place} is not right for {provider.name}: {first['msg']}.",
-                hint=f"{provider.name} knows: {', '.join(provider.options.model_fields) or 'no options'}.",
-            ) from error
-        pictures = await read_images(read, asked, modalities, extras, provider)
+        options = options_for(provider, asked.provider_options)
+        shared = {
+            name: link
+            for name, reference in pictures_of(asked).items()
+            if (link := shared_link(reference, self.reader.trusted_hosts))
+        }
+        passed_on = shared if provider.capabilities.needs_public_url else ()
+        pictures = await read_images(read, asked, modalities, extras, passed_on)
         images = {name: row.picture for name, row in pictures.items()}
-        links = self._links(asked, pictures, provider)
+        links = self._links(shared, pictures, provider)
         size, warnings = output_size(asked, images, provider.capabilities.sizes)
         warnings += reading_warnings(pictures)
         preprocessor = Preprocessor(
@@ -178,29 +190,62 @@ class Preparer:
         fitted = provider.fit(request)
         warnings += [*ignored, *preprocessor.warnings, *fitted.warnings]
         if provider.capabilities.needs_public_url:
-            controls = fitted.request.controls
-            if not self.reachable and any(control.source_url is None for control in controls):
+            sent = [control.source_url for control in fitted.request.controls]
+            sent += [links.get(name) for name in (START, MASK) if name in images]
+            if not self.reachable and None in sent:
                 raise no_public_url(provider.name)
-            if any(control.picture is None and control.source_url for control in controls):
-                detail = (
-                    f"The link could not be read from here; it was passed on to {provider.name} without being checked."
-                )
-                warnings.append(RequestWarning(kind="assumed", feature="control_image", detail=detail))
+            detail = f"The link could not be read from here; it was passed on to {provider.name} without being checked."
+            unread = {_feature(name): None for name in shared if name not in images}
+            warnings += [RequestWarning(kind="assumed", feature=feature, detail=detail) for feature in unread]
         return Prepared(provider, fitted.request, tuple(warnings), preprocessor.first_map, images)
 
-    def _links(self, asked: GenerateRequest, pictures: Mapping[str, ReadPicture], provider: Provider) -> dict[str, str]:
-        """The links of pictures that somebody else could follow too, by name, where they show what was read.
+    def _links(
+        self, shared: Mapping[str, str], pictures: Mapping[str, ReadPicture], provider: Provider
+    ) -> dict[str, str]:
+        """The shared links, by name, where they show what was read.
 
         A provider that takes nothing but links and cannot reach this server is handed the link all the same.
         """
-        extras = {extra_name(index): extra.image for index, extra in enumerate(asked.extra_controls)}
-        named = {CONTROL: asked.control_image, START: asked.init_image, MASK: asked.mask_image, **extras}
         only_links = provider.capabilities.needs_public_url and not self.reachable
         return {
             name: link
-            for name, reference in named.items()
-            if (link := _link(reference)) and (only_links or name not in pictures or not pictures[name].changed)
+            for name, link in shared.items()
+            if only_links or name not in pictures or not pictures[name].changed
         }
+
+
+def options_for(provider: Provider, given: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+    """The provider's own options, checked and with their defaults.
+
+    Raises:
+        RequestError: `invalid_request` that names every option that is not right.
+    """
+    try:
+        read = provider.options.model_validate(loosened(provider.options, given))
+    except ValidationError as error:
+        wrong = [(".".join(map(str, row["loc"])), row["msg"]) for row in error.errors(include_url=False)]
+        told = "; ".join(
+            f"provider_options.{place[:60]} is not right for {provider.name}: {why}" for place, why in wrong
+        )
+        raise RequestError(
+            "invalid_request",
+            f"{shortened(told, _MOST_TOLD)}.",
+            hint=f"{provider.name} knows: {', '.join(provider.options.model_fields) or 'no options'}.",
+        ) from error
+    return read.model_dump(mode="json")
+
+
+def options_fault(provider: object, options: object, context: object) -> RequestError | None:
+    """The refusal of options by the provider that a call names, if it is one of the `context`'s, and ready."""
+    entries = cast("Sequence[ProviderEntry]", context or ())
+    entry = _entry(provider, entries) if isinstance(provider, str) else None
+    if entry is None or entry.provider is None or not isinstance(options, dict):
+        return None
+    try:
+        options_for(entry.provider, cast("dict[str, JsonValue]", options))
+    except RequestError as error:
+        return error
+    return None
 
 
 def select_providers(
@@ -258,13 +303,18 @@ def obstacles(asked: GenerateRequest, modalities: Sequence[RequestedModality], p
     return [reason for failed, reason in checks if failed]
 
 
+def is_any(provider: str | None) -> bool:
+    """Tell whether a provider is left to be chosen."""
+    return provider is None or provider.strip().lower() in _ANY
+
+
 def entry_named(name: str, entries: Sequence[ProviderEntry]) -> ProviderEntry:
-    """Find a provider's row.
+    """Find a provider's row by its name, in any case and also as its web address is written (`fal.ai`).
 
     Raises:
         RequestError: `invalid_request` when nobody has this name; the nearest is in the hint.
     """
-    entry = next((entry for entry in entries if entry.name == name.strip().lower()), None)
+    entry = _entry(name, entries)
     if entry is None:
         names = [row.name for row in entries]
         near = difflib.get_close_matches(name.lower(), names, n=1)
@@ -275,6 +325,12 @@ def entry_named(name: str, entries: Sequence[ProviderEntry]) -> ProviderEntry:
             hint=f"{meant}Known: auto, {', '.join(names)}.",
         )
     return entry
+
+
+def _entry(name: str, entries: Sequence[ProviderEntry]) -> ProviderEntry | None:
+    key = re.sub("[^a-z0-9]", "", name.lower())
+    keys = {key, *(key.removesuffix(ending) for ending in ("ai", "com", "api"))}
+    return next((entry for entry in entries if entry.name in keys), None)
 
 
 def _named_provider(
@@ -295,10 +351,17 @@ def _named_provider(
     return entry.provider
 
 
+def pictures_of(asked: GenerateRequest) -> dict[str, str]:
+    """The references of a request to pictures, by name; without an asset that only the provider has."""
+    named = {CONTROL: asked.control_image} if not asked.control_image.startswith(_ASSET) else {}
+    named |= {extra_name(index): extra.image for index, extra in enumerate(asked.extra_controls)}
+    return named | {name: row for name, row in ((START, asked.init_image), (MASK, asked.mask_image)) if row}
+
+
 def reading_warnings(pictures: Mapping[str, ReadPicture]) -> list[RequestWarning]:
     """The warnings about how pictures were taken, by the parameters that name them."""
     return [
-        RequestWarning(kind="assumed", feature=name if name in PICTURES else "extra_controls", detail=note)
+        RequestWarning(kind="assumed", feature=_feature(name), detail=note)
         for name, row in pictures.items()
         for note in row.notes
     ]
@@ -314,31 +377,26 @@ async def read_images(
     asked: GenerateRequest,
     modalities: Sequence[RequestedModality],
     extras: Sequence[RequestedModality],
-    provider: Provider,
+    passed_on: Container[str],
 ) -> dict[str, ReadPicture]:
-    """Read the pictures of a request, by name; without the control picture when only the provider has or reaches it.
+    """Read the pictures of a request, by name; without those `passed_on` by link that only the provider can reach.
 
-    A link to the control picture that only the provider can follow is passed on unseen where it takes links. A link
-    that may not be followed from here (an address inside, a password) is nobody else's to follow either.
+    What was reached and is no picture is not passed on, nor a link that may not be followed from here (an address
+    inside, a password): it is nobody else's to follow either.
 
     Raises:
         ControlNetError: One of them cannot be read, or may not be read.
     """
+    uses: dict[str, Use] = {CONTROL: _use_of(modalities), MASK: "mask"}
+    uses |= {extra_name(index): _use_of([row]) for index, row in enumerate(extras)}
     images: dict[str, ReadPicture] = {}
-    if not asked.control_image.startswith(_ASSET):
+    for name, reference in pictures_of(asked).items():
+        frame = images[START].picture if name == MASK and START in images else None
         try:
-            images[CONTROL] = await read(asked.control_image, use=_use_of(modalities))
-        except ImageError as error:
-            passes_on = provider.capabilities.needs_public_url and asked.control_image.startswith("https://")
-            if not passes_on or error.code == "image_blocked":
+            images[name] = await read(reference, use=uses.get(name, "picture"), frame=frame)
+        except UnreachedError:
+            if name not in passed_on:
                 raise
-    for index, (extra, row) in enumerate(zip(asked.extra_controls, extras, strict=True)):
-        images[extra_name(index)] = await read(extra.image, use=_use_of([row]))
-    if asked.init_image:
-        images[START] = await read(asked.init_image)
-    if asked.mask_image:
-        frame = images[START].picture if START in images else None
-        images[MASK] = await read(asked.mask_image, use="mask", frame=frame)
     return images
 
 
@@ -349,10 +407,14 @@ def requested_controls(
     images: Mapping[str, StoredPicture],
     links: Mapping[str, str],
 ) -> list[Control]:
-    """The controls as they were asked for: one for each modality of the control picture, then the further ones."""
+    """The controls as they were asked for: one for each modality of the control picture, then the further ones.
+
+    Their pictures are those that were read, and the links that a provider may follow, by name.
+    """
     main = [
         Control(
             modality=row.modality.name,
+            word=row.word,
             picture=images.get(CONTROL),
             asset_id=asked.control_image if asked.control_image.startswith(_ASSET) else None,
             source_url=links.get(CONTROL),
@@ -364,7 +426,8 @@ def requested_controls(
     further = [
         Control(
             modality=row.modality.name,
-            picture=images[extra_name(index)],
+            word=row.word,
+            picture=images.get(extra_name(index)),
             source_url=links.get(extra_name(index)),
             weight=row.weight,
             start=extra.start,
@@ -376,9 +439,27 @@ def requested_controls(
     return main + further
 
 
-def _link(reference: str | None) -> str | None:
-    """The reference when it is a link that somebody else could follow too."""
-    return reference if reference and parse(reference[:EXTRA_CHARACTERS]).kind == "link" else None
+def shared_link(reference: str, trusted_hosts: frozenset[str]) -> str | None:
+    """The link that a reference names, when a provider may be handed it: https, to a public host.
+
+    A host that the operator vouches for may be inside of their network: its name and paths are nobody's outside.
+    """
+    named = parse(reference[:EXTRA_CHARACTERS])
+    if named.kind not in {"link", "signed"} or not named.text.lower().startswith("https://"):
+        return None
+    from controlnet_mcp.images.ssrf_guard import is_trusted, looks_public
+
+    try:
+        link = urlsplit(named.text)
+        host, port = link.hostname or "", link.port or 443
+    except ValueError:
+        return None
+    return named.text if looks_public(host) and not is_trusted(host, port, trusted_hosts) else None
+
+
+def _feature(name: str) -> str:
+    """The parameter that names a picture."""
+    return name if name in PICTURES else "extra_controls"
 
 
 def output_size(
@@ -402,8 +483,7 @@ def output_size(
     size = OutputSize(width, height)
     for name, picture in images.items():
         if name not in {START, MASK}:
-            feature = CONTROL if name == CONTROL else "extra_controls"
-            warnings.extend(fit_warnings(feature, picture, size, limits))
+            warnings.extend(fit_warnings(_feature(name), picture, size, limits))
     return size, warnings
 
 
@@ -427,23 +507,7 @@ def fit_warnings(feature: str, picture: StoredPicture, output: OutputSize, limit
 def unsupported_settings(
     request: ResolvedRequest, asked: GenerateRequest, provider: Provider
 ) -> tuple[ResolvedRequest, list[RequestWarning]]:
-    """Leave settings out that the provider has no place for, and say so; never a silent drop.
-
-    Raises:
-        RequestError: `invalid_request` when `strength` or `mask_image` is given without what it acts on.
-    """
-    if asked.init_image is None and asked.strength is not None:
-        raise RequestError(
-            "invalid_request",
-            "strength says how far to leave init_image, but no init_image is given.",
-            hint="Give init_image for image-to-image; for the strength of a control write its weight, as in canny:0.6.",
-        )
-    if asked.init_image is None and asked.mask_image is not None:
-        raise RequestError(
-            "invalid_request",
-            "mask_image says which part of init_image to repaint, but no init_image is given.",
-            hint="Give the picture to be repainted as init_image; it may be the same as control_image.",
-        )
+    """Leave settings out that the provider has no place for, and say so; never a silent drop."""
     can, controls = provider.capabilities, request.controls
     dropped = [name for name in _SETTINGS if name not in can.settings and getattr(asked, name) is not None]
     features: list[str] = [*dropped]
@@ -470,6 +534,8 @@ def recorded_request(asked: GenerateRequest, job_id: str, sources: Mapping[str, 
     """
     extras = [
         extra.model_copy(update={"image": source_uri(job_id, extra_name(index))})
+        if extra_name(index) in sources
+        else extra
         for index, extra in enumerate(asked.extra_controls)
     ]
     named = {name: source_uri(job_id, name) for name in (CONTROL, START, MASK) if name in sources}
@@ -503,11 +569,18 @@ def rerun_request(
         request = earlier.request
         links = {CONTROL: request.controls[0].source_url, START: request.init_url, MASK: request.mask_url}
         before |= {name: link for name, link in links.items() if link}
+        further = earlier.asked.extra_controls
+        if len(request.controls) > len(further):
+            sent = zip(further, request.controls[len(request.controls) - len(further) :], strict=True)
+            before["extra_controls"] = [
+                extra.model_copy(update={"image": control.source_url or extra.image}).model_dump(mode="json")
+                for extra, control in sent
+            ]
     provider = changes.get("provider", earlier.provider)
     lost = [name for name in _OF_THE_PROVIDER if provider != earlier.provider and name not in changes and before[name]]
     if CONTROL in changes:
         before.pop("control_is_map")  # said of the earlier picture
-    removed = {name for name in _REMOVABLE if changes.get(name) == ""}
+    removed = {name for name in REMOVABLE if changes.get(name) == ""}
     given = {name: value for name, value in changes.items() if name not in removed}
     if START in removed:
         removed |= {MASK, "strength"}

@@ -21,6 +21,7 @@ from anyio.lowlevel import checkpoint
 from pydantic import SecretStr
 
 from controlnet_mcp.foundation.errors import ErrorCode, ImageError
+from controlnet_mcp.foundation.limits import DIRECT, Network
 from controlnet_mcp.foundation.redaction import Redactor
 from controlnet_mcp.images.download import MIN_BYTES_PER_SECOND, TooLongError, TooSlowError, read_body
 from controlnet_mcp.images.ssrf_guard import guarded_client, is_trusted
@@ -129,11 +130,13 @@ _LIMITS = httpx2.Limits(max_connections=64, max_keepalive_connections=8, keepali
 """Enough for hundreds of jobs, whose requests are short. The pool looks at every idle connection for every request, so
 few are kept, and given up before common servers do (5 seconds in Node.js and uvicorn), so that a paid submission is not
 sent into a connection that is just being closed."""
+_PLAIN = {"accept-encoding": "identity"}
 _SLOWEST_UPLOAD_BYTES_PER_SECOND = 16 * 1024
 _NEVER_LEFT = (
     httpx2.ConnectError,
     httpx2.ConnectTimeout,
     httpx2.PoolTimeout,
+    httpx2.ProxyError,  # it opened no tunnel
     httpx2.UnsupportedProtocol,
     httpx2.LocalProtocolError,
 )
@@ -149,12 +152,14 @@ class Connections:
         source: PictureSource,
         transports: Mapping[str, httpx2.AsyncBaseTransport],
         trusted_hosts: frozenset[str] = frozenset(),
+        network: Network = DIRECT,
     ) -> None:
         """Take what calls need; the sender, which passes it on, says what it is."""
         self._source = source
         self._turn = anyio.Lock()
         self._transports = transports
         self._trusted_hosts = trusted_hosts
+        self._network = network
         self._clients: dict[tuple[str, bool], httpx2.AsyncClient] = {}
         self._redactors: dict[str, Redactor] = {}
 
@@ -200,13 +205,21 @@ class Connections:
             check_foreign(provider, call, self._trusted_hosts)
         if (provider.name, own) not in self._clients:
             transport = self._transports.get(provider.name)
-            self._clients[provider.name, own] = (
-                await guarded_client(self._trusted_hosts)
-                if transport is None and not own
-                else httpx2.AsyncClient(
-                    transport=transport, follow_redirects=False, limits=_LIMITS, headers={"accept-encoding": "identity"}
+            try:
+                self._clients[provider.name, own] = (
+                    await guarded_client(self._trusted_hosts, network=self._network)
+                    if transport is None and not own
+                    else httpx2.AsyncClient(transport=transport, limits=_LIMITS, headers=_PLAIN)
                 )
-            )
+            except (ImportError, ValueError, httpx2.InvalidURL) as error:
+                raise ProviderError(
+                    "not_configured",
+                    f"{provider.title} was not asked: the proxy that the environment names cannot be used.",
+                    provider=provider.name,
+                    hint="The operator has to make HTTPS_PROXY, ALL_PROXY and their like http:// or socks5:// URLs, or "
+                    "take them away.",
+                    delivery="not_sent",
+                ) from error
         return self._clients[provider.name, own]
 
 
@@ -244,7 +257,8 @@ def _told_as_ours(provider: Provider) -> Generator[None]:
             what = f"{title} named an address that may not be connected to; nothing was sent there: {error.message}"
             hint = error.hint
         elif isinstance(error, _NEVER_LEFT):
-            what = f"{title} could not be reached ({kind}); nothing was sent."
+            way = " through the proxy that the environment names" if isinstance(error, httpx2.ProxyError) else ""
+            what = f"{title} could not be reached{way} ({kind}); nothing was sent."
         elif isinstance(error, TimeoutError | httpx2.TimeoutException):
             code, what, hint = "timed_out", f"{title} did not answer in time.", LATER
         else:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import overload
 
 from anyio import to_thread
+from pydantic import ValidationError
 
 from controlnet_mcp.foundation.errors import RequestError
 from controlnet_mcp.providers.base import Provider, Variables
@@ -46,18 +47,23 @@ def provider_variables() -> frozenset[str]:
     return frozenset(variable for name in ADAPTERS for variable in adapter_class(name).settings.variables())
 
 
-def check_variables(variables: Variables) -> None:
+def faults_of(variables: Variables) -> list[tuple[str, str]]:
     """Check what the operator chose beside keys, so that a value without sense is told at the start.
 
     A provider of which nothing but keys is set is not imported for that.
 
-    Raises:
-        ValidationError: A value that makes no sense.
+    Returns:
+        The variables that make no sense, each with a sentence of pydantic's.
     """
+    faults: list[tuple[str, str]] = []
     others = (name for name in variables if is_provider_variable(name) and not is_secret(name))
-    for name in {other.partition("_")[0].lower() for other in others}:
+    for name in sorted({other.partition("_")[0].lower() for other in others}):
         settings = adapter_class(name).settings
-        settings.read({**dict.fromkeys(settings.missing(variables), "(missing)"), **variables})
+        try:
+            settings.read({**dict.fromkeys(settings.missing(variables), "(missing)"), **variables})
+        except ValidationError as error:
+            faults += [(str(row["loc"][0]), row["msg"]) for row in error.errors(include_input=False)]
+    return faults
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,23 +97,25 @@ class ProviderTable(Sequence[ProviderEntry]):
     def __getitem__(self, index: slice) -> Sequence[ProviderEntry]: ...
     def __getitem__(self, index: int | slice) -> ProviderEntry | Sequence[ProviderEntry]:
         if isinstance(index, slice):
-            return [self._row(name) for name in self._names[index]]
-        return self._row(self._names[index])
+            return [self.row(name) for name in self._names[index]]
+        return self.row(self._names[index])
 
     def __len__(self) -> int:
         return len(self._names)
 
-    async def load(self) -> None:
-        """Import the adapters in a worker thread, so that the first look does not hold up the event loop."""
-        if len(self._rows) < len(self._names):
-            await to_thread.run_sync(tuple, self)
+    async def load(self, *names: str) -> None:
+        """Import adapters (all, unless some are named) in a worker thread, so that no look holds up the event loop."""
+        absent = [name for name in names or self._names if name in self._names and name not in self._rows]
+        if absent:
+            await to_thread.run_sync(list, map(self.row, absent))
 
-    def _row(self, name: str) -> ProviderEntry:
+    def row(self, name: str) -> ProviderEntry:
+        """The row of a provider; blocks at the first look at it, unless it was loaded."""
         if name not in self._rows:
             adapter = adapter_class(name)
             missing = adapter.settings.missing(self._variables)
             provider = None if missing else adapter(adapter.settings.read(self._variables))
-            self._rows[name] = ProviderEntry(name, adapter.capabilities, provider, missing)
+            self._rows.setdefault(name, ProviderEntry(name, adapter.capabilities, provider, missing))
         return self._rows[name]
 
 
@@ -133,7 +141,10 @@ def ready(entries: Sequence[ProviderEntry], name: str) -> Provider:
     Raises:
         RequestError: `not_configured` when it is not ready any more.
     """
-    entry = next((row for row in entries if row.name == name), None)
+    if isinstance(entries, ProviderTable):  # no other adapter is imported
+        entry = entries.row(name) if name in ADAPTERS else None
+    else:
+        entry = next((row for row in entries if row.name == name), None)
     if entry is None or entry.provider is None:
         missing = " and ".join(entry.missing) if entry else "a newer version of this server"
         raise RequestError(

@@ -9,7 +9,7 @@ import httpx2
 from anyio import CapacityLimiter, to_thread
 
 from controlnet_mcp.foundation.errors import ImageError, RequestError
-from controlnet_mcp.foundation.limits import RESULT_LIMITS
+from controlnet_mcp.foundation.limits import DIRECT, RESULT_LIMITS, Network
 from controlnet_mcp.providers.base import Provider
 from controlnet_mcp.providers.errors import ProviderError, told_with, undelivered
 from controlnet_mcp.providers.http import HttpCall, Steps
@@ -41,16 +41,19 @@ class Sender:
         fetch: Fetch,
         transports: Mapping[str, httpx2.AsyncBaseTransport] | None = None,
         trusted_hosts: frozenset[str] = frozenset(),
+        network: Network = DIRECT,
     ) -> None:
         """Take the stores and ways that calls need.
 
         `fetch` downloads a picture from an untrusted URL, without credentials; `transports` are engines that live in
-        this process, by provider name; a reply may name `trusted_hosts` although they are private or speak plain http.
+        this process, by provider name; a reply may name `trusted_hosts` although they are private or speak plain http,
+        and all others are reached as the network says.
         """
         self._source = source
         self._fetch = fetch
         self._transports = transports or {}
         self._trusted_hosts = trusted_hosts
+        self._network = network
         self._uploads: dict[tuple[str, str], tuple[str, float]] = {}
         """Provider and content to the provider's name of the picture, and until when it holds (monotonic seconds)."""
         self._download_turns: dict[str, CapacityLimiter] = {}
@@ -61,7 +64,7 @@ class Sender:
         """The connection pools; HTTP is imported with the first call, so that a start does not wait for it."""
         from controlnet_mcp.providers.connections import Connections
 
-        return Connections(self._source, self._transports, self._trusted_hosts)
+        return Connections(self._source, self._transports, self._trusted_hosts, self._network)
 
     async def prepare(self, provider: Provider, request: ResolvedRequest, reference: str) -> HttpCall:
         """Upload what has to be uploaded, which costs nothing, and build the one call that can cost money.
@@ -135,20 +138,30 @@ class Sender:
     async def download(self, provider: Provider, output: Output) -> bytes:
         """Fetch a result: from the provider's own origin like any call, from elsewhere as an untrusted picture.
 
+        Redirects are followed, within the origin and from it to elsewhere; nothing that is sent holds a key.
+
         Raises:
             ProviderError: It cannot be had from the provider, or its link is none: not the caller's fault.
-            ImageError: It cannot be had from elsewhere.
+            ImageError: It cannot be had from elsewhere, or a redirect may not be followed.
         """
+        from controlnet_mcp.images.download import REDIRECTS, web_link
         from controlnet_mcp.providers.connections import is_configured
 
         url = await self.run(provider, provider.locate(output))
-        if not is_configured(provider, url):
+        for _ in range(RESULT_LIMITS.max_redirects + 1):
             try:
-                return await self._fetch(url)
+                if not is_configured(provider, url):
+                    return await self._fetch(url)
+                call = HttpCall("GET", url, timeout_seconds=120.0, max_reply_bytes=RESULT_LIMITS.max_bytes)
+                reply = await self._connections.send(provider, call)
+                if reply.status not in REDIRECTS or "location" not in reply.headers:
+                    break
+                url = str(web_link(reply.headers["location"], web_link(url)))
             except RequestError as error:
                 raise undelivered(provider.name, provider.title, error) from error
-        call = HttpCall("GET", url, timeout_seconds=120.0, max_reply_bytes=RESULT_LIMITS.max_bytes)
-        reply = await self._connections.send(provider, call)
+        else:
+            message = f"The host of the link redirects more than {RESULT_LIMITS.max_redirects} times."
+            raise undelivered(provider.name, provider.title, ImageError("image_unreadable", message))
         if reply.status != OK:
             raise ProviderError(
                 "provider_failed",

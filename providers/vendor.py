@@ -9,8 +9,9 @@ from typing import Annotated, TypeAlias, TypeVar
 from urllib.parse import quote as percent_encoded
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, Field, JsonValue, SecretStr
+from pydantic import BaseModel, Field, JsonValue, SecretStr, field_validator
 
+from controlnet_mcp.foundation.text import checked_url
 from controlnet_mcp.images.picture import StoredPicture
 from controlnet_mcp.providers.base import Provider, ProviderSettings, Uploaded
 from controlnet_mcp.providers.errors import ProviderError
@@ -44,6 +45,8 @@ class HostedSettings(ProviderSettings):
     """Settings of a hosted service."""
 
     base_url: str
+
+    check_urls = field_validator("base_url", "upload_url", check_fields=False)(checked_url)
 
 
 Fraction: TypeAlias = Annotated[float, Field(ge=0, le=1)]

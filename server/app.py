@@ -69,16 +69,18 @@ async def open_application(settings: Settings, decoder: Decoder = decode_channel
         secret = await to_thread.run_sync(load_secret, settings.data_folder)
         public_link = FileLinks(settings.public_url, secret, time.time).url_of
 
+    network = settings.network
+
     async def fetch(url: str) -> bytes:
         from controlnet_mcp.images.download import fetch
 
-        return await fetch(url, limits=RESULT_LIMITS, trusted_hosts=settings.trusted_hosts)
+        return await fetch(url, limits=RESULT_LIMITS, trusted_hosts=settings.trusted_hosts, network=network)
 
     engines = {"draft": DraftTransport(blobs, time.time)}
     source = PictureSource(blobs, public_link)
     with closing(Database(settings.data_folder / "jobs.sqlite3")) as database:
         async with (
-            aclosing(Sender(source, fetch, engines, settings.trusted_hosts)) as sender,
+            aclosing(Sender(source, fetch, engines, settings.trusted_hosts, network)) as sender,
             background() as tasks,
         ):
             store = JobStore(database, lease_seconds=settings.lease_seconds)
@@ -90,6 +92,7 @@ async def open_application(settings: Settings, decoder: Decoder = decode_channel
                 settings.trusted_hosts,
                 lookup.sha256_of,
                 open_link=partial(sha256_behind, folder=settings.data_folder),
+                network=network,
             )
             jobs = build_service(
                 store,

@@ -1,8 +1,10 @@
 """Access over HTTP: who may connect, from which pages, under which names of this server, and how often."""
 
+import logging
 import math
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -13,11 +15,13 @@ from mcp.server.auth.routes import build_resource_metadata_url, create_protected
 from mcp.server.auth.settings import AuthSettings
 from mcp.server.transport_security import TransportSecuritySettings
 from pydantic import AnyHttpUrl
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware import Middleware
 from starlette.middleware.authentication import AuthenticationMiddleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import JSONResponse
 from starlette.routing import BaseRoute
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from controlnet_mcp.foundation.errors import RequestError
 from controlnet_mcp.server.auth.principals import authenticated, local, principal_of
@@ -25,6 +29,8 @@ from controlnet_mcp.server.auth.tokens import TokenFile
 from controlnet_mcp.server.settings import Settings
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+_DEFAULT_PORTS = {"http": ("80",), "https": ("443",)}
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +53,17 @@ class Access:
 
     Attributes:
         requests_per_minute: Most requests of one authenticated caller.
-        security: Hosts and origins that requests may name.
+        security: Hosts and origins that requests may name; what the endpoints check before the SDK does.
         verifier: Verifies tokens; `None` without authentication.
         oauth: The SDK's settings of an OAuth resource server.
+        buckets: The requests that each caller has left over all endpoints.
     """
 
     requests_per_minute: int
     security: TransportSecuritySettings
     verifier: TokenVerifier | None = None
     oauth: AuthSettings | None = None
+    buckets: dict[str, tuple[float, float]] = field(default_factory=dict[str, tuple[float, float]])
 
     @property
     def principal(self) -> Callable[[], str]:
@@ -63,20 +71,22 @@ class Access:
         return local if self.verifier is None else authenticated
 
     def guarded(self, app: ASGIApp) -> ASGIApp:
-        """The endpoint for authenticated callers only, and not too often."""
+        """The endpoint for authenticated callers only, not too often, under known names and from allowed pages."""
+        app = KnownNames(app, self.security)
         if self.verifier is None:
             return app
         scopes = (self.oauth.required_scopes or []) if self.oauth else []
         url = build_resource_metadata_url(self._resource) if self._resource else None
-        return RequireAuthMiddleware(RateLimit(app, self.requests_per_minute), scopes, url)
+        return RequireAuthMiddleware(RateLimit(app, self.requests_per_minute, buckets=self.buckets), scopes, url)
 
     @property
     def middleware(self) -> list[Middleware]:
-        """Reads the token of every request; the audience of OAuth tokens is checked once more here."""
+        """Answers browsers and reads the token of every request; the audience of OAuth tokens is checked once more."""
+        pages = Middleware(WebPages, allowed=self.security.allowed_origins)
         if self.verifier is None:
-            return []
+            return [pages]
         backend = BearerAuthBackend(self.verifier, resource_server_url=self._resource)
-        return [Middleware(AuthenticationMiddleware, backend=backend), Middleware(AuthContextMiddleware)]
+        return [pages, Middleware(AuthenticationMiddleware, backend=backend), Middleware(AuthContextMiddleware)]
 
     @property
     def routes(self) -> list[BaseRoute]:
@@ -142,6 +152,130 @@ def check_host(host: str, *, authenticates: bool) -> None:
             f"Refusing to listen on {host}: anybody who reaches it could spend your credits.",
             hint="Set CONTROLNET_MCP_TOKENS_FILE or the CONTROLNET_MCP_OAUTH_ variables, or listen on 127.0.0.1.",
         )
+
+
+def place(text: str, scheme: str = "") -> tuple[str, str]:
+    """A host and port as they are compared: in lower case, without final dot and without the port of the scheme.
+
+    Without a scheme, both ports of the web count as none. Accepts what people write for a host, a URL too.
+    """
+    text = text.strip().lower().rpartition("://")[2].partition("/")[0]
+    host, colon, port = text.rpartition(":")
+    if not colon or text.endswith("]") or (":" in host and not host.endswith("]")):  # an IPv6 address without a port
+        host, port = text, ""
+    host = host.strip("[]").removesuffix(".")
+    return host, "" if port in _DEFAULT_PORTS.get(scheme, ("80", "443")) else port
+
+
+def is_listed(text: str, listed: Sequence[str], scheme: str = "") -> bool:
+    """Tell whether a host and port are in a list, where `host:*` stands for every port."""
+    host, port = place(text, scheme)
+    if not host or "/" in text or (port and not (port.isascii() and port.isdecimal())):
+        return False
+    known = [place(row, scheme) for row in listed]
+    return any(host == in_ascii(name) and wanted in {port, "*"} for name, wanted in known)
+
+
+def in_ascii(name: str) -> str:
+    """A name of the operator's as requests have it (IDNA); what is none stays as it is."""
+    with suppress(UnicodeError):
+        return name if name.isascii() else name.encode("idna").decode()
+    return name
+
+
+def is_allowed_origin(origin: str, allowed: Sequence[str]) -> bool:
+    """Tell whether the page of an `Origin` may connect; one without a host (`null`) only where it is listed so."""
+    scheme, found, host = origin.strip().lower().partition("://")
+    if not found:
+        return origin in allowed
+    same = [row.partition("://")[2] for row in allowed if row.strip().lower().startswith(f"{scheme}://")]
+    return is_listed(host, same, scheme)
+
+
+@dataclass(frozen=True, slots=True)
+class KnownNames:
+    """An endpoint that answers to its own names only, and to no foreign page (DNS rebinding, forms of other sites)."""
+
+    app: ASGIApp
+    security: TransportSecuritySettings
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or say which setting allows it."""
+        headers, allowed = Headers(scope=scope), self.security
+        host, origin = headers.get("host", ""), headers.get("origin")
+        refusal: tuple[int, str] | None = None
+        if not is_listed(host, allowed.allowed_hosts):
+            said = f"This server is not known as {host[:100]!r}"
+            refusal = 421, f"{said}: its operator can add that to CONTROLNET_MCP_ALLOWED_HOSTS, or set {_PUBLIC_URL}."
+        elif origin is not None and not is_allowed_origin(origin, allowed.allowed_origins):
+            said = f"Pages of {origin[:100]!r} may not connect"
+            refusal = 403, f"{said}: the operator can add that to CONTROLNET_MCP_ALLOWED_ORIGINS."
+        if refusal is None or not allowed.enable_dns_rebinding_protection:
+            await self.app(scope, receive, send)
+            return
+        status, message = refusal
+        _log.warning("Refused: %s", message)
+        await JSONResponse({"error": message}, status)(scope, receive, send)
+
+
+_PUBLIC_URL = "CONTROLNET_MCP_PUBLIC_URL"
+_EXPOSED = ("Mcp-Session-Id", "Mcp-Protocol-Version", "WWW-Authenticate", "Retry-After")
+"""Headers of answers that a page's script may read, beside those that it always may."""
+
+
+class WebPages(CORSMiddleware):
+    """Tells browsers which pages may read answers (CORS): those of allowed origins all of them, others nothing.
+
+    It stands before the authentication, because a browser asks without a token whether it may send one.
+    """
+
+    def __init__(self, app: ASGIApp, allowed: Sequence[str]) -> None:
+        """Take the allowed origins, as `Access.security` has them."""
+        methods = ("GET", "POST", "DELETE")
+        super().__init__(
+            app, allow_methods=methods, allow_headers=("*",), allow_private_network=True, expose_headers=_EXPOSED
+        )
+        self._allowed = allowed
+
+    def is_allowed_origin(self, origin: str) -> bool:
+        """Tell whether a page may read answers."""
+        return is_allowed_origin(origin, self._allowed)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer an allowed page's preflight; a foreign one's goes on like any request, and is refused there."""
+        headers = Headers(scope=scope) if scope["type"] == "http" else Headers()
+        if "origin" in headers and not self.is_allowed_origin(headers["origin"]):
+            await self.simple_response(scope, receive, send, headers)
+        else:
+            await super().__call__(scope, receive, send)
+
+    async def simple_response(self, scope: Scope, receive: Receive, send: Send, request_headers: Headers) -> None:
+        """Pass a request on; a failure is answered here, because what Starlette answers would lack the headers."""
+        started = False
+
+        async def told(message: Message) -> None:
+            nonlocal started
+            started = True
+            await self.send(message, send, request_headers)
+
+        try:
+            await self.app(scope, receive, told)
+        except Exception:
+            if not started:
+                await JSONResponse({"error": "The server itself failed; its log has the details."}, 500)(
+                    scope, receive, told
+                )
+            raise
+
+    async def send(self, message: Message, send: Send, request_headers: Headers) -> None:
+        """Send an answer on its way, with headers for allowed pages only; caches keep answers by origin."""
+        origin = request_headers.get("origin")
+        if origin is None or self.is_allowed_origin(origin):
+            await super().send(message, send, request_headers)
+            return
+        if message["type"] == "http.response.start":
+            MutableHeaders(scope=message).add_vary_header("Origin")
+        await send(message)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,15 @@ import re
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
+from starlette.datastructures import Headers
+from starlette.requests import Request
+
 from controlnet_mcp.foundation.errors import RequestError
-from controlnet_mcp.images.blob_store import write_whole
+from controlnet_mcp.images.blob_store import storage_errors, write_whole
 from controlnet_mcp.images.picture import EXTENSIONS, StoredPicture, StoredType
 
 LIFETIME_SECONDS = 24 * 3600
@@ -18,13 +21,33 @@ _SECRET = "files.secret"  # noqa: S105  # the name of a file
 _SECONDS = re.compile(r"[0-9]{1,12}")
 
 
+_PATH = re.compile(r"(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+")
+_LONGEST_PREFIX = 200
+
+
+def forwarded_prefix(headers: Headers) -> str:
+    """The path under which a proxy serves this server, as it says in `X-Forwarded-Prefix`; empty where it says nothing.
+
+    Whoever sends the header is the only one to be told the path, and anything but plain names in it is passed over, so
+    that it leads to no other host. Several proxies are one path, the outermost first.
+    """
+    told = [part.strip(" /") for row in headers.getlist("x-forwarded-prefix") for part in row.split(",")]
+    path = "".join(f"/{part}" for part in told if part)
+    return path if _PATH.fullmatch(path) and len(path) <= _LONGEST_PREFIX else ""
+
+
 def load_secret(folder: Path) -> bytes:
-    """Read the signing secret of a data folder, or make one that only the owner can read (blocks)."""
+    """Read the signing secret of a data folder, or make one that only the owner can read (blocks).
+
+    Raises:
+        StorageError: `not_configured`: the data folder cannot be used.
+    """
     path = folder / _SECRET
-    if not path.is_file():
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_whole(path, secrets.token_bytes(32))
-    return path.read_bytes()
+    with storage_errors():
+        if not path.is_file():
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            write_whole(path, secrets.token_bytes(32))
+        return path.read_bytes()
 
 
 def sha256_behind(url: str, folder: Path) -> str | None:
@@ -46,11 +69,19 @@ class FileLinks:
         base_url: Address of this server for others.
         secret: Signs; links of another secret are void.
         clock: Seconds since the epoch.
+        told: The operator set the address; otherwise it is merely where the server listens.
     """
 
     base_url: str
     secret: bytes
     clock: Callable[[], float]
+    told: bool = True
+
+    def seen_by(self, request: object) -> "FileLinks":
+        """The links for the sender of a request over HTTP, whose `Host` was checked: where they reached this server."""
+        if self.told or not isinstance(request, Request) or not (host := request.headers.get("host")):
+            return self
+        return replace(self, base_url=f"{request.url.scheme}://{host}{forwarded_prefix(request.headers)}")
 
     def url_of(self, picture: StoredPicture) -> str:
         """A link to a picture that works for a day."""

@@ -6,6 +6,7 @@ The keys come from the address that the operator set; nothing in a token says wh
 import logging
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import anyio
@@ -47,27 +48,35 @@ class KeySet:
         clock: Seconds, of any epoch.
         pause_seconds: Shortest time between two fetches, failed ones included.
         lifetime_seconds: A key that the issuer withdrew opens nothing after this.
+        patience_seconds: No key opens anything when the issuer's keys could not be had for so long: it may have
+            withdrawn them all.
     """
 
     url: str
     clock: Callable[[], float] = time.monotonic
     pause_seconds: float = 30.0
     lifetime_seconds: float = 300.0
+    patience_seconds: float = 3600.0
     _keys: Mapping[str, jwt.PyJWK] = field(default_factory=dict[str, jwt.PyJWK], init=False)
+    _known_at: float = field(default=float("-inf"), init=False)
     _fetched_at: float = field(default=float("-inf"), init=False)
     _one_at_a_time: anyio.Lock = field(default_factory=anyio.Lock, init=False)
 
     async def find(self, key_id: str) -> jwt.PyJWK | None:
         """The key of an id."""
         async with self._one_at_a_time:
-            age_seconds = self.clock() - self._fetched_at
-            if age_seconds >= (self.lifetime_seconds if key_id in self._keys else self.pause_seconds):
+            lasts = self.lifetime_seconds if key_id in self._keys and self._holds() else self.pause_seconds
+            if self.clock() - self._fetched_at >= lasts:
                 self._fetched_at = self.clock()
                 await self._fetch()
-            return self._keys.get(key_id)
+            return self._keys.get(key_id) if self._holds() else None
+
+    def _holds(self) -> bool:
+        """Tell whether the known keys still count."""
+        return self.clock() - self._known_at < self.patience_seconds
 
     async def _fetch(self) -> None:
-        """Fetch the published keys; where that fails, the known keys stay."""
+        """Fetch the published keys; where that fails, the known ones stay. Keys of other kinds are passed over."""
         try:
             with anyio.fail_after(_FETCH_SECONDS):
                 async with (
@@ -77,9 +86,19 @@ class KeySet:
                     parts = answer.raise_for_status().aiter_bytes()
                     content = await read_body(parts, max_bytes=_MAX_KEY_SET_BYTES, window_seconds=_FETCH_SECONDS)
             rows = _KEY_SET.validate_json(content)["keys"]
-            self._keys = {str(row["kid"]): jwt.PyJWK(row) for row in rows if row.get("alg", "EdDSA") in ALGORITHMS}
-        except (httpx2.HTTPError, TimeoutError, TooLongError, TooSlowError, PyJWTError, ValueError, KeyError) as error:
+        except (
+            *(httpx2.HTTPError, httpx2.InvalidURL, TimeoutError, TooLongError, TooSlowError),
+            *(ValueError, KeyError, ImportError),
+        ) as error:
             _log.warning("The keys of the token issuer cannot be fetched: %s", type(error).__name__)
+            return
+        found: dict[str, jwt.PyJWK] = {}
+        for row in rows:
+            with suppress(PyJWTError, ValueError, TypeError, KeyError):  # one that nobody here can read
+                key = jwt.PyJWK(row)
+                if key.algorithm_name in ALGORITHMS and row.get("use", "sig") == "sig":
+                    found[str(row["kid"])] = key
+        self._keys, self._known_at = found, self.clock()
 
 
 @dataclass(frozen=True, slots=True)

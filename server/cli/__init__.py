@@ -4,8 +4,9 @@ A command is imported when it is used, so that `--help` and `--version` answer a
 """
 
 import importlib
+import json
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 
 import click
@@ -39,8 +40,36 @@ def interruptible(last_line: Callable[[], str] | None = None) -> Generator[None]
         sys.exit(130)  # as shells expect: 128 and the number of the signal
 
 
+class Refused(click.ClickException):
+    """A refusal: a line on stderr and exit code 1; with `--json` its `body` goes to stdout too."""
+
+    def __init__(self, message: str, body: Mapping[str, object]) -> None:
+        """Take the line for people, and the object for programs."""
+        super().__init__(message)
+        self.body = body
+
+
+_JSON = "as_json"
+
+
 class _LazyGroup(click.Group):
     """Commands that are imported when they are used."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Take note of `--json`, also for words that are wrong."""
+        ctx.meta[_JSON] = "--json" in args
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command; a program that asked for JSON gets refusals as JSON, too."""
+        try:
+            return super().invoke(ctx)
+        except (click.UsageError, Refused) as error:
+            if ctx.meta[_JSON]:
+                wrong = {"code": "invalid_request", "message": error.format_message(), "hint": "Try --help."}
+                body = error.body if isinstance(error, Refused) else {"error": {**wrong, "retryable": False}}
+                click.echo(json.dumps(body, ensure_ascii=False))
+            raise
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # the interface has it
         """All commands, in the order of the table."""

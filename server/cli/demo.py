@@ -172,14 +172,14 @@ _SEED = 3
 
 
 @click.command()
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="The comparison picture (.png or .jpg).")
-def command(output: Path | None) -> None:
+@click.option("-o", "--output", metavar="PATH", help="The comparison picture (.png or .jpg).")
+def command(output: str | None) -> None:
     """Show the main job end to end, without key or network.
 
     Draws a sketch, starts a server of its own, talks to it as a host does, and lays the sketch, its control map and
     two new pictures side by side in controlnet-demo.png. Nothing is sent anywhere, and your own jobs are not touched.
     """
-    began, wanted = time.perf_counter(), output or Path()
+    began = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="controlnet-demo-", ignore_cleanup_errors=True) as folder:
         demo = _Demo(Path(folder).resolve())
         try:
@@ -189,9 +189,9 @@ def command(output: Path | None) -> None:
             while isinstance(cause, ExceptionGroup):  # the task groups of the client
                 cause = cast("ExceptionGroup[Exception]", cause).exceptions[0]
             raise click.ClickException(f"The demo stopped: {cause}. Try: controlnet-mcp doctor") from error
-    as_jpeg = wanted.suffix.lower() in {".jpg", ".jpeg"}
+    as_jpeg = (output or "").lower().endswith((".jpg", ".jpeg"))
     page = encode(compose(Sheet(_HEADING, (), tuple(demo.panels), _FOOTER)), as_jpeg=as_jpeg)
-    path = save(page, place_for(wanted, "controlnet-demo", "image/jpeg" if as_jpeg else "image/png"))
+    path = save(page, place_for(output, "controlnet-demo", "image/jpeg" if as_jpeg else "image/png"))
     click.echo(
         "\nThe last two keep the lines of the sketch. They are by the built-in draft engine, which is not an AI model:"
     )

@@ -5,16 +5,19 @@ take the key and what is left.
 """
 
 import importlib
+import os
 import platform
 import shutil
+import socket
 import sys
 import tempfile
+from collections.abc import Iterable
 from contextlib import aclosing, closing
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Literal, TypeAlias
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import anyio
 import click
@@ -29,14 +32,17 @@ from controlnet_mcp.providers.placeholders import PictureSource
 from controlnet_mcp.providers.registry import ProviderEntry, build_table, provider_variables
 from controlnet_mcp.providers.sender import Sender
 from controlnet_mcp.server import __version__
-from controlnet_mcp.server.cli.session import load_settings, told
-from controlnet_mcp.server.settings import PREFIX, Settings
+from controlnet_mcp.server.cli.session import read_settings, told
+from controlnet_mcp.server.environment import unknown_names
+from controlnet_mcp.server.settings import ENVIRONMENT, PREFIX, Settings, environment_notes, environment_proxy
 
 _LITTLE_SPACE_BYTES = 200 * 1024 * 1024
 _REACH_SECONDS = 4.0
 _HEAVY = {"numpy": "numpy", "cv2": "opencv-python-headless", "PIL": "pillow", "mcp": "mcp"}
 """Modules that only some calls import, and the packages that bring them."""
 _PORTS = {"https": 443, "http": 80}
+PUBLIC_NAME = "example.com"
+"""A name that the public DNS knows (IANA); it is looked up, and nothing is sent there."""
 
 State: TypeAlias = Literal["ok", "note", "broken"]
 """`note` is worth knowing, `broken` keeps something from working."""
@@ -57,23 +63,33 @@ async def examine(settings: Settings) -> list[Finding]:
     command = shutil.which("controlnet-mcp", path=str(Path(sys.executable).parent)) or shutil.which("controlnet-mcp")
     running = f"{platform.python_implementation()} {platform.python_version()} on {platform.system()}"
     ours = {f"{PREFIX}{name.upper()}" for name in settings.model_fields_set - {"keys"}}
-    names = sorted(ours | (settings.keys.keys() & provider_variables()))
-    absent: State = "ok" if settings.allowed_dirs is None else "note"  # a note only where the operator named it
+    known = provider_variables()
+    names = sorted(ours | (settings.keys.keys() & known))
     return [
         Finding("ok", "version", f"controlnet-mcp {__version__}, {running}"),
         Finding("ok", "command for hosts", command or f"{sys.executable} -m controlnet_mcp.server"),
         Finding("ok", "variables", f"set: {', '.join(names)}" if names else "none set, all defaults"),
+        *(Finding("note", "variable", said) for said in unknown_names(settings.keys.keys() - names, known, "")),
         *await to_thread.run_sync(check_folder, settings.data_folder),
         await check_database(settings.data_folder / "jobs.sqlite3"),
-        *(
-            Finding("ok", "allowed folder", str(folder))
-            if folder.is_dir()
-            else Finding(absent, "allowed folder", f"{folder} (absent)")
-            for folder in settings.allowed_folders
-        ),
+        *check_allowed(settings),
         *[await to_thread.run_sync(check_module, *row) for row in _HEAVY.items()],
+        await check_names(settings),
+        *check_proxies(settings),
         *[await check_provider(entry) for entry in build_table(settings.keys, settings.providers)],
     ]
+
+
+def check_allowed(settings: Settings) -> list[Finding]:
+    """Look whether the folders are there that local pictures may be read from."""
+    if not settings.allowed_folders:
+        return [Finding("note", "allowed folder", f"none: no local picture is read. Set {PREFIX}ALLOWED_DIRS.")]
+    absent: State = "ok" if settings.allowed_dirs is None else "note"  # a note only where the operator named it
+    found: list[Finding] = []
+    for folder in settings.allowed_folders:
+        fault = " (absent)" if not os.path.exists(folder) else "" if os.path.isdir(folder) else " (a file, no folder)"  # noqa: PTH110, PTH112  # pathlib raises for long names
+        found.append(Finding(absent if fault else "ok", "allowed folder", f"{folder}{fault}"))
+    return found
 
 
 def check_folder(folder: Path) -> list[Finding]:
@@ -112,6 +128,40 @@ def check_module(module: str, package: str) -> Finding:
         return Finding("broken", package, f"cannot be imported: {error}. Install controlnet-mcp afresh.")
 
 
+async def check_names(settings: Settings) -> Finding:
+    """Look whether names of the public DNS resolve, and whether to stand-in addresses of a proxy."""
+    from controlnet_mcp.images.ssrf_guard import stand_in_range
+
+    try:
+        with anyio.fail_after(_REACH_SECONDS):
+            answers = await anyio.getaddrinfo(PUBLIC_NAME, _PORTS["https"], type=socket.SOCK_STREAM)
+    except (OSError, TimeoutError) as error:
+        said = f"{PUBLIC_NAME} cannot be resolved here ({str(error) or 'no answer'})"
+        return Finding("note", "names", f"{said}: links can only be fetched through a proxy, see {PREFIX}FETCH_PROXY")
+    ranges = {row for answer in answers if (row := stand_in_range(answer[4][0]))}
+    listed = ",".join(sorted(map(str, ranges)))
+    if not ranges:
+        return Finding("ok", "names", f"{PUBLIC_NAME} resolves")
+    said = f"{PUBLIC_NAME} resolves to {listed}, a stand-in of a proxy on this network (Clash, Surge, sing-box)"
+    allowed = [any(row.overlaps(known) for known in settings.stand_in_addresses) for row in ranges]
+    if all(allowed) or settings.network.proxy:
+        return Finding("ok", "names", said)
+    return Finding("note", "names", f"{said}: links are refused unless {PREFIX}STAND_IN_ADDRESSES={listed} is set")
+
+
+def check_proxies(settings: Settings) -> list[Finding]:
+    """Look through which proxies links are fetched, and which other the environment names."""
+    network, setting = settings.network, f"{PREFIX}FETCH_PROXY"
+    if network.proxy:
+        return [Finding("ok", "proxy of links", f"links of pictures and results are fetched through that of {setting}")]
+    if settings.fetch_proxy == ENVIRONMENT:
+        return [Finding("note", "proxy of links", f"{setting}={ENVIRONMENT}, but the environment names none")]
+    if network.unused_proxy:
+        said = f"{network.unused_proxy} is for calls to providers; links of pictures and results are fetched directly"
+        return [Finding("note", "proxy of links", f"{said} unless {setting}={ENVIRONMENT} is set")]
+    return []
+
+
 async def check_provider(entry: ProviderEntry) -> Finding:
     """Look whether a provider is ready and, where it is on the network, takes a connection (nothing is sent)."""
     what = f"provider {entry.name}"
@@ -121,14 +171,21 @@ async def check_provider(entry: ProviderEntry) -> Finding:
     address = urlsplit(entry.provider.base_url)
     if address.scheme not in _PORTS or not address.hostname:
         return Finding("ok", what, ready)
-    place = f"{address.scheme}://{address.netloc.rpartition('@')[2]}"
+    proxy = environment_proxy(address.scheme, address.hostname)
+    asked = urlsplit(proxy if "://" in proxy else f"http://{proxy}") if proxy else address
+    place = f"the proxy {_place(asked)} of the environment" if proxy else _place(address)
     try:
         with anyio.fail_after(_REACH_SECONDS):
-            stream = await anyio.connect_tcp(address.hostname, address.port or _PORTS[address.scheme])
+            stream = await anyio.connect_tcp(asked.hostname or "", asked.port or _PORTS.get(asked.scheme, 1080))
             await stream.aclose()
-    except (OSError, TimeoutError) as error:
+    except (OSError, TimeoutError, ValueError) as error:
         return Finding("broken", what, f"configured, but {place} cannot be reached: {str(error) or 'no answer'}")
     return Finding("ok", what, f"{ready}, {place} answers")
+
+
+def _place(address: SplitResult) -> str:
+    """An address without the user name and password that it may hold."""
+    return f"{address.scheme}://{address.netloc.rpartition('@')[2]}"
 
 
 _ANSWER_SECONDS = 10.0
@@ -167,6 +224,13 @@ async def check_account(provider: Provider, sender: Sender) -> Finding:
 _MARKS: dict[State, tuple[str, str]] = {"ok": ("ok", "green"), "note": ("note", "yellow"), "broken": ("BROKEN", "red")}
 
 
+def show(findings: Iterable[Finding]) -> None:
+    """Print lines of the report."""
+    for finding in findings:
+        mark, colour = _MARKS[finding.state]
+        click.echo(f"{click.style(f'{mark:<7}', fg=colour)} {finding.what:<22} {finding.detail}")
+
+
 @click.command()
 def doctor() -> None:
     """Say what is configured, reachable and missing.
@@ -174,16 +238,15 @@ def doctor() -> None:
     Ready providers are asked for their balance, which costs nothing. Ends with 1 when something is broken, such as a
     key that is refused; a provider without a key is not.
     """
-    settings = load_settings()
+    show(Finding("note", "variable", said) for said in environment_notes())
+    settings = read_settings()
 
     async def look() -> list[Finding]:
         return [*await examine(settings), *await check_accounts(settings)]
 
     with told():
         findings = anyio.run(look)
-    for finding in findings:
-        mark, colour = _MARKS[finding.state]
-        click.echo(f"{click.style(f'{mark:<7}', fg=colour)} {finding.what:<22} {finding.detail}")
+    show(findings)
     broken = [finding.what for finding in findings if finding.state == "broken"]
     if broken:
         raise click.ClickException(f"Broken: {', '.join(broken)}.")

@@ -8,7 +8,7 @@ from controlnet_mcp.server.cli import interruptible
 from controlnet_mcp.server.cli.local_paths import file_meant, with_own_files
 from controlnet_mcp.server.cli.options import arguments_of, tool_options
 from controlnet_mcp.server.cli.output import interruption_note, place_for, save, show_job
-from controlnet_mcp.server.cli.session import allow, ask, call, load_settings, run, wait_for
+from controlnet_mcp.server.cli.session import allow, ask, call, load_settings, run, told, wait_for
 from controlnet_mcp.server.mcp.rendering import text_of
 from controlnet_mcp.tools.controlnet_generate import CONTROLNET_GENERATE, DryRun
 from controlnet_mcp.tools.extract_control_map import EXTRACT_CONTROL_MAP, MapView
@@ -40,10 +40,10 @@ _MAP_TEXTS = {
 @click.argument("prompt", required=False)
 @click.argument("control_image", metavar="IMAGE", required=False)
 @tool_options(CONTROLNET_GENERATE, _TEXTS, positional=("prompt", "control_image"))
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="File or folder for the pictures.")
+@click.option("-o", "--output", metavar="PATH", help="File or folder for the pictures.")
 @click.option("--sidecar", is_flag=True, help="Save how each picture was made in a .json file beside it.")
 @click.option("--json", "as_json", is_flag=True, help="Print the job as JSON; copy pictures only to --output.")
-def generate(output: Path | None, *, sidecar: bool, as_json: bool, **values: object) -> None:
+def generate(output: str | None, *, sidecar: bool, as_json: bool, **values: object) -> None:
     """Draw a new picture that keeps the structure of IMAGE (a path, an https URL or a controlnet:// URI).
 
     Waits for the end, saves the pictures under readable new names and prints their paths. Ctrl-C ends the waiting,
@@ -54,7 +54,8 @@ def generate(output: Path | None, *, sidecar: bool, as_json: bool, **values: obj
     if missing and values["like_job"] is None:
         raise click.UsageError(f"Missing {' and '.join(missing)}, or --like with the job to repeat.")
     settings = load_settings()
-    arguments, folders = with_own_files(arguments_of(CONTROLNET_GENERATE, values))
+    with told():
+        arguments, folders = with_own_files(arguments_of(CONTROLNET_GENERATE, values))
     wait_seconds = values.pop("wait_seconds")
     patience_seconds = settings.job_timeout_seconds if wait_seconds is None else float(str(wait_seconds))
     job_id: str | None = None
@@ -81,9 +82,9 @@ def generate(output: Path | None, *, sidecar: bool, as_json: bool, **values: obj
 @click.command()
 @click.argument("image")
 @tool_options(EXTRACT_CONTROL_MAP, _MAP_TEXTS, positional=("image",))
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="File or folder for the map.")
+@click.option("-o", "--output", metavar="PATH", help="File or folder for the map.")
 @click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON; copy the map only to --output.")
-def control_map(output: Path | None, *, as_json: bool, **values: object) -> None:
+def control_map(output: str | None, *, as_json: bool, **values: object) -> None:
     """Make the control map of IMAGE (a path, an https URL or a controlnet:// URI) and print where it was saved."""
     arguments = arguments_of(EXTRACT_CONTROL_MAP, values)
     made = MapView.model_validate(ask(EXTRACT_CONTROL_MAP, arguments).body)

@@ -88,12 +88,12 @@ def resolve(job_id: str, remote_id: str | None, *, failed: bool, send_again: boo
 @click.command()
 @click.argument("job_id", metavar="JOB")
 @tool_options(JOB_STATUS, {"wait_seconds": "How many seconds to wait for the end"}, positional=("job_id",))
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Copy finished pictures to this file or folder.")
+@click.option("-o", "--output", metavar="PATH", help="Copy finished pictures to this file or folder.")
 @click.option(
     "--sidecar", is_flag=True, help="With --output, save how each picture was made in a .json file beside it."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the job as JSON.")
-def status(job_id: str, wait_seconds: float | None, output: Path | None, *, sidecar: bool, as_json: bool) -> None:
+def status(job_id: str, wait_seconds: float | None, output: str | None, *, sidecar: bool, as_json: bool) -> None:
     """Look at a job, and wait for it.
 
     Prints where its pictures are. Jobs that an earlier process left are driven on while this one waits.
@@ -119,9 +119,6 @@ def cancel(job_id: str, *, as_json: bool) -> None:
         click.echo(f"note: {notice.detail}", err=True)
 
 
-_JPEG = frozenset({".jpg", ".jpeg"})
-
-
 class SavedSheet(BaseModel):
     """The answer of `sheet --json`: the file, the resource of the sheet, and its size in pixels."""
 
@@ -133,7 +130,7 @@ class SavedSheet(BaseModel):
 
 @click.command()
 @click.argument("job_id", metavar="JOB")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="File (.png or .jpg) or folder for the sheet.")
+@click.option("-o", "--output", metavar="PATH", help="File (.png or .jpg) or folder for the sheet.")
 @click.option(
     "--width",
     type=click.IntRange(NARROWEST, WIDEST),
@@ -142,13 +139,13 @@ class SavedSheet(BaseModel):
     help="Pixels; the height follows.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print path, URI and size as JSON.")
-def sheet(job_id: str, output: Path | None, width: int, *, as_json: bool) -> None:
+def sheet(job_id: str, output: str | None, width: int, *, as_json: bool) -> None:
     """Lay a finished job out on one page and print where it was saved.
 
     Shows the control image, its map and the results with their structure scores, under the prompt, the provider, the
     model and the seed.
     """
-    as_jpeg = output is not None and output.suffix.lower() in _JPEG
+    as_jpeg = (output or "").lower().endswith((".jpg", ".jpeg"))
 
     from controlnet_mcp.images.contact_sheet.page import compose, encode
     from controlnet_mcp.jobs.results import sheet_of

@@ -6,7 +6,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import cast
 
-from controlnet_mcp.foundation.errors import RequestError
+from controlnet_mcp.foundation.errors import ImageError, RequestError
+from controlnet_mcp.foundation.text import quote
 from controlnet_mcp.images.references import is_of_the_chat, parse, path_spellings
 
 PICTURE_NAMES = frozenset({"control_image", "init_image", "mask_image", "image"})
@@ -20,6 +21,9 @@ def with_own_files(arguments: Mapping[str, object]) -> tuple[dict[str, object], 
 
     Returns:
         The arguments, and the folders of the pictures.
+
+    Raises:
+        ImageError: `image_unreadable`: the folder of a picture does not exist.
     """
     folders: set[Path] = set()
     written = {name: _written(name, value, folders) for name, value in arguments.items()}
@@ -29,6 +33,12 @@ def with_own_files(arguments: Mapping[str, object]) -> tuple[dict[str, object], 
 def _written(name: str, value: object, folders: set[Path]) -> object:
     if isinstance(value, str) and name in PICTURE_NAMES:
         path = file_meant(value)
+        if path is not None and not os.path.isdir(path.parent):  # noqa: PTH112  # pathlib raises for long names
+            raise ImageError(
+                "image_unreadable",
+                f"There is no file {quote(value, 100)!r}, and no folder that it could be in.",
+                hint="Check the spelling; PROMPT comes before IMAGE.",
+            )
         if path is not None:
             folders.add(path.parent)
             return str(path)

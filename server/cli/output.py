@@ -4,6 +4,7 @@ Files have readable names and the right extension, and are never written over ot
 terminal, and never cut where the output is no terminal.
 """
 
+import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -26,13 +27,14 @@ def readable_name(text: str) -> str:
     return f"controlnet-{words[:_LONGEST_NAME].strip('-')}".strip("-")
 
 
-def place_for(output: Path | None, name: str, mime_type: str) -> Path:
-    """The file for a picture in `output`: a file, a folder that exists, or nothing for the working directory.
+def place_for(output: str | None, name: str, mime_type: str) -> Path:
+    """The file for a picture in `output`: a file, a folder (one that exists, or `new/`), or the working directory.
 
     `name` is the name, without extension, where `output` does not give one; an extension of another type is replaced.
     """
-    output = output or Path()
-    path = output / name if output.is_dir() else output
+    path = Path(output or "")
+    if (output or "").endswith(("/", os.sep)) or os.path.isdir(path):  # noqa: PTH112  # pathlib may raise
+        path /= name
     extension, given = _EXTENSIONS[mime_type], path.suffix.lower().lstrip(".").replace("jpeg", "jpg")
     if given == extension:
         return path
@@ -87,7 +89,7 @@ def show_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 _ENDS = {"failed": "failed", "canceled": "was canceled", "uncertain": "is uncertain"}
 
 
-def show_job(job: Job, output: Path | None, *, as_json: bool, copies: bool, sidecars: bool) -> None:
+def show_job(job: Job, output: str | None, *, as_json: bool, copies: bool, sidecars: bool) -> None:
     """Show a job and end the command.
 
     Args:
@@ -121,7 +123,7 @@ def show_job(job: Job, output: Path | None, *, as_json: bool, copies: bool, side
         raise click.ClickException(for_people(f"The job {_ENDS[job.status]}. {fault}"))
 
 
-def _pictures(job: Job, output: Path | None, *, copies: bool, sidecars: bool) -> Iterator[Path]:
+def _pictures(job: Job, output: str | None, *, copies: bool, sidecars: bool) -> Iterator[Path]:
     """The paths of a job's pictures, each as soon as it was copied: a later one may fail."""
     kept = [(image.path, image.mime_type) for image in job.images or () if image.path]
     name = readable_name(job.prompt)

@@ -5,9 +5,11 @@ import socket
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
+from functools import partial
 from typing import Literal, TypeAlias
 
 import click
+from click.core import ParameterSource
 from pydantic import BaseModel
 
 from controlnet_mcp.server.cli import interruptible
@@ -68,8 +70,8 @@ def serve_http(transport: Transport, host: str, port: int) -> None:
                 raise click.ClickException(said) from error
             base = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
             url, other = (f"{base}/{path}" for path in _PATHS[transport])
-            click.echo(f"Serving MCP at {url} (also at {other}). Ctrl-C ends it.", err=True)
-            http.run(settings, host, port)
+            said = f"Serving MCP at {url} (also at {other}). Ctrl-C ends it."
+            http.run(settings, host, port, partial(click.echo, said, err=True))
 
 
 @click.command()
@@ -82,9 +84,19 @@ def serve_http(transport: Transport, host: str, port: int) -> None:
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="HTTP: others than loopback need authentication.")
 @click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True, help="HTTP: the port.")
-def serve(transport: Transport, host: str, port: int) -> None:
+@click.pass_context
+def serve(context: click.Context, transport: Transport, host: str, port: int) -> None:
     """Serve MCP to a host, over stdio or HTTP."""
     if transport == "stdio":
+        given = [
+            f"--{name}"
+            for name in ("host", "port")
+            if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        ]
+        if given:
+            raise click.UsageError(
+                f"{' and '.join(given)} need --transport streamable-http (or sse); stdio has no port."
+            )
         serve_stdio()
     else:
         serve_http(transport, host, port)

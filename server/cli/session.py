@@ -5,21 +5,23 @@ from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar, cast
 
 import anyio
 import click
 from anyio import to_thread
 from pydantic import ValidationError
 
-from controlnet_mcp.foundation.errors import ControlNetError
+from controlnet_mcp.foundation.errors import ControlNetError, RequestError
 from controlnet_mcp.jobs.service import Caller
 from controlnet_mcp.server.app import open_application
 from controlnet_mcp.server.auth.principals import LOCAL
+from controlnet_mcp.server.cli import Refused
 from controlnet_mcp.server.cli.local_paths import with_own_files
 from controlnet_mcp.server.cli.output import for_people
 from controlnet_mcp.server.logs import log_to_stderr
-from controlnet_mcp.server.settings import PREFIX, Settings
+from controlnet_mcp.server.mcp.rendering import render_error
+from controlnet_mcp.server.settings import PREFIX, WRONG_AMOUNTS, Settings, environment_notes, plain
 from controlnet_mcp.tools.job_status import JOB_STATUS
 from controlnet_mcp.tools.tool import Answer, Call, Progress, Services, Tool
 from controlnet_mcp.tools.views import Job
@@ -31,20 +33,32 @@ Command: TypeAlias = Callable[[Services], Awaitable[ResultT]]
 
 
 def load_settings() -> Settings:
+    """Read the environment, and tell on stderr what it does not say.
+
+    Raises:
+        click.ClickException: As `read_settings`.
+    """
+    for note in environment_notes():
+        click.echo(f"note: {note}", err=True)
+    return read_settings()
+
+
+def read_settings() -> Settings:
     """Read the environment.
 
     Raises:
-        click.ClickException: A variable that makes no sense, named without its value, which may be a secret.
+        click.ClickException: All variables that make no sense, named without their values, which may be secrets.
     """
     try:
         return Settings()
     except ValidationError as error:
-        said = ["The environment is not right."]
+        said: dict[str, None] = {}
         for row in error.errors(include_input=False):
-            field = str(row["loc"][0]) if row["loc"] else ""
-            variable = f"{PREFIX if field in Settings.model_fields else ''}{field.upper()}"
-            said.append(f"{variable}: {row['msg']}." if field else f"{row['msg']}.")
-        raise click.ClickException(" ".join(said)) from error
+            field, *inside = row["loc"]
+            wrong = WRONG_AMOUNTS if inside else plain(row["msg"])
+            said[wrong if field == "keys" else f"{PREFIX}{str(field).upper()}: {wrong}"] = None
+        message = f"The environment is not right. {'; '.join(said)}."
+        raise refused(RequestError("not_configured", message)) from error
 
 
 def run(command: Command[ResultT], settings: Settings | None = None) -> ResultT:
@@ -64,13 +78,25 @@ def run(command: Command[ResultT], settings: Settings | None = None) -> ResultT:
         return anyio.run(opened)
 
 
+def refused(error: ControlNetError) -> Refused:
+    """A refusal for the terminal: one line for people, and the error as a tool gives it for programs."""
+    return Refused(for_people(str(error)), render_error(error).structured_content or {})
+
+
 @contextmanager
 def told() -> Generator[None]:
-    """Turn refusals into one line on stderr and exit code 1."""
+    """Turn refusals into one line on stderr and exit code 1; a group of tasks may have wrapped them."""
     try:
         yield
     except ControlNetError as error:
-        raise click.ClickException(for_people(str(error))) from error
+        raise refused(error) from error
+    except ExceptionGroup as group:
+        inner = cast("Exception", group)
+        while isinstance(inner, ExceptionGroup):
+            inner = cast("ExceptionGroup[Exception]", inner).exceptions[0]
+        if not isinstance(inner, ControlNetError):
+            raise
+        raise refused(inner) from group
 
 
 async def call(
@@ -91,7 +117,8 @@ def ask(tool: Tool, arguments: Mapping[str, object]) -> Answer:
     Raises:
         click.ClickException: As `run`.
     """
-    arguments, folders = with_own_files(arguments)
+    with told():
+        arguments, folders = with_own_files(arguments)
     return run(partial(call, tool=tool, arguments=arguments), allow(load_settings(), folders))
 
 

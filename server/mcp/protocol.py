@@ -183,7 +183,8 @@ class Handlers:
             ask_roots = ask_roots_by(context, params) if self.local else None  # else its folders are elsewhere
             call = Call(self.caller(ask_user_by(context, params)), progress_for(context, redactor), ask_roots)
             answer = await tool.run(services, params.arguments or {}, call)
-            result = await render(answer, services.blobs, self.links, typed=tool.output is not None)
+            links = self.links and self.links.seen_by(context.request)
+            result = await render(answer, services.blobs, links, typed=tool.output is not None)
         except InputNeededError as needed:
             return needed.result
         except ControlNetError as error:
@@ -233,7 +234,9 @@ def build_server(
         on_call_tool=handlers.call_tool,
         on_list_resources=fixed(lambda: types.ListResourcesResult(resources=list(RESOURCES))),
         on_list_resource_templates=fixed(lambda: types.ListResourceTemplatesResult(resource_templates=list(TEMPLATES))),
-        on_read_resource=lambda _, params: ResourceReader(application, links, handlers.caller()).read(params.uri),
+        on_read_resource=lambda context, params: ResourceReader(
+            application, links and links.seen_by(context.request), handlers.caller()
+        ).read(params.uri),
         on_subscribe_resource=lambda context, params: updates.subscribe(context, params, handlers.caller()),
         on_unsubscribe_resource=updates.unsubscribe,
         on_subscriptions_listen=lambda context, params: updates.listen(context, params, handlers.caller()),

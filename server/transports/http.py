@@ -1,13 +1,13 @@
 """The HTTP server: MCP by Streamable HTTP and by SSE with the same jobs, originals by signed links, and `/health`."""
 
-import logging
 import signal
 import sys
 import time
 from collections.abc import Callable, Generator
-from contextlib import AsyncExitStack, closing, contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 import anyio
 import uvicorn
@@ -16,6 +16,7 @@ from mcp.server.lowlevel import Server
 from mcp.server.sse import SseServerTransport
 from mcp.server.streamable_http_manager import StreamableHTTPASGIApp, StreamableHTTPSessionManager
 from starlette.applications import Starlette
+from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
@@ -27,7 +28,7 @@ from controlnet_mcp.images.sandbox import DecodeWorkers
 from controlnet_mcp.server import __version__
 from controlnet_mcp.server.app import Application, open_application
 from controlnet_mcp.server.auth.access import Access, check_host, open_access
-from controlnet_mcp.server.auth.file_links import FileLinks, load_secret
+from controlnet_mcp.server.auth.file_links import FileLinks, forwarded_prefix, load_secret
 from controlnet_mcp.server.logs import log_to_stderr
 from controlnet_mcp.server.mcp.delivery import SCOPE_KEY, AnswerDelivery, Deliveries, serve_client
 from controlnet_mcp.server.mcp.protocol import build_server
@@ -35,25 +36,24 @@ from controlnet_mcp.server.mcp.subscriptions import JobUpdates
 from controlnet_mcp.server.settings import Settings, system_variables
 from controlnet_mcp.server.transports.shutdown import background, ending_on_signals, leave_soon
 
-_log = logging.getLogger(__name__)
-
 
 @dataclass(frozen=True, slots=True)
 class SseEndpoint:
-    """`GET /sse`: one MCP connection per request; jobs outlive it."""
+    """`GET /sse`: one MCP connection per request; jobs outlive it.
+
+    Attributes:
+        prefix: The path of this server for others, where no proxy tells it.
+    """
 
     server: Server[dict[str, Any]]
     transport: SseServerTransport
     deliveries: Deliveries
+    prefix: str
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one connection until either side closes it; the SDK answers pages of others by itself, and raises."""
-        async with AsyncExitStack() as stack:
-            try:
-                read, write = await stack.enter_async_context(self.transport.connect_sse(scope, receive, send))
-            except ValueError as error:
-                _log.info("An SSE connection was refused: %s", error)
-                return
+        """Serve one connection until either side closes it; the path for messages is as the client sees it."""
+        prefix = forwarded_prefix(Headers(scope=scope)) or self.prefix
+        async with self.transport.connect_sse({**scope, "root_path": prefix}, receive, send) as (read, write):
             await serve_client(self.server, read, write, self.deliveries)
 
 
@@ -87,12 +87,17 @@ _DRAIN_SECONDS = 5
 
 
 def build_app(application: Application, links: FileLinks, access: Access, updates: JobUpdates) -> Starlette:
-    """The web application: `/mcp`, `/sse` with `/messages/`, `/files/{name}` for signed links, and `/health`."""
+    """The web application: `/mcp`, `/sse` with `/messages/`, `/files/{name}` for signed links, and `/health`.
+
+    Under the path of the public URL, if it has one, the same is served once more, for proxies that pass it on.
+    """
     server = build_server(application, links=links, local=False, principal=access.principal, updates=updates)
     deliveries = Deliveries(application.services.jobs)
     limit = application.settings.max_request_bytes
-    sessions = StreamableHTTPSessionManager(server, security_settings=access.security, max_request_body_size=limit)
-    sse = SseServerTransport("/messages/", security_settings=access.security, max_request_body_size=limit)
+    prefix = urlsplit(application.settings.public_url or "").path.rstrip("/")
+    # names and pages are checked by the access, which says what to set
+    sessions = StreamableHTTPSessionManager(server, max_request_body_size=limit)
+    sse = SseServerTransport("/messages/", max_request_body_size=limit)
     mcp = McpEndpoint(StreamableHTTPASGIApp(sessions), deliveries, access.principal)
 
     async def original(request: Request) -> Response:
@@ -112,12 +117,14 @@ def build_app(application: Application, links: FileLinks, access: Access, update
 
     routes: list[BaseRoute] = [
         Route("/mcp", endpoint=access.guarded(mcp)),
-        Route("/sse", endpoint=access.guarded(SseEndpoint(server, sse, deliveries)), methods=["GET"]),
+        Route("/sse", endpoint=access.guarded(SseEndpoint(server, sse, deliveries, prefix)), methods=["GET"]),
         Mount("/messages/", app=access.guarded(sse.handle_post_message)),
         Route("/files/{name}", endpoint=original, methods=["GET"]),
         Route("/health", endpoint=health, methods=["GET"]),
         *access.routes,
     ]
+    if prefix:
+        routes.append(Mount(prefix, routes=[*routes]))
     return Starlette(routes=routes, lifespan=lambda _app: sessions.run(), middleware=access.middleware)
 
 
@@ -137,17 +144,18 @@ class _WebServer(uvicorn.Server):
         self.handle_exit(signal.SIGTERM, None)
 
 
-async def serve(settings: Settings, host: str, port: int, decoder: Decoder) -> int:
-    """Serve until the process is told to stop; gives the exit code."""
+async def serve(settings: Settings, host: str, port: int, announce: Callable[[], object], decoder: Decoder) -> int:
+    """Serve until the process is told to stop; gives the exit code. `announce` is called once nothing is refused."""
     asked = anyio.Event()
     async with ending_on_signals(asked.set) as ending:
         async with open_application(settings, decoder) as application, background() as tasks:
             access = await open_access(settings)
             secret = await to_thread.run_sync(load_secret, settings.data_folder)
-            base_url = settings.public_url or f"http://{host}:{port}"
+            listening = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+            links = FileLinks(settings.public_url or listening, secret, time.time, told=settings.public_url is not None)
             updates = JobUpdates(application.services.jobs, application.tasks)
             config = uvicorn.Config(
-                build_app(application, FileLinks(base_url, secret, time.time), access, updates),
+                build_app(application, links, access, updates),
                 host=host,
                 port=port,
                 log_config=None,  # its records take the way of all others, through the filter of secrets
@@ -156,15 +164,16 @@ async def serve(settings: Settings, host: str, port: int, decoder: Decoder) -> i
             )
             server = _WebServer(config)
             tasks.start_soon(server.end_after, asked, updates)
+            announce()
             await server.serve()
         leave_soon(ending)
     return ending.exit_code
 
 
-def run(settings: Settings, host: str, port: int) -> None:
-    """Block until the process is told to stop."""
+def run(settings: Settings, host: str, port: int, announce: Callable[[], object] = lambda: None) -> None:
+    """Block until the process is told to stop; `announce` tells where it serves, after all settings were read."""
     check_host(host, authenticates=settings.authenticates)
     log_to_stderr(settings.log_level, settings.redactor)
     with closing(DecodeWorkers(system_variables())) as workers:
-        code = anyio.run(serve, settings, host, port, workers.decode)
+        code = anyio.run(serve, settings, host, port, announce, workers.decode)
     sys.exit(code)

@@ -74,13 +74,12 @@ def test_a_picture_with_the_drawing_s_structure_comes_home(
     service, data_dir = services[provider], tmp_path / "data"
     charges = service.studio.charges
     with ExitStack() as stack:
-        picture, variables = str(drawing), dict(service.variables)
+        variables = dict(service.variables)
         if provider in LINKS_ONLY:
             origin = stack.enter_context(serving_file(drawing))
-            picture = f"{origin}/house.png"
-            variables["CONTROLNET_MCP_TRUSTED_HOSTS"] = "127.0.0.1"
+            variables["CONTROLNET_MCP_PUBLIC_URL"] = origin
         code, stdout, stderr = generate(
-            Terminal(data_dir, variables), provider, picture, "--output", str(tmp_path / "out.png")
+            Terminal(data_dir, variables), provider, str(drawing), "--output", str(tmp_path / "out.png")
         )
     assert code == 0, stderr
     assert service.studio.charges == charges + 1

@@ -30,12 +30,13 @@ class Providers:
     link: str
 
     def open(self, data_dir: Path, order: str = "") -> AbstractAsyncContextManager[Session]:
-        """A server with all keys and an order of `auto`, and a client on it."""
-        keys = keys_of(self.services.values())
-        return open_session(settings_for(data_dir, self.folder, keys=keys, providers=order, trusted_hosts="127.0.0.1"))
+        """A server with all keys and an order of `auto`, and a client on it; its files are served where the link is."""
+        keys, origin = keys_of(self.services.values()), self.link.removesuffix("/house.png")
+        more = {"trusted_hosts": "127.0.0.1", "public_url": origin}
+        return open_session(settings_for(data_dir, self.folder, keys=keys, providers=order, **more))
 
     def arguments(self, provider: str, modality: str = "canny", **more: JsonValue) -> dict[str, JsonValue]:
-        """Arguments of `controlnet_generate`; the link is what every provider can use."""
+        """Arguments of `controlnet_generate`; the picture comes by link."""
         sides: dict[str, JsonValue] = {"width": SIDE, "height": SIDE, "seed": 7}
         return {"control_image": self.link, "provider": provider, "modality": modality, **sides, **more}
 

@@ -167,6 +167,7 @@ async def survive(strike: Strike, folder: Path, pictures: Path, link: str) -> No
     method, path = PATHS[strike.vendor][strike.step]
     interrupter = RequestInterrupter(service.app, method, path, strike.moment)
     place = Place(folder / "data", pictures)
+    service.variables["CONTROLNET_MCP_PUBLIC_URL"] = link.removesuffix("/sketch.png")
     with running(interrupter, listening):
         async with piped(place, folder / "one", **service.variables) as one, anyio.create_task_group() as tasks:
             hit = signal.SIGSTOP if strike.freezes else signal.SIGKILL

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from controlnet_mcp.foundation.errors import ImageError
 from controlnet_mcp.images import ssrf_guard
-from controlnet_mcp.images.ssrf_guard import GuardedBackend, is_public, is_trusted
+from controlnet_mcp.images.ssrf_guard import GuardedBackend, is_public, is_trusted, stand_in_range
 
 pytestmark = pytest.mark.anyio
 
@@ -103,7 +103,8 @@ async def test_a_closed_address_is_never_dialled(
     with pytest.raises(ImageError, match="public internet") as caught:
         await GuardedBackend(frozenset()).connect_tcp("pictures.example", 443)
     assert caught.value.code == "image_blocked"
-    assert "CONTROLNET_MCP_TRUSTED_HOSTS" in caught.value.hint
+    setting = "STAND_IN_ADDRESSES" if stand_in_range(address) else "TRUSTED_HOSTS"
+    assert f"CONTROLNET_MCP_{setting}" in caught.value.hint
     assert dialled == []
 
 

@@ -271,6 +271,23 @@ async def test_a_caller_who_asks_too_often_is_told_when_to_come_back(guarded: Se
         assert (await opening(gate, BOB)).status_code == 200
 
 
+async def test_f3_requests_are_counted_over_all_endpoints_together(guarded: Settings) -> None:
+    """F3: one count for a caller, whichever endpoint a request goes to; others have their own."""
+    async with open_gate(guarded.model_copy(update={"max_requests_per_minute": 4})) as gate:
+        async with gate.browser(ALICE) as browser:
+            places = [
+                ("POST", "/mcp"),
+                ("POST", "/messages/"),
+                ("DELETE", "/mcp"),
+                ("POST", "/messages/x"),
+                ("GET", "/mcp"),
+            ]
+            places += [("GET", "/sse"), ("POST", "/messages/")]
+            answers = [await browser.request(method, path, json=INITIALIZE, headers=ACCEPT) for method, path in places]
+        assert [row.status_code == 429 for row in answers] == [False] * 4 + [True] * 3
+        assert (await opening(gate, BOB)).status_code == 200
+
+
 async def test_a_request_that_is_too_large_is_refused_before_it_is_read(guarded: Settings) -> None:
     """By what it says of itself, and by what comes."""
     async with open_gate(guarded.model_copy(update={"max_request_bytes": 65536})) as gate:

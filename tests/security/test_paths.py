@@ -184,7 +184,7 @@ def test_9_no_tool_takes_a_place_to_write() -> None:
 def test_9_a_saved_name_stays_in_its_folder(text: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     """The command line names files after the prompt: one plain name, and the extension of what the picture is."""
     folder = tmp_path_factory.getbasetemp()
-    place = place_for(folder, readable_name(text), "image/png")
+    place = place_for(str(folder), readable_name(text), "image/png")
     assert place.parent == folder
     assert place.suffix == ".png"
     assert place.name.startswith("controlnet")

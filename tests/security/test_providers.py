@@ -145,6 +145,29 @@ async def test_5_a_result_inside_is_not_fetched(
 
 
 @pytest.mark.parametrize("address", INSIDE)
+async def test_d6_a_redirected_result_does_not_lead_inside(
+    address: str, runner: Sender, service: Victim, victim: Victim, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """D6, attack: the provider's own origin redirects to an address inside; with the table open it is dialled."""
+    network = Detour(victim.port)
+    monkeypatch.setattr(ssrf_guard, "DIALLER", network)
+    monkeypatch.setattr(anyio, "getaddrinfo", answering((address,)))
+    provider = Pointed(service.url(""))
+    host = f"[{address}]" if ":" in address else address
+    for place in ("https://results.example/1.png", f"https://{host}/1.png", victim.url("/1.png"), "http://x.example/"):
+        service.answer = giving(b"", 302, Location=place)
+        with pytest.raises(ControlNetError):
+            await runner.download(provider, Output(url=service.url("/1.png")))
+    assert network.dialled == []
+    assert victim.asked == []
+    monkeypatch.setattr(ssrf_guard, "is_public", always)
+    service.answer = giving(b"", 302, Location="https://results.example/1.png")
+    with pytest.raises(ControlNetError):
+        await runner.download(provider, Output(url=service.url("/1.png")))
+    assert network.dialled == [(address, 443)]
+
+
+@pytest.mark.parametrize("address", INSIDE)
 async def test_5_an_upload_inside_is_not_sent(
     address: str, runner: Sender, service: Victim, victim: Victim, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -194,6 +194,56 @@ async def test_a_withdrawn_key_opens_nothing_after_its_time() -> None:
         assert await keys.find("one") is not None
 
 
+async def test_f2_keys_open_nothing_when_the_issuer_cannot_be_asked_for_an_hour(jwks: str) -> None:
+    """F2: it may have revoked them all meanwhile; when it answers again they open."""
+    clock = Clock()
+    keys = KeySet(jwks, clock)
+    assert await keys.find("one") is not None
+    keys.url, minute = "http://127.0.0.1:9/gone", 60
+    for _ in range(59):
+        clock.now += minute
+        assert await keys.find("one") is not None
+    clock.now += 2 * minute
+    assert await keys.find("one") is None
+    keys.url = jwks
+    clock.now += minute
+    assert await keys.find("one") is not None
+
+
+@pytest.mark.parametrize(
+    "unreadable",
+    [
+        {"kty": "OKP", "crv": "X25519", "kid": "agreement", "x": "AA"},
+        {"kty": "AKP", "alg": "ML-DSA-65", "kid": "later", "pub": "AA"},
+        {"kty": "RSA", "use": "enc", "alg": "RSA-OAEP", "kid": "encryption", "n": "AQAB", "e": "AQAB"},
+        {"kty": "EC", "crv": "P-256", "x": "!", "y": "!", "kid": "broken"},
+        {"kty": "oct", "k": "c2VjcmV0", "kid": "shared"},
+        {"kty": "EC"},
+        {},
+    ],
+)
+async def test_f2_a_key_that_nobody_here_can_read_keeps_no_revoked_one_alive(unreadable: dict[str, str]) -> None:
+    """F2: a list with a key of another kind is still a list, and what is not in it any more opens nothing."""
+    row = {**ECAlgorithm.to_jwk(KEY.public_key(), as_dict=True), "alg": "ES256"}
+    published: dict[str, list[dict[str, str]]] = {"keys": [{**row, "kid": "one"}, {**row, "kid": "two"}]}
+
+    async def keys_page(_request: Request) -> Response:
+        return JSONResponse(published)
+
+    clock = Clock()
+    with running(Starlette(routes=[Route("/jwks", keys_page)]), free_socket()) as origin:
+        keys = KeySet(f"{origin}/jwks", clock)
+        assert await keys.find("one") is not None
+        published["keys"] = [unreadable, {**row, "kid": "two"}]
+        clock.now += 310
+        assert await keys.find("one") is None
+        assert await keys.find("two") is not None
+        assert await keys.find("shared") is None
+        published["keys"] = []
+        clock.now += 310
+        assert await keys.find("two") is None
+
+
 async def opened(path: Path, redactor: Redactor | None = None, clock: Clock | None = None) -> TokenFile:
     """A file of tokens, read."""
     file = TokenFile(path, redactor or Redactor(), clock=clock or Clock())

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from click.testing import CliRunner, Result
 import controlnet_mcp
 from controlnet_mcp.providers.registry import provider_variables
 from controlnet_mcp.server import __version__
-from controlnet_mcp.server.cli import COMMANDS, cli
+from controlnet_mcp.server.cli import COMMANDS, cli, doctor
 from controlnet_mcp.server.cli.options import WITHOUT_MEANING, further_control, named_value
 from controlnet_mcp.server.cli.output import WORD_OF_TOOL, for_people
 from controlnet_mcp.tools import TOOLS
@@ -30,11 +31,11 @@ class Terminal:
 
     Attributes:
         data_dir: Where the program keeps its jobs.
-        more: Further variables.
+        more: Further variables; `None` takes one out.
     """
 
     data_dir: Path
-    more: dict[str, str] = field(default_factory=dict[str, str])
+    more: Mapping[str, str | None] = field(default_factory=dict[str, str | None])
 
     @property
     def variables(self) -> dict[str, str | None]:
@@ -43,8 +44,10 @@ class Terminal:
         return {**keys, "CONTROLNET_MCP_DATA_DIR": str(self.data_dir), **self.more}
 
     def run(self, *words: str | Path) -> Result:
-        """Run a command in this process; what is no exit is raised."""
-        return CliRunner(env=self.variables).invoke(cli, [str(word) for word in words], catch_exceptions=False)
+        """Run a command in this process; what is no exit is raised, and no name is looked up elsewhere."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(doctor, "PUBLIC_NAME", "localhost")
+            return CliRunner(env=self.variables).invoke(cli, [str(word) for word in words], catch_exceptions=False)
 
     def start(self, *words: str | Path) -> subprocess.Popen[str]:
         """Start a command in a process of its own, with pipes."""

@@ -4,6 +4,7 @@ import socket
 from dataclasses import replace
 from pathlib import Path
 
+import anyio
 import pytest
 
 from controlnet_mcp.providers.registry import ProviderEntry, build_table
@@ -11,6 +12,7 @@ from controlnet_mcp.server import __version__
 from controlnet_mcp.server.cli.doctor import check_provider
 from controlnet_mcp.server.settings import Settings
 from tests.server.test_cli import Terminal
+from tests.support.attack_targets import answering
 
 
 def row(report: str, what: str) -> str:
@@ -109,3 +111,67 @@ async def test_a_provider_that_cannot_be_reached_is_broken() -> None:
     found = await check_provider(draft(f"http://127.0.0.1:{port}"))
     assert found.state == "broken"
     assert "cannot be reached" in found.detail
+
+
+def resolving(patch: pytest.MonkeyPatch, *addresses: str) -> None:
+    """Let every name have these addresses; without any, none is known."""
+
+    async def unknown(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    patch.setattr(anyio, "getaddrinfo", answering(addresses) if addresses else unknown)
+
+
+@pytest.mark.parametrize(
+    ("address", "listed"),
+    [("198.18.0.5", "198.18.0.0/15"), ("fc00::5", "fc00::/18"), ("fdfe:dcba:9876::5", "fdfe:dcba:9876::/48")],
+)
+def test_d1_stand_in_addresses_are_noted_with_the_setting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str, listed: str
+) -> None:
+    """D1: a proxy that answers for the name server is named; once it is allowed, nothing is left to do."""
+    resolving(monkeypatch, address)
+    told = row(Terminal(tmp_path).run("doctor").stdout, "names")
+    assert told.startswith("note")
+    assert "Clash" in told
+    assert f"CONTROLNET_MCP_STAND_IN_ADDRESSES={listed}" in told
+    allowed = Terminal(tmp_path, {"CONTROLNET_MCP_STAND_IN_ADDRESSES": listed}).run("doctor").stdout
+    assert row(allowed, "names").startswith("ok")
+    resolving(monkeypatch, "93.184.216.34")
+    assert row(Terminal(tmp_path).run("doctor").stdout, "names").startswith("ok")
+
+
+def test_d2_a_proxy_without_direct_names_is_noted_with_the_setting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """D2: what HTTPS_PROXY is used for and what not; with the setting it is used for links too."""
+    resolving(monkeypatch)
+    proxy = {"HTTPS_PROXY": "http://someone:sk-secret@127.0.0.1:9"}
+    report = Terminal(tmp_path, proxy).run("doctor")
+    assert row(report.stdout, "names").startswith("note")
+    told = row(report.stdout, "proxy of links")
+    assert told.startswith("note")
+    assert "HTTPS_PROXY" in told
+    assert "CONTROLNET_MCP_FETCH_PROXY=environment" in told
+    assert report.exit_code == 0
+    through = Terminal(tmp_path, {**proxy, "CONTROLNET_MCP_FETCH_PROXY": "environment"}).run("doctor")
+    assert row(through.stdout, "proxy of links").startswith("ok")
+    assert "sk-secret" not in report.output + through.output
+    nowhere = Terminal(tmp_path, {"CONTROLNET_MCP_FETCH_PROXY": "environment"}).run("doctor")
+    assert row(nowhere.stdout, "proxy of links").startswith("note")
+
+
+@pytest.mark.anyio
+async def test_d2_a_provider_behind_a_proxy_is_reached_by_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """D2: its name is not looked up here, where only the proxy knows names; the proxy is what has to answer."""
+    entry = draft("https://provider.example")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        for proxy in (f"http://someone:sk-secret@127.0.0.1:{port}", f"127.0.0.1:{port}"):
+            monkeypatch.setenv("HTTPS_PROXY", proxy)
+            found = await check_provider(entry)
+            assert (found.state, "sk-secret" in found.detail) == ("ok", False)
+            assert f"the proxy http://127.0.0.1:{port}" in found.detail
+    found = await check_provider(entry)
+    assert found.state == "broken"
+    assert "proxy" in found.detail

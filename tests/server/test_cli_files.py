@@ -1,12 +1,14 @@
 """Names of saved pictures, files that the user names, Ctrl-C and the progress bar."""
 
 import io
+import os
 import sys
 from pathlib import Path
 
 import click
 import pytest
 
+from controlnet_mcp.foundation.errors import ImageError
 from controlnet_mcp.server.cli import interruptible
 from controlnet_mcp.server.cli.local_paths import file_meant, with_own_files
 from controlnet_mcp.server.cli.output import place_for, readable_name, save
@@ -42,7 +44,7 @@ def test_a_name_is_readable_and_harmless(text: str, name: str) -> None:
 )
 def test_an_extension_tells_the_truth(output: str, mime_type: str, name: str) -> None:
     """One that lies is replaced, one that is missing is added, any other ending belongs to the name."""
-    assert place_for(Path(output), "unused", mime_type) == Path(name)
+    assert place_for(output, "unused", mime_type) == Path(name)
 
 
 def test_nothing_is_ever_overwritten(tmp_path: Path) -> None:
@@ -87,6 +89,7 @@ def test_files_are_written_as_full_paths_with_their_folders(tmp_path: Path) -> N
         "data:image/png;base64,AAAA",
         "controlnet://maps/0",
         "asset_123",
+        "file://elsewhere/a.png",
         "[Image #1]",
         "C:\\pictures\\a.png",
         "sandbox:/mnt/data/a.png",
@@ -97,6 +100,34 @@ def test_files_are_written_as_full_paths_with_their_folders(tmp_path: Path) -> N
 def test_what_is_no_path_stays_as_it_is(reference: str) -> None:
     """And opens no folder."""
     assert with_own_files({"control_image": reference}) == ({"control_image": reference}, frozenset())
+
+
+def test_f9_a_file_uri_is_a_file_of_the_user(tmp_path: Path) -> None:
+    """F9: `file:///…` on the command line means the path, however it is written."""
+    root = tmp_path.resolve()
+    (root / "a b.png").write_bytes(b"")
+    for reference in (f"file://{root}/a%20b.png", f"file://localhost{root}/a%20b.png", f"FILE:{root}/a%20b.png"):
+        written, folders = with_own_files({"image": reference})
+        assert written == {"image": str(root / "a b.png")}
+        assert folders == {root}
+
+
+@pytest.mark.parametrize(
+    "prompt", ["a cottage / " + "very " * 80 + "cosy", "x" * 300 + "/" + "y" * 300, "é" * 200 + "/a"]
+)
+def test_f9_a_prompt_in_the_place_of_the_picture_is_told(prompt: str) -> None:
+    """F9: a text that no path can be as long as is no crash."""
+    with pytest.raises(ImageError, match="There is no file") as caught:
+        with_own_files({"control_image": prompt})
+    assert "PROMPT comes before IMAGE" in caught.value.hint
+    assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize("output", ["new/", "new/below/", f"new{os.sep}"])
+def test_f9_an_output_that_ends_with_a_slash_is_a_folder(output: str, tmp_path: Path) -> None:
+    """F9: also one that does not exist yet."""
+    path = save(b"1", place_for(f"{tmp_path}/{output}", "controlnet-a", "image/png"))
+    assert path == tmp_path / output / "controlnet-a.png"
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from controlnet_mcp.providers.types import Fault
 from controlnet_mcp.tools.controlnet_generate import DryRun
 from controlnet_mcp.tools.list_jobs import JobList
 from controlnet_mcp.tools.views import Job
@@ -100,7 +101,13 @@ def test_several_pictures_get_several_names(terminal: Terminal, photo: Path) -> 
 
 @pytest.mark.parametrize(
     ("output", "name"),
-    [("new/house.png", "new/house.png"), ("house.jpg", "house.png"), ("house", "house.png"), (".", "controlnet-a.png")],
+    [
+        ("new/house.png", "new/house.png"),
+        ("house.jpg", "house.png"),
+        ("house", "house.png"),
+        (".", "controlnet-a.png"),
+        ("new/", "new/controlnet-a.png"),
+    ],
 )
 def test_the_output_may_be_a_file_or_a_folder(terminal: Terminal, photo: Path, output: str, name: str) -> None:
     """An extension that would lie about the picture is replaced."""
@@ -124,6 +131,20 @@ def test_a_named_picture_is_read_wherever_it_is(terminal: Terminal, photo: Path,
     Path("link.png").symlink_to(photo)
     for path in (photo, Path("link.png")):
         assert strict.run("generate", "a house", path, *SMALL).exit_code == 0
+
+
+def test_f9_a_file_uri_is_read_wherever_it_leads(terminal: Terminal, photo: Path, tmp_path: Path) -> None:
+    """F9: as the path that it stands for."""
+    strict = Terminal(terminal.data_dir, {"CONTROLNET_MCP_ALLOWED_DIRS": str(tmp_path / "nowhere")})
+    assert strict.run("generate", "a house", photo.as_uri(), *SMALL).exit_code == 0
+
+
+@pytest.mark.parametrize("place", ["a cottage / " + "very " * 80 + "cosy", "x" * 300, "x" * 5000, "a/" * 2500])
+def test_f9_a_long_text_in_the_place_of_the_picture_is_a_refusal(terminal: Terminal, place: str) -> None:
+    """F9: one sentence or two, and no traceback."""
+    ended = terminal.run("generate", "house.png", place)
+    assert (ended.exit_code, ended.stdout) == (1, "")
+    assert len(ended.stderr) < 600
 
 
 def test_every_picture_may_be_named_by_its_path(terminal: Terminal, photo: Path, pictures: Path) -> None:
@@ -164,6 +185,41 @@ def test_a_refusal_ends_with_1_and_a_sentence(
     assert (ended.exit_code, ended.stdout) == (1, "")
     assert said in ended.stderr
     assert jobs_of(terminal) == ()
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("generate", "a house", "{photo}", "--modality", "cany"), "invalid_request", "cany"),
+        (("generate", "a house", "away.png"), "image_unreadable", "away.png"),
+        (("generate", "a house", "a cottage / " + "very " * 80), "image_unreadable", "a cottage"),
+        (("control-map", "away/away.png"), "image_unreadable", "away"),
+        (("status", "job_0"), "not_found", "job_0"),
+        (("cancel", "job_0"), "not_found", "job_0"),
+        (("sheet", "job_0"), "not_found", "job_0"),
+        (("models", "nobody"), "invalid_request", "nobody"),
+        (("jobs", "--cursor", "garbage"), "invalid_request", "cursor"),
+        (("generate", "a house"), "invalid_request", "IMAGE"),
+        (("generate", "a house", "{photo}", "--strength", "3"), "invalid_request", "--strength"),
+        (("modalities", "--nonsense"), "invalid_request", "--nonsense"),
+    ],
+)
+def test_g19_a_refusal_is_json_too(
+    terminal: Terminal, photo: Path, words: tuple[str, ...], code: str, said: str
+) -> None:
+    """G19: with `--json` the error object is on stdout, once, as tools give it; the line for people on stderr stays."""
+    ended = terminal.run(*(word.format(photo=photo) for word in words), "--json")
+    assert ended.exit_code in {1, 2}
+    error = Fault.model_validate(json.loads(ended.stdout)["error"])
+    assert (error.code, said in error.message) == (code, True)
+    assert "Error: " in ended.stderr
+
+
+def test_g19_a_wrong_environment_is_json_too(terminal: Terminal) -> None:
+    """G19: settings are refused in the same form."""
+    ended = Terminal(terminal.data_dir, {"CONTROLNET_MCP_LOG_LEVEL": "loud"}).run("jobs", "--json")
+    assert "CONTROLNET_MCP_LOG_LEVEL" in json.loads(ended.stdout)["error"]["message"]
+    assert ended.exit_code == 1
 
 
 @pytest.mark.parametrize(

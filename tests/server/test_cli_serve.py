@@ -68,6 +68,16 @@ def test_a_taken_port_is_told_in_a_sentence(terminal: Terminal) -> None:
     assert "--port" in ended.stderr
 
 
+@pytest.mark.parametrize(
+    "words", [("--port", "8000"), ("--host", "127.0.0.1"), ("--transport", "stdio", "--port", "9000")]
+)
+def test_f9_a_port_without_a_transport_is_told(terminal: Terminal, words: tuple[str, ...]) -> None:
+    """F9: nobody waits for a page on a port that nothing listens on."""
+    ended = terminal.run("serve", *words)
+    assert (ended.exit_code, ended.stdout) == (2, "")
+    assert "--transport streamable-http" in ended.stderr
+
+
 def test_others_are_served_when_they_say_who_they_are(tmp_path: Path) -> None:
     """With a file of tokens the same address is listened on, and opens for their bearers only."""
     with socket.create_server(("127.0.0.2", 0)) as probe:

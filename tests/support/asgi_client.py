@@ -104,16 +104,19 @@ def unnamed(access: Access) -> Access:
 
 
 @asynccontextmanager
-async def open_gate(settings: Settings, change: Callable[[Access], Access] | None = None) -> AsyncGenerator[Gate]:
+async def open_gate(
+    settings: Settings, change: Callable[[Access], Access] | None = None, links: FileLinks | None = None
+) -> AsyncGenerator[Gate]:
     """Open the web application as `serve` does.
 
     Args:
         settings: Of the server.
         change: Takes a control away from the gate, to show what it is for.
+        links: Makes the links to files; without them they lead to this application.
     """
     access = await open_access(settings)
     async with open_application(settings) as application:
-        links = FileLinks(ORIGIN, b"secret", lambda: 0.0)
+        links = links or FileLinks(ORIGIN, b"secret", lambda: 0.0)
         updates = JobUpdates(application.services.jobs, application.tasks)
         app = build_app(application, links, change(access) if change else access, updates)
         async with app.router.lifespan_context(app):

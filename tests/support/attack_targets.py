@@ -77,6 +77,9 @@ def victim_of(answer: Answer) -> Generator[Victim]:
         def do_PUT(self) -> None:
             self.do_GET()
 
+        def do_CONNECT(self) -> None:
+            self.do_GET()
+
         def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
             """Say nothing."""
 

@@ -9,8 +9,9 @@ from PIL import Image
 from pydantic import JsonValue
 
 from controlnet_mcp.jobs.record import JobRecord
-from tests.support.hosted_providers import serving_file
+from tests.support.attack_targets import giving
 from tests.support.mcp_session import SIDE, WAIT_SECONDS, Session, open_session, settings_for
+from tests.support.tls_site import NAME, tls_site
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("loop_watch")]
 NOBODY = "http://127.0.0.1:9"
@@ -132,7 +133,7 @@ async def test_only_a_job_of_the_caller_can_be_repeated(session: Session) -> Non
     record = await record_of(session, first.job_id)
     foreign = record.model_copy(update={"job_id": f"job_{'f' * 32}", "principal": "somebody else"})
     await session.application.services.jobs.store.add(foreign, request_key=None, fingerprint="x")
-    for job_id in (foreign.job_id, f"job_{'0' * 32}", ""):
+    for job_id in (foreign.job_id, f"job_{'0' * 32}"):
         assert (await session.call("controlnet_generate", like_job=job_id)).error.code == "not_found"
     source = f"controlnet://jobs/{foreign.job_id}/sources/control_image"
     assert (await session.generate(control_image=source)).error.code == "not_found"
@@ -157,17 +158,19 @@ async def test_asking_again_after_a_timeout_is_the_same_repetition(session: Sess
     assert twice[0] == twice[1] != (await like(session, first.job_id)).job_id
 
 
-async def test_a_provider_of_links_is_given_the_links_again(wired: Session) -> None:
+async def test_a_provider_of_links_is_given_the_links_again(
+    wired: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It cannot take the pictures that were read from them; every other provider is sent those."""
-    with serving_file(wired.pictures / "photo.png") as origin:
-        link = f"{origin}/photo.png"
+    with tls_site(tmp_path, giving((wired.pictures / "photo.png").read_bytes()), monkeypatch):
+        link, changed = f"https://{NAME}/photo.png", f"https://{NAME}/other.png"
         first = (await wired.generate(provider="draft", modality="tile", control_image=link)).job
         given: dict[str, JsonValue] = {"like_job": first.job_id, "dry_run": True, "provider": "zhiqite"}
         sent = (await wired.call("controlnet_generate", **given)).text
         assert link in sent
-        other = (await wired.call("controlnet_generate", **given, control_image=f"{origin}/other.png")).text
+        other = (await wired.call("controlnet_generate", **given, control_image=changed)).text
         assert link not in other
-        assert f"{origin}/other.png" in other
+        assert changed in other
     again = await like(wired, first.job_id)
     assert again.request.controls[0].source_url is None, "nobody serves the link any more"
 

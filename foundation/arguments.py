@@ -91,9 +91,9 @@ def checked(model: type[ModelT], given: Mapping[str, object], context: object = 
     except ValidationError as error:
         faults = [_fault(model, row) for row in error.errors(include_url=False)]
     further = model.faults(meant, context) if issubclass(model, Arguments) else ()
-    for error in reversed([*further]):
-        own = Fault("", error.message, error.hint)
-        faults = [*(error.faults if isinstance(error, SeveralFaultsError) else [own]), *faults]
+    for refusal in reversed([*further]):
+        own = Fault("", refusal.message, refusal.hint)
+        faults = [*(refusal.faults if isinstance(refusal, SeveralFaultsError) else [own]), *faults]
     if made is None or faults:
         raise _refusal(model, faults)
     return made

@@ -10,6 +10,8 @@ ControlNetError          what happened, for whom, whether a retry can help, what
 
 from typing import Literal, TypeAlias
 
+from controlnet_mcp.foundation.text import bounded, bounded_hint
+
 ErrorCode: TypeAlias = Literal[
     "invalid_request",
     "unsupported",
@@ -28,7 +30,7 @@ ErrorCode: TypeAlias = Literal[
 
 
 class ControlNetError(Exception):
-    """A failure in sentences that a language model and its user can act on.
+    """A failure in sentences that a language model and its user can act on, less than 4 kB of them.
 
     Attributes:
         code: The closed code that programs branch on.
@@ -38,10 +40,10 @@ class ControlNetError(Exception):
     """
 
     def __init__(self, code: ErrorCode, message: str, *, hint: str = "", retryable: bool = False) -> None:
-        super().__init__(message)
         self.code: ErrorCode = code
-        self.message = message
-        self.hint = hint
+        self.message = bounded(message)
+        self.hint = bounded_hint(hint)
+        super().__init__(self.message)
         self.retryable = retryable
 
     def __str__(self) -> str:
@@ -53,7 +55,13 @@ class RequestError(ControlNetError):
 
 
 class ImageError(ControlNetError):
-    """A picture cannot be read, or may not be read."""
+    """A picture cannot be read, or may not be read.
+
+    Attributes:
+        gone: Whether a host said that nothing is there (HTTP 404 or 410).
+    """
+
+    gone: bool = False
 
 
 class UnreachedError(ImageError):

@@ -290,7 +290,7 @@ _MAP = r"(?i)(?:(?:controlnet:/{0,3})?maps/)?(?P<sha256>[0-9a-f]{64})/?"
 _SIGNED = r"https?://[^?#\s]*/files/[0-9a-f]{64}\.[a-z]{3,4}\?(?=.*\bexpires=[0-9])(?=.*\bsignature=[0-9a-f])"
 _ENDED_LINK = r"(?is)(?P<link>.*\.(?:png|jpe?g|webp|gif|bmp|avif|heic|tiff?))[.,;:!?)\]}>\"'`*]+"
 _ESCAPED = r"\\([^\w\s])|\\(?=_)"
-_WINDOWS = r"/?[A-Za-z][:|](?:[\\/]|$)|\\\\[^\\]+\\|%[A-Za-z]+%[\\/]"
+_WINDOWS = r"/?[A-Za-z][:|](?:[\\/]|$)|\\\\[^\\]+\\|%[A-Za-z]+%[\\/]|//wsl[$.]"
 _OF_THE_CHAT = (
     r"(?is)(?:sandbox|blob|cid|mid|attachments?|file-service|sediment|upload|clipboard|about)[:].*"
     r"|(?:content|ph|assets-library|webkit-fake-url|message)://.*"
@@ -383,6 +383,7 @@ def path_spellings(text: str, *, windows: bool = os.name == "nt") -> tuple[str, 
         (r"^(?:\$HOME|\$\{HOME\}|%USERPROFILE%)(?=[/\\])", "~"),
         (r"(?:%[0-9a-fA-F]{2})+", lambda codes: unquote(codes[0])),
         (r"&amp;", "&"),
+        (r"^[\"'`<(\[]+(?=.)", ""),
         (r"[.,;:!?)\]}>\"'`]+$", ""),
     ]
     if not windows:

@@ -8,7 +8,8 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, Field, JsonValue, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, JsonValue, StringConstraints
+from pydantic_core import PydanticCustomError
 
 from controlnet_mcp.foundation.errors import RequestError
 from controlnet_mcp.images.modalities import MODALITIES, Modality, is_own_name, read_name
@@ -239,6 +240,18 @@ class Essentials(BaseModel):
     )
 
 
+_MOST_OPTIONS_CHARACTERS = 20_000
+
+
+def _checked(options: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    if len(json.dumps(options)) > _MOST_OPTIONS_CHARACTERS:
+        raise PydanticCustomError("too_long", "They have more than 20,000 characters, and no provider takes that much")
+    return options
+
+
+Options = Annotated[dict[str, JsonValue], AfterValidator(_checked)]
+
+
 class Details(Frozen):
     """Everything else, which has defaults."""
 
@@ -262,7 +275,7 @@ class Details(Frozen):
     guidance: float | None = Field(default=None, ge=0, le=30)
     scheduler: str | None = Field(default=None, max_length=200)
     seed: int | None = Field(default=None, ge=0, le=4294967295)
-    provider_options: dict[str, JsonValue] = Field(default={}, description="The provider's own knobs")
+    provider_options: Options = Field(default={}, description="The provider's own knobs")
 
 
 class GenerateRequest(Details, Essentials):

@@ -70,7 +70,7 @@ Number: TypeAlias = Annotated[float | None, BeforeValidator(number)]
 Whole: TypeAlias = Annotated[int | None, BeforeValidator(whole)]
 Count: TypeAlias = Annotated[int | None, BeforeValidator(count)]
 Text: TypeAlias = Annotated[str, BeforeValidator(text_of)]
-Id: TypeAlias = Annotated[str, Field(min_length=1)]
+Id: TypeAlias = Annotated[str, Field(min_length=1, max_length=1000)]
 Strings: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_strings)]
 """Texts in a list, alone, or not at all."""
 

@@ -1,4 +1,4 @@
-"""Redaction of secrets in logs and in answers to callers."""
+"""Secrets are cut out of logs and of answers to callers, and a record of the log is bounded."""
 
 import logging
 import sys
@@ -7,14 +7,17 @@ from types import TracebackType
 import mcp_types as types
 
 from controlnet_mcp.foundation.redaction import Redactor
+from controlnet_mcp.foundation.text import LONGEST_PATH, bounded
 
 _LOUD = ("httpx2", "httpcore2", "hpack", "urllib3")
 """HTTP libraries: at INFO they log whole URLs, at DEBUG header fields."""
+_MOST_BYTES, _MOST_TRACEBACK_CHARACTERS = 3900, 16_000
+"""Longest record, and longest traceback, of which the end says most."""
 _log = logging.getLogger(__name__)
 
 
 class RedactingFormatter(logging.Formatter):
-    """Formats a record with its traceback, then cuts secrets out of the whole."""
+    """Formats a record with its traceback, then cuts out secrets, and what is too long."""
 
     def __init__(self, redactor: Redactor) -> None:
         """Take the redactor."""
@@ -23,7 +26,12 @@ class RedactingFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The line, or lines, as they are written."""
-        return self._redactor.text(super().format(record))
+        text = self._redactor.text(super().format(record))
+        if not record.exc_info:
+            return bounded(text, _MOST_BYTES, longest_path=LONGEST_PATH)
+        said, _, traceback = text.partition("\n")
+        lines = [said, *traceback[-_MOST_TRACEBACK_CHARACTERS:].split("\n")]
+        return "\n".join(bounded(line, longest_path=LONGEST_PATH) for line in lines)
 
 
 def log_to_stderr(level: str, redactor: Redactor) -> None:

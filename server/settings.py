@@ -234,6 +234,9 @@ class Settings(BaseModel):
         default=None, description="A body pose model of yours as ONNX file (RTMO or YOLO pose), for pose maps"
     )
     previews: bool = Field(default=True, description="Whether answers hold small inline pictures")
+    resource_links: bool = Field(
+        default=False, description="Whether answers link to pictures by blocks of their own also where no https URL is"
+    )
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(_level)] = Field(
         default="WARNING", description="What goes to stderr"
     )

@@ -108,6 +108,9 @@ class DryRun(View):
     warnings: tuple[RequestWarning, ...]
 
 
+_BROKEN = "A character of it did not arrive whole and is U+FFFD now; give the text again if that matters."
+
+
 async def generate(services: Services, arguments: GenerateArguments, call: Call) -> Answer:
     """Submit and wait, or only plan; answer with the job, or with the plan.
 
@@ -126,6 +129,8 @@ async def generate(services: Services, arguments: GenerateArguments, call: Call)
         if "seed" in arguments.model_fields_set and arguments.seed is None:
             given["seed"] = None  # another one than the earlier job's
         asked, warnings = await jobs.rerun(arguments.like_job, given, call.caller)
+    broken = [name for name in ("prompt", "negative_prompt") if "\ufffd" in (getattr(asked, name) or "")]
+    warnings += tuple(RequestWarning(kind="assumed", feature=name, detail=_BROKEN) for name in broken)
     pictures = (asked.control_image, asked.init_image, asked.mask_image, *(row.image for row in asked.extra_controls))
     caller = await with_roots(services, call, [name for name in pictures if name and not name.startswith("asset_")])
     if arguments.dry_run:

@@ -1,13 +1,16 @@
 """`list_jobs`: recent jobs, newest first."""
 
+import json
 import re
 from collections.abc import Sequence
+from itertools import accumulate
 
 from pydantic import Field, field_validator
 
 from controlnet_mcp.foundation.arguments import EVERYTHING, Arguments
 from controlnet_mcp.foundation.text import shortened
 from controlnet_mcp.jobs.record import Status
+from controlnet_mcp.jobs.store import Page
 from controlnet_mcp.tools.tool import Answer, Call, Hints, Services, one_or_all, tool
 from controlnet_mcp.tools.views import Job, View, views_of
 
@@ -21,6 +24,8 @@ _WORDS: dict[Status, frozenset[str]] = {
     "uncertain": frozenset({"unknown", "unclear"}),
 }
 """Other services' words for a status."""
+_MOST_BYTES = 400_000
+"""Longest list as JSON, which an answer holds twice."""
 
 
 class ListArguments(Arguments):
@@ -47,10 +52,12 @@ class JobList(View):
     next_cursor: str | None = None
 
 
-def job_list(jobs: Sequence[Job], next_cursor: str | None) -> JobList:
-    """Show a page; prompts are cut, because a page of long ones would be more than a message may hold."""
+def job_list(jobs: Sequence[Job], page: Page) -> JobList:
+    """Show a page; prompts are cut, and the page ends early, where it would be more than a message may hold."""
     brief = [job.model_copy(update={"prompt": shortened(job.prompt, _PROMPT_CHARACTERS)}) for job in jobs]
-    return JobList(jobs=tuple(brief), next_cursor=next_cursor)
+    sizes = accumulate(len(json.dumps(job.model_dump(mode="json", exclude_none=True))) for job in brief)
+    fitting = max(sum(size < _MOST_BYTES for size in sizes), 1)
+    return JobList(jobs=tuple(brief[:fitting]), next_cursor=page.beginning(fitting).next_cursor)
 
 
 async def list_jobs(services: Services, arguments: ListArguments, call: Call) -> Answer:
@@ -63,7 +70,7 @@ async def list_jobs(services: Services, arguments: ListArguments, call: Call) ->
         cursor=arguments.cursor,
     )
     jobs = await views_of(services, call, page.jobs)
-    return Answer(job_list(jobs, page.next_cursor))
+    return Answer(job_list(jobs, page))
 
 
 LIST_JOBS = tool(

@@ -1,5 +1,8 @@
 """`list_models`: models, schedulers and limits of one provider."""
 
+import json
+from itertools import accumulate
+
 from pydantic import field_validator
 
 from controlnet_mcp.foundation.arguments import Arguments
@@ -10,6 +13,8 @@ from controlnet_mcp.tools.tool import Answer, Call, Hints, Services, known_provi
 from controlnet_mcp.tools.views import View
 
 _LONGEST_NAME = 200
+_MOST_BYTES = 300_000
+"""Longest list as JSON, which an answer holds twice."""
 
 
 class ModelArguments(Arguments):
@@ -74,11 +79,15 @@ async def list_models(services: Services, arguments: ModelArguments, _call: Call
         for row in models
         if quote(row.name, _LONGEST_NAME) == row.name  # a vendor's list can hold any text; a name is passed back
     ]
+    sizes = accumulate(len(json.dumps(view.model_dump())) for view in views)
+    fitting = sum(size < _MOST_BYTES for size in sizes)
+    if fitting < len(views):
+        notes.append(f"{len(views) - fitting} more models do not fit into an answer; each can be asked for by name.")
     fields = provider.options.model_fields if provider else {}
     return Answer(
         ModelList(
             provider=entry.name,
-            models=tuple(views),
+            models=tuple(views[:fitting]),
             schedulers=can.schedulers,
             options={name: field.description or "" for name, field in fields.items()},
             sizes=SizeView(minimum=can.sizes.minimum, maximum=can.sizes.maximum, multiple=can.sizes.multiple),

@@ -10,6 +10,7 @@ from anyio import to_thread
 from pydantic import BaseModel, ConfigDict
 
 from controlnet_mcp.foundation.errors import RequestError
+from controlnet_mcp.foundation.text import shortened
 from controlnet_mcp.images.modalities import MODALITIES
 from controlnet_mcp.images.structure_score import LOW_SCORE
 from controlnet_mcp.jobs.record import JobRecord, ResultImage, Status
@@ -98,10 +99,27 @@ class Job(View):
     next: str
 
 
-def job_view(record: JobRecord, *, now: float, paths: Mapping[str, Path], ai_generated: bool) -> Job:
-    """Show a record at `now` (seconds since the epoch); of `ai_generated`, only a no is shown.
+_WAIT_SECONDS, _WAIT_SECONDS_WITHOUT_PROGRESS = 30, 4
+"""Wait that is proposed to a caller who asked for progress, which keeps a client from giving up, and to any other: some
+hosts give a call five seconds."""
 
-    `paths` are files of originals by hash: of those that are there and that the caller may see.
+
+def job_view(
+    record: JobRecord,
+    *,
+    now: float,
+    paths: Mapping[str, Path],
+    ai_generated: bool,
+    patience_seconds: int = _WAIT_SECONDS_WITHOUT_PROGRESS,
+) -> Job:
+    """Show a record.
+
+    Args:
+        record: The job.
+        now: Seconds since the epoch.
+        paths: Files of originals by hash: of those that are there and that the caller may see.
+        ai_generated: Whether a model draws; only a no is shown.
+        patience_seconds: A wait that the caller has shown to bear.
     """
     second_charges = [
         RequestWarning(
@@ -137,7 +155,7 @@ def job_view(record: JobRecord, *, now: float, paths: Mapping[str, Path], ai_gen
         credits_left=record.credits_left,
         warnings=(*record.warnings, *second_charges) or None,
         error=record.fault,
-        next=next_step(record),
+        next=next_step(record, patience_seconds),
     )
 
 
@@ -145,6 +163,10 @@ def _moment(seconds: float) -> datetime:
     return datetime.fromtimestamp(round(seconds, 3), UTC)
 
 
+_LONGEST_URL, _MOST_URLS = 2000, 4
+"""Addresses of results that are told; a longer one is cut."""
+FETCH_AGAIN = "fetch=true"
+"""The argument that `next` names where a job that ended may still be got."""
 _RAISE = 1.4
 """Factor by which a weight is raised."""
 
@@ -172,8 +194,8 @@ def advice(job: JobRecord) -> str:
     return f"{lost}, so to keep more, try again with {', '.join(ways)}, or {last}; "
 
 
-def next_step(job: JobRecord) -> str:
-    """Say what to do next."""
+def next_step(job: JobRecord, patience_seconds: int = _WAIT_SECONDS_WITHOUT_PROGRESS) -> str:
+    """Say what to do next, with a wait that the caller bears."""
     match job.state:
         case "succeeded":
             pictures = "picture" if len(job.images) == 1 else f"{len(job.images)} pictures"
@@ -184,6 +206,10 @@ def next_step(job: JobRecord) -> str:
         case "failed":
             hint = job.fault.hint if job.fault else ""
             said = hint or "Tell the user why it failed."
+            if job.can_be_fetched:
+                place = _place_of(job)
+                at_place = f"; the provider had it at {place}" if place else "."
+                said = f"{said} job_status with job_id={job.job_id} and {FETCH_AGAIN} tries again to get it{at_place}"
         case "canceled":
             said = "Nothing more will happen; call controlnet_generate for a new job."
         case "uncertain":
@@ -192,14 +218,22 @@ def next_step(job: JobRecord) -> str:
                 f"What they find they can tell with `controlnet-mcp jobs resolve {job.job_id}`. "
                 "Nothing is sent again unless asked for with a new request_key."
             )
-        case "fetching" if job.failures and any(output.url for output in job.outputs):
-            place = " ".join(output.url for output in job.outputs if output.url)
-            said = f"The picture is finished but cannot be stored yet; until then the provider has it at {place}"
+        case "fetching" if job.failures and _place_of(job):
+            said = (
+                f"The picture is finished but cannot be stored yet; until then the provider has it at {_place_of(job)}"
+            )
         case _ if job.cancel_answered:
             said = f"It could not be stopped. If its picture comes, it is kept: job_status with job_id={job.job_id}."
         case _:
-            said = f"Call job_status with job_id={job.job_id} and wait_seconds=30; do not submit it again."
+            wait = f"wait_seconds={patience_seconds}"
+            said = f"Call job_status with job_id={job.job_id} and {wait}; do not submit it again."
     return said
+
+
+def _place_of(job: JobRecord) -> str:
+    """The links to pictures that are not stored here."""
+    urls = [output.url for output in job.outputs if output.url and not output.sha256]
+    return " ".join(url if len(url) <= _LONGEST_URL else shortened(url) for url in urls[:_MOST_URLS])
 
 
 _NOTIFICATION_SECONDS = 0.5
@@ -259,7 +293,11 @@ async def views_of(
     paths = blobs.seen if call.caller.local else {}
     machines = {entry.name for entry in services.entries if not entry.capabilities.ai_generated}
     now = services.jobs.clock()
-    return tuple(job_view(job, now=now, paths=paths, ai_generated=job.provider not in machines) for job in jobs)
+    patience = _WAIT_SECONDS if call.progress else _WAIT_SECONDS_WITHOUT_PROGRESS
+    return tuple(
+        job_view(job, now=now, paths=paths, ai_generated=job.provider not in machines, patience_seconds=patience)
+        for job in jobs
+    )
 
 
 async def job_answer(services: Services, call: Call, job: JobRecord, *, previews: bool) -> Answer:

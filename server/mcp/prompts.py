@@ -3,6 +3,8 @@
 A prompt is worded so that a model calls the right tool with the right parameters.
 """
 
+import re
+
 import mcp_types as types
 from mcp.shared.exceptions import MCPError
 
@@ -10,6 +12,7 @@ from controlnet_mcp.images.modalities import MODALITIES
 from controlnet_mcp.jobs.request import CONTROL, MASK, START, extra_name
 from controlnet_mcp.jobs.service import Caller
 from controlnet_mcp.server.app import Application
+from controlnet_mcp.server.mcp.resources import RESOURCES, TEMPLATES
 
 _LONGEST_ARGUMENT = 20_000
 _TEMPLATES = {
@@ -78,6 +81,14 @@ async def get_prompt(_context: object, params: types.GetPromptRequestParams) -> 
     return types.GetPromptResult(description=description, messages=[message])
 
 
+_PLACE = re.compile(r"\{\w+\}")
+_RESOURCE = re.compile(
+    "|".join(
+        "[^/]+".join(map(re.escape, _PLACE.split(uri)))
+        for uri in [*(template.uri_template for template in TEMPLATES), *(resource.uri for resource in RESOURCES)]
+    )
+)
+"""The URI of a resource or of a template, with or without its places filled in."""
 _MOST = 100
 """Most values of one answer, as the protocol says."""
 
@@ -85,7 +96,18 @@ _MOST = 100
 async def complete(
     application: Application, params: types.CompleteRequestParams, caller: Caller
 ) -> types.CompleteResult:
-    """Offer the names that begin with what was typed."""
+    """Offer the names that begin with what was typed.
+
+    Raises:
+        MCPError: Invalid parameters: there is no such prompt or resource.
+    """
+    match params.ref:
+        case types.PromptReference(name=name):
+            known, said = name in _TEMPLATES, f"There is no prompt {name[:60]!r}. Known: {', '.join(_TEMPLATES)}."
+        case types.ResourceTemplateReference(uri=uri):
+            known, said = _RESOURCE.fullmatch(uri) is not None, f"There is no resource {uri[:100]!r}."
+    if not known:
+        raise MCPError(code=types.INVALID_PARAMS, message=said, data={"ref": params.ref.model_dump(mode="json")})
     await application.table.load()
     entries = application.services.entries
     names: list[str] = []

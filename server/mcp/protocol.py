@@ -21,6 +21,7 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from controlnet_mcp.foundation.errors import ControlNetError, RequestError
 from controlnet_mcp.foundation.redaction import Redactor
+from controlnet_mcp.foundation.text import bounded, shortened
 from controlnet_mcp.images.references import parse, path_spellings
 from controlnet_mcp.jobs.budget import AskUser
 from controlnet_mcp.jobs.service import Caller
@@ -30,6 +31,7 @@ from controlnet_mcp.server.auth.file_links import FileLinks
 from controlnet_mcp.server.auth.principals import local as this_machine
 from controlnet_mcp.server.logs import redacted
 from controlnet_mcp.server.mcp.delivery import Context, Deliveries
+from controlnet_mcp.server.mcp.messages import bound
 from controlnet_mcp.server.mcp.prompts import PROMPTS, complete, get_prompt
 from controlnet_mcp.server.mcp.rendering import render, render_error
 from controlnet_mcp.server.mcp.resources import RESOURCES, TEMPLATES, ResourceReader
@@ -151,7 +153,7 @@ def progress_for(context: Context, redactor: Redactor) -> Progress | None:
         return None
 
     async def tell(fraction: float, message: str) -> None:
-        await context.session.report_progress(fraction, 1.0, redactor.text(message))
+        await context.session.report_progress(fraction, 1.0, bounded(redactor.text(message)))
 
     return tell
 
@@ -176,7 +178,8 @@ class Handlers:
         self, context: Context, params: types.CallToolRequestParams
     ) -> types.CallToolResult | types.InputRequiredResult:
         """Run a tool; a refusal becomes a result that the model reads, and no answer holds a secret."""
-        services, redactor = self.application.services, self.application.settings.redactor
+        services, settings = self.application.services, self.application.settings
+        redactor = settings.redactor
         try:
             tool = tool_named(params.name)
             await self.application.table.load()
@@ -184,7 +187,8 @@ class Handlers:
             call = Call(self.caller(ask_user_by(context, params)), progress_for(context, redactor), ask_roots)
             answer = await tool.run(services, params.arguments or {}, call)
             links = self.links and self.links.seen_by(context.request)
-            result = await render(answer, services.blobs, links, typed=tool.output is not None)
+            typed, linked = tool.output is not None, settings.resource_links
+            result = await render(answer, services.blobs, links, typed=typed, linked=linked)
         except InputNeededError as needed:
             return needed.result
         except ControlNetError as error:
@@ -202,9 +206,12 @@ class Handlers:
 
 
 def fixed(answer: Callable[[], ResultT]) -> Callable[[Context, object], Awaitable[ResultT]]:
-    """A handler that gives everybody the same answer, made anew each time: most are never asked for."""
+    """A handler that gives everybody the same answer, whole, made anew each time: most are never asked for."""
 
-    async def handle(_context: Context, _params: object) -> ResultT:
+    async def handle(_context: Context, params: object) -> ResultT:
+        if isinstance(params, types.PaginatedRequestParams) and params.cursor:
+            said = f"The cursor {shortened(params.cursor)!r} is of no list here: all have one page."
+            raise MCPError(code=types.INVALID_PARAMS, message=said, data={"cursor": params.cursor})
         return answer()
 
     return handle
@@ -244,6 +251,7 @@ def build_server(
         on_get_prompt=get_prompt,
         on_completion=lambda _, params: complete(application, params, handlers.caller()),
     )
+    server.middleware.append(bound)
     if application.settings.confirm_above:  # a question comes back with the call: its text is sealed
         server.middleware.append(RequestStateBoundary(RequestStateSecurity.ephemeral(), default_audience="controlnet"))
     server.middleware.append(Deliveries(application.services.jobs).handle_late_cancel)

@@ -10,10 +10,12 @@ from anyio import to_thread
 from mcp.shared.exceptions import MCPError
 from pydantic import BaseModel
 
-from controlnet_mcp.foundation.errors import ControlNetError
+from controlnet_mcp.foundation.errors import ControlNetError, RequestError
 from controlnet_mcp.foundation.limits import RESULT_LIMITS
+from controlnet_mcp.foundation.text import shortened
 from controlnet_mcp.images.blob_store import BlobStore
 from controlnet_mcp.images.picture import StoredPicture
+from controlnet_mcp.jobs.resource_uris import SCHEME, job_uri
 from controlnet_mcp.jobs.results import sheet_file
 from controlnet_mcp.jobs.service import Caller
 from controlnet_mcp.server.app import Application
@@ -30,7 +32,6 @@ common host and of every client built on the SDK."""
 _JSON = "application/json"
 Contents: TypeAlias = types.TextResourceContents | types.BlobResourceContents
 _RECENT = 50
-_SHOWN_CHARACTERS = 300
 
 RESOURCES = tuple(
     types.Resource(uri=f"controlnet://{name}", name=name, mime_type=_JSON, description=description)
@@ -76,7 +77,7 @@ class ResourceReader:
             raise MCPError(
                 code=types.INVALID_PARAMS,
                 message=self.application.settings.redactor.text(str(error)),
-                data={"uri": uri[:_SHOWN_CHARACTERS]},
+                data={"uri": uri},
             ) from error
 
     async def _contents(self, uri: str) -> list[Contents]:
@@ -84,14 +85,17 @@ class ResourceReader:
         services, lookup, call = self.application.services, self.application.pictures, Call(self.caller)
         jobs, blobs, owner = services.jobs, services.blobs, self.caller.principal
         body: BaseModel
-        match uri.removeprefix("controlnet://").split("/"):
+        if not uri.startswith(SCHEME):
+            said = f"{shortened(uri)!r} is not the URI of a resource here."
+            raise RequestError("invalid_request", said, hint=f"Those begin with {SCHEME}, as {job_uri('JOB')} does.")
+        match uri.removeprefix(SCHEME).split("/"):
             case ["modalities"]:
                 body = modality_list(services.entries, models=services.map_models)
             case ["providers"]:
                 body = ModalityList(modalities=(), providers=modality_list(services.entries).providers)
             case ["jobs"]:
                 page = await jobs.store.page(owner, status=None, provider=None, limit=_RECENT, cursor=None)
-                body = job_list(await views_of(services, call, page.jobs), page.next_cursor)
+                body = job_list(await views_of(services, call, page.jobs), page)
             case ["jobs", job_id]:
                 (body,) = await views_of(services, call, (await jobs.get(job_id, self.caller),))
             case ["jobs", job_id, "sheet"]:

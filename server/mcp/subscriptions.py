@@ -17,7 +17,8 @@ from mcp.server.connection import Connection
 from mcp.server.subscriptions import InMemorySubscriptionBus, ListenHandler, ResourceUpdated
 from mcp.shared.exceptions import MCPError
 
-from controlnet_mcp.foundation.errors import ControlNetError
+from controlnet_mcp.foundation.errors import ControlNetError, RequestError
+from controlnet_mcp.foundation.text import shortened
 from controlnet_mcp.jobs.record import JobRecord
 from controlnet_mcp.jobs.service import Caller, JobService
 from controlnet_mcp.server.mcp.delivery import Context
@@ -29,7 +30,6 @@ MOST_STREAMS = 256
 MOST_JOBS = 100
 """Jobs that one stream or one connection may follow."""
 _PREFIX = "controlnet://jobs/"
-_SHOWN_CHARACTERS = 300
 _STATE = "subscribed jobs"
 
 _Tell: TypeAlias = Callable[[], Awaitable[None]]
@@ -121,11 +121,16 @@ class JobUpdates:
         return scope
 
     async def _job(self, uri: str, caller: Caller) -> JobRecord:
+        job_id = uri.removeprefix(_PREFIX)
         try:
-            return await self.jobs.get(uri.removeprefix(_PREFIX), caller)
+            if job_id == uri or "/" in job_id:
+                said = f"There is no job {shortened(uri)!r}, and only jobs can be followed."
+                raise RequestError(
+                    "invalid_request", said, hint=f"Their URIs are {_PREFIX}JOB, and list_jobs shows them."
+                )
+            return await self.jobs.get(job_id, caller)
         except ControlNetError as error:
-            data = {"uri": uri[:_SHOWN_CHARACTERS]}
-            raise MCPError(code=types.INVALID_PARAMS, message=str(error), data=data) from error
+            raise MCPError(code=types.INVALID_PARAMS, message=str(error), data={"uri": uri}) from error
 
 
 def _check_room(count: int, most: int) -> None:

@@ -1,5 +1,7 @@
 """The HTTP server: MCP by Streamable HTTP and by SSE with the same jobs, originals by signed links, and `/health`."""
 
+import dataclasses
+import logging
 import signal
 import sys
 import time
@@ -10,17 +12,19 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import anyio
+import mcp_types as types
 import uvicorn
 from anyio import to_thread
 from mcp.server.lowlevel import Server
 from mcp.server.sse import SseServerTransport
 from mcp.server.streamable_http_manager import StreamableHTTPASGIApp, StreamableHTTPSessionManager
+from mcp.server.transport_security import RequestBodyLimitMiddleware
 from starlette.applications import Starlette
 from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from controlnet_mcp.foundation.errors import ControlNetError
 from controlnet_mcp.images.decode import Decoder
@@ -31,10 +35,78 @@ from controlnet_mcp.server.auth.access import Access, check_host, open_access
 from controlnet_mcp.server.auth.file_links import FileLinks, forwarded_prefix, load_secret
 from controlnet_mcp.server.logs import log_to_stderr
 from controlnet_mcp.server.mcp.delivery import SCOPE_KEY, AnswerDelivery, Deliveries, serve_client
+from controlnet_mcp.server.mcp.messages import Unreadable, in_one_line_bytes, recovered, well_formed
 from controlnet_mcp.server.mcp.protocol import build_server
 from controlnet_mcp.server.mcp.subscriptions import JobUpdates
 from controlnet_mcp.server.settings import Settings, system_variables
 from controlnet_mcp.server.transports.shutdown import background, ending_on_signals, leave_soon
+
+_log = logging.getLogger(__name__)
+_THREADED_BYTES = 1024 * 1024
+"""Bodies from this size on are read in a thread."""
+_INVALID = types.INVALID_REQUEST
+_COMPRESSED = Unreadable(_INVALID, "The body has a Content-Encoding, and none is read here: send it as it is.")
+_NO_REPLAY = Unreadable(_INVALID, "No events are kept here to be sent again: connect without Last-Event-ID.")
+_UNSUPPORTED_MEDIA_TYPE, _BAD_REQUEST = 415, 400
+
+
+@dataclass(frozen=True, slots=True)
+class MessageEndpoint:
+    """An endpoint that is handed one message by POST: what is none is answered here, and never reaches the SDK.
+
+    Attributes:
+        app: The endpoint, for bodies that came whole.
+    """
+
+    app: ASGIApp
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request; one that was given up before it was whole has no answer."""
+        request, wrong, status = Request(scope), None, _BAD_REQUEST
+        kept: list[Message] = []
+
+        async def again() -> Message:
+            return kept.pop() if kept else await receive()
+
+        if request.method == "POST":
+            message = await receive()
+            if message["type"] != "http.request" or message.get("more_body", False):
+                _log.info("A request ended before its body did.")
+                return
+            body: bytes = message.get("body", b"")
+            if request.headers.get("content-encoding", "identity").strip().lower() not in {"identity", ""}:
+                wrong, status = _COMPRESSED, _UNSUPPORTED_MEDIA_TYPE
+            else:
+                body, wrong = _read(body) if len(body) < _THREADED_BYTES else await to_thread.run_sync(_read, body)
+            kept.append({**message, "body": body})
+        elif request.method == "GET" and "last-event-id" in request.headers:
+            wrong = _NO_REPLAY
+        if wrong is None:
+            await self.app(scope, again, send)
+            return
+        _log.info("A request was refused. %s", wrong.why)
+        await Response(wrong.answer, status, media_type="application/json")(scope, receive, send)
+
+
+def _read(body: bytes) -> tuple[bytes, Unreadable | None]:
+    """The body as the SDK can read it, or what is wrong with it (blocks)."""
+    if well_formed(body) is not None:
+        return body, None
+    messages = recovered(body) or [Unreadable(types.PARSE_ERROR, "The body is empty.")]
+    if isinstance(messages[0], Unreadable):
+        return body, messages[0] if len(messages) == 1 else dataclasses.replace(messages[0], request_id=None)
+    return messages[0].model_dump_json(by_alias=True, exclude_unset=True).encode(), None
+
+
+def _in_one_line(send: Send) -> Send:
+    """Send bodies without characters that end a line for some readers of event streams."""
+
+    async def passed(message: Message) -> None:
+        if b"\xc2\x85" in (body := message.get("body", b"")) or b"\xe2\x80" in body:
+            message = {**message, "body": in_one_line_bytes(body)}
+        await send(message)
+
+    return passed
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +124,8 @@ class SseEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection until either side closes it; the path for messages is as the client sees it."""
-        prefix = forwarded_prefix(Headers(scope=scope)) or self.prefix
-        async with self.transport.connect_sse({**scope, "root_path": prefix}, receive, send) as (read, write):
+        seen = {**scope, "root_path": forwarded_prefix(Headers(scope=scope)) or self.prefix}
+        async with self.transport.connect_sse(seen, receive, _in_one_line(send)) as (read, write):
             await serve_client(self.server, read, write, self.deliveries)
 
 
@@ -67,12 +139,12 @@ class McpEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        delivery, written = AnswerDelivery(self.principal()), False
+        delivery, written, sent = AnswerDelivery(self.principal()), False, _in_one_line(send)
         scope[SCOPE_KEY] = delivery
 
         async def passed(message: Message) -> None:
             nonlocal written
-            await send(message)
+            await sent(message)
             written = message["type"] == "http.response.body" and not message.get("more_body", False)
 
         try:
@@ -100,6 +172,9 @@ def build_app(application: Application, links: FileLinks, access: Access, update
     sse = SseServerTransport("/messages/", max_request_body_size=limit)
     mcp = McpEndpoint(StreamableHTTPASGIApp(sessions), deliveries, access.principal)
 
+    def messages(app: ASGIApp) -> ASGIApp:
+        return access.guarded(RequestBodyLimitMiddleware(MessageEndpoint(app), limit))
+
     async def original(request: Request) -> Response:
         query, name = request.query_params, str(request.path_params["name"])
         opened = links.opens(name, query.get("expires", ""), query.get("signature", ""))
@@ -116,9 +191,9 @@ def build_app(application: Application, links: FileLinks, access: Access, update
         return JSONResponse({"status": "ok", "version": __version__})
 
     routes: list[BaseRoute] = [
-        Route("/mcp", endpoint=access.guarded(mcp)),
+        Route("/mcp", endpoint=messages(mcp)),
         Route("/sse", endpoint=access.guarded(SseEndpoint(server, sse, deliveries, prefix)), methods=["GET"]),
-        Mount("/messages/", app=access.guarded(sse.handle_post_message)),
+        Mount("/messages/", app=messages(sse.handle_post_message)),
         Route("/files/{name}", endpoint=original, methods=["GET"]),
         Route("/health", endpoint=health, methods=["GET"]),
         *access.routes,

@@ -2,31 +2,36 @@
 
 The SDK's transport reads stdin in a worker thread that no signal can interrupt: a process that is told to end would
 hang until its host wrote another line. Here a daemon thread reads; the event loop waits for a stream, and that can be
-closed at any time. The SDK raises when nobody reads stdout any more; here that means that the client has left.
+closed at any time. The SDK drops a line that it cannot read, so that its sender waits for ever, and raises when nobody
+reads stdout any more; here such a line is answered with an error, and a reader who is gone is a client that has left.
 """
 
+import logging
 import os
 import sys
 import threading
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager, suppress
-from typing import BinaryIO, TypeAlias, cast
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
+from typing import BinaryIO, TypeAlias
 
 import anyio
 from anyio import from_thread, to_thread
 from anyio.lowlevel import EventLoopToken, current_token
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
-from mcp.server.stdio import stdio_server
+from mcp.shared.message import SessionMessage
 
 from controlnet_mcp.server.app import open_application
 from controlnet_mcp.server.logs import log_to_stderr
 from controlnet_mcp.server.mcp.delivery import Deliveries, serve_client
+from controlnet_mcp.server.mcp.messages import Message, Unreadable, in_one_line, recovered, well_formed
 from controlnet_mcp.server.mcp.protocol import build_server
 from controlnet_mcp.server.settings import Settings
 from controlnet_mcp.server.transports.shutdown import ending_on_signals, leave_soon
 
 _STDIN, _STDOUT, _STDERR = 0, 1, 2
-_Sender: TypeAlias = MemoryObjectSendStream[str]
+_Sender: TypeAlias = MemoryObjectSendStream[Message | Unreadable]
+_Receiver: TypeAlias = MemoryObjectReceiveStream[Message | Unreadable]
+_log = logging.getLogger(__name__)
 
 
 class StandardOutput:
@@ -36,41 +41,41 @@ class StandardOutput:
         """Take the descriptor, and a function to call when the reader has left."""
         self._descriptor = descriptor
         self._gone = gone
-        self._line = ""
         self._unwritten: list[str] = []
-        self._all_written = anyio.Event()
-        self._all_written.set()
+        self._broken = False
+        self._done = anyio.Event()
+        self._done.set()
+        self._turn = anyio.Lock()
         self._thread = anyio.CapacityLimiter(1)  # answers do not wait for pictures that are worked on
 
     async def write(self, line: str) -> None:
-        """Take a line."""
-        self._line = line
-
-    async def flush(self) -> None:
-        """Write the line; what comes after one that could not be written is lost as well."""
-        broken = bool(self._unwritten)
-        self._unwritten.append(self._line)
-        if broken:
-            return
-        self._all_written = anyio.Event()
-        try:
-            await to_thread.run_sync(_write_whole, self._descriptor, self._line.encode(), limiter=self._thread)
-        except OSError:
-            self._gone()
-        else:
-            self._unwritten.clear()
-        self._all_written.set()
+        """Write a line after all earlier ones; what comes after one that could not be written is lost as well."""
+        if self._done.is_set() and not self._broken:
+            self._done = anyio.Event()
+        self._unwritten.append(line)
+        async with self._turn:
+            if self._broken:
+                return
+            try:
+                await to_thread.run_sync(_write_whole, self._descriptor, line.encode(), limiter=self._thread)
+            except OSError:
+                self._broken = True
+                self._gone()
+            else:
+                self._unwritten.remove(line)
+            if self._broken or not self._unwritten:
+                self._done.set()
 
     async def unwritten(self, patience_seconds: float) -> Sequence[str]:
         """The lines that were not wholly written, after some patience with a slow reader."""
         with anyio.move_on_after(patience_seconds):
-            await self._all_written.wait()
-        return self._unwritten
+            await self._done.wait()
+        return tuple(self._unwritten)
 
 
 @contextmanager
-def standard_streams() -> Generator[tuple[MemoryObjectReceiveStream[str], StandardOutput, Callable[[], None]]]:
-    """Talk over stdin and stdout for the length of the block; the function ends the lines as if stdin had ended.
+def standard_streams() -> Generator[tuple[_Receiver, StandardOutput, Callable[[], None]]]:
+    """Talk over stdin and stdout for the length of the block; the function ends the messages as if stdin had ended.
 
     Meanwhile other code finds stdin empty, and its prints go to stderr, as with the SDK's own streams.
     """
@@ -79,7 +84,7 @@ def standard_streams() -> Generator[tuple[MemoryObjectReceiveStream[str], Standa
     os.dup2(nothing, _STDIN)
     os.dup2(_STDERR, _STDOUT)
     os.close(nothing)
-    sender, receiver = anyio.create_memory_object_stream[str]()
+    sender, receiver = anyio.create_memory_object_stream[Message | Unreadable]()
     source = os.fdopen(wire_in, "rb", closefd=False)  # a thread may wait for it until the process ends
     threading.Thread(target=_read, args=(source, sender, current_token()), name="stdin", daemon=True).start()
     try:
@@ -92,10 +97,15 @@ def standard_streams() -> Generator[tuple[MemoryObjectReceiveStream[str], Standa
 
 
 def _read(source: BinaryIO, sender: _Sender, loop: EventLoopToken) -> None:
-    """Pass lines on, each when the one before was taken, until the input or the event loop ends (blocks)."""
+    """Pass messages on, each when the one before was taken, until the input or the event loop ends (blocks)."""
     with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.RunFinishedError, OSError):
         for line in source:
-            from_thread.run(sender.send, line.decode("utf-8", "replace"), token=loop)
+            message = well_formed(line)
+            messages = recovered(line) if message is None else [message]
+            if messages and isinstance(messages[0], Unreadable):
+                _log.warning("A line on stdin was no message. %s", messages[0].why)
+            for found in messages:
+                from_thread.run(sender.send, found, token=loop)
         from_thread.run_sync(sender.close, token=loop)
 
 
@@ -110,12 +120,41 @@ _PATIENCE_SECONDS = 1.0
 """Time that a client that has left may take to read the last answer."""
 
 
+@asynccontextmanager
+async def exchange(
+    received: _Receiver, output: StandardOutput
+) -> AsyncGenerator[
+    tuple[MemoryObjectReceiveStream[SessionMessage | Exception], MemoryObjectSendStream[SessionMessage]]
+]:
+    """Exchange messages as the SDK's sessions do, for the length of the block; what is no message is answered here."""
+    to_session, read = anyio.create_memory_object_stream[SessionMessage | Exception]()
+    write, from_session = anyio.create_memory_object_stream[SessionMessage]()
+
+    async def receive() -> None:
+        with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
+            async with to_session:
+                async for message in received:
+                    if not isinstance(message, Unreadable):
+                        await to_session.send(SessionMessage(message))
+                    elif message.awaited:
+                        tasks.start_soon(output.write, f"{message.answer}\n")  # stdin may end while nobody reads it
+
+    async def send() -> None:
+        async with from_session:
+            async for item in from_session:
+                text = item.message.model_dump_json(by_alias=True, exclude_unset=True)
+                await output.write(f"{in_one_line(text)}\n")
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(receive)
+        tasks.start_soon(send)
+        yield read, write
+
+
 async def serve(settings: Settings) -> int:
     """Serve one client until it closes stdin, or until a signal does; gives the exit code."""
     with standard_streams() as (stdin, stdout, end_input):
-        # all that the SDK does with its files is to iterate over the one, and to write and flush the other
-        files = cast("anyio.AsyncFile[str]", stdin), cast("anyio.AsyncFile[str]", stdout)
-        async with ending_on_signals(end_input) as ending, stdio_server(*files) as (read, write):
+        async with ending_on_signals(end_input) as ending, exchange(stdin, stdout) as (read, write):
             async with open_application(settings) as application:
                 deliveries = Deliveries(application.services.jobs)
                 answers = await serve_client(build_server(application, local=True), read, write, deliveries)

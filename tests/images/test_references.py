@@ -188,6 +188,7 @@ def test_a2_an_ordinary_path_is_left_as_it_is(name: str) -> None:
         ("/a/cat.png.", "/a/cat.png"),
         ("/a/cat.png),", "/a/cat.png"),
         ("@cat.png", "cat.png"),
+        ('"cat.png', "cat.png"),
         ("file:///a/b%20c.png", "/a/b c.png"),
         ("file:/a/b.png", "/a/b.png"),
         ("file:///a/b#1.png", "/a/b#1.png"),
@@ -236,6 +237,7 @@ def test_a5_our_own_names_become_our_own_uris(text: str, uri: str) -> None:
         *(("attachment://cat.png", "chat"), ("file-service://file-9", "chat"), ("content://media/1", "chat")),
         *(("C:\\Users\\me\\cat.png", "windows"), ("d:/cat.png", "windows"), ("file:///c%3A/Users/cat.png", "windows")),
         *(("file://C:/cat.png", "windows"), ("\\\\nas\\share\\cat.png", "windows"), ("/C:/cat.png", "windows")),
+        *(("//wsl$/Ubuntu/home/me/cat.png", "windows"), ("\\\\wsl.localhost\\Ubuntu\\cat.png", "windows")),
         *(
             ("%USERPROFILE%\\cat.png", "windows"),
             ('"C:\\new\\table.png"', "windows"),

@@ -76,7 +76,7 @@ async def sent(runner: Sender, service: Victim, call: HttpCall) -> HttpReply | P
         reply = yield call
         return reply
 
-    with anyio.fail_after(20):
+    with anyio.fail_after(120):
         try:
             return await runner.run(Pointed(service.url("")), steps())
         except ProviderError as error:
@@ -296,13 +296,14 @@ def test_14_a_providers_words_stay_inside_their_label(monkeypatch: pytest.Monkey
     assert error.message.startswith('It failed. The provider said: "Done')
     assert error.message.endswith('…".')
     assert error.message.count('"') == 2
-    assert len(error.provider_message) <= 300
+    assert len(error.provider_message) <= 100
     assert not {"\x1b", "\u202e", "\u2066", "\u200b", "\x00", "\x85", "\u2028", "\x9b"} & set(error.message)
     assert "[31m" not in error.message
     assert "evil.example" not in error.message
     assert error.code in get_args(ErrorCode)
     monkeypatch.setattr(errors, "quote", str)
-    assert "\x1b[31m" in ProviderError("provider_failed", "It failed.", provider="x", provider_message=HOSTILE).message
+    shown = ProviderError("provider_failed", "It failed.", provider="x", provider_message=HOSTILE[80:180]).message
+    assert "\x1b[31m" in shown
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from controlnet_mcp.server.app import open_application
 from controlnet_mcp.server.auth.file_links import FileLinks
 from controlnet_mcp.server.mcp.protocol import build_server
 from controlnet_mcp.server.settings import Settings
+from controlnet_mcp.tools.extract_control_map import MapView
 from tests.support.mcp_session import Session, connect, open_session, settings_for
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("loop_watch")]
@@ -77,10 +78,11 @@ async def test_a_picture_that_does_not_fit_a_message_is_read_as_a_copy(session: 
     noise = np.random.default_rng(0).integers(0, 256, (700, 900, 3), dtype=np.uint8)
     Image.fromarray(noise).save(session.pictures / "noise.png")
     reply = await session.call("extract_control_map", image=str(session.pictures / "noise.png"), modality="gray")
-    size_bytes = reply.links[0].size
-    assert size_bytes is not None
+    made = MapView.model_validate_json(reply.text)
+    assert made.path is not None
+    size_bytes = made.path.stat().st_size
     assert size_bytes > 750_000
-    copy, said = await session.read(str(reply.links[0].uri))
+    copy, said = await session.read(made.uri)
     assert isinstance(copy, types.BlobResourceContents)
     assert isinstance(said, types.TextResourceContents)
     assert len(copy.blob) < 950_000
@@ -93,9 +95,12 @@ async def test_a_picture_that_does_not_fit_a_message_is_read_as_a_copy(session: 
     assert (await path.stat()).st_size == size_bytes
 
 
-@pytest.mark.parametrize(("base_url", "typed"), [("https://pictures.example", True), ("http://127.0.0.1:1", False)])
-async def test_links_of_a_server_with_a_port(settings: Settings, base_url: str, *, typed: bool) -> None:
-    """Signed, and named as pictures only where any machine can fetch them."""
+@pytest.mark.parametrize(("base_url", "linked"), [("https://pictures.example", True), ("http://127.0.0.1:1", False)])
+@pytest.mark.parametrize("previews", [True, False])
+async def test_links_of_a_server_with_a_port(
+    settings: Settings, base_url: str, *, linked: bool, previews: bool
+) -> None:
+    """H1: a link block only where any machine can fetch it by https; elsewhere the signed address stands in a text."""
     links = FileLinks(base_url, b"secret", lambda: 0.0)
     async with (
         open_application(settings) as application,
@@ -103,10 +108,12 @@ async def test_links_of_a_server_with_a_port(settings: Settings, base_url: str, 
     ):
         session = Session(client, application, settings.allowed_folders[0])
         photo = base64.b64encode((session.pictures / "photo.png").read_bytes()).decode()
-        reply = await session.generate(control_image=f"data:image/png;base64,{photo}")
-        (link,) = reply.links
-        assert str(link.uri).startswith(f"{base_url}/files/")
-        assert link.mime_type == ("image/png" if typed else None)
+        reply = await session.generate(control_image=f"data:image/png;base64,{photo}", previews=previews)
+        (url,) = reply.originals
+        assert url.startswith(f"{base_url}/files/")
+        assert [(link.uri, link.mime_type) for link in reply.links] == ([(url, "image/png")] if linked else [])
+        kinds = ["text", *["image"] * previews, "resource_link" if linked else "text"]
+        assert [block.type for block in reply.result.content] == kinds
         assert reply.job.images is not None
         assert reply.job.images[0].path is None
         assert reply.job.images[0].uri.startswith("controlnet://")
@@ -138,7 +145,7 @@ async def test_both_eras_get_the_same(settings: Settings) -> None:
             assert client.protocol_version == "2025-11-25"
             reply = await old.call("job_status", job_id=job.job_id)
             assert reply.job == job
-            assert [block.type for block in reply.result.content] == ["text", "image", "resource_link"]
+            assert [block.type for block in reply.result.content] == ["text", "image"]
             assert (await client.list_tools()).tools == (await new.client.list_tools()).tools
 
 

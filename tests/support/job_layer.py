@@ -3,6 +3,7 @@
 The provider's other end is an `httpx2.MockTransport`: requests and replies take the way of a paid provider's.
 """
 
+import math
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, closing
 from dataclasses import dataclass, field
@@ -30,6 +31,7 @@ from controlnet_mcp.providers.types import (
     Control,
     Deduplication,
     Frozen,
+    LookRate,
     Output,
     Phase,
     RemoteTask,
@@ -134,7 +136,9 @@ class ScriptedProvider(Provider):
     def __init__(self, deduplication: Deduplication, *, cancels: bool) -> None:
         """Take what differs between providers."""
         modalities = {name: Support(native=name, takes="either") for name in MODALITIES}
-        self.capabilities = Capabilities(modalities=modalities, deduplication=deduplication, cancels=cancels)
+        self.capabilities = Capabilities(
+            modalities=modalities, looks=LookRate(math.inf), deduplication=deduplication, cancels=cancels
+        )
 
     def build(self, request: ResolvedRequest, reference: str, uploaded: Uploaded) -> HttpCall:  # noqa: ARG002  # none
         """Send prompt and reference."""

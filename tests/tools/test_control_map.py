@@ -30,14 +30,13 @@ def pixels(content: bytes) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
 
 
 async def test_a_map_can_be_looked_at(session: Session) -> None:
-    """Facts, a preview and a link, and a file for whoever shares the machine."""
+    """Facts and a preview, and a file for whoever shares the machine."""
     reply = await session.call("extract_control_map", image=str(session.pictures / "photo.png"))
     made = view(reply)
-    assert [block.type for block in reply.result.content] == ["text", "image", "resource_link"]
+    assert [block.type for block in reply.result.content] == ["text", "image"]
     assert reply.result.structured_content is None
     assert (made.modality, made.width, made.height) == ("canny", 256, 256)
     assert 0 < made.coverage < 0.5
-    assert reply.links[0].uri == made.uri
     assert made.path is not None
     assert made.path.read_bytes() == await session.read_picture(made.uri)
 
@@ -45,7 +44,7 @@ async def test_a_map_can_be_looked_at(session: Session) -> None:
 async def test_a_map_without_previews_is_typed(session: Session) -> None:
     """As with jobs."""
     reply = await session.call("extract_control_map", image=str(session.pictures / "photo.png"), previews=False)
-    assert [block.type for block in reply.result.content] == ["text", "resource_link"]
+    assert [block.type for block in reply.result.content] == ["text"]
     assert reply.result.structured_content == json.loads(reply.text)
 
 

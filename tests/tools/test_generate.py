@@ -59,23 +59,39 @@ async def test_the_first_block_is_the_job_without_nulls(session: Session) -> Non
     assert {"uri", "width", "height", "mime_type", "size_bytes", "sha256", "path"} <= raw["images"][0].keys()
 
 
-async def test_pictures_come_as_a_preview_and_a_link_and_without_structured_content(session: Session) -> None:
-    """One common host drops pictures as soon as there is structured content."""
+async def test_pictures_come_as_a_preview_without_structured_content(session: Session) -> None:
+    """H1: no block links to what is not https, which breaks one framework; the URI stands in the text.
+
+    One common host drops pictures as soon as there is structured content.
+    """
     reply = await session.generate(width=1024, height=768)
-    assert [block.type for block in reply.result.content] == ["text", "image", "resource_link"]
+    assert [block.type for block in reply.result.content] == ["text", "image"]
     assert reply.result.structured_content is None
-    (preview,), (link,) = reply.previews, reply.links
+    (preview,) = reply.previews
     assert max(opened(preview).size) <= PREVIEW_SIDE
     assert len(preview) <= PREVIEW_BYTES
+    assert reply.job.images is not None
+    assert reply.job.images[0].uri.startswith("controlnet://")
+    assert reply.job.images[0].uri in reply.text
+
+
+async def test_the_operator_can_switch_links_on(tmp_path: Path, pictures: Path) -> None:
+    """H1: hosts that read resource links get them for every address, without an image type where it is not https."""
+    async with open_session(settings_for(tmp_path, pictures, resource_links=True)) as session:
+        reply = await session.generate()
+        typed = await session.generate(previews=False)
+    assert [block.type for block in reply.result.content] == ["text", "image", "resource_link"]
+    assert [block.type for block in typed.result.content] == ["text", "resource_link"]
+    (link,) = reply.links
     assert reply.job.images is not None
     assert (link.uri, link.size) == (reply.job.images[0].uri, reply.job.images[0].size_bytes)
     assert link.mime_type is None, "one framework hands links with an image type to the model provider"
 
 
 async def test_without_previews_the_answer_is_typed(session: Session) -> None:
-    """`previews=false` gives the same job as structured content, and still the links."""
+    """`previews=false` gives the same job as structured content, whose URIs are where they were."""
     reply = await session.generate(previews=False)
-    assert [block.type for block in reply.result.content] == ["text", "resource_link"]
+    assert [block.type for block in reply.result.content] == ["text"]
     assert reply.result.structured_content == json.loads(reply.text)
     again = await session.call("job_status", job_id=reply.job.job_id, previews=False)
     assert again.previews == []
@@ -99,14 +115,13 @@ async def test_an_unfinished_job_is_typed(session: Session) -> None:
 
 
 async def test_three_pictures_differ_and_share_the_previews_budget(session: Session) -> None:
-    """Each has a seed of its own, a link of its own, and a third of the bytes."""
+    """Each has a seed of its own, a URI of its own, and a third of the bytes."""
     reply = await session.generate(num_images=3, width=640, height=640)
     job = reply.job
     assert job.images is not None
     contents = [image.path.read_bytes() for image in job.images if image.path]
     assert len({opened(content).tobytes() for content in contents}) == 3
     assert len({image.uri for image in job.images}) == 3
-    assert [link.uri for link in reply.links] == [image.uri for image in job.images]
     assert len(reply.previews) == 3
     assert sum(map(len, reply.previews)) <= PREVIEW_BYTES
 

@@ -2,6 +2,7 @@
 
 import time
 
+import mcp_types as types
 import pytest
 from anyio import create_task_group, fail_after
 from pydantic import JsonValue
@@ -67,23 +68,38 @@ async def test_an_unfinished_job_tells_how_it_stands(session: Session, mode: str
     assert (job.progress is None) == (mode == "queued")
 
 
+async def test_the_next_wait_is_one_that_the_caller_bears(session: Session) -> None:
+    """H2: `next` proposes 4 s to a client that asked for no progress, which may give up after 5, and 30 s to others."""
+    silent = (await session.generate(wait_seconds=0, **simulated("queued", 60))).job
+    talkative = (await session.generate(Heard(), prompt="other", wait_seconds=0, **simulated("queued", 60))).job
+    assert "and wait_seconds=4;" in silent.next
+    assert "and wait_seconds=30;" in talkative.next
+    for job in (silent, talkative):
+        assert "wait_seconds=4;" in (await session.call("job_status", job_id=job.job_id)).job.next
+        assert "wait_seconds=30;" in (await session.call("job_status", Heard(), job_id=job.job_id)).job.next
+        (contents,) = await session.read(f"controlnet://jobs/{job.job_id}")
+        assert isinstance(contents, types.TextResourceContents)
+        assert "wait_seconds=4;" in contents.text
+    assert {"wait_seconds=4;" in job.next for job in (await session.call("list_jobs")).listed} == {True}
+
+
 async def test_no_wait_answers_at_once(session: Session) -> None:
     """`wait_seconds=0` gives the job as it was accepted."""
-    with fail_after(20):
+    with fail_after(50):
         job = (await session.generate(wait_seconds=0, **simulated("queued", 300))).job
     assert job.status == "queued"
 
 
 async def test_a_wait_ends_when_the_job_does(session: Session) -> None:
     """Nobody waits longer than needed."""
-    with fail_after(10):
+    with fail_after(50):
         job = (await session.generate(wait_seconds=300, **simulated("queued", 0.3))).job
     assert job.status == "succeeded"
 
 
 async def test_a_wait_ends_when_its_time_is_up(session: Session) -> None:
     """The job is then given back as it stands, and goes on."""
-    with fail_after(10):
+    with fail_after(50):
         started = time.monotonic()
         job = (await session.generate(wait_seconds=0.6, **simulated("queued", 60))).job
     assert job.status == "queued"
@@ -130,8 +146,8 @@ async def test_the_default_wait_is_short_without_progress_and_long_with_it(sessi
     jobs: dict[str, Job] = {}
 
     async def ask(name: str, progress: Heard | None) -> None:
-        with fail_after(15):
-            reply = await session.generate(progress, prompt=name, wait_seconds=None, **simulated("queued", 4.4))
+        with fail_after(50):
+            reply = await session.generate(progress, prompt=name, wait_seconds=None, **simulated("queued", 6))
         jobs[name] = reply.job
 
     async with create_task_group() as tasks:

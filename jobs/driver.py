@@ -30,7 +30,7 @@ from controlnet_mcp.jobs.submission_log import INTERRUPTED, Decide, next_action
 from controlnet_mcp.jobs.subscriptions import JobSubscriptions
 from controlnet_mcp.providers.base import Provider
 from controlnet_mcp.providers.errors import ProviderError
-from controlnet_mcp.providers.registry import ProviderEntry, ProviderTable, ready
+from controlnet_mcp.providers.registry import ProviderEntry, entry_of, load_adapter, ready
 from controlnet_mcp.providers.sender import Sender
 from controlnet_mcp.providers.types import Capabilities, RequestWarning
 
@@ -77,8 +77,6 @@ class Driver:
             return job
         if job.state == "preparing":
             return await self.preparations.step(job, lease)
-        if isinstance(self.entries, ProviderTable):  # a job of an earlier run may be the first to need its adapter
-            await self.entries.load(job.provider)
         try:
             provider = ready(self.entries, job.provider)
         except ControlNetError as error:
@@ -210,7 +208,8 @@ def build_driver(  # noqa: PLR0913  # the parts that tests replace, by name
     """Put the parts together that a job is driven by; by default scored with all measures that need no model."""
 
     def capabilities_of(name: str) -> Capabilities:
-        return next((row.capabilities for row in entries if row.name == name), UNKNOWN_PROVIDER)
+        entry = entry_of(entries, name)
+        return UNKNOWN_PROVIDER if entry is None else entry.capabilities
 
     pacer = PollPacer(store, chance, capabilities_of)
     submitter = Submitter(store, sender, pacer, clock, submissions_in_flight, decide)
@@ -311,6 +310,7 @@ class JobRunner:
             if claimed is None:
                 return
             job, lease = claimed
+            await load_adapter(self._driver.entries, job.provider)  # the first look at one of an earlier run needs it
             again = job.ended
             # who drove it before may have looked later than it wrote, and may have waited for something that is there
             job = job.model_copy(update={"looked_at": None, "wake_at": 0.0})

@@ -412,19 +412,41 @@ async def read_images(
     inside, a password): it is nobody else's to follow either.
 
     Raises:
-        ControlNetError: One of them cannot be read, or may not be read.
+        ControlNetError: Those that cannot be read, or may not be read; one that cannot be reached is the last.
     """
     uses: dict[str, Use] = {CONTROL: _use_of(modalities), MASK: "mask"}
     uses |= {extra_name(index): _use_of([row]) for index, row in enumerate(extras)}
     images: dict[str, ReadPicture] = {}
+    faults: dict[str, ControlNetError] = {}
     for name, reference in pictures_of(asked).items():
         frame = images[START].picture if name == MASK and START in images else None
         try:
             images[name] = await read(reference, use=uses.get(name, "picture"), frame=frame)
-        except UnreachedError:
-            if name not in passed_on:
-                raise
+        except ControlNetError as error:
+            is_unreached = isinstance(error, UnreachedError)
+            if not (is_unreached and name in passed_on):
+                faults[name] = error
+                if is_unreached:
+                    break  # nobody waits for the next one, too
+    if faults:
+        raise _all_of(faults)
     return images
+
+
+def _all_of(faults: Mapping[str, ControlNetError]) -> ControlNetError:
+    """One error for all pictures that cannot be read, with the code of the first."""
+    first, *others = faults.values()
+    if not others:
+        return first
+    told = "; ".join(f"{name}: {fault.message.removesuffix('.')}" for name, fault in faults.items())
+    hints = dict.fromkeys(fault.hint for fault in faults.values())
+    retryable = all(fault.retryable for fault in faults.values())
+    return ControlNetError(
+        first.code,
+        f"{len(faults)} pictures cannot be read: {shortened(told, _MOST_TOLD)}.",
+        hint=shortened(" ".join(hints), _MOST_TOLD),
+        retryable=retryable,
+    )
 
 
 def requested_controls(

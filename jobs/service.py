@@ -33,7 +33,7 @@ from controlnet_mcp.jobs.store import JobStore
 from controlnet_mcp.jobs.submission_log import SubmissionEvent
 from controlnet_mcp.jobs.subscriptions import JobSubscriptions
 from controlnet_mcp.providers.http import HttpCall
-from controlnet_mcp.providers.registry import ProviderEntry
+from controlnet_mcp.providers.registry import ProviderEntry, entry_of
 from controlnet_mcp.providers.sender import Sender
 from controlnet_mcp.providers.types import Cost, RequestWarning
 
@@ -214,7 +214,8 @@ class JobService:
         """
         earlier = await self.get(job_id, caller)
         name = changes.get("provider", earlier.provider)
-        by_link = any(row.capabilities.needs_public_url for row in self.preparer.entries if row.name == name)
+        entry = entry_of(self.preparer.entries, str(name))
+        by_link = entry is not None and entry.capabilities.needs_public_url
         return rerun_request(earlier, changes, by_link=by_link)
 
     async def get(self, job_id: str, caller: Caller) -> JobRecord:

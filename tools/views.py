@@ -203,6 +203,8 @@ def next_step(job: JobRecord, patience_seconds: int = _WAIT_SECONDS_WITHOUT_PROG
                 f"Show the user the {pictures}; {advice(job)}to build on one, pass its uri as "
                 "control_image or init_image of controlnet_generate."
             )
+            if job.can_be_fetched:
+                said = f"{said} job_status with job_id={job.job_id} and {FETCH_AGAIN} tries for the missing ones."
         case "failed":
             hint = job.fault.hint if job.fault else ""
             said = hint or "Tell the user why it failed."
@@ -220,7 +222,8 @@ def next_step(job: JobRecord, patience_seconds: int = _WAIT_SECONDS_WITHOUT_PROG
             )
         case "fetching" if job.failures and _place_of(job):
             said = (
-                f"The picture is finished but cannot be stored yet; until then the provider has it at {_place_of(job)}"
+                f"The picture is finished but cannot be stored yet: job_status with job_id={job.job_id} tells when it "
+                f"is. Until then the provider has it at {_place_of(job)}"
             )
         case _ if job.cancel_answered:
             said = f"It could not be stopped. If its picture comes, it is kept: job_status with job_id={job.job_id}."

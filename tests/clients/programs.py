@@ -341,7 +341,7 @@ def first_text(answer: object) -> str:
         case list() | tuple():
             return next(filter(None, map(first_text, answer)), "")
         case _:
-            return first_text(answer.model_dump()) if hasattr(answer, "model_dump") else json.dumps(answer)
+            return first_text(answer.model_dump()) if hasattr(answer, "model_dump") else ""
 
 
 PROGRAMS = {

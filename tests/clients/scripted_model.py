@@ -1,11 +1,12 @@
 """A language model by script, behind the HTTP interfaces of OpenAI (chat completions) and Google (generateContent).
 
-It calls `controlnet_generate`, follows a job that is not finished with `job_status`, and then says that it is done.
+It calls `controlnet_generate`, does what `next` says while the job is not finished, and then says that it is done.
 Like the real services it refuses what it cannot read: tools that are not in its form, and answers of tools with a block
 that its interface does not have.
 """
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
@@ -27,6 +28,7 @@ class _Told(BaseModel):
 
     job_id: str
     status: str
+    next: str
 
 
 _JOBS: TypeAdapter[_Told | list[JsonValue]] = TypeAdapter(_Told | list[JsonValue])
@@ -162,7 +164,10 @@ class ScriptedModel:
         job = _JOBS.validate_json(answers[-1])
         if isinstance(job, list):  # some send all that they were given, as texts or read already
             job = _Told.model_validate_json(job[0]) if isinstance(job[0], str) else _Told.model_validate(job[0])
-        return ("job_status", {"job_id": job.job_id, "wait_seconds": 2}) if job.status in UNFINISHED else None
+        if job.status not in UNFINISHED:
+            return None
+        advised = re.search(r"wait_seconds=(\d+)", job.next)
+        return "job_status", {"job_id": job.job_id, "wait_seconds": int(advised[1]) if advised else 2}
 
     async def _chat(self, request: Request) -> Response:
         try:

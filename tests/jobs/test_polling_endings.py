@@ -6,6 +6,7 @@ import httpx2
 import pytest
 
 from controlnet_mcp.jobs.record import JobRecord
+from controlnet_mcp.tools.views import next_step
 from tests.support.job_layer import PICTURE_URL, Answer, JobLayer, Service, broken, open_job_layer, says
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("loop_watch")]
@@ -161,6 +162,7 @@ async def test_e2_one_of_two_pictures_is_kept_and_the_other_can_be_fetched(
         assert layer.clock.now - START < 120
         assert (job.status, len(job.images)) == ("succeeded", 1)
         assert ["1 of 2" in row.detail for row in job.warnings] == [True]
+        assert "fetch=true" in next_step(job)
         again = await fetch_again(layer)
         assert (again.status, len(again.images), len(again.warnings)) == ("succeeded", 1, 1)
         service.download = [other]

@@ -402,25 +402,43 @@ def _unended_jpeg(content: bytes, limits: Limits) -> "Pixels":
     """
     with JpegImageFile(io.BytesIO(content)) as picture:
         _check_size(picture.size, limits, jpeg=True)
-        length = 4096 + picture.width * picture.height // 16  # enough to show in a hundredth of the picture
+        pixels = picture.width * picture.height
         if content.endswith(_JPEG_END) or not _has_every_scan(content, picture):
             raise ValueError("a JPEG that is broken elsewhere")
     content = content.rstrip(b"\xff")
-    ends = [random.Random(seed).randbytes(length).replace(b"\xff", b"\0") for seed in range(2)]  # noqa: S311  # no secret
-    first, second = (_decoded(content + end + _JPEG_END, "image/jpeg", limits) for end in ends)
-    if float((first != second).any(axis=2).mean()) > _UNENDED_SHARE:
+    found = re.search(rb"\xff\xdd\x00\x04(..)", content[: _first_scan(content)], re.DOTALL)
+    interval = int.from_bytes(found[1], "big") if found else 0  # of 64 pixels or more, after which a mark is expected
+    marks = [bytes((0xFF, 0xD0 + number)) if interval else b"" for number in range(8)]
+    length = 16 * max(interval, 4)  # enough of each interval, or of the whole, to show
+    count = 1 + pixels // (64 * (interval or 32))
+
+    def ended(seed: int) -> "Pixels":
+        dice = random.Random(seed)  # noqa: S311  # no secret
+        parts = (dice.randbytes(length).replace(b"\xff", b"\0") + marks[number % 8] for number in range(count))
+        return _decoded(content + b"".join(parts) + _JPEG_END, "image/jpeg", limits)
+
+    if float((ended(1) != ended(2)).any(axis=2).mean()) > _UNENDED_SHARE:
         raise ValueError("a JPEG of which more than the end is missing")
     return _decoded(content + _JPEG_END, "image/jpeg", limits)
+
+
+def _first_scan(content: bytes) -> int:
+    """The place in a JPEG where its first scan begins; thumbnails before it hold scans of their own.
+
+    Raises:
+        IndexError: There is none.
+    """
+    place = 2
+    while content[place + 1] != _SCAN:
+        place += 2 + int.from_bytes(content[place + 2 : place + 4], "big")
+    return place
 
 
 def _has_every_scan(content: bytes, picture: JpegImageFile) -> bool:
     """Tell whether a progressive JPEG has a last scan of every component (ITU T.81, B.2.3 and G.1.1); others have."""
     if "progressive" not in picture.info:
         return True
-    place = 2
-    while content[place + 1] != _SCAN:  # thumbnails before it hold scans of their own
-        place += 2 + int.from_bytes(content[place + 2 : place + 4], "big")
-    finished = set[int]()
+    place, finished = _first_scan(content), set[int]()
     for found in re.finditer(rb"\xff\xda..(?P<count>[\1-\4])", content[place:], re.DOTALL):
         end = found.end() + 2 * found["count"][0]
         last, approximation = content[place + end + 1 : place + end + 3]

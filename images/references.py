@@ -15,6 +15,7 @@ import re
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from typing import Literal, TypeAlias, cast
 from urllib.parse import unquote, unquote_to_bytes
 
@@ -43,6 +44,8 @@ EXTRA_CHARACTERS = 65_536
 """Characters that wrapping may add to the longest legal picture; also the longest text that is unwrapped before the
 limits of the reader are known."""
 _DEEPEST = 12
+_MOST_ENTRIES = 200
+"""Entries of a list that are looked at."""
 _HEAD = 4096
 """Leading characters in which a wrapping is looked for; no path is longer."""
 _BLANK = (
@@ -78,7 +81,7 @@ _BEGINS = r"[~/\\]|\.{1,2}[/\\]|[a-z]:[\\/]|(?:https?|data|file|controlnet):|job
 _LABEL = (
     r"(?i)(?:@|(?:(?:the\s)?(?:image|img|picture|photo|path|file[ _]?path|image[ _]?(?:path|url)|url|uri|link|src"
     r"|source|media|input|control_image|init_image|mask_image)\s*[:=]|file\s*(?:=|:\s))\s*){1,4}"
-    rf"(?=[\"'`<\u201c\u00ab!\[({{*]|{_BEGINS}|url\()|[\"'`<(\[\u201c]+(?={_BEGINS})"
+    rf"(?=[\"'`<\u201c\u00ab!\[({{*]|{_BEGINS}|url\()|[\"'`<(\[\u201c]{{1,4}}(?={_BEGINS})"
 )
 """What may stand before a reference: an at sign, a label, a quote that is never closed."""
 _JSON_START = r"[{\[]\s*[\"'{]"
@@ -136,7 +139,8 @@ def _in_json(text: str) -> str | None:
     """The picture in a JSON object or list; also in one with Python's quotes, or with backslashes that stand alone."""
     if not re.match(_JSON_START, text):
         return None
-    for slash, mark in (("\\", '"'), ("\\\\", '"'), ("\\", "'")):
+    variants = (("\\", '"'), ("\\\\", '"'), ("\\", "'"))
+    for slash, mark in variants if len(text) <= EXTRA_CHARACTERS else variants[:1]:
         with suppress(ValueError, RecursionError):
             return _only_picture(json.loads(text.replace("\\", slash).replace(mark, '"')))
     return None
@@ -201,7 +205,7 @@ def _in_pair(text: str) -> str | None:
 def _until_closed(text: str) -> str:
     """The text before the bracket that closes one which was opened before it; all of it where none does."""
     depth = 1
-    for bracket in re.finditer(r"[()]", text):
+    for bracket in islice(re.finditer(r"[()]", text), _HEAD):
         depth += 1 if bracket[0] == "(" else -1
         if depth == 0:
             return text[: bracket.start()]
@@ -234,7 +238,7 @@ def _pictures(value: object, depth: int) -> list[str]:
         case str():
             return [value] if value.strip(_BLANK) else []
         case list():
-            items = cast("list[object]", value)
+            items = cast("list[object]", value)[:_MOST_ENTRIES]
             return [text for item in items if not _is_prose(item) for text in _pictures(item, depth + 1)]
         case dict():
             return _pictures_of_members(cast("dict[str, object]", value), depth + 1)
@@ -246,6 +250,9 @@ def _pictures_of_members(rows: dict[str, object], depth: int) -> list[str]:
     """The pictures in an object: the first that a member of a known name holds, else all that are plain ones."""
     for name in _BYTES:
         inner = rows.get(name)
+        if isinstance(inner, list) and rows.get("type") == "Buffer":  # of Node
+            with suppress(TypeError, ValueError):
+                return [f"base64,{binascii.b2a_base64(bytes(cast('list[int]', inner)), newline=False).decode()}"]
         if isinstance(inner, str) and inner:
             return [_as_base64(inner, surely=name != "data" or not _TYPES.isdisjoint(rows))]
     known = [found for name in (*_BYTES, *_NAMES) if (found := _pictures(rows.get(name), depth))]
@@ -283,7 +290,7 @@ _MAP = r"(?i)(?:(?:controlnet:/{0,3})?maps/)?(?P<sha256>[0-9a-f]{64})/?"
 _SIGNED = r"https?://[^?#\s]*/files/[0-9a-f]{64}\.[a-z]{3,4}\?(?=.*\bexpires=[0-9])(?=.*\bsignature=[0-9a-f])"
 _ENDED_LINK = r"(?is)(?P<link>.*\.(?:png|jpe?g|webp|gif|bmp|avif|heic|tiff?))[.,;:!?)\]}>\"'`*]+"
 _ESCAPED = r"\\([^\w\s])|\\(?=_)"
-_WINDOWS = r"/?[A-Za-z][:|](?:[\\/]|$)|\\\\[^\\]+\\|%[A-Za-z]+%[\\/]"
+_WINDOWS = r"/?[A-Za-z][:|](?:[\\/]|$)|\\\\[^\\]+\\|%[A-Za-z]+%[\\/]|//wsl[$.]"
 _OF_THE_CHAT = (
     r"(?is)(?:sandbox|blob|cid|mid|attachments?|file-service|sediment|upload|clipboard|about)[:].*"
     r"|(?:content|ph|assets-library|webkit-fake-url|message)://.*"
@@ -306,12 +313,12 @@ def _classified(text: str, *, windows: bool) -> Reference:
     """The kind of a text that has no wrapping."""
     if not text:
         return Reference("nothing", "")
+    if re.match(_WEB, text):
+        return _link(text)
     if uri := _data_uri(text):
         return Reference("data", uri)
     if stored := _stored(text):
         return Reference("stored", stored)
-    if re.match(_WEB, text):
-        return _link(text)
     return Reference(_unread_kind(text, windows=windows), text)
 
 
@@ -376,6 +383,7 @@ def path_spellings(text: str, *, windows: bool = os.name == "nt") -> tuple[str, 
         (r"^(?:\$HOME|\$\{HOME\}|%USERPROFILE%)(?=[/\\])", "~"),
         (r"(?:%[0-9a-fA-F]{2})+", lambda codes: unquote(codes[0])),
         (r"&amp;", "&"),
+        (r"^[\"'`<(\[]+(?=.)", ""),
         (r"[.,;:!?)\]}>\"'`]+$", ""),
     ]
     if not windows:
@@ -408,12 +416,19 @@ _IN_BASE64 = r"(?i)(?P<type>[^,]{0,300}?),?\s*\bbase64\b(?:\s*://|\s*[;:,=](?:[^
 _SAYS_BASE64 = (
     r"(?i)(?P<type>(?:[\w.+-]{1,40}/)?[\w.+-]{0,40}?)\s*[;:,]?\s*\bbase64\s*(?:://|[,:;=](?:[^,]{0,100},)?)\s*"
 )
-_MEDIA_TYPE = r"[\w.+-]+/[\w.+-]+"
-_PICTURE_STARTS = r"iVBORw0KGgo|/9j/|UklGR|R0lGOD|Qk|SUkqA|TU0AK|AAABAA|PHN2Zy|PD94bWwg|AAAA[A-Za-z0-9+/]{2}Z0eXB"
+_MEDIA_TYPE = r"(?i)image/[\w.+-]+"
+_PICTURE_STARTS = (
+    r"(?:iVBORw0KGgo|/9j/|UklGR|R0lGOD|Qk|SUkqA|TU0AK|AAABAA|PHN2Zy|PD94bWwg|AAAA[A-Za-z0-9+/]{2}Z0eXB)"
+    r"(?=[A-Za-z0-9+/_\-\s\\%]{36})"
+)
 """The first base64 digits of the signatures of PNG, JPEG, WebP, GIF, BMP, TIFF, ICO, SVG, AVIF and HEIC."""
+_PICTURE_WITHIN = rf"(?:(?<![A-Za-z0-9+/=_\-])|(?<=base64)){_PICTURE_STARTS}"
+_LONGEST_PREFIX = 600
 _BASE64 = r"[A-Za-z0-9+/=_\-\s]+"
+_DIGITS = r"[A-Za-z0-9+/_\-\s\\%]*=*"
 _SHORTEST_BASE64 = 48
-_AROUND_DIGITS = _BLANK + "\"'`<>()[]{}\u201c\u201d\u2018\u2019"
+_AROUND_DIGITS = _BLANK + "*\\\"'`<>()[]{}\u201c\u201d\u2018\u2019"
+_AFTER_DIGITS = frozenset(_AROUND_DIGITS + "#?&,;|")
 _URL_SAFE = str.maketrans("-_", "+/")
 
 
@@ -425,24 +440,36 @@ def is_bare_base64(text: str) -> bool:
     return len(text) > _HEAD or re.match(_PICTURE_STARTS, head) is not None
 
 
+def _picture_within(text: str) -> int | None:
+    """The place in a text where the base64 of a picture begins; in JSON that cannot be read, of the only one."""
+    whole = re.match(_JSON_START, text)
+    found = re.compile(_PICTURE_WITHIN).finditer(text, 0, EXTRA_CHARACTERS if whole else _LONGEST_PREFIX)
+    first, second = next(found, None), next(found, None) if whole else None
+    return first.start() if first and not second else None
+
+
 def _data_uri(text: str) -> str | None:
-    """The `data:` URI of a text that is or holds base64, whatever stands before the digits; `None` for other texts."""
+    """The `data:` URI of a text that is or holds base64, whatever stands around the digits; `None` for other texts."""
     uri = re.match(_DATA, text[:_HEAD])
     at = uri.end() if uri else 0
     if said := re.compile(_IN_BASE64 if uri else _SAYS_BASE64).match(text[: at + _HEAD], at):
         claimed, at = said["type"], said.end()
-    elif uri is None:
-        return f"data:;base64,{text}" if is_bare_base64(text) else None
+    elif (within := _picture_within(text)) is not None:
+        claimed, at = text[:within], within
+    elif uri:
+        return f"data:{text[at:]}"
+    elif is_bare_base64(text):
+        claimed = ""
     else:
-        claimed, _, body = text[at : at + _HEAD].partition(",")
-        if not re.match(_PICTURE_STARTS, body.lstrip(_AROUND_DIGITS)):
-            return f"data:{text[at:]}"
-        at += len(claimed) + 1
+        return None
     if mark := re.compile(_BYTES_MARK).match(text, at):
         at = mark.end()
     digits = text[at:].strip(_AROUND_DIGITS)
     if digits[-1:] in {".", ","} and digits[-2:] != "..":  # of the sentence; two say that the rest was left out
         digits = digits[:-1]
+    run = re.match(_DIGITS, digits)
+    if run and run.end() < len(digits) and (run[0].endswith("=") or digits[run.end()] in _AFTER_DIGITS):
+        digits = run[0].strip(_AROUND_DIGITS)
     media_type = re.search(_MEDIA_TYPE, claimed)
     return f"data:{media_type[0] if media_type else ''};base64,{digits}"
 

@@ -5,16 +5,18 @@ by name: everything follows from their capabilities.
 """
 
 import difflib
+import re
 import secrets
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Protocol, get_args
+from typing import Protocol, cast, get_args
 from urllib.parse import urlsplit
 
 from pydantic import JsonValue, ValidationError
 
+from controlnet_mcp.foundation.arguments import EVERYTHING, USUAL, loosened
 from controlnet_mcp.foundation.errors import ControlNetError, RequestError, UnreachedError
 from controlnet_mcp.foundation.text import shortened
 from controlnet_mcp.images.blob_store import BlobStore
@@ -35,8 +37,10 @@ from controlnet_mcp.jobs.request import (
     GenerateRequest,
     RequestedModality,
     extra_name,
-    parse_extra,
+    lone_settings,
+    parse_extras,
     parse_modalities,
+    reading_notes,
 )
 from controlnet_mcp.jobs.resource_uris import source_uri
 from controlnet_mcp.providers.base import Provider
@@ -44,6 +48,10 @@ from controlnet_mcp.providers.placeholders import no_public_url
 from controlnet_mcp.providers.registry import ProviderEntry
 from controlnet_mcp.providers.types import Control, RequestWarning, ResolvedRequest, Setting, SizeLimits
 
+_ANY = USUAL | EVERYTHING | {"best"}
+"""Words that leave the provider to be chosen."""
+_MOST_TOLD = 1000
+"""Most characters about options that are not right."""
 _ASSET = "asset_"
 """Begins a provider's own id of a picture."""
 _CROPPED_ASPECT = 1.02
@@ -51,7 +59,7 @@ _CROPPED_ASPECT = 1.02
 _SETTINGS: tuple[Setting, ...] = get_args(Setting)
 _OF_THE_PROVIDER = ("model", "scheduler", "provider_options")
 """Settings that mean something to one provider only."""
-_REMOVABLE = frozenset({START, MASK, "negative_prompt", "model", "scheduler"})
+REMOVABLE = frozenset({START, MASK, "negative_prompt", "model", "scheduler"})
 """Settings that an empty text takes out; a start image with all that means nothing without it."""
 
 
@@ -113,11 +121,15 @@ class Preparer:
         Raises:
             ControlNetError: What no attempt could make right, before anything is sent.
         """
+        for fault in lone_settings({name: getattr(asked, name) for name in (START, MASK, "strength")}):
+            raise fault
         modalities = parse_modalities(asked.modality)
-        extras = tuple(parse_extra(extra.modality, extra.weight) for extra in asked.extra_controls)
+        extras = parse_extras(asked.extra_controls)
         read = partial(self.reader.read, local_paths=local_paths, owner=owner, roots=roots)
         refusal: ControlNetError | None = None
         for provider, chosen in select_providers(asked, (*modalities, *extras), self.entries):
+            if refusal and options_fault(provider.name, asked.provider_options, self.entries):
+                continue  # the options were another one's, whose refusal counts
             try:
                 prepared = await self._prepare_for(provider, asked, modalities, extras, read)
             except ControlNetError as error:
@@ -125,7 +137,8 @@ class Preparer:
                     raise
                 refusal = refusal or error
             else:
-                return replace(prepared, warnings=(*chosen, *prepared.warnings))
+                notes = reading_notes((*modalities, *extras))
+                return replace(prepared, warnings=(*chosen, *notes, *prepared.warnings))
         raise refusal or RequestError("unsupported", "No ready provider can do this.")
 
     async def _prepare_for(
@@ -137,16 +150,7 @@ class Preparer:
         read: Read,
     ) -> Prepared:
         """Prepare a request for one provider."""
-        try:
-            options = provider.options.model_validate(asked.provider_options).model_dump(mode="json")
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            place = shortened(".".join(str(part) for part in first["loc"]))
-            raise RequestError(
-                "invalid_request",
-                f"provider_options.{place} is not right for {provider.name}: {first['msg']}.",
-                hint=f"{provider.name} knows: {', '.join(provider.options.model_fields) or 'no options'}.",
-            ) from error
+        options = options_for(provider, asked.provider_options)
         shared = {
             name: link
             for name, reference in pictures_of(asked).items()
@@ -210,6 +214,40 @@ class Preparer:
         }
 
 
+def options_for(provider: Provider, given: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+    """The provider's own options, checked and with their defaults.
+
+    Raises:
+        RequestError: `invalid_request` that names every option that is not right.
+    """
+    try:
+        read = provider.options.model_validate(loosened(provider.options, given))
+    except ValidationError as error:
+        wrong = [(".".join(map(str, row["loc"])), row["msg"]) for row in error.errors(include_url=False)]
+        told = "; ".join(
+            f"provider_options.{place[:60]} is not right for {provider.name}: {why}" for place, why in wrong
+        )
+        raise RequestError(
+            "invalid_request",
+            f"{shortened(told, _MOST_TOLD)}.",
+            hint=f"{provider.name} knows: {', '.join(provider.options.model_fields) or 'no options'}.",
+        ) from error
+    return read.model_dump(mode="json")
+
+
+def options_fault(provider: object, options: object, context: object) -> RequestError | None:
+    """The refusal of options by the provider that a call names, if it is one of the `context`'s, and ready."""
+    entries = cast("Sequence[ProviderEntry]", context or ())
+    entry = _entry(provider, entries) if isinstance(provider, str) else None
+    if entry is None or entry.provider is None or not isinstance(options, dict):
+        return None
+    try:
+        options_for(entry.provider, cast("dict[str, JsonValue]", options))
+    except RequestError as error:
+        return error
+    return None
+
+
 def select_providers(
     asked: GenerateRequest, modalities: Sequence[RequestedModality], entries: Sequence[ProviderEntry]
 ) -> list[tuple[Provider, tuple[RequestWarning, ...]]]:
@@ -265,13 +303,18 @@ def obstacles(asked: GenerateRequest, modalities: Sequence[RequestedModality], p
     return [reason for failed, reason in checks if failed]
 
 
+def is_any(provider: str | None) -> bool:
+    """Tell whether a provider is left to be chosen."""
+    return provider is None or provider.strip().lower() in _ANY
+
+
 def entry_named(name: str, entries: Sequence[ProviderEntry]) -> ProviderEntry:
-    """Find a provider's row.
+    """Find a provider's row by its name, in any case and also as its web address is written (`fal.ai`).
 
     Raises:
         RequestError: `invalid_request` when nobody has this name; the nearest is in the hint.
     """
-    entry = next((entry for entry in entries if entry.name == name.strip().lower()), None)
+    entry = _entry(name, entries)
     if entry is None:
         names = [row.name for row in entries]
         near = difflib.get_close_matches(name.lower(), names, n=1)
@@ -282,6 +325,12 @@ def entry_named(name: str, entries: Sequence[ProviderEntry]) -> ProviderEntry:
             hint=f"{meant}Known: auto, {', '.join(names)}.",
         )
     return entry
+
+
+def _entry(name: str, entries: Sequence[ProviderEntry]) -> ProviderEntry | None:
+    key = re.sub("[^a-z0-9]", "", name.lower())
+    keys = {key, *(key.removesuffix(ending) for ending in ("ai", "com", "api"))}
+    return next((entry for entry in entries if entry.name in keys), None)
 
 
 def _named_provider(
@@ -365,6 +414,7 @@ def requested_controls(
     main = [
         Control(
             modality=row.modality.name,
+            word=row.word,
             picture=images.get(CONTROL),
             asset_id=asked.control_image if asked.control_image.startswith(_ASSET) else None,
             source_url=links.get(CONTROL),
@@ -376,6 +426,7 @@ def requested_controls(
     further = [
         Control(
             modality=row.modality.name,
+            word=row.word,
             picture=images.get(extra_name(index)),
             source_url=links.get(extra_name(index)),
             weight=row.weight,
@@ -456,23 +507,7 @@ def fit_warnings(feature: str, picture: StoredPicture, output: OutputSize, limit
 def unsupported_settings(
     request: ResolvedRequest, asked: GenerateRequest, provider: Provider
 ) -> tuple[ResolvedRequest, list[RequestWarning]]:
-    """Leave settings out that the provider has no place for, and say so; never a silent drop.
-
-    Raises:
-        RequestError: `invalid_request` when `strength` or `mask_image` is given without what it acts on.
-    """
-    if asked.init_image is None and asked.strength is not None:
-        raise RequestError(
-            "invalid_request",
-            "strength says how far to leave init_image, but no init_image is given.",
-            hint="Give init_image for image-to-image; for the strength of a control write its weight, as in canny:0.6.",
-        )
-    if asked.init_image is None and asked.mask_image is not None:
-        raise RequestError(
-            "invalid_request",
-            "mask_image says which part of init_image to repaint, but no init_image is given.",
-            hint="Give the picture to be repainted as init_image; it may be the same as control_image.",
-        )
+    """Leave settings out that the provider has no place for, and say so; never a silent drop."""
     can, controls = provider.capabilities, request.controls
     dropped = [name for name in _SETTINGS if name not in can.settings and getattr(asked, name) is not None]
     features: list[str] = [*dropped]
@@ -545,7 +580,7 @@ def rerun_request(
     lost = [name for name in _OF_THE_PROVIDER if provider != earlier.provider and name not in changes and before[name]]
     if CONTROL in changes:
         before.pop("control_is_map")  # said of the earlier picture
-    removed = {name for name in _REMOVABLE if changes.get(name) == ""}
+    removed = {name for name in REMOVABLE if changes.get(name) == ""}
     given = {name: value for name, value in changes.items() if name not in removed}
     if START in removed:
         removed |= {MASK, "strength"}

@@ -137,6 +137,13 @@ class Preprocessor:
             RequestError: `not_configured` when what runs models is not installed.
         """
         modality, picture = MODALITIES[control.modality], control.picture
+        if control.is_map and modality.structure == "photo":
+            control = control.model_copy(update={"is_map": False})
+            detail = (
+                f"{modality.name} is taken from a plain picture and has no control map: the picture was handed on as "
+                "one, without control_is_map."
+            )
+            self.warnings.append(RequestWarning(kind="adjusted", feature="control_is_map", detail=detail))
         takes = self.provider.takes(modality.name, self.model, self.options)
         if picture is None:
             return control

@@ -108,6 +108,7 @@ class Control(Frozen):
     """One structure to keep.
 
     Attributes:
+        word: The detector or alias by which the modality was asked for, such as `hed`; empty by its own name.
         picture: The control picture; `None` when the provider already holds it as `asset_id`.
         asset_id: The provider's own id of the picture.
         source_url: The link it was read from, as long as the picture is unchanged.
@@ -119,6 +120,7 @@ class Control(Frozen):
     """
 
     modality: str
+    word: str = ""
     picture: StoredPicture | None = None
     asset_id: str | None = None
     source_url: str | None = None

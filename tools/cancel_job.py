@@ -1,6 +1,7 @@
 """`cancel_job`: stop a job where the provider can."""
 
-from controlnet_mcp.tools.tool import Answer, Arguments, Call, Hints, Services, tool
+from controlnet_mcp.foundation.arguments import Arguments
+from controlnet_mcp.tools.tool import Answer, Call, Hints, Services, tool
 from controlnet_mcp.tools.views import Job, views_of
 
 _ANSWER_SECONDS = 4.0

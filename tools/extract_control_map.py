@@ -1,18 +1,21 @@
 """`extract_control_map`: the control map of a picture, free of charge, as a picture to look at and to pass on."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import cast
 
 from anyio import to_thread
-from pydantic import Field, JsonValue
+from pydantic import Field, JsonValue, field_validator
 
+from controlnet_mcp.foundation.arguments import Arguments, checked, passing, shorter_side
+from controlnet_mcp.foundation.errors import RequestError
 from controlnet_mcp.foundation.limits import RESULT_LIMITS
 from controlnet_mcp.images.maps import MapParameters
-from controlnet_mcp.images.modalities import resolve
 from controlnet_mcp.images.picture import StoredPicture, Use
 from controlnet_mcp.images.resize import fit_for_detection
-from controlnet_mcp.jobs.request import PictureName
+from controlnet_mcp.jobs.request import ModalityText, PictureName, RequestedModality, parse_one, reading_notes
 from controlnet_mcp.jobs.resource_uris import map_uri
-from controlnet_mcp.tools.tool import Answer, Arguments, Call, Hints, Services, Shown, checked, tool, with_roots
+from controlnet_mcp.tools.tool import Answer, Call, Hints, Services, Shown, tool, with_roots
 from controlnet_mcp.tools.views import View
 
 _FINE_PIXELS = 1536
@@ -21,21 +24,38 @@ _FADES = (
     "Image models draw at about 1024 px, and fine lines fade when a larger map is scaled down: resolution=1024 makes "
     "the map at that size."
 )
-_NEXT = "Look at it; then call controlnet_generate with this uri as control_image and control_is_map=true."
+_NEXT = "Look at it; then call controlnet_generate with this uri as control_image"
 _BLANK = "The map is blank and would keep nothing: try another modality, other parameters or a picture with more on it."
+
+
+def _parse(modality: str) -> RequestedModality:
+    return parse_one(modality, "Make the map of each in a call of its own.")
 
 
 class ExtractArguments(Arguments):
     """Of which picture, and which map."""
 
     image: PictureName = Field(min_length=1, description="As control_image")
-    modality: str = Field(default="canny", description="From list_modalities")
+    modality: ModalityText = Field(default="canny", description="From list_modalities")
     resolution: int | None = Field(default=None, ge=64, le=4096, description="Short side in pixels")
     parameters: dict[str, JsonValue] = Field(
         default={},
         description="Its knobs, named by list_modalities; canny: thresholds=auto",
     )
     previews: bool = True
+
+    _modality = field_validator("modality")(passing(_parse))
+    _resolution = field_validator("resolution", mode="before")(shorter_side)
+
+    @classmethod
+    def faults(cls, given: Mapping[str, object], context: object) -> list[RequestError]:  # noqa: ARG003  # as in all
+        """Knobs that no map has."""
+        parameters = given.get("parameters", {})
+        try:
+            checked(MapParameters, cast("dict[str, object]", parameters) if isinstance(parameters, dict) else {})
+        except RequestError as error:
+            return [error]
+        return []
 
 
 class MapView(View):
@@ -54,7 +74,8 @@ class MapView(View):
 
 async def extract(services: Services, arguments: ExtractArguments, call: Call) -> Answer:
     """Read the picture, make its map, store it, answer."""
-    modality, parameters = resolve(arguments.modality), checked(MapParameters, arguments.parameters)
+    asked, parameters = _parse(arguments.modality), checked(MapParameters, arguments.parameters)
+    modality = asked.modality
     caller, blobs = await with_roots(services, call, [arguments.image]), services.blobs
     use: Use = "depth" if modality.structure in {"depth", "normal"} else "picture"
     source = await services.reader.read(
@@ -72,6 +93,8 @@ async def extract(services: Services, arguments: ExtractArguments, call: Call) -
         picture = blobs.put_pixels(made.rgb)
         fine = modality.structure in {"lines", "skeleton"} and min(picture.width, picture.height) > _FINE_PIXELS
         fades = (_FADES,) if fine and not arguments.resolution else ()
+        is_map = "" if modality.structure == "photo" else " and control_is_map=true"
+        read = tuple(note.detail for note in reading_notes((asked,)))
         return picture, MapView(
             uri=map_uri(picture.sha256),
             modality=modality.name,
@@ -80,8 +103,8 @@ async def extract(services: Services, arguments: ExtractArguments, call: Call) -
             coverage=round(made.coverage, 4),
             path=blobs.path(picture.sha256) if caller.local else None,
             parameters=made.parameters,
-            notes=(*source.notes, *made.notes, *fades) or None,
-            next=_BLANK if is_blank(made.rgb) else _NEXT,
+            notes=(*read, *source.notes, *made.notes, *fades) or None,
+            next=_BLANK if is_blank(made.rgb) else f"{_NEXT}{is_map}.",
         )
 
     picture, view = await to_thread.run_sync(make)

@@ -2,7 +2,8 @@
 
 from pydantic import Field
 
-from controlnet_mcp.tools.tool import Answer, Arguments, Call, Hints, Services, tool
+from controlnet_mcp.foundation.arguments import Arguments
+from controlnet_mcp.tools.tool import Answer, Call, Hints, Services, tool
 from controlnet_mcp.tools.views import job_answer, wait_for
 
 

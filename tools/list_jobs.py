@@ -1,21 +1,31 @@
 """`list_jobs`: recent jobs, newest first."""
 
 import json
+import re
 from collections.abc import Sequence
 from itertools import accumulate
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from controlnet_mcp.foundation.arguments import EVERYTHING, Arguments
 from controlnet_mcp.foundation.text import shortened
-from controlnet_mcp.jobs.prepare import entry_named
 from controlnet_mcp.jobs.record import Status
 from controlnet_mcp.jobs.store import Page
-from controlnet_mcp.tools.tool import Answer, Arguments, Call, Hints, Services, tool
+from controlnet_mcp.tools.tool import Answer, Call, Hints, Services, one_or_all, tool
 from controlnet_mcp.tools.views import Job, View, views_of
 
 _PROMPT_CHARACTERS = 200
 _MOST_BYTES = 400_000
 """Longest list as JSON, which an answer holds twice."""
+_WORDS: dict[Status, frozenset[str]] = {
+    "queued": frozenset({"pending", "waiting", "submitted", "inqueue", "new"}),
+    "running": frozenset({"processing", "inprogress", "active", "started", "working", "generating"}),
+    "succeeded": frozenset({"success", "successful", "complete", "completed", "done", "finished", "ready", "ok"}),
+    "failed": frozenset({"fail", "failure", "error", "errored", "rejected"}),
+    "canceled": frozenset({"cancelled", "cancel", "aborted", "stopped"}),
+    "uncertain": frozenset({"unknown", "unclear"}),
+}
+"""Other services' words for a status."""
 
 
 class ListArguments(Arguments):
@@ -25,6 +35,14 @@ class ListArguments(Arguments):
     provider: str | None = None
     limit: int = Field(default=10, ge=1, le=100)
     cursor: str | None = Field(default=None, description="next_cursor")
+
+    _provider = field_validator("provider")(one_or_all)
+
+    @field_validator("status", mode="before")
+    @classmethod
+    def _other_words(cls, word: object) -> object:
+        key = re.sub(r"[\s_-]+", "", str(word)).lower()
+        return None if key in EVERYTHING else next((status for status, words in _WORDS.items() if key in words), word)
 
 
 class JobList(View):
@@ -47,7 +65,7 @@ async def list_jobs(services: Services, arguments: ListArguments, call: Call) ->
     page = await services.jobs.store.page(
         call.caller.principal,
         status=arguments.status,
-        provider=entry_named(arguments.provider, services.entries).name if arguments.provider else None,
+        provider=arguments.provider,
         limit=arguments.limit,
         cursor=arguments.cursor,
     )

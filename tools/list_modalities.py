@@ -3,19 +3,31 @@
 from collections.abc import Sequence
 from typing import Self
 
+from pydantic import field_validator
+
+from controlnet_mcp.foundation.arguments import EVERYTHING, Arguments, none_of, passing
 from controlnet_mcp.images.maps import KNOBS, NO_MODELS, MapModels
-from controlnet_mcp.images.modalities import MODALITIES, Modality, resolve
+from controlnet_mcp.images.modalities import MODALITIES, Modality
 from controlnet_mcp.jobs.prepare import entry_named
+from controlnet_mcp.jobs.request import ModalityText, RequestedModality, parse_one
 from controlnet_mcp.providers.registry import ProviderEntry
-from controlnet_mcp.tools.tool import Answer, Arguments, Call, Hints, Services, tool
+from controlnet_mcp.tools.tool import Answer, Call, Hints, Services, one_or_all, tool
 from controlnet_mcp.tools.views import View
+
+
+def _parse(modality: str) -> RequestedModality:
+    return parse_one(modality, "Leave modality out to see all.")
 
 
 class ModalityArguments(Arguments):
     """Narrow the answer."""
 
     provider: str | None = None
-    modality: str | None = None
+    modality: ModalityText | None = None
+
+    _provider = field_validator("provider")(one_or_all)
+    _all = field_validator("modality", mode="before")(none_of(EVERYTHING))
+    _modality = field_validator("modality")(passing(_parse))
 
 
 class OfferView(View):
@@ -112,7 +124,7 @@ def modality_list(
         RequestError: `invalid_request` for a name that nothing has.
     """
     shown = (entry_named(provider, entries),) if provider else entries
-    rows = (resolve(modality),) if modality else tuple(MODALITIES.values())
+    rows = (_parse(modality).modality,) if modality else tuple(MODALITIES.values())
     views = tuple(ModalityView.of(row, shown, models) for row in rows)
     offered = tuple(view for view in views if view.offers or modality)
     return ModalityList(modalities=offered, providers=tuple(map(ProviderView.of, shown)))

@@ -3,10 +3,13 @@
 import json
 from itertools import accumulate
 
+from pydantic import field_validator
+
+from controlnet_mcp.foundation.arguments import Arguments
 from controlnet_mcp.foundation.errors import ControlNetError
 from controlnet_mcp.foundation.text import quote
-from controlnet_mcp.jobs.prepare import entry_named
-from controlnet_mcp.tools.tool import Answer, Arguments, Call, Hints, Services, tool
+from controlnet_mcp.jobs.prepare import entry_named, is_any
+from controlnet_mcp.tools.tool import Answer, Call, Hints, Services, known_provider, tool
 from controlnet_mcp.tools.views import View
 
 _LONGEST_NAME = 200
@@ -17,7 +20,9 @@ _MOST_BYTES = 300_000
 class ModelArguments(Arguments):
     """Whose models."""
 
-    provider: str
+    provider: str = "auto"
+
+    _provider = field_validator("provider")(known_provider)
 
 
 class ModelView(View):
@@ -49,16 +54,22 @@ class ModelList(View):
 
 async def list_models(services: Services, arguments: ModelArguments, _call: Call) -> Answer:
     """Describe one provider's models: those that it lists now, or the documented ones when it cannot be asked."""
-    entry = entry_named(arguments.provider, services.entries)
-    can, provider, note = entry.capabilities, entry.provider, None
+    notes: list[str] = []
+    if is_any(arguments.provider):
+        # the first that is ready, engines that are no AI last
+        entry = min(services.entries, key=lambda row: (row.provider is None, not row.capabilities.ai_generated))
+        notes = [f"No provider was named: these are of {entry.name}, the first that is ready."]
+    else:
+        entry = entry_named(arguments.provider, services.entries)
+    can, provider = entry.capabilities, entry.provider
     models = can.models
     if provider is None:
-        note = f"From the documentation: set {' and '.join(entry.missing)} to ask it."
+        notes.append(f"From the documentation: set {' and '.join(entry.missing)} to ask it.")
     else:
         try:
             models = await services.jobs.sender.run(provider, provider.models())
         except ControlNetError as error:
-            note = f"From the documentation: it could not be asked now ({error.message})"
+            notes.append(f"From the documentation: it could not be asked now ({error.message})")
     views = [
         ModelView(
             name=row.name,
@@ -71,7 +82,7 @@ async def list_models(services: Services, arguments: ModelArguments, _call: Call
     sizes = accumulate(len(json.dumps(view.model_dump())) for view in views)
     fitting = sum(size < _MOST_BYTES for size in sizes)
     if fitting < len(views):
-        note = f"{len(views) - fitting} more models do not fit into an answer; each can be asked for by its name."
+        notes.append(f"{len(views) - fitting} more do not fit into an answer; each can be asked for by its name.")
     fields = provider.options.model_fields if provider else {}
     return Answer(
         ModelList(
@@ -80,7 +91,7 @@ async def list_models(services: Services, arguments: ModelArguments, _call: Call
             schedulers=can.schedulers,
             options={name: field.description or "" for name, field in fields.items()},
             sizes=SizeView(minimum=can.sizes.minimum, maximum=can.sizes.maximum, multiple=can.sizes.multiple),
-            note=note,
+            note=" ".join(notes) or None,
         )
     )
 

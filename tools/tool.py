@@ -1,41 +1,32 @@
 """A tool as data: a name, typed arguments, hints for hosts, and a handler.
 
-Arguments come as loose JSON and are checked here, with errors in sentences that name the way out. JSON schemas are such
-that every host takes them: flat and inlined, without references, titles, or nulls in unions; and short, because clients
-send the whole list to a model on every turn. Lengths, empty defaults and the inside of answers are left out of them;
-arguments are checked against the full model all the same.
+Arguments come as loose JSON and are checked by `controlnet_mcp.foundation.arguments`. JSON schemas are such that every
+host takes them: flat and inlined, without references, titles, or nulls in unions; and short, because clients send the
+whole list to a model on every turn. Lengths, empty defaults, the ban on other arguments and the inside of answers are
+left out of them; arguments are checked against the full model all the same.
 """
 
-import difflib
-import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Literal, TypeAlias, TypeVar, cast, get_args, get_origin
+from typing import Literal, TypeAlias, TypeVar, cast, get_origin
 
-from pydantic import BaseModel, JsonValue, ValidationError
-from pydantic.fields import FieldInfo
+from pydantic import BaseModel, JsonValue, ValidationInfo
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
-from pydantic_core import CoreSchema, ErrorDetails, core_schema
+from pydantic_core import CoreSchema, core_schema
 
+from controlnet_mcp.foundation.arguments import Arguments, as_fault, checked
 from controlnet_mcp.foundation.errors import RequestError
-from controlnet_mcp.foundation.text import shortened
 from controlnet_mcp.images.blob_store import BlobStore
 from controlnet_mcp.images.maps import NO_MODELS, MapModels
 from controlnet_mcp.images.picture import StoredPicture
 from controlnet_mcp.images.read import PictureReader
+from controlnet_mcp.jobs.prepare import entry_named, is_any
 from controlnet_mcp.jobs.service import Caller, JobService
 from controlnet_mcp.providers.registry import ProviderEntry
-from controlnet_mcp.providers.types import Frozen
 
-ArgumentsT = TypeVar("ArgumentsT", bound=BaseModel)
-_SHOWN_CHARACTERS = 60
-
-
-class Arguments(Frozen):
-    """Arguments of a tool: unknown ones are errors."""
+ArgumentsT = TypeVar("ArgumentsT", bound=Arguments)
 
 
 Progress: TypeAlias = Callable[[float, str], Awaitable[None]]
@@ -156,69 +147,25 @@ def tool(  # noqa: PLR0913  # a tool is these seven facts, and all are named
     """Make a tool of a handler that takes checked arguments."""
 
     async def run(services: Services, given: Mapping[str, object], call: Call) -> Answer:
-        return await handler(services, checked(arguments, given), call)
+        return await handler(services, checked(arguments, given, services.entries), call)
 
     return Tool(name, title, description, arguments, hints, output, run)
 
 
-def checked(model: type[ArgumentsT], arguments: Mapping[str, object]) -> ArgumentsT:
-    """Validate arguments.
-
-    Explicit nulls mean "not given", and text that holds JSON is read where a list or an object is wanted: several
-    hosts send both.
-
-    Raises:
-        RequestError: `invalid_request` that names the argument and what it may be.
-    """
-    given = {name: value for name, value in arguments.items() if value is not None}
-    for name, value in given.items():
-        default = model.model_fields[name].default if name in model.model_fields else None
-        if isinstance(value, str) and isinstance(default, list | dict):
-            with suppress(ValueError):
-                value = json.loads(value)  # noqa: PLW2901  # the value as it was meant
-        given[name] = _without_nulls(cast("JsonValue", value))
+def known_provider(name: str | None, info: ValidationInfo) -> str | None:
+    """A validator: the name of a provider, or `auto`; the providers are those of the validation's context."""
+    entries: Sequence[ProviderEntry] | None = info.context
+    if is_any(name):
+        return "auto"
     try:
-        return model.model_validate(given)
-    except ValidationError as error:
-        raise _refusal(model, error.errors(include_url=False)[0]) from error
+        return entry_named(name, entries).name if name and entries else name
+    except RequestError as error:
+        raise as_fault(error) from error
 
 
-def _without_nulls(value: JsonValue) -> JsonValue:
-    match value:
-        case dict():
-            return {key: _without_nulls(inner) for key, inner in value.items() if inner is not None}
-        case list():
-            return [_without_nulls(inner) for inner in value]
-        case _:
-            return value
-
-
-def _refusal(model: type[BaseModel], error: ErrorDetails) -> RequestError:
-    """Say in a sentence which argument is not right, and in the hint what is."""
-    place = error["loc"]
-    where = shortened(".".join(map(str, place)), _SHOWN_CHARACTERS) or "arguments"
-    for part in place[:-1]:  # to the model that the last part is a field of
-        outer = model.model_fields.get(str(part))
-        kinds = (outer.annotation, *get_args(outer.annotation)) if outer else ()
-        model = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), model)
-    known = model.model_fields
-    match error["type"]:
-        case "extra_forbidden":
-            near = difflib.get_close_matches(str(place[-1])[:_SHOWN_CHARACTERS], known, n=1, cutoff=0.4)
-            meant = f"Did you mean {near[0]}? " if near else ""
-            message, hint = f"There is no argument {where!r}.", f"{meant}Known: {', '.join(known)}."
-        case "missing":
-            message, hint = f"The argument {where!r} is missing.", _meaning(known.get(str(place[-1])))
-        case _:
-            message = f"{where} = {shortened(str(error['input']), _SHOWN_CHARACTERS)!r} is not right: {error['msg']}."
-            hint = _meaning(known.get(str(place[-1])) if place else None)
-    return RequestError("invalid_request", message, hint=hint)
-
-
-def _meaning(field: FieldInfo | None) -> str:
-    if field and field.description:
-        return f"It means: {field.description.removesuffix('.')}."
-    return "Leave it out for the default." if field and not field.is_required() else "Every call needs it."
+def one_or_all(name: str | None, info: ValidationInfo) -> str | None:
+    """A validator: the name of a provider, or `None` for all of them."""
+    return None if is_any(name) else known_provider(name, info)
 
 
 Schema = dict[str, JsonValue]
@@ -246,8 +193,10 @@ class ShortSchema(GenerateJsonSchema):
         made = super().generate_inner(cast("CoreSchema", inlined))
         for key in ("title", "minLength", "maxLength", "maxItems"):
             made.pop(key, None)
-        if made.get("additionalProperties") is True:
+        if made.get("additionalProperties") is False:
             del made["additionalProperties"]
+        elif made.get("additionalProperties") is True:
+            made["additionalProperties"] = {}  # the same as true, on which one client library fails as on false
         whole = {key: int(value) for key, value in made.items() if isinstance(value, float) and value.is_integer()}
         return made | whole
 

@@ -300,7 +300,9 @@ class ModelsLabProvider(QueueProvider):
         Switches are always sent: their defaults differ between the vendor's pages, or are on.
         """
         options, spec = ModelsLabOptions.model_validate(request.options), self.spec_of(request)
-        types = options.controlnet_model or ",".join(spec.keeps[control.modality] for control in request.controls)
+        # the vendor has hed beside softedge
+        names = ["hed" if control.word == "hed" else spec.keeps[control.modality] for control in request.controls]
+        types = options.controlnet_model or ",".join(names)
         control, start, mask = (
             PictureData(picture, "base64") if picture and options.base64 else handed(picture, url, uploaded)
             for picture, url in _pictures(request)

@@ -18,6 +18,8 @@ CommandT = TypeVar("CommandT", bound=Callable[..., object])
 WITHOUT_MEANING = frozenset({"previews"})
 """Parameters without a meaning on the command line: pictures come as files."""
 _SHORT: dict[str, tuple[str, ...]] = {"wait_seconds": ("--wait",), "like_job": ("--like",)}
+_READ_BY_THE_TOOL = frozenset({"seed"})
+"""Parameters that are passed on as text, because words may stand for their numbers."""
 _METAVARS: dict[object, str] = {list: "CONTROL", dict: "NAME=VALUE"}
 
 
@@ -89,7 +91,7 @@ def _option(name: str, field: FieldInfo, text: str) -> Callable[[CommandT], Comm
         bool: None,
         int: click.IntRange(low, high),
         float: click.FloatRange(low, high),
-        Literal: click.Choice(get_args(kind)),
+        Literal: click.Choice(get_args(kind), case_sensitive=False),
         list: further_control,
         dict: named_value,
     }
@@ -99,7 +101,7 @@ def _option(name: str, field: FieldInfo, text: str) -> Callable[[CommandT], Comm
         f"--{long.replace('_', '-')}",
         *_SHORT.get(name, ()),
         name,
-        type=types.get(origin, str),
+        type=str if name in _READ_BY_THE_TOOL else types.get(origin, str),
         multiple=repeated,
         is_flag=origin is bool,
         metavar=_METAVARS.get(origin),

@@ -41,7 +41,12 @@ def parts(schema: JsonValue, *, of_names: bool = False) -> Iterator[tuple[str, d
         case dict():
             yield "", schema
             for key, inner in schema.items():
-                if isinstance(inner, dict | list) and key not in {"default", "enum", "required"}:
+                if isinstance(inner, dict | list) and key not in {
+                    "default",
+                    "enum",
+                    "required",
+                    "additionalProperties",
+                }:
                     nested = parts(inner, of_names=key == "properties")
                     yield from ((f"{key}/{where}", part) for where, part in nested)
         case list():
@@ -93,11 +98,32 @@ def test_a_reference_deep_inside_is_found() -> None:
 
 
 @pytest.mark.parametrize("name", WIRE)
-def test_no_argument_is_taken_silently(name: str) -> None:
-    """The schema says that unknown arguments are errors, on the arguments and on every object with known fields."""
+def test_no_schema_forbids_further_properties(name: str) -> None:
+    """H4: google-genai fails on `additionalProperties: false`, and on true; unknown arguments are refused anyway."""
     for where, part in parts(TypeAdapter(JsonValue).validate_python(WIRE[name].input_schema)):
-        if "properties" in part:
-            assert part.get("additionalProperties") is False, where
+        assert not isinstance(part.get("additionalProperties"), bool), where
+
+
+@pytest.mark.parametrize("name", WIRE)
+def test_open_objects_say_that_they_are_open(name: str) -> None:
+    """H5: one client library empties an object without known properties that does not say so.
+
+    As the empty schema, which is the same as true: google-genai fails on either boolean (H4).
+    """
+    for where, part in parts(TypeAdapter(JsonValue).validate_python(WIRE[name].input_schema)):
+        if part["type"] == "object" and "properties" not in part:
+            assert part.get("additionalProperties") == {}, where
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("name", WIRE)
+async def test_no_argument_is_taken_silently(session: Session, name: str) -> None:
+    """H4: an unknown argument is an error with the nearest known one, whatever the listed schema says."""
+    known = next(iter(WIRE[name].input_schema["properties"]))
+    error = (await session.call(name, **{f"{known}x": "a"})).error
+    assert error.code == "invalid_request"
+    assert f"{known}x" in error.message
+    assert f"Did you mean {known}?" in error.hint
 
 
 @pytest.mark.parametrize("name", WIRE)

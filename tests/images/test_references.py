@@ -71,7 +71,7 @@ WRAPPERS: dict[str, Callable[[str], str]] = {
     "a list of blocks": lambda text: json.dumps([{"type": "text", "text": "Look"}, {"image": {"url": text}}]),
 }
 COMPOSABLE = [
-    *("`…`", "<…>", "[…]", "*…*", "(…)", "“…”", "«…»", "blanks", "marks of direction", "a picture in Markdown"),
+    *("`…`", "<…>", "[…]", "*…*", "(…)", "“…”", "«…»", "marks of direction", "a picture in Markdown"),
     *("a link in Markdown", "a JSON string", "a list", "OpenAI", "Gemini's file", "a list of blocks"),
 ]
 """Wrappings that may stand in one another; the others mean something where they are outermost."""
@@ -102,6 +102,22 @@ BASE64: dict[str, Callable[[str], str]] = {
     "an end of a sentence": lambda digits: f"data:image/png;base64,{digits}.",
     "a stray quote": lambda digits: f'data:image/png;base64,{digits}"',
     "all in codes": lambda digits: f"data%3Aimage%2Fpng%3Bbase64%2C{digits.replace('+', '%2B').replace('/', '%2F')}",
+    "a name with a comma": lambda digits: f'data:image/png;filename="a,b.png";base64,{digits}',
+    "nothing but data:": lambda digits: f"data:{digits}",
+    "no comma": lambda digits: f"data:image/png;base64{digits}",
+    "a misspelt scheme": lambda digits: f"date:image/png;base64,{digits}",
+    "a label": lambda digits: f"Data URI: data:image/png;base64,{digits}",
+    "a tag of its own": lambda digits: f"<image>{digits}</image>",
+    "attributes alone": lambda digits: f"src='data:image/png;base64,{digits}' alt='x'",
+    "a word before": lambda digits: f"base64 {digits}",
+    "a fragment": lambda digits: f"data:image/png;base64,{digits}#x",
+    "words behind": lambda digits: f"data:image/png;base64,{digits} (my sketch)",
+    "a fence": lambda digits: f"```base64\n{digits}\n```",
+    "an object without quotes": lambda digits: f'{{data: "{digits}"}}',
+    "an object of Python": lambda digits: f"{{'data': '{digits}', 'annotations': None}}",
+    "an object with a comma too many": lambda digits: f'{{"data": "{digits}",}}',
+    "an object that was escaped": lambda digits: json.dumps(json.dumps({"data": digits}))[1:-1],
+    "a buffer of Node": lambda digits: json.dumps({"type": "Buffer", "data": list(base64.b64decode(digits))}),
     "data": lambda digits: json.dumps({"data": digits}),
     "Anthropic": lambda digits: json.dumps(
         {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": digits}}
@@ -172,6 +188,7 @@ def test_a2_an_ordinary_path_is_left_as_it_is(name: str) -> None:
         ("/a/cat.png.", "/a/cat.png"),
         ("/a/cat.png),", "/a/cat.png"),
         ("@cat.png", "cat.png"),
+        ('"cat.png', "cat.png"),
         ("file:///a/b%20c.png", "/a/b c.png"),
         ("file:/a/b.png", "/a/b.png"),
         ("file:///a/b#1.png", "/a/b#1.png"),
@@ -220,6 +237,7 @@ def test_a5_our_own_names_become_our_own_uris(text: str, uri: str) -> None:
         *(("attachment://cat.png", "chat"), ("file-service://file-9", "chat"), ("content://media/1", "chat")),
         *(("C:\\Users\\me\\cat.png", "windows"), ("d:/cat.png", "windows"), ("file:///c%3A/Users/cat.png", "windows")),
         *(("file://C:/cat.png", "windows"), ("\\\\nas\\share\\cat.png", "windows"), ("/C:/cat.png", "windows")),
+        *(("//wsl$/Ubuntu/home/me/cat.png", "windows"), ("\\\\wsl.localhost\\Ubuntu\\cat.png", "windows")),
         *(
             ("%USERPROFILE%\\cat.png", "windows"),
             ('"C:\\new\\table.png"', "windows"),

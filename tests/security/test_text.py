@@ -65,6 +65,34 @@ def test_any_modality_string_is_read_or_refused(parts: list[str], separator: str
         assert all(0 <= ask.weight <= 2 for ask in parse_modalities(text))
 
 
+REPEATED = [
+    "0.5 ",
+    "-",
+    "x:",
+    "type:",
+    "canny+",
+    "canny~0.5",
+    "(",
+    "[",
+    '["',
+    '{"a":',
+    "dwpose",
+    "a ",
+    "1",
+    "和",
+    " ",
+    ":\n",
+]
+
+
+@pytest.mark.parametrize("part", REPEATED)
+def test_a_modality_string_that_repeats_a_part_is_answered(part: str) -> None:
+    """C2: what is understood in many forms is bounded in time and depth, whatever is repeated."""
+    assert code_of(lambda: parse_modalities(part * 4000)) == "invalid_request"
+    for end in ("", "canny"):
+        assert code_of(lambda: parse_modalities(part * (1900 // len(part)) + end)) in {"", "invalid_request"}  # noqa: B023
+
+
 TEXTS = ["canny", "draft", "photo.png", "\x1b[31m", "../../etc/passwd", "http://169.254.169.254/", "job_" + "0" * 32]
 NUMBERS = st.integers() | st.floats(allow_nan=False, allow_infinity=False)
 VALUES: st.SearchStrategy[JsonValue] = st.recursive(

@@ -48,7 +48,6 @@ def told(reply: Reply, code: str) -> str:
         ({"zzz": 1}, "Known: prompt"),
         ({"modality": "cany"}, "Did you mean canny"),
         ({"modality": "canny:0.5,"}, "modality"),
-        ({"modality": ""}, "modality"),
         ({"modality": "canny:3"}, "0 to 2"),
         ({"modality": "canny:-0.1"}, "0 to 2"),
         ({"modality": "canny:nan"}, "0 to 2"),
@@ -68,12 +67,12 @@ def told(reply: Reply, code: str) -> str:
         ({"height": 5.5}, "height"),
         ({"num_images": 0}, "num_images"),
         ({"num_images": 9}, "num_images"),
-        ({"seed": -1}, "seed"),
+        ({"seed": -2}, "seed"),
         ({"steps": 10_000}, "steps"),
         ({"wait_seconds": 301}, "wait_seconds"),
         ({"wait_seconds": -1}, "wait_seconds"),
         ({"provider": "scenrio"}, "scenario"),
-        ({"provider": ""}, "provider"),
+        ({"provider": "nobody"}, "provider"),
         ({"provider_options": {"simulat": "queued"}}, "simulate"),
         ({"provider_options": {"simulate": "explode"}}, "simulate"),
         ({"provider_options": {"seconds": -1}}, "seconds"),
@@ -84,7 +83,7 @@ def told(reply: Reply, code: str) -> str:
         ({"extra_controls": [{"modality": "canny", "image": "photo.png", "wight": 1}]}, "weight"),
         ({"extra_controls": [{"modality": "canny:0.5,depth", "image": "photo.png"}]}, "an entry of its own"),
         ({"strength": 0.5}, "init_image"),
-        ({"request_key": ""}, "request_key"),
+        ({"request_key": "x" * 201}, "request_key"),
         ({"dry_run": "perhaps"}, "dry_run"),
     ],
 )
@@ -191,9 +190,7 @@ async def test_an_unknown_tool_is_told(untouched: Session) -> None:
     assert "controlnet_generate" in told(await untouched.call("controlnet_generat"), "invalid_request")
 
 
-@pytest.mark.parametrize(
-    "tool", ["job_status", "cancel_job", "list_models", "extract_control_map", "controlnet_generate"]
-)
+@pytest.mark.parametrize("tool", ["job_status", "cancel_job", "extract_control_map", "controlnet_generate"])
 async def test_a_missing_argument_is_named(untouched: Session, tool: str) -> None:
     """Every tool says which argument it cannot do without."""
     told(await untouched.call(tool), "invalid_request")

@@ -51,7 +51,7 @@ async def test_jobs_can_be_filtered(session: Session) -> None:
     [
         ({"cursor": "nonsense"}, "cursor"),
         ({"cursor": "12~job_1~3~"}, "cursor"),
-        ({"status": "finished"}, "status"),
+        ({"status": "unfinished"}, "status"),
         ({"limit": 0}, "limit"),
         ({"limit": 101}, "limit"),
         ({"provider": "scenaro"}, "provider"),

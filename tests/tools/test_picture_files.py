@@ -3,6 +3,7 @@
 import io
 import struct
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +12,8 @@ from PIL import Image, ImageDraw
 from controlnet_mcp.images import pillow_decoder
 from controlnet_mcp.images.maps.arrays import Rgb
 from controlnet_mcp.tools.extract_control_map import MapView
-from tests.support.mcp_session import Reply, Session
+from tests.support.hosted_providers import serving_file
+from tests.support.mcp_session import Reply, Session, open_session, settings_for
 from tests.support.picture_files import (
     ADOBE_RGB,
     DISPLAY_P3,
@@ -372,7 +374,7 @@ async def test_a_jpeg_without_its_last_bytes_is_read(
 
 
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"restart_marker_rows": 1}])
-@pytest.mark.parametrize("kept", [0.15, 0.35, 0.5, 0.75, 0.93])
+@pytest.mark.parametrize("kept", [0.15, 0.3, 0.5, 0.7, 0.8, 0.93])
 async def test_a_jpeg_that_lost_more_is_refused(session: Session, kept: float, options: dict[str, object]) -> None:
     """B5: half a picture is an error, never a grey or coarse lower half."""
     content = cut(0, **options)
@@ -402,3 +404,31 @@ async def test_what_is_not_read_is_named_truly(session: Session, content: bytes,
     assert reply.error.code == "image_unreadable"
     assert says in reply.error.message
     assert hint in reply.error.hint
+
+
+@pytest.mark.parametrize(
+    ("content", "modality", "kept"),
+    [
+        (saved(photo(64, 48)), "tile", True),
+        (saved(photo(64, 48), "JPEG"), "canny", True),
+        (saved(strokes((0, 0, 0))), "tile", True),
+        (saved(strokes((255, 255, 255))), "tile", False),
+        (png_of_16_bits(gradient()), "depth", False),
+        (saved(photo(64, 48), "AVIF"), "tile", False),
+        (saved(photo(64, 48), "TIFF"), "tile", False),
+    ],
+    ids=["PNG", "JPEG", "dark on nothing", "light on nothing", "millimetres", "AVIF", "TIFF"],
+)
+async def test_a_link_is_passed_on_only_where_it_shows_what_was_read(
+    tmp_path: Path, content: bytes, modality: str, *, kept: bool
+) -> None:
+    """B2 to B5: a provider that takes links is sent the picture itself where the file says something else to others."""
+    (tmp_path / "pictures").mkdir()
+    path = Path(put(tmp_path / "pictures", "file", content))
+    settings = settings_for(tmp_path / "data", path.parent, trusted_hosts="127.0.0.1")
+    with serving_file(path) as origin:
+        async with open_session(settings) as session:
+            link = f"{origin}/file"
+            job = (await session.generate(control_image=link, modality=modality, control_is_map=True)).job
+            record = await session.application.services.jobs.store.get(job.job_id, "local")
+    assert record.request.controls[0].source_url == (link if kept else None)

@@ -55,7 +55,7 @@ async def test_a_finished_job_names_its_sheet(session: Session) -> None:
 
 
 async def test_every_picture_that_was_handed_in_is_on_the_sheet_once(session: Session) -> None:
-    """Two modalities of one picture have two maps; a further control, a start image and a mask stand beside."""
+    """Two modalities of one picture have two maps; a further control, a start image and a mask are beside."""
     photo, sketch = (str(session.pictures / name) for name in ("photo.png", "sketch.png"))
     extra: dict[str, JsonValue] = {"modality": "lineart", "image": sketch, "weight": 0.3}
     job = (
@@ -65,7 +65,7 @@ async def test_every_picture_that_was_handed_in_is_on_the_sheet_once(session: Se
     ).job
     assert job.sheet_uri is not None, job.error
     found = await page_of(session, job.sheet_uri)
-    assert len(found.panels) == 6, "photo, canny, scribble, sketch, its lineart, the result"
+    assert len(found.panels) == 7, "photo, canny, scribble, sketch, its lineart, the mask, the result"
 
 
 async def test_a_ready_map_is_shown_as_one(session: Session) -> None:

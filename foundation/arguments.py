@@ -95,7 +95,7 @@ def checked(model: type[ModelT], given: Mapping[str, object], context: object = 
         own = Fault("", refusal.message, refusal.hint)
         faults = [*(refusal.faults if isinstance(refusal, SeveralFaultsError) else [own]), *faults]
     if made is None or faults:
-        raise _refusal(model, faults)
+        raise several(faults, f"Known: {', '.join(model.model_fields)}.")
     return made
 
 
@@ -273,17 +273,21 @@ def _meaning(field: FieldInfo | None) -> str:
     return "Leave it out for the default." if field and not field.is_required() else "Every call needs it."
 
 
-def _refusal(model: type[BaseModel], faults: Sequence[Fault]) -> RequestError:
-    """The refusal for all faults of a call; several are told in one sentence, and their remedies in another."""
+def several(faults: Sequence[Fault], known: str = "") -> RequestError:
+    """The refusal for all faults of a call; several are told in one sentence, and their remedies in another.
+
+    What is `known` ends the remedies once, where some of them end with it.
+    """
     if len(faults) == 1:
         return RequestError("invalid_request", faults[0].message, hint=faults[0].hint)
     shown, further = faults[:_MOST_FAULTS], [fault.where for fault in faults[_MOST_FAULTS:]]
-    known = f"Known: {', '.join(model.model_fields)}."
     told = "; ".join(shortened(fault.message.removesuffix("."), _TOLD_CHARACTERS) for fault in shown)
     hints = [(fault.where, fault.hint.removesuffix(known).strip()) for fault in shown]
-    rest = shortened(f"; and {', '.join(further)}", _TOLD_CHARACTERS) if further else ""
+    rest = (
+        shortened(f"; and {len(further)} more: {', '.join(further)}".rstrip(", :"), _TOLD_CHARACTERS) if further else ""
+    )
     ways = [shortened(f"{where}: {hint}" if where else hint, _TOLD_CHARACTERS) for where, hint in hints if hint]
-    ends = [known] if any(fault.hint.endswith(known) for fault in shown) else []
+    ends = [known] if known and any(fault.hint.endswith(known) for fault in shown) else []
     told_ways = shortened(" ".join(dict.fromkeys(ways)), _MOST_HINT_CHARACTERS - len("".join(ends)))
     said = f"{len(faults)} faults: {shortened(told, _MOST_CHARACTERS)}{rest}."
     return SeveralFaultsError(faults, said, " ".join([told_ways, *ends]))

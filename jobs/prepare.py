@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from pydantic import JsonValue, ValidationError
 
-from controlnet_mcp.foundation.arguments import EVERYTHING, USUAL, loosened
+from controlnet_mcp.foundation.arguments import EVERYTHING, USUAL, Fault, loosened, several
 from controlnet_mcp.foundation.errors import ControlNetError, RequestError, UnreachedError
 from controlnet_mcp.foundation.text import shortened
 from controlnet_mcp.images.blob_store import BlobStore
@@ -250,15 +250,10 @@ def options_for(provider: Provider, given: Mapping[str, JsonValue]) -> dict[str,
     try:
         read = provider.options.model_validate(loosened(provider.options, given))
     except ValidationError as error:
-        wrong = [(".".join(map(str, row["loc"])), row["msg"]) for row in error.errors(include_url=False)]
-        told = "; ".join(
-            f"provider_options.{place[:60]} is not right for {provider.name}: {why}" for place, why in wrong
-        )
-        raise RequestError(
-            "invalid_request",
-            f"{shortened(told, _MOST_TOLD)}.",
-            hint=f"{provider.name} knows: {', '.join(provider.options.model_fields) or 'no options'}.",
-        ) from error
+        hint = f"{provider.name} knows: {', '.join(provider.options.model_fields) or 'no options'}."
+        rows = [("provider_options." + ".".join(map(str, row["loc"])), row["msg"]) for row in error.errors()]
+        told = [f"{shortened(where)} is not right for {provider.name}: {why}." for where, why in rows]
+        raise several([Fault("", sentence, hint) for sentence in told]) from error
     return read.model_dump(mode="json")
 
 

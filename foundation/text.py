@@ -17,8 +17,8 @@ LONGEST_PATH = 300
 _EXAMINED_CHARACTERS = 2000
 """Characters of a text's beginning and of its end that can be in a sentence: what lies between is repeated."""
 _MARKS = "'\"`"
-_QUOTED = re.compile(rf"(?<!\w)([{_MARKS}])(.{{{MOST_REPEATED_CHARACTERS + 1},}}?)\1(?!\w)", re.DOTALL)
-"""What stands between quotation marks; an apostrophe inside a word is none."""
+_QUOTED = re.compile(rf"(?<!\w)([{_MARKS}])((?:(?!\1(?!\w)).){{{MOST_REPEATED_CHARACTERS + 1},}})\1(?!\w)", re.DOTALL)
+"""What stands between quotation marks, and not what lies between two such; an apostrophe inside a word is none."""
 _UNBROKEN = re.compile(rf"[^\s{_MARKS}/\\]{{{MOST_REPEATED_CHARACTERS + 1},}}")
 """What no word and no part of a path is as long as."""
 _PATH = re.compile(rf"[^\s{_MARKS}]{{{MOST_REPEATED_CHARACTERS + 1},}}")

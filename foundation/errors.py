@@ -55,7 +55,13 @@ class RequestError(ControlNetError):
 
 
 class ImageError(ControlNetError):
-    """A picture cannot be read, or may not be read."""
+    """A picture cannot be read, or may not be read.
+
+    Attributes:
+        gone: Whether a host said that nothing is there (HTTP 404 or 410).
+    """
+
+    gone: bool = False
 
 
 class UnreachedError(ImageError):

@@ -23,6 +23,10 @@ class TooLongError(Exception):
     """More bytes came than are accepted."""
 
 
+class TooShortError(Exception):
+    """Fewer bytes came than were announced."""
+
+
 class TooSlowError(Exception):
     """A window passed with fewer bytes than the floor asks for."""
 
@@ -40,21 +44,25 @@ async def read_body(
 
     Raises:
         TooLongError: One byte more came.
+        TooShortError: The connection was closed before the end.
         TooSlowError: Fewer bytes came.
     """
     content = bytearray()
     goal = MIN_BYTES_PER_SECOND * window_seconds
     with anyio.move_on_after(window_seconds) as window:
-        async for part in parts:
-            starts = len(content) < SIGNATURE_BYTES
-            content += part
-            if len(content) > max_bytes:
-                raise TooLongError
-            if check_start and starts and len(content) >= SIGNATURE_BYTES:
-                check_start(bytes(content[:SIGNATURE_BYTES]))
-            if len(content) >= goal:
-                goal = len(content) + MIN_BYTES_PER_SECOND * window_seconds
-                window.deadline = anyio.current_time() + window_seconds
+        try:
+            async for part in parts:
+                starts = len(content) < SIGNATURE_BYTES
+                content += part
+                if len(content) > max_bytes:
+                    raise TooLongError
+                if check_start and starts and len(content) >= SIGNATURE_BYTES:
+                    check_start(bytes(content[:SIGNATURE_BYTES]))
+                if len(content) >= goal:
+                    goal = len(content) + MIN_BYTES_PER_SECOND * window_seconds
+                    window.deadline = anyio.current_time() + window_seconds
+        except httpx2.RemoteProtocolError as error:
+            raise TooShortError from error
         return bytes(content)
     raise TooSlowError
 
@@ -147,7 +155,8 @@ async def _picture_in(response: httpx2.Response, limits: Limits) -> bytes:
     status, headers = response.status_code, response.headers
     if status != HTTPStatus.OK:
         failure = _failed(f"answered with HTTP status {status}", retryable=status in _RETRYABLE)
-        if status in _GONE:
+        failure.gone = status in _GONE
+        if failure.gone:
             raise failure
         raise UnreachedError(failure.code, failure.message, hint=failure.hint, retryable=failure.retryable)
     if headers.get("content-encoding", "identity").lower() != "identity":
@@ -161,6 +170,8 @@ async def _picture_in(response: httpx2.Response, limits: Limits) -> bytes:
         )
     except TooLongError as error:
         raise too_large(limits.max_bytes) from error
+    except TooShortError as error:
+        raise _failed("broke off before the end of the picture") from error
     except TooSlowError as error:
         raise _failed(f"sent less than {MIN_BYTES_PER_SECOND:,} bytes per second") from error
 

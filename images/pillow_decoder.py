@@ -60,6 +60,8 @@ _FRAMES = 100
 """Most frames that are looked at for one that shows something."""
 _BLANK_LEVELS = 12
 """Levels in every channel by which a frame without anything on it may vary."""
+_FADED_LEVELS = 64
+"""A frame that varies by no more may be one of a picture that fades in."""
 _BRIGHTNESSES = (0.25, 0.5, 0.75)
 _SMALLEST_CURVE = 256
 """Fewer entries are a gamma, or too few for sRGB."""
@@ -225,29 +227,30 @@ def _check_tags(content: bytes) -> None:
 
 
 def _seek_something(picture: ImageFile, limits: Limits) -> None:
-    """Go to the first frame of an animation that shows something; to the first of all where none does."""
+    """Go on from a blank first frame to the first that shows something, or else to the one that shows most."""
     if not isinstance(picture, GifImageFile | PngImageFile | WebPImageFile | AvifImageFile) or not picture.is_animated:
         return
     most = min(_FRAMES, 1 + 4 * limits.max_pixels // (picture.width * picture.height))
-    frame = 0
+    shown, best = _BLANK_LEVELS, 0
+    if _contrast(picture) > shown:
+        return
     with suppress(Exception):  # as many frames as there are, or as are whole
-        while _shows_nothing(picture):
-            frame += 1
-            if frame >= most:
-                break
+        for frame in range(1, most):
             picture.seek(frame)
             _check_size(picture.size, limits)
             picture.load()
-        else:
-            return
-    picture.seek(0)
+            if (contrast := _contrast(picture)) > shown:
+                shown, best = contrast, frame
+            if shown > _FADED_LEVELS:
+                return
+    picture.seek(best)
     picture.load()
 
 
-def _shows_nothing(frame: Image.Image) -> bool:
-    *colours, alpha = frame.convert("RGBA").getextrema()
-    spans = [cast("tuple[int, int]", span) for span in (*colours, alpha)]
-    return spans[-1][1] <= _BLANK_LEVELS or all(high - low <= _BLANK_LEVELS for low, high in spans)
+def _contrast(frame: Image.Image) -> int:
+    """The most levels between two pixels in any channel, as far as they are opaque."""
+    spans = (cast("tuple[int, int]", span) for span in frame.convert("RGBA").convert("RGBa").getextrema())
+    return max(high - low for low, high in spans)
 
 
 def _deep(content: bytes, picture: ImageFile) -> Image.Image | None:

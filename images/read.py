@@ -131,6 +131,7 @@ class PictureReader:
 
     def _file(self, path: str, roots: Sequence[Path], notices: list[str]) -> bytes:
         """The bytes of a file; where there is none, what looks like an attachment of the chat is told as such."""
+        roots = [root for root in roots if root.is_dir()]
         folders = (*self.allowed_folders, *filter(is_confined, roots))
         try:
             return read_file(path, folders, self.limits.max_bytes, roots=roots, notices=notices)

@@ -287,7 +287,7 @@ _JOB = (
 )
 """A job, or one of its pictures, by its URI, by the rest of it, or by the name that answers give the picture (-1)."""
 _MAP = r"(?i)(?:(?:controlnet:/{0,3})?maps/)?(?P<sha256>[0-9a-f]{64})/?"
-_SIGNED = r"https?://[^?#\s]*/files/[0-9a-f]{64}\.[a-z]{3,4}\?(?=.*\bexpires=[0-9])(?=.*\bsignature=[0-9a-f])"
+_SIGNED = r"(?:https?://[^?#\s]*)?/files/[0-9a-f]{64}\.[a-z]{3,4}\?(?=.*\bexpires=[0-9])(?=.*\bsignature=[0-9a-f])"
 _ENDED_LINK = r"(?is)(?P<link>.*\.(?:png|jpe?g|webp|gif|bmp|avif|heic|tiff?))[.,;:!?)\]}>\"'`*]+"
 _ESCAPED = r"\\([^\w\s])|\\(?=_)"
 _WINDOWS = r"/?[A-Za-z][:|](?:[\\/]|$)|\\\\[^\\]+\\|%[A-Za-z]+%[\\/]|//wsl[$.]"
@@ -313,7 +313,7 @@ def _classified(text: str, *, windows: bool) -> Reference:
     """The kind of a text that has no wrapping."""
     if not text:
         return Reference("nothing", "")
-    if re.match(_WEB, text):
+    if re.match(_WEB, text) or re.match(_SIGNED, text):
         return _link(text)
     if uri := _data_uri(text):
         return Reference("data", uri)
@@ -354,7 +354,8 @@ def _stored(text: str) -> str | None:
 def _link(text: str) -> Reference:
     """A web link as it was before it was written into Markdown, HTML or a sentence."""
     scheme, colon, rest = text.partition(":")
-    link = f"{scheme.lower()}:{rest}" if colon and not scheme.lower().startswith("www.") else f"https://{text}"
+    link = f"{scheme.lower()}:{rest}" if colon and scheme.lower() in {"http", "https"} else text
+    link = f"https://{text}" if text[:4].lower() == "www." else link
     link = re.sub(_ESCAPED, r"\1", link).replace("&amp;", "&")
     link = link.rstrip("\"'`>")
     if ended := re.fullmatch(_ENDED_LINK, link):

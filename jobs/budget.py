@@ -47,7 +47,7 @@ class Admission:
             RequestError: `rate_limited` or `payment_required`; nothing may be written then.
         """
         rules = self.rules
-        check_room(account.unfinished(), rules.jobs_in_flight)
+        check_room(account.unfinished(besides=job.job_id), rules.jobs_in_flight)
         if not self.paid:
             return
         if rules.per_session:
@@ -135,6 +135,10 @@ class Spending:
             yield
         finally:
             self._prepared_now[principal] -= 1
+
+    def may_ask(self, provider: Provider) -> bool:
+        """True for a provider whose jobs may be bought only after a yes."""
+        return not provider.capabilities.free and not self.confirm_above.keys().isdisjoint({provider.name, JOBS})
 
     async def agree(
         self, provider: Provider, pictures: int, price: Callable[[], Awaitable[Cost | None]], ask_user: AskUser | None

@@ -95,6 +95,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         ) STRICT
         """,
     ),
+    ("CREATE TABLE looks (provider TEXT PRIMARY KEY, full_at REAL NOT NULL) STRICT",),
 )
 SCHEMA_VERSION = len(MIGRATIONS)
 

@@ -1,8 +1,9 @@
 """Driving jobs: one idempotent step after another, each under a lease, in one task per job.
 
-new -> submitting -> running -> fetching -> succeeded
- ^        |  |-> uncertain |-> failed, canceled
- +--------+ refused for now    (a late acceptance, or a person, makes an uncertain job submitting again)
+preparing -> new -> submitting -> running -> fetching -> succeeded
+ |            ^        |  |-> uncertain |-> failed, canceled
+ |            +--------+ refused for now    (a late acceptance, or a person, makes an uncertain job submitting again)
+ +-> failed, canceled          (a job that is prepared before its call has to answer begins as new)
 
 Polling, downloading and storing are safe to repeat; `succeeded` is committed last.
 """
@@ -11,6 +12,7 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import anyio
@@ -18,18 +20,19 @@ from anyio.abc import TaskGroup
 
 from controlnet_mcp.foundation.errors import ControlNetError, StorageError
 from controlnet_mcp.images.blob_store import BlobStore
-from controlnet_mcp.jobs.polling import PollPacer, after_failure, apply_report, out_of_tries
+from controlnet_mcp.jobs.polling import UNKNOWN_PROVIDER, PollPacer, after_failure, apply_report
+from controlnet_mcp.jobs.preparation import Preparation, Preparations
 from controlnet_mcp.jobs.record import JobRecord
-from controlnet_mcp.jobs.results import Scorer, download_results, keep_provenance
+from controlnet_mcp.jobs.results import SOME_MISSING, Scorer, download_results, keep_provenance
 from controlnet_mcp.jobs.store import JobStore, Lease, LeaseLostError
 from controlnet_mcp.jobs.submission import Submitter
 from controlnet_mcp.jobs.submission_log import INTERRUPTED, Decide, next_action
 from controlnet_mcp.jobs.subscriptions import JobSubscriptions
 from controlnet_mcp.providers.base import Provider
 from controlnet_mcp.providers.errors import ProviderError
-from controlnet_mcp.providers.registry import ProviderEntry, ProviderTable, ready
+from controlnet_mcp.providers.registry import ProviderEntry, entry_of, load_adapter, ready
 from controlnet_mcp.providers.sender import Sender
-from controlnet_mcp.providers.types import RequestWarning
+from controlnet_mcp.providers.types import Capabilities, RequestWarning
 
 SWEEP_SECONDS = 10.0
 """Pause between two looks for jobs that nobody drives."""
@@ -44,6 +47,8 @@ _CRASHED = ControlNetError(
     hint="The job is kept and tried again until its deadline.",
     retryable=True,
 )
+_NO_TROUBLE = {"failures": 0, "lasting_since": None, "stage": None}
+"""Fields of a job whose provider answered as it should."""
 _log = logging.getLogger(__name__)
 
 
@@ -52,6 +57,7 @@ class Driver:
     """Takes steps; holds no state of its own, so any process can take the next one."""
 
     store: JobStore
+    preparations: Preparations
     submitter: Submitter
     pacer: PollPacer
     entries: Sequence[ProviderEntry]
@@ -69,8 +75,8 @@ class Driver:
         """
         if job.ended:
             return job
-        if isinstance(self.entries, ProviderTable):  # a job of an earlier run may be the first to need its adapter
-            await self.entries.load(job.provider)
+        if job.state == "preparing":
+            return await self.preparations.step(job, lease)
         try:
             provider = ready(self.entries, job.provider)
         except ControlNetError as error:
@@ -123,33 +129,52 @@ class Driver:
             report = await self.sender.poll(provider, job.task)
         except ControlNetError as error:
             return await self._try_again(job, lease, error)
-        answered = job.model_copy(update={"failures": 0, "stage": None}) if job.failures else job
+        answered = job.model_copy(update={**(_NO_TROUBLE if job.failures else {}), "looks": job.looks + 1})
         now = self.clock()
         told = apply_report(answered, report, now, self.pacer)
         if told.state == "fetching":  # not written first: after a crash the provider says it again
             self.pacer.learn(told, now)
             return await self._fetch(told, lease, provider)
-        nothing_new = told == job.model_copy(update={"looked_at": told.looked_at, "wake_at": told.wake_at})
+        of_looks = {"looks": told.looks, "looked_at": told.looked_at, "wake_at": told.wake_at}
+        nothing_new = told == job.model_copy(update=of_looks)
         if nothing_new and now - job.updated_at < _LONGEST_UNWRITTEN_SECONDS:
             return told
         return await self.store.save(told, lease)
 
     async def _fetch(self, job: JobRecord, lease: Lease, provider: Provider) -> JobRecord:
-        """Download the pictures and end the job; while some are missing and time is left, the step is tried again."""
+        """Download the pictures and end the job; while one is missing that may still come, the step is tried again."""
+        if job.failures:
+            job = await self._with_fresh_links(job, provider)
         try:
             results = await download_results(job, provider, self.sender, self.blobs)
         except ControlNetError as error:
             return await self._try_again(job, lease, error)
         now = self.clock()
-        if results.missing is not None and not (results.images and out_of_tries(job, now)):
-            partly = job.model_copy(update={"outputs": results.outputs})
-            return await self._try_again(partly, lease, results.missing)
-        warnings = (*job.warnings, *results.warnings)
-        done = {"images": results.images, "warnings": warnings, "progress": 1.0, "stage": None, "failures": 0}
+        job = job.model_copy(update={"outputs": results.outputs})
+        if results.missing is not None:
+            tried = after_failure(job, results.missing, now)
+            if not (results.images and tried.ended):
+                return await self.store.save(tried, lease)
+        warnings = (*(row for row in job.warnings if not row.detail.startswith(SOME_MISSING)), *results.warnings)
+        done = {**_NO_TROUBLE, "images": results.images, "warnings": warnings, "progress": 1.0}
         measured = self.scorer.control_of(job) is None
         finished = job.ending("succeeded", now).model_copy(update={**done, "measured": measured})
         await keep_provenance(finished, self.blobs)
         return await self.store.save(finished, lease)
+
+    async def _with_fresh_links(self, job: JobRecord, provider: Provider) -> JobRecord:
+        """The job with new links to pictures that could not be had, where the provider names some: links expire."""
+        if job.task is None:
+            return job
+        try:
+            report = await self.sender.poll(provider, job.task)
+        except ControlNetError:  # the links that it named before may be good all the same
+            return job
+        old_outputs = job.outputs or report.outputs
+        if report.phase != "succeeded" or len(report.outputs) != len(old_outputs):
+            return job
+        pairs = zip(old_outputs, report.outputs, strict=True)
+        return job.model_copy(update={"outputs": tuple(old if old.sha256 else new for old, new in pairs)})
 
     async def _cancel(self, job: JobRecord, lease: Lease, provider: Provider) -> JobRecord:
         """Ask the provider to stop; while it does not answer that, asking and polling take turns."""
@@ -181,9 +206,15 @@ def build_driver(  # noqa: PLR0913  # the parts that tests replace, by name
     decide: Decide = next_action,
 ) -> Driver:
     """Put the parts together that a job is driven by; by default scored with all measures that need no model."""
-    pacer = PollPacer(store, chance, lambda name: ready(entries, name).capabilities.shortest_poll_seconds)
+
+    def capabilities_of(name: str) -> Capabilities:
+        entry = entry_of(entries, name)
+        return UNKNOWN_PROVIDER if entry is None else entry.capabilities
+
+    pacer = PollPacer(store, chance, capabilities_of)
     submitter = Submitter(store, sender, pacer, clock, submissions_in_flight, decide)
-    return Driver(store, submitter, pacer, entries, sender, blobs, scorer or Scorer(blobs), clock)
+    preparations = Preparations(store, clock)
+    return Driver(store, preparations, submitter, pacer, entries, sender, blobs, scorer or Scorer(blobs), clock)
 
 
 async def repeat(work: Callable[[], Awaitable[object]], seconds: float, failure: str) -> None:
@@ -194,6 +225,11 @@ async def repeat(work: Callable[[], Awaitable[object]], seconds: float, failure:
         except ControlNetError as error:
             _log.warning("%s: %s", failure, error)
         await anyio.sleep(seconds)
+
+
+async def _cancel_at(event: anyio.Event, scope: anyio.CancelScope) -> None:
+    await event.wait()
+    scope.cancel()
 
 
 class JobRunner:
@@ -234,8 +270,32 @@ class JobRunner:
         ):
             tasks.start_soon(repeat, work, seconds, failure)
 
-    def wake(self, job_id: str, claimed: tuple[JobRecord, Lease] | None = None) -> None:
-        """Drive a job now: a new one, claimed already, or one whose caller wants it stopped."""
+    async def prepare(self, preparation: Preparation, job_id: str) -> None:
+        """Prepare a job in a task of its own, if this process has tasks; a job that rests until then is woken."""
+
+        async def run() -> None:
+            await preparation.run()
+            if job_id in self._woken:
+                self._woken[job_id].set()
+
+        if self._tasks is None:
+            await run()
+        else:
+            self._tasks.start_soon(run)
+
+    def prepares(self, job_id: str) -> bool:
+        """True for a job on record that this process still prepares."""
+        return job_id in self._driver.preparations.running
+
+    def wake(
+        self,
+        job_id: str,
+        claimed: tuple[JobRecord, Lease] | None = None,
+        preparation: Preparation | None = None,
+    ) -> None:
+        """Drive a job now: a new one, claimed already and maybe not prepared, or one whose caller wants it stopped."""
+        if preparation is not None:
+            self._driver.preparations.running[job_id] = preparation
         if job_id in self._woken:
             self._woken[job_id].set()
         elif self._tasks is not None:
@@ -250,14 +310,14 @@ class JobRunner:
             if claimed is None:
                 return
             job, lease = claimed
+            await load_adapter(self._driver.entries, job.provider)  # the first look at one of an earlier run needs it
             again = job.ended
-            job = job.model_copy(update={"looked_at": None})  # who drove it before may have looked later than it wrote
+            # who drove it before may have looked later than it wrote, and may have waited for something that is there
+            job = job.model_copy(update={"looked_at": None, "wake_at": 0.0})
             try:
                 while not job.ended:
-                    job = await self._driver.step(job, lease)
+                    job = await self._driver.step(await self._rested(job), lease)
                     self._subscriptions.publish(job)
-                    if not job.ended:
-                        job = await self._rest(job)
                 if not job.settled:
                     job = await self._driver.score(job, lease, again=again)
                     self._subscriptions.publish(job)
@@ -275,12 +335,21 @@ class JobRunner:
             self._woken.pop(job_id, None)
             self._subscriptions.end_driving(job_id)
 
-    async def _rest(self, job: JobRecord) -> JobRecord:
-        """Sleep until the next step is due or somebody wakes the job, who may want it stopped."""
+    async def _rested(self, job: JobRecord) -> JobRecord:
+        """Sleep until the next step is due, and the provider may be asked, or somebody wakes the job.
+
+        Who does that may want it stopped.
+        """
         woken, pause = self._woken[job.job_id], job.wake_at - self._driver.clock()
         if pause > 0:
             with anyio.move_on_after(pause):
                 await woken.wait()
+        if job.state == "running" and not woken.is_set():
+            async with anyio.create_task_group() as either:
+                either.start_soon(_cancel_at, woken, either.cancel_scope)
+                with suppress(StorageError):  # the step meets it as well
+                    await self._driver.pacer.turn(job.provider)
+                either.cancel_scope.cancel()
         if not woken.is_set():
             return job
         self._woken[job.job_id] = anyio.Event()

@@ -8,7 +8,7 @@ look when the time that the result is expected to have lain unseen reaches c.
 Three things are weighed: how long earlier jobs of the same kind took (without them, short pauses that grow to under two
 seconds), what the provider says of the time that is left, and bounds (nobody is asked more often than they bear, and
 every job is looked at when its deadline comes). The constants were chosen by simulation; `bench/detection.py` measures
-the result. All but the history of durations is pure; the random number is handed in.
+the result. All but the history of durations and the turns is pure; the random number is handed in.
 """
 
 import math
@@ -19,11 +19,13 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Protocol
 
+import anyio
+
 from controlnet_mcp.foundation.errors import ControlNetError, StorageError
 from controlnet_mcp.jobs.record import MOST_DURATIONS, JobKind, JobRecord
 from controlnet_mcp.jobs.submission_log import fault_of, unknown_outcome
 from controlnet_mcp.providers.errors import ProviderError
-from controlnet_mcp.providers.types import Fault, Report
+from controlnet_mcp.providers.types import Capabilities, Fault, LookRate, Report
 
 SHORTEST_SECONDS = 0.1
 """Shortest pause for providers that do not ask for a longer one."""
@@ -40,6 +42,11 @@ _SHORTEST_SHARE = 0.03
 """A pause is at least this share of the time that has passed, so that requests grow with its logarithm only."""
 _BLIND_FIRST_SECONDS, _BLIND_SHARE, _BLIND_LONGEST_SECONDS = 0.3, 0.6, 1.8
 """Pauses without a history: an early look for jobs that are done at once, then closer than every two seconds."""
+_BLIND_TOLD_SECONDS = 0.4
+"""Remaining times that providers tell are often whole seconds, rounded down."""
+_BLIND_SPAN_SECONDS, _BLIND_LOOKS, _BLIND_POWER = 20.0, 14, 2.7
+"""Without a history, a provider that is always about to be done is asked up to 14 times in 20 seconds, 12 times in the
+first 10 and 8 times in the first 3 of them; after that, as often as one that tells nothing."""
 _DEAREST_REQUEST_SECONDS = 0.105
 _PRICE_PER_SQUARE_SECOND = 0.001
 """A request for a job of a second is worth a millisecond of delay: delays hurt where results come quickly."""
@@ -54,11 +61,21 @@ _TOLD_SIGMA = 0.35
 """Spread of the errors of remaining times that providers tell."""
 _LEAST_PROGRESS = 0.05
 
-_FIRST_BACKOFF_SECONDS = 1.0
-_LONGEST_BACKOFF_SECONDS = 15.0
+UNKNOWN_PROVIDER = Capabilities(modalities={})
+"""Of a provider that only another version of this server has."""
+_SHARE_SECONDS, _LAPSE_SECONDS = 0.2, 1.0
+"""Tokens for so long are taken at once, and kept no longer than that: another process may want them."""
+
+FIRST_BACKOFF_SECONDS = 1.0
+LONGEST_BACKOFF_SECONDS = 15.0
 _LONGEST_RETRY_AFTER_SECONDS = 120.0
 """A provider that asks for a longer pause is asked again after this all the same; only a reply can be wrong."""
 _FEWEST_TRIES = 4
+
+UNKNOWN_SECONDS = 60.0
+"""A job that the provider does not know for so long is over: right after a submission it may not know it yet."""
+LASTING_SECONDS = 90.0
+"""So is one with another fault that lasts. A picture may appear some time after the word that it is there."""
 
 _DEADLINE = Fault(
     code="timed_out",
@@ -136,6 +153,7 @@ class Look:
         eta_seconds: The time that the provider says is left.
         progress: Fraction done, 0 to 1.
         queue_position: How many jobs are in line before it.
+        looks: How often it was looked at.
     """
 
     elapsed_seconds: float
@@ -144,6 +162,7 @@ class Look:
     progress: float | None = None
     queue_position: int | None = None
     shortest_seconds: float = SHORTEST_SECONDS
+    looks: int = 0
 
 
 def pause_seconds(history: Sequence[float], look: Look, chance: float) -> float:
@@ -155,10 +174,9 @@ def pause_seconds(history: Sequence[float], look: Look, chance: float) -> float:
         chance: A random number from 0 to 1, so that jobs that were started together are not asked for together.
     """
     elapsed = max(look.elapsed_seconds, 0.0)
-    if len(history) >= FEWEST_JOBS:
-        pause = _spaced(*_expected(tuple(history)), elapsed)
-    else:
-        pause = min(_BLIND_FIRST_SECONDS + _BLIND_SHARE * elapsed, _BLIND_LONGEST_SECONDS)
+    is_known = len(history) >= FEWEST_JOBS
+    blind = min(_BLIND_FIRST_SECONDS + _BLIND_SHARE * elapsed, _BLIND_LONGEST_SECONDS)
+    pause = _spaced(*_expected(tuple(history)), elapsed) if is_known else blind
     told: float | None = None  # the remaining seconds as the provider tells them, or as they follow from what it tells
     if look.eta_seconds is not None:
         told = look.eta_seconds
@@ -167,9 +185,13 @@ def pause_seconds(history: Sequence[float], look: Look, chance: float) -> float:
     elif look.progress is not None and look.progress >= _LEAST_PROGRESS:
         told = elapsed * (1 - look.progress) / look.progress
     if told is not None:
-        until = _spaced(max(told, SHORTEST_SECONDS), _TOLD_SIGMA, _SURPRISE + _SURPRISE_OF_FEW, 0.0)
+        told = max(told, SHORTEST_SECONDS if is_known else _BLIND_TOLD_SECONDS)
+        until = _spaced(told, _TOLD_SIGMA, _SURPRISE + _SURPRISE_OF_FEW, 0.0)
         pause = math.sqrt(pause * until)
     pause = max(pause, _SHORTEST_SHARE * elapsed) * (1 + _JITTER * (2 * chance - 1))
+    if not is_known:
+        earliest = _BLIND_SPAN_SECONDS * (look.looks / _BLIND_LOOKS) ** _BLIND_POWER - elapsed
+        pause = max(pause, min(earliest, max(blind, _BLIND_SPAN_SECONDS - elapsed)))
     return max(min(pause, LONGEST_SECONDS, look.left_seconds), look.shortest_seconds)
 
 
@@ -197,7 +219,7 @@ def _spaced(median: float, sigma: float, surprise: float, elapsed: float) -> flo
 
 
 class DurationLog(Protocol):
-    """A record of how long jobs took, for all processes on a data folder: the job store."""
+    """A record of how long jobs took and are asked about, for all processes on a data folder: the job store."""
 
     async def durations(self, kind: JobKind) -> list[float]:
         """Read the seconds that the last jobs of a kind took, oldest first."""
@@ -207,6 +229,19 @@ class DurationLog(Protocol):
         """Queue one more."""
         ...
 
+    async def take_looks(self, provider: str, count: int, rate: LookRate) -> float:
+        """Take tokens; gives 0.0, or the seconds until they are there."""
+        ...
+
+
+@dataclass(slots=True)
+class _Turns:
+    """Looks at the jobs of one provider in this process: one after the other, with tokens that lapse soon."""
+
+    turn: anyio.Lock = field(default_factory=anyio.Lock)
+    tokens: int = 0
+    lapse_at: float = 0.0
+
 
 @dataclass(frozen=True, slots=True)
 class PollPacer:
@@ -214,12 +249,36 @@ class PollPacer:
 
     Attributes:
         log: Where durations are kept; each kind is read once, then kept in memory.
+        capabilities: What a provider bears, by its name.
     """
 
     log: DurationLog
     chance: Callable[[], float]
-    shortest_seconds: Callable[[str], float] = lambda _name: SHORTEST_SECONDS
+    capabilities: Callable[[str], Capabilities] = lambda _name: UNKNOWN_PROVIDER
     _known: dict[JobKind, deque[float]] = field(default_factory=dict[JobKind, deque[float]], init=False)
+    _turns: dict[str, _Turns] = field(default_factory=dict[str, _Turns], init=False)
+
+    async def turn(self, provider: str) -> None:
+        """Wait until a provider may be asked again about any job, whoever else asks it.
+
+        Tokens are taken for a fifth of a second at once: a write for each of many looks would cost more than the looks.
+
+        Raises:
+            StorageError: The record cannot be written.
+        """
+        rate = self.capabilities(provider).looks
+        if math.isinf(rate.per_second):
+            return
+        turns = self._turns.setdefault(provider, _Turns())
+        async with turns.turn:
+            if turns.tokens == 0 or anyio.current_time() > turns.lapse_at:
+                count = max(1, min(rate.at_once, round(rate.per_second * _SHARE_SECONDS)))
+                wait = await self.log.take_looks(provider, count, rate)
+                while wait > 0:
+                    await anyio.sleep(wait)
+                    wait = await self.log.take_looks(provider, count, rate)
+                turns.tokens, turns.lapse_at = count, anyio.current_time() + _LAPSE_SECONDS
+            turns.tokens -= 1
 
     async def load(self, kind: JobKind) -> None:
         """Read a kind's durations, unless that was done before; without it, the kind counts as unknown.
@@ -249,7 +308,8 @@ class PollPacer:
             eta_seconds=report.eta_seconds,
             progress=report.progress,
             queue_position=report.queue_position,
-            shortest_seconds=self.shortest_seconds(job.provider),
+            shortest_seconds=self.capabilities(job.provider).shortest_poll_seconds,
+            looks=job.looks,
         )
         return pause_seconds(self.known(job.kind), look, self.chance())
 
@@ -280,31 +340,32 @@ def apply_report(job: JobRecord, report: Report, now: float, pacer: PollPacer) -
         case "queued" | "running" as phase:
             job = job.model_copy(update=told)
             if now >= job.deadline_at:
-                return job.ending("failed", now, _DEADLINE)
+                return job.ending("failed", now, _DEADLINE).model_copy(update={"given_up": True})
             wake_at = now + pacer.pause_seconds(job, report, now)
             waiting = {"state": "running", "queued": phase == "queued", "looked_at": now, "wake_at": wake_at}
             return job.model_copy(update=waiting)
 
 
-def out_of_tries(job: JobRecord, now: float) -> bool:
-    """True for a job whose time is up and whose steps failed too often to blame a computer that slept."""
-    return now >= job.deadline_at and job.failures >= _FEWEST_TRIES
-
-
 def after_failure(job: JobRecord, error: ControlNetError, now: float) -> JobRecord:
     """The job after a step that failed, not written yet: the step is tried again, until the deadline.
 
-    Each pause is longer than the one before, and as long as the provider asks unless time runs out. A computer that
-    slept past the deadline gets some tries all the same, a job that is still being submitted then may have been
-    accepted, and one whose pictures only lack room on this disk waits for room.
+    Each pause is longer than the one before, and as long as the provider asks unless time runs out. What was accepted
+    and meets nothing but lasting faults ends sooner. A computer that slept past the deadline gets some tries all the
+    same, a job that is still being submitted then may have been accepted, and one whose pictures only lack room on this
+    disk waits for room.
     """
     no_room = job.state == "fetching" and isinstance(error, StorageError)
-    if no_room or not out_of_tries(job, now):
+    lasting_since = None
+    if job.task is not None and isinstance(error, ProviderError) and error.lasting:
+        lasting_since = now if job.lasting_since is None else job.lasting_since
+    patience = UNKNOWN_SECONDS if job.state == "running" and error.code == "not_found" else LASTING_SECONDS
+    lasts = lasting_since is not None and now - lasting_since >= patience
+    if no_room or job.failures < _FEWEST_TRIES or not (lasts or now >= job.deadline_at):
         asked = error.retry_after_seconds if isinstance(error, ProviderError) else None
-        backoff = min(_FIRST_BACKOFF_SECONDS * 2.0 ** min(job.failures, 10), _LONGEST_BACKOFF_SECONDS)
+        backoff = min(FIRST_BACKOFF_SECONDS * 2.0 ** min(job.failures, 10), LONGEST_BACKOFF_SECONDS)
         wake_at = max(now + backoff, min(now + min(asked or 0.0, _LONGEST_RETRY_AFTER_SECONDS), job.deadline_at))
         again = {"failures": job.failures + 1, "wake_at": wake_at, "stage": f"trying again: {error.message}"}
-        return job.model_copy(update=again)
+        return job.model_copy(update={**again, "lasting_since": lasting_since})
     if job.state == "submitting":
         return job.ending("uncertain", now, unknown_outcome(fault_of(error)))
-    return job.ending("failed", now, fault_of(error))
+    return job.ending("failed", now, fault_of(error)).model_copy(update={"given_up": True})

@@ -110,6 +110,25 @@ class Preparer:
     reachable: bool = False
     _appearances: dict[str, Appearance] = field(default_factory=dict[str, Appearance], init=False)
 
+    def outline(self, asked: GenerateRequest) -> tuple[list[Provider], ResolvedRequest]:
+        """The providers for a request, the first choice first, and what it says of the job before a picture is read.
+
+        Raises:
+            RequestError: What is wrong whatever the pictures are.
+        """
+        modalities, extras = _modalities(asked)
+        providers = [provider for provider, _ in select_providers(asked, (*modalities, *extras), self.entries)]
+        size, _ = output_size(asked, {}, providers[0].capabilities.sizes)
+        return providers, ResolvedRequest(
+            prompt=asked.prompt,
+            controls=tuple(requested_controls(asked, modalities, extras, {}, {})),
+            model=asked.model,
+            width=size.width,
+            height=size.height,
+            num_images=asked.num_images,
+            seed=_seed(asked),
+        )
+
     async def prepare(
         self, asked: GenerateRequest, *, local_paths: bool, owner: str, roots: Sequence[Path] = ()
     ) -> Prepared:
@@ -121,10 +140,7 @@ class Preparer:
         Raises:
             ControlNetError: What no attempt could make right, before anything is sent.
         """
-        for fault in lone_settings({name: getattr(asked, name) for name in (START, MASK, "strength")}):
-            raise fault
-        modalities = parse_modalities(asked.modality)
-        extras = parse_extras(asked.extra_controls)
+        modalities, extras = _modalities(asked)
         read = partial(self.reader.read, local_paths=local_paths, owner=owner, roots=roots)
         refusal: ControlNetError | None = None
         for provider, chosen in select_providers(asked, (*modalities, *extras), self.entries):
@@ -183,7 +199,7 @@ class Preparer:
             steps=asked.steps,
             guidance=asked.guidance,
             scheduler=asked.scheduler,
-            seed=secrets.randbelow(2**31) if asked.seed is None else asked.seed,
+            seed=_seed(asked),
             options=options,
         )
         request, ignored = unsupported_settings(request, asked, provider)
@@ -212,6 +228,17 @@ class Preparer:
             for name, link in shared.items()
             if only_links or name not in pictures or not pictures[name].changed
         }
+
+
+def _modalities(asked: GenerateRequest) -> tuple[Sequence[RequestedModality], Sequence[RequestedModality]]:
+    """The modalities of the control picture and those of the further ones; what makes no sense alone is an error."""
+    for fault in lone_settings({name: getattr(asked, name) for name in (START, MASK, "strength")}):
+        raise fault
+    return parse_modalities(asked.modality), parse_extras(asked.extra_controls)
+
+
+def _seed(asked: GenerateRequest) -> int:
+    return secrets.randbelow(2**31) if asked.seed is None else asked.seed
 
 
 def options_for(provider: Provider, given: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
@@ -385,19 +412,41 @@ async def read_images(
     inside, a password): it is nobody else's to follow either.
 
     Raises:
-        ControlNetError: One of them cannot be read, or may not be read.
+        ControlNetError: Those that cannot be read, or may not be read; one that cannot be reached is the last.
     """
     uses: dict[str, Use] = {CONTROL: _use_of(modalities), MASK: "mask"}
     uses |= {extra_name(index): _use_of([row]) for index, row in enumerate(extras)}
     images: dict[str, ReadPicture] = {}
+    faults: dict[str, ControlNetError] = {}
     for name, reference in pictures_of(asked).items():
         frame = images[START].picture if name == MASK and START in images else None
         try:
             images[name] = await read(reference, use=uses.get(name, "picture"), frame=frame)
-        except UnreachedError:
-            if name not in passed_on:
-                raise
+        except ControlNetError as error:
+            is_unreached = isinstance(error, UnreachedError)
+            if not (is_unreached and name in passed_on):
+                faults[name] = error
+                if is_unreached:
+                    break  # nobody waits for the next one, too
+    if faults:
+        raise _all_of(faults)
     return images
+
+
+def _all_of(faults: Mapping[str, ControlNetError]) -> ControlNetError:
+    """One error for all pictures that cannot be read, with the code of the first."""
+    first, *others = faults.values()
+    if not others:
+        return first
+    told = "; ".join(f"{name}: {fault.message.removesuffix('.')}" for name, fault in faults.items())
+    hints = dict.fromkeys(fault.hint for fault in faults.values())
+    retryable = all(fault.retryable for fault in faults.values())
+    return ControlNetError(
+        first.code,
+        f"{len(faults)} pictures cannot be read: {shortened(told, _MOST_TOLD)}.",
+        hint=shortened(" ".join(hints), _MOST_TOLD),
+        retryable=retryable,
+    )
 
 
 def requested_controls(
@@ -525,13 +574,15 @@ def unsupported_settings(
     return request.model_copy(update={name: None for name in dropped if name != "seed"}), warnings
 
 
-def recorded_request(asked: GenerateRequest, job_id: str, sources: Mapping[str, StoredPicture]) -> GenerateRequest:
-    """The request as it goes into the record: pictures that were read are named by the job's own URIs.
+def recorded_request(asked: GenerateRequest, job_id: str, sources: Container[str] | None = None) -> GenerateRequest:
+    """The request as it goes into the record: pictures that were read, or still are, are named by the job's own URIs.
 
     A path, a link or a `data:` URI says little later: files change and links end. The pictures are kept with the job
     under `controlnet://jobs/{job_id}/sources/{name}`, which belongs to the job's caller as the job does. What was never
     read here (an asset of the provider, a link only it can follow) stays as it was written.
     """
+    if sources is None:
+        sources = pictures_of(asked)
     extras = [
         extra.model_copy(update={"image": source_uri(job_id, extra_name(index))})
         if extra_name(index) in sources
@@ -555,13 +606,19 @@ def rerun_request(
     pictures that were read from them. Returns warnings about what could not be taken over, too.
 
     Raises:
-        RequestError: `unsupported` when the record of the job is too old to be repeated.
+        RequestError: `unsupported` when the record of the job is too old to be repeated, or its pictures were not read.
     """
     if earlier.asked is None:
         raise RequestError(
             "unsupported",
             f"The job {earlier.job_id} was made by a version that did not keep enough to repeat it.",
             hint="Give prompt and control_image without like_job; job_status shows what it was.",
+        )
+    if not earlier.prepared and CONTROL not in changes:
+        raise RequestError(
+            "unsupported",
+            f"The pictures of the job {earlier.job_id} are not prepared, so it cannot be repeated.",
+            hint="Give prompt and control_image without like_job.",
         )
     seed = earlier.request.seed if earlier.seed is None else earlier.seed
     before = earlier.asked.model_dump(mode="json") | {"provider": earlier.provider, "seed": seed}

@@ -11,7 +11,9 @@ from controlnet_mcp.images.structure_score import StructureScore
 from controlnet_mcp.jobs.request import GenerateRequest
 from controlnet_mcp.providers.types import Cost, Fault, Frozen, Output, RemoteTask, RequestWarning, ResolvedRequest
 
-State: TypeAlias = Literal["new", "submitting", "running", "fetching", "succeeded", "failed", "canceled", "uncertain"]
+State: TypeAlias = Literal[
+    "preparing", "new", "submitting", "running", "fetching", "succeeded", "failed", "canceled", "uncertain"
+]
 """The states of a job inside; callers see its `Status`."""
 
 Status: TypeAlias = Literal["queued", "running", "succeeded", "failed", "canceled", "uncertain"]
@@ -59,10 +61,14 @@ class JobRecord(Frozen):
         deadline_at: When polling ends.
         accepted_at: When the provider accepted it.
         looked_at: When the provider last said that it is not done.
+        looks: How often it was asked; not every look is worth a write.
         wake_at: When the next step is due.
+        lasting_since: Since when every try has met a fault that another one is expected to meet again.
+        given_up: Whether this server ended it, by its deadline or a lasting fault, and not the provider.
         asked: The request as it was asked, its pictures named by where the record keeps them; `None` in older records.
         sources: The pictures that were handed in, by the name that `controlnet_mcp.jobs.prepare` gives them.
         control_map: The map that was made of the control picture, if one was.
+        prepared: Whether its pictures were read and its price agreed on; before that nothing is sent for it.
         measured: Whether the structure scores of its pictures are final; until then a finished job may still change.
         cancel_requested: Whether the caller wants it stopped (a column of its own: not the driver's to write).
         cancel_answered: Whether the provider was asked to stop it.
@@ -84,8 +90,11 @@ class JobRecord(Frozen):
     finished_at: float | None = None
     accepted_at: float | None = None
     looked_at: float | None = None
+    looks: int = 0
     wake_at: float = 0.0
     failures: int = 0
+    lasting_since: float | None = None
+    given_up: bool = False
     queued: bool = True
     stage: str | None = None
     progress: float | None = None
@@ -101,6 +110,7 @@ class JobRecord(Frozen):
     credits_left: float | None = None
     warnings: tuple[RequestWarning, ...] = ()
     fault: Fault | None = None
+    prepared: bool = True
     measured: bool = False
     cancel_requested: bool = False
     cancel_answered: bool = False
@@ -119,6 +129,18 @@ class JobRecord(Frozen):
         return self.state in {"succeeded", "failed", "canceled", "uncertain"}
 
     @property
+    def begins_again(self) -> bool:
+        """True when it failed before it was prepared: the same request is prepared again, as the same job."""
+        return self.state == "failed" and not self.prepared
+
+    @property
+    def can_be_fetched(self) -> bool:
+        """True for a job that was paid for and ended without all of its pictures, though the provider may have them."""
+        if self.state == "failed":
+            return self.task is not None and (self.given_up or bool(self.outputs))
+        return self.state == "succeeded" and self.measured and len(self.images) < len(self.outputs)
+
+    @property
     def cancellation_settled(self) -> bool:
         """True when a request to stop it has had its effect, or never will have."""
         return self.ended or self.cancel_answered
@@ -132,7 +154,7 @@ class JobRecord(Frozen):
     def status(self) -> Status:
         """The closed set that callers see."""
         match self.state:
-            case "new" | "submitting":
+            case "preparing" | "new" | "submitting":
                 return "queued"
             case "running" | "fetching":
                 return "queued" if self.queued and self.state == "running" else "running"

@@ -46,6 +46,8 @@ _MEASURES: dict[Metric, str] = {
     "depth_rmse": "depth RMSE",
 }
 """Names of measures as people write them."""
+SOME_MISSING = "Not all pictures could be downloaded"
+"""The beginning of the warning that a job ends with where it has some of its pictures."""
 _log = logging.getLogger(__name__)
 
 
@@ -55,7 +57,7 @@ class Results:
 
     Attributes:
         outputs: All outputs; those that are stored name their hash, so that they are not fetched again.
-        missing: Why another one is not there, worth another try; `None` when all are there.
+        missing: Why another one is not there: a fault that may pass, if one is; `None` when all are there.
     """
 
     images: tuple[ResultImage, ...]
@@ -67,7 +69,7 @@ class Results:
         """The warning for when the rest is given up."""
         if self.missing is None:
             return []
-        detail = f"Only {len(self.images)} of the pictures could be downloaded: {self.missing.message}"
+        detail = f"{SOME_MISSING}, only {len(self.images)} of {len(self.outputs)}: {self.missing.message}"
         return [RequestWarning(kind="adjusted", feature="num_images", detail=detail)]
 
 
@@ -82,29 +84,41 @@ async def download_results(job: JobRecord, provider: Provider, sender: Sender, b
     """
     if not job.outputs:
         raise ProviderError(
-            "provider_failed", f"{provider.name} finished without a picture.", provider=provider.name, retryable=True
+            "provider_failed",
+            f"{provider.name} finished without a picture.",
+            provider=provider.name,
+            retryable=True,
+            lasting=True,
         )
     images: list[ResultImage] = []
     outputs: list[Output] = []
-    missing: ControlNetError | None = None
+    faults: list[ControlNetError] = []
     for output in job.outputs:
+        flagged = output.flagged
         try:
             async with sender.download_turns(provider):
                 if output.sha256:  # it came inside a reply and is stored already, but is not proven
                     content = await to_thread.run_sync(blobs.get, output.sha256)
                 else:
-                    content = await sender.download(provider, output)
+                    located = await sender.locate(provider, output)
+                    flagged = located.flagged
+                    content = await sender.download(provider, located)
                 picture = await to_thread.run_sync(blobs.put_original, content, RESULT_LIMITS, limiter=sender.decoding)
         except StorageError:
             raise
         except ControlNetError as error:
             image_fault = isinstance(error, ImageError)
-            missing = undelivered(provider.name, provider.title, error) if image_fault else error
+            faults.append(undelivered(provider.name, provider.title, error) if image_fault else error)
             outputs.append(output)
         else:
-            images.append(ResultImage(picture=picture, flagged=output.flagged))
-            outputs.append(output.model_copy(update={"sha256": picture.sha256}))
-    return Results(tuple(images), tuple(outputs), missing)
+            images.append(ResultImage(picture=picture, flagged=flagged))
+            outputs.append(output.model_copy(update={"sha256": picture.sha256, "flagged": flagged}))
+    return Results(tuple(images), tuple(outputs), min(faults, key=_lasts, default=None))
+
+
+def _lasts(error: ControlNetError) -> bool:
+    """True for a fault that another try would meet again."""
+    return isinstance(error, ProviderError) and error.lasting
 
 
 def depth_by(models: MapModels) -> "DepthOf | None":

@@ -2,11 +2,13 @@
 
 import hashlib
 import logging
+import math
 import secrets
 import socket
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
@@ -20,8 +22,9 @@ from controlnet_mcp.foundation.errors import RequestError, StorageError
 from controlnet_mcp.images.blob_store import BlobStore
 from controlnet_mcp.images.maps import NO_MODELS, MapModels
 from controlnet_mcp.images.read import PictureReader
-from controlnet_mcp.jobs.budget import DAY_SECONDS, AskUser, Spending
+from controlnet_mcp.jobs.budget import DAY_SECONDS, Admission, AskUser, Spending
 from controlnet_mcp.jobs.driver import JobRunner, build_driver, repeat
+from controlnet_mcp.jobs.preparation import Preparation, PreparedJob
 from controlnet_mcp.jobs.prepare import Prepared, Preparer, recorded_request, rerun_request
 from controlnet_mcp.jobs.record import JobRecord
 from controlnet_mcp.jobs.request import PICTURES, GenerateRequest
@@ -30,7 +33,7 @@ from controlnet_mcp.jobs.store import JobStore
 from controlnet_mcp.jobs.submission_log import SubmissionEvent
 from controlnet_mcp.jobs.subscriptions import JobSubscriptions
 from controlnet_mcp.providers.http import HttpCall
-from controlnet_mcp.providers.registry import ProviderEntry
+from controlnet_mcp.providers.registry import ProviderEntry, entry_of
 from controlnet_mcp.providers.sender import Sender
 from controlnet_mcp.providers.types import Cost, RequestWarning
 
@@ -72,6 +75,7 @@ class JobService:
 
     Attributes:
         deadline_seconds: How long a job may take.
+        patience_seconds: How long a call waits for its request to be prepared; then the job is put on record as it is.
     """
 
     store: JobStore
@@ -81,6 +85,7 @@ class JobService:
     sender: Sender
     clock: Callable[[], float]
     deadline_seconds: float
+    patience_seconds: float
     spending: Spending = field(default_factory=Spending)
 
     def start(self, tasks: TaskGroup) -> None:
@@ -98,7 +103,9 @@ class JobService:
     ) -> JobRecord:
         """Start a generation, or return the job that this request, or its key, already started.
 
-        The job begins with the `warnings` that are handed in.
+        The job begins with the `warnings` that are handed in. It is put on record when it is ready to be sent, or after
+        `patience_seconds`: then it is prepared beside its call, and what goes wrong is told by the job. A call that may
+        have to ask the user stays until that is settled.
 
         Raises:
             ControlNetError: What no attempt could make right; nothing was sent.
@@ -107,39 +114,87 @@ class JobService:
         earlier, unfinished = await self.store.earlier(
             caller.principal, request_key=request_key, fingerprint=fingerprint
         )
-        if earlier is not None:
+        if earlier is not None and earlier.state == "preparing" and not self.runner.prepares(earlier.job_id):
+            self.runner.wake(earlier.job_id)  # it fails now if no process prepares it any more
+            earlier = await self.wait(earlier, self.clock() + self.patience_seconds)
+        if earlier is not None and not earlier.begins_again:
             return _with_mismatch(earlier, asked)
         with self.spending.room(caller.principal, unfinished):
-            prepared = await self.preparer.prepare(
-                asked, local_paths=caller.local, owner=caller.principal, roots=caller.roots
-            )
-            provider, pictures = prepared.provider, prepared.request.num_images
-            admit = await self.spending.agree(provider, pictures, lambda: self._price(prepared), caller.ask_user)
-            now, job_id = self.clock(), f"job_{secrets.token_hex(16)}"
-            record = JobRecord(
-                job_id=job_id,
-                principal=caller.principal,
-                provider=provider.name,
-                state="new",
-                request=prepared.request,
-                reference=secrets.token_hex(16),
-                created_at=now,
-                updated_at=now,
-                deadline_at=now + self.deadline_seconds,
-                asked=recorded_request(asked, job_id, prepared.sources),
-                sources=prepared.sources,
-                control_map=prepared.control_map,
-                seed=prepared.request.seed,
-                warnings=(*warnings, *prepared.warnings),
-            )
-            kept, lease = record, None
-            await checkpoint_if_cancelled()
-            with CancelScope(shield=True):  # nobody else drives a job that this process has claimed
-                kept, lease = await self.store.add(
-                    record, request_key=request_key, fingerprint=fingerprint, admit=admit, owner=self.runner.owner
-                )
-                self.runner.wake(kept.job_id, (kept, lease) if lease else None)
+            outlined, may_ask = self._outlined(asked, caller, warnings, earlier)
+            preparation = Preparation(partial(self._prepared, outlined, asked, caller))
+            await self.runner.prepare(preparation, outlined.job_id)
+            kept, lease = outlined, None
+            try:
+                with anyio.move_on_after(math.inf if may_ask else self.patience_seconds):
+                    await preparation.ended.wait()
+                ready = preparation.job() if preparation.ended.is_set() else None
+                job = ready or PreparedJob(outlined, Admission(self.spending, paid=False, cost=None))
+                await checkpoint_if_cancelled()
+                with CancelScope(shield=True):  # nobody else drives a job that this process has claimed
+                    kept, lease = await self.store.add(
+                        job.record,
+                        request_key=request_key,
+                        fingerprint=fingerprint,
+                        admit=job.admit,
+                        owner=self.runner.owner,
+                    )
+                    self.runner.wake(kept.job_id, (kept, lease) if lease else None, None if ready else preparation)
+            finally:
+                if lease is None:
+                    preparation.stop()
         return kept if lease else _with_mismatch(kept, asked)
+
+    def _outlined(
+        self, asked: GenerateRequest, caller: Caller, warnings: tuple[RequestWarning, ...], earlier: JobRecord | None
+    ) -> tuple[JobRecord, bool]:
+        """A job before its pictures are read, and whether its caller may be asked about its price.
+
+        It takes the place of an `earlier` one that failed before that.
+
+        Raises:
+            RequestError: What is wrong whatever the pictures are.
+        """
+        providers, request = self.preparer.outline(asked)
+        now, job_id = self.clock(), earlier.job_id if earlier else f"job_{secrets.token_hex(16)}"
+        outlined = JobRecord(
+            job_id=job_id,
+            principal=caller.principal,
+            provider=providers[0].name,
+            state="preparing",
+            stage="preparing",
+            request=request,
+            reference=secrets.token_hex(16),
+            created_at=earlier.created_at if earlier else now,
+            updated_at=now,
+            deadline_at=now + self.deadline_seconds,
+            asked=recorded_request(asked, job_id),
+            seed=asked.seed,
+            warnings=warnings,
+            prepared=False,
+        )
+        return outlined, caller.ask_user is not None and any(map(self.spending.may_ask, providers))
+
+    async def _prepared(self, outlined: JobRecord, asked: GenerateRequest, caller: Caller) -> PreparedJob:
+        """Prepare the request of a job and agree on its price."""
+        prepared = await self.preparer.prepare(
+            asked, local_paths=caller.local, owner=caller.principal, roots=caller.roots
+        )
+        provider, pictures = prepared.provider, prepared.request.num_images
+        admit = await self.spending.agree(provider, pictures, lambda: self._price(prepared), caller.ask_user)
+        changes = {
+            "provider": provider.name,
+            "state": "new",
+            "prepared": True,
+            "stage": None,
+            "request": prepared.request,
+            "deadline_at": self.clock() + self.deadline_seconds,
+            "asked": recorded_request(asked, outlined.job_id, prepared.sources),
+            "sources": prepared.sources,
+            "control_map": prepared.control_map,
+            "seed": prepared.request.seed,
+            "warnings": (*outlined.warnings, *prepared.warnings),
+        }
+        return PreparedJob(outlined.model_copy(update=changes), admit)
 
     async def plan(self, asked: GenerateRequest, caller: Caller) -> Plan:
         """Prepare a request and ask for its price, without submitting it."""
@@ -159,7 +214,8 @@ class JobService:
         """
         earlier = await self.get(job_id, caller)
         name = changes.get("provider", earlier.provider)
-        by_link = any(row.capabilities.needs_public_url for row in self.preparer.entries if row.name == name)
+        entry = entry_of(self.preparer.entries, str(name))
+        by_link = entry is not None and entry.capabilities.needs_public_url
         return rerun_request(earlier, changes, by_link=by_link)
 
     async def get(self, job_id: str, caller: Caller) -> JobRecord:
@@ -214,6 +270,20 @@ class JobService:
         self.runner.wake(job_id)
         return await self.get(job_id, caller)
 
+    async def fetch(self, job_id: str, caller: Caller) -> JobRecord:
+        """Ask the provider at once for what a job still lacks, also where that was given up; nothing is submitted.
+
+        A job that lacks nothing, or was never accepted, is returned as it is.
+
+        Raises:
+            RequestError: `not_found`.
+        """
+        job = await self.get(job_id, caller)
+        if job.ended and not await self.store.reopen(job_id, self.clock() + self.deadline_seconds):
+            return job
+        self.runner.wake(job_id)
+        return await self.get(job_id, caller)
+
     async def hold_map(self, sha256: str, caller: Caller) -> None:
         """Write that a caller made a map, so that its URI opens for them and nobody else.
 
@@ -257,6 +327,7 @@ def build_service(  # noqa: PLR0913  # the parts and choices of the job layer, b
     map_models: MapModels = NO_MODELS,
     reachable: bool = False,
     deadline_seconds: float = 600.0,
+    patience_seconds: float = 3.0,
     submissions_in_flight: int = 4,
     spending: Spending | None = None,
 ) -> JobService:
@@ -275,6 +346,7 @@ def build_service(  # noqa: PLR0913  # the parts and choices of the job layer, b
         sender,
         driver.clock,
         deadline_seconds,
+        patience_seconds,
         replace(spending or Spending(), run=owner),
     )
 

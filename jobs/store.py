@@ -13,6 +13,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TypeAlias
 
 from controlnet_mcp.foundation.errors import RequestError
@@ -20,12 +21,12 @@ from controlnet_mcp.foundation.text import shortened
 from controlnet_mcp.jobs.database import Database
 from controlnet_mcp.jobs.record import MOST_DURATIONS, JobKind, JobRecord, Status
 from controlnet_mcp.jobs.submission_log import SETTLING, SubmissionEvent, SubmissionEvents
-from controlnet_mcp.providers.types import Fault, Submission
+from controlnet_mcp.providers.types import Fault, LookRate, Submission
 
 _BESIDE = "cancel_requested, delivered, orphans"
 """Columns that others than a job's driver write, beside its document."""
 _COLUMNS = f"document, {_BESIDE}"
-_UNFINISHED = "SELECT COUNT(*) FROM jobs WHERE principal = ? AND ended = 0 AND status != 'succeeded'"
+_UNFINISHED = "SELECT COUNT(*) FROM jobs WHERE principal = ? AND job_id != ? AND ended = 0 AND status != 'succeeded'"
 _SPENT = """
     SELECT s.provider, CASE
         WHEN j.status IN ('failed', 'canceled') AND json_extract(j.document, '$.task') IS NULL AND j.orphans = '[]'
@@ -41,10 +42,11 @@ _DELETABLE = "ended = 1 AND delivered = 1 AND status != 'uncertain' AND created_
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _CURSOR = re.compile(r"([0-9]+(?:\.[0-9]+)?(?:e[+-]?[0-9]+)?)~(\w+)")
 """When the last job of a page was made, and its id."""
+_MICROSECOND = 1e-6
 _PAGE = 500
 """Most jobs that are deleted or read in one statement."""
 _KEPT_JOBS = 256
-"""Most finished jobs that stay in memory, a few kilobytes each."""
+"""Most documents that stay parsed in memory, a few kilobytes each."""
 
 
 class LeaseLostError(Exception):
@@ -84,9 +86,9 @@ class Account:
     db: sqlite3.Connection
     principal: str
 
-    def unfinished(self) -> int:
-        """Count the jobs that have not ended."""
-        return int(self.db.execute(_UNFINISHED, (self.principal,)).fetchone()[0])
+    def unfinished(self, besides: str = "") -> int:
+        """Count the jobs that have not ended, besides one by its id."""
+        return int(self.db.execute(_UNFINISHED, (self.principal, besides)).fetchone()[0])
 
     def spent_in_run(self, run: str) -> list[tuple[str, int | None]]:
         """Read the costs of jobs that were added in one run of the server."""
@@ -119,7 +121,6 @@ class JobStore:
         self._database = database
         self._clock = clock
         self.lease_seconds = lease_seconds
-        self._finished: dict[str, JobRecord] = {}
 
     # What callers do with jobs.
 
@@ -134,6 +135,8 @@ class JobStore:
     ) -> tuple[JobRecord, Lease | None]:
         """Insert a new job, or return the earlier one that this request must not repeat.
 
+        A job that failed before it was prepared is written anew by the record that has its id.
+
         Returns:
             The job, and if it is new the lease of the owner that is to drive it; without an owner it is free.
 
@@ -143,10 +146,12 @@ class JobStore:
 
         def work(db: sqlite3.Connection) -> tuple[JobRecord, Lease | None]:
             earlier = _earlier(db, record.principal, request_key, fingerprint)
-            if earlier is not None:
+            if earlier is not None and not (earlier.begins_again and earlier.job_id == record.job_id):
                 return earlier, None
             if admit is not None:
                 admit(Account(db, record.principal), record)
+            if earlier is not None:
+                return record, self._begin_again(db, record, owner)
             named = (record.job_id, record.principal, record.provider, record.created_at, request_key, fingerprint)
             leased = (None, 0.0, 0) if owner is None else (owner, self._clock() + self.lease_seconds, 1)
             db.execute(
@@ -157,6 +162,16 @@ class JobStore:
             return record, None if owner is None else Lease(record.job_id, 1)
 
         return await self._database.run(work)
+
+    def _begin_again(self, db: sqlite3.Connection, record: JobRecord, owner: str | None) -> Lease:
+        """Write a job in the place of its first try, under a new lease."""
+        sql = (
+            "UPDATE jobs SET document = ?, status = ?, ended = ?, provider = ?, cancel_requested = 0,"
+            " lease_owner = ?, lease_until = ?, fence = fence + 1 WHERE job_id = ? RETURNING fence"
+        )
+        until = self._clock() + self.lease_seconds if owner else 0.0
+        values = (*_document(record), record.provider, owner, until, record.job_id)
+        return Lease(record.job_id, int(db.execute(sql, values).fetchone()[0]))
 
     async def earlier(
         self, principal: str, *, request_key: str | None, fingerprint: str
@@ -169,23 +184,16 @@ class JobStore:
         return await self._database.read(read)
 
     async def get(self, job_id: str, principal: str) -> JobRecord:
-        """Read one job of a caller; one that succeeded and was delivered never changes, so it is read once.
+        """Read one job of a caller.
 
         Raises:
-            RequestError: `not_found`, the same for unknown jobs and jobs of others.
+            RequestError: `not_found`, the same for unknown jobs, deleted ones and jobs of others.
         """
-        kept = self._finished.get(job_id)
-        if kept is not None and kept.principal == principal:
-            return kept
         record = await self._database.read(lambda db: _first(db, "job_id = ? AND principal = ?", job_id, principal))
         if record is None:
             raise RequestError(
                 "not_found", f"There is no job {job_id[:60]!r}.", hint="list_jobs shows the jobs that exist."
             )
-        if record.state == "succeeded" and record.measured and record.delivered:
-            if len(self._finished) >= _KEPT_JOBS:
-                self._finished.pop(next(iter(self._finished)))
-            self._finished[job_id] = record
         return record
 
     async def page(
@@ -224,7 +232,6 @@ class JobStore:
     async def mark_undelivered(self, job_id: str) -> None:
         """Write that the answer did not arrive after all."""
         await self._execute("UPDATE jobs SET delivered = 0 WHERE job_id = ? AND delivered = 1", job_id)
-        self._finished.pop(job_id, None)  # it may have been read meanwhile
 
     async def hold_map(self, principal: str, sha256: str) -> None:
         """Write that a caller made a map, so that its URI opens for them."""
@@ -295,6 +302,21 @@ class JobStore:
                 if answers if judged is None else events != judged:
                     return job.model_copy(update={"state": "submitting", "fault": None, "finished_at": None})
             return self.write_row(db, job, lease)
+
+        return await self._database.run(work)
+
+    async def begin(self, job: JobRecord, lease: Lease, admit: Admit) -> JobRecord:
+        """Write a job that was on record before it was prepared, and that its preparation made a new one.
+
+        Raises:
+            RequestError: `admit` refuses the job; nothing was written.
+        """
+
+        def work(db: sqlite3.Connection) -> JobRecord:
+            saved = self.write_row(db, job, lease)
+            admit(Account(db, job.principal), job)
+            db.execute("UPDATE jobs SET provider = ? WHERE job_id = ?", (job.provider, job.job_id))
+            return saved
 
         return await self._database.run(work)
 
@@ -402,6 +424,20 @@ class JobStore:
 
         return await self._database.run(work)
 
+    async def reopen(self, job_id: str, deadline_at: float) -> bool:
+        """Let a job be driven again that was paid for and lacks pictures; false if it is not one. Nothing is sent."""
+
+        def work(db: sqlite3.Connection) -> bool:
+            record = _first(db, "job_id = ?", job_id)
+            if record is None or not record.can_be_fetched:
+                return False
+            db.execute("UPDATE jobs SET cancel_requested = 0 WHERE job_id = ?", (job_id,))
+            state = "fetching" if record.outputs else "running"
+            more = {"deadline_at": deadline_at, "lasting_since": None, "given_up": False}
+            return self._change_ended(db, job_id, only=record.state, state=state, **more)
+
+        return await self._database.run(work)
+
     def _append(self, db: sqlite3.Connection, job_id: str, event: SubmissionEvent) -> None:
         values = (job_id, event.kind, self._clock(), event.details)
         db.execute("INSERT INTO attempts (job_id, kind, at, fact) VALUES (?, ?, ?, ?)", values)
@@ -428,7 +464,7 @@ class JobStore:
         db.execute("UPDATE jobs SET orphans = ? WHERE job_id = ?", (json.dumps(others), record.job_id))
         return record.model_copy(update={"orphans": tuple(others)})
 
-    # How long jobs took.
+    # How long jobs took, and how often they are asked about.
 
     async def durations(self, kind: JobKind) -> list[float]:
         """Read the seconds that the last jobs of a kind took, oldest first."""
@@ -457,6 +493,29 @@ class JobStore:
             )
 
         self._database.also(work)
+
+    async def take_looks(self, provider: str, count: int, rate: LookRate) -> float:
+        """Take tokens from a provider's bucket, which all processes share.
+
+        The bucket is kept as the time when it will be full again, so that nothing has to fill it.
+
+        Returns:
+            0.0 where they were given, else the seconds until they are there; then none was taken.
+        """
+        to_fill = rate.at_once / rate.per_second
+
+        def work(db: sqlite3.Connection) -> float:
+            now = self._clock()
+            row = db.execute("SELECT full_at FROM looks WHERE provider = ?", (provider,)).fetchone()
+            full_at = now if row is None else max(float(row[0]), now)
+            full_at = now if full_at > now + to_fill + _MICROSECOND else full_at  # the clock was set back
+            full_at += count / rate.per_second
+            if (wait := full_at - to_fill - now) > _MICROSECOND:
+                return wait
+            db.execute("INSERT OR REPLACE INTO looks (provider, full_at) VALUES (?, ?)", (provider, full_at))
+            return 0.0
+
+        return await self._database.run(work)
 
     # Retention.
 
@@ -503,9 +562,15 @@ def _document(job: JobRecord) -> tuple[str, Status, int]:
     return job.model_dump_json(by_alias=True), job.status, int(job.settled)
 
 
+@lru_cache(_KEPT_JOBS)
+def _parsed(document: str) -> JobRecord:
+    """Read a document; the same one is parsed once, because finished jobs are asked for again and again."""
+    return JobRecord.model_validate_json(document)
+
+
 def _record_of(row: tuple[object, ...]) -> JobRecord:
     """Read a row that starts with the `_COLUMNS`."""
-    return _with_beside(JobRecord.model_validate_json(str(row[0])), row[1:])
+    return _with_beside(_parsed(str(row[0])), row[1:])
 
 
 def _first(db: sqlite3.Connection, clause: str, *values: str) -> JobRecord | None:

@@ -75,17 +75,29 @@ class Submitter:
             case Send(again):
                 return await self._send(job, lease, provider, again=again)
             case LookUp():
-                try:
-                    found = await self.sender.run(provider, provider.look_up(job.reference))
-                except ControlNetError as error:
-                    return await self._try_again(job, lease, error)
-                if found is not None:
-                    return await self.store.accept(self._accepted(job, found), lease, found)
-                await self.store.append(job.job_id, SubmissionEvent.of("nothing_found", fault_of(_NOTHING_FOUND)))
-                return await self._try_again(job, lease, _NOTHING_FOUND)
-            case End(state, fault):
-                ended = job.ending(state, self.clock(), fault)
-                return await self.store.save(ended, lease, judged=len(events.rows))
+                return await self._look_up(job, lease, provider)
+            case End() as action:
+                return await self._end(job, lease, action, events)
+
+    async def _look_up(self, job: JobRecord, lease: Lease, provider: Provider) -> JobRecord:
+        """Ask the provider about our reference; the last of some empty answers ends the job at once."""
+        try:
+            found = await self.sender.run(provider, provider.look_up(job.reference))
+        except ControlNetError as error:
+            return await self._try_again(job, lease, error)
+        if found is not None:
+            return await self.store.accept(self._accepted(job, found), lease, found)
+        await self.store.append(job.job_id, SubmissionEvent.of("nothing_found", fault_of(_NOTHING_FOUND)))
+        events = await self.store.events(job.job_id)
+        action = self._next(events, job, provider)
+        if isinstance(action, End):
+            return await self._end(job, lease, action, events)
+        return await self._try_again(job, lease, _NOTHING_FOUND)
+
+    async def _end(self, job: JobRecord, lease: Lease, action: End, events: SubmissionEvents) -> JobRecord:
+        """End a job by the events that were read."""
+        ended = job.ending(action.state, self.clock(), action.fault)
+        return await self.store.save(ended, lease, judged=len(events.rows))
 
     def _next(self, events: SubmissionEvents, job: JobRecord, provider: Provider) -> NextAction:
         return self.decide(events, provider.capabilities.deduplication, in_time=self.clock() < job.deadline_at)
@@ -138,8 +150,7 @@ class Submitter:
             events = await self.store.events(job.job_id)
             action = self._next(events, job, provider)
             if isinstance(action, End):
-                ended = job.ending(action.state, self.clock(), action.fault)
-                return await self.store.save(ended, lease, judged=len(events.rows))
+                return await self._end(job, lease, action, events)
             waiting = job if events.unresolved > 0 else job.model_copy(update={"state": "new"})
             return await self._try_again(waiting, lease, error)
         accepted = self._accepted(job, submission)

@@ -19,8 +19,8 @@ from controlnet_mcp.providers.types import Deduplication, Fault, RemoteTask, Rep
 
 MOST_REFUSALS = 4
 """Refusals that invite another try (429, 503, no connection) before the job fails."""
-MOST_LOOK_UPS = 6
-"""Look-ups that find nothing, seconds apart, before the job is uncertain."""
+MOST_LOOK_UPS = 11
+"""Look-ups that find nothing before the job is uncertain: with the pauses between them they take two minutes."""
 
 _LOOK = "Nothing was sent again. Look in the provider's own history before submitting anew."
 

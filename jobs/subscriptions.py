@@ -110,6 +110,7 @@ class JobSubscriptions:
             self._start_reading(followed)
         elif job.updated_at > followed.job.updated_at:
             followed.show(job)
+            self._start_reading(followed)  # a job that was over may be driven again
         followed.followers += 1
         try:
             yield followed

@@ -141,9 +141,9 @@ class Provider(ABC):
         return None
         yield HttpCall("GET", reference)
 
-    def locate(self, output: Output) -> Steps[str]:
-        """The URL from which a finished picture can be fetched now."""
-        return output.url or ""
+    def locate(self, output: Output) -> Steps[Output]:
+        """A finished picture that has no link, with a URL from which it can be fetched now."""
+        return output
         yield HttpCall("GET", "")
 
     def cancel(self, task: RemoteTask) -> Steps[bool]:

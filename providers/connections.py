@@ -23,7 +23,13 @@ from pydantic import SecretStr
 from controlnet_mcp.foundation.errors import ErrorCode, ImageError
 from controlnet_mcp.foundation.limits import DIRECT, Network
 from controlnet_mcp.foundation.redaction import Redactor
-from controlnet_mcp.images.download import MIN_BYTES_PER_SECOND, TooLongError, TooSlowError, read_body
+from controlnet_mcp.images.download import (
+    MIN_BYTES_PER_SECOND,
+    TooLongError,
+    TooShortError,
+    TooSlowError,
+    read_body,
+)
 from controlnet_mcp.images.ssrf_guard import guarded_client, is_trusted
 from controlnet_mcp.providers.base import Provider
 from controlnet_mcp.providers.errors import ProviderError, told_with
@@ -87,7 +93,8 @@ async def body_of(response: httpx2.Response, call: HttpCall, provider: str, titl
     No compression is asked for, yet some proxies compress all the same, and a paid answer must not be lost to that.
 
     Raises:
-        ProviderError: Delivery `unknown`: it is too long or too slow, or compressed in a way that cannot be bounded.
+        ProviderError: Delivery `unknown`: it is too long, too slow or cut off, or compressed in a way that cannot be
+            bounded.
     """
     most = call.max_reply_bytes
     if response.is_stream_consumed:  # an engine in this process answers whole
@@ -99,16 +106,22 @@ async def body_of(response: httpx2.Response, call: HttpCall, provider: str, titl
     try:
         body = await read_body(parts, max_bytes=most, window_seconds=call.timeout_seconds)
         return body if encoding in {"identity", ""} else await to_thread.run_sync(_inflated, body, encoding, most)
-    except (TooLongError, TooSlowError, zlib.error) as error:
-        slow = isinstance(error, TooSlowError)
-        what = f"less than {MIN_BYTES_PER_SECOND:,} bytes per second" if slow else f"more than {most // 2**20} MiB"
-        what = f"a body that is not {encoding[:20]}, as it claims" if isinstance(error, zlib.error) else what
+    except (TooLongError, TooShortError, TooSlowError, zlib.error) as error:
+        match error:
+            case TooLongError():
+                what = f"more than {most // 2**20} MiB"
+            case TooShortError():
+                what = "less than it announced: the connection broke"
+            case TooSlowError():
+                what = f"less than {MIN_BYTES_PER_SECOND:,} bytes per second"
+            case _:
+                what = f"a body that is not {encoding[:20]}, as it claims"
         raise ProviderError(
             "provider_failed",
             f"{title} sent {what}.",
             provider=provider,
             hint="Check the provider's base URL and proxies in between.",
-            retryable=slow,
+            retryable=isinstance(error, TooShortError | TooSlowError),
             delivery="unknown",
         ) from error
 

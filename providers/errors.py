@@ -8,7 +8,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Literal, TypeAlias
 
-from controlnet_mcp.foundation.errors import ControlNetError, ErrorCode
+from controlnet_mcp.foundation.errors import ControlNetError, ErrorCode, ImageError
 from controlnet_mcp.foundation.text import quote
 
 Delivery: TypeAlias = Literal["not_sent", "refused", "unknown"]
@@ -23,6 +23,7 @@ class ProviderError(ControlNetError):
     Attributes:
         provider: Name of the provider.
         delivery: What is known of whether the request was accepted.
+        lasting: Whether the answer is expected to stay the same however often the same is asked.
         retry_after_seconds: When the provider asked to come back, 0 to 3600.
         provider_message: The provider's own words, bounded and cleaned.
     """
@@ -36,6 +37,7 @@ class ProviderError(ControlNetError):
         hint: str = "",
         retryable: bool = False,
         delivery: Delivery = "refused",
+        lasting: bool | None = None,
         retry_after_seconds: float | None = None,
         provider_message: str = "",
     ) -> None:
@@ -45,6 +47,7 @@ class ProviderError(ControlNetError):
         super().__init__(code, told, hint=hint, retryable=retryable)
         self.provider = provider
         self.delivery: Delivery = delivery
+        self.lasting = code == "not_found" if lasting is None else lasting
         self.retry_after_seconds: float | None = None
         if retry_after_seconds is not None and retry_after_seconds >= 0:  # NaN is not
             self.retry_after_seconds = min(retry_after_seconds, _LONGEST_WAIT_SECONDS)
@@ -75,12 +78,19 @@ def told_with(provider: str, delivery: Delivery) -> Generator[None]:
 
 
 def undelivered(provider: str, title: str, error: ControlNetError) -> ProviderError:
-    """The error of a result that could not be downloaded or decoded, told without advice on inputs."""
+    """The error of a result that could not be downloaded or decoded, told without advice on inputs.
+
+    Its code is that of the place (`image_blocked`, `not_found`), or `provider_failed`: a page is not the picture that
+    was paid for.
+    """
+    gone = isinstance(error, ImageError) and error.gone
+    blocked = error.code == "image_blocked"
     return ProviderError(
-        "provider_failed",
+        "not_found" if gone else "image_blocked" if blocked else "provider_failed",
         f"The result could not be downloaded from {title}: {error.message}",
         provider=provider,
-        hint=f"Try again, or look for the picture in the history on {title}'s own pages.",
-        retryable=True,
+        hint=error.hint if blocked else f"The history on {title}'s own pages may still show the picture.",
+        retryable=error.retryable,
         delivery="unknown",
+        lasting=not error.retryable,
     )

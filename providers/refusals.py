@@ -57,7 +57,7 @@ STANDARD: tuple[Meaning, ...] = (
     Meaning({401}, "unauthorized", "the key was refused", "Check the provider's key."),
     Meaning({402}, "payment_required", "not enough credit", "Top up the account or choose another provider."),
     Meaning({403}, "unauthorized", "not allowed", "The plan or the key may not use this model."),
-    Meaning({404}, "not_found", "not found", "Check the model's name with list_models."),
+    Meaning({404, 410}, "not_found", "not found", "Check the model's name with list_models."),
     Meaning(
         {429}, "rate_limited", "rate limit reached", "Wait and try again, or choose another provider.", retryable=True
     ),

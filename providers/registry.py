@@ -135,16 +135,26 @@ def build_table(variables: Variables, order: Sequence[str] = ()) -> ProviderTabl
     return ProviderTable(variables, [*order, *(name for name in NAMES if name not in order)])
 
 
+async def load_adapter(entries: Sequence[ProviderEntry], name: str) -> None:
+    """Import the adapter of a provider in a worker thread, unless that was done before."""
+    if isinstance(entries, ProviderTable):
+        await entries.load(name)
+
+
+def entry_of(entries: Sequence[ProviderEntry], name: str) -> ProviderEntry | None:
+    """The row of a provider; the adapters of others are not imported."""
+    if isinstance(entries, ProviderTable):
+        return entries.row(name) if name in ADAPTERS else None
+    return next((row for row in entries if row.name == name), None)
+
+
 def ready(entries: Sequence[ProviderEntry], name: str) -> Provider:
     """The adapter of a job's provider.
 
     Raises:
         RequestError: `not_configured` when it is not ready any more.
     """
-    if isinstance(entries, ProviderTable):  # no other adapter is imported
-        entry = entries.row(name) if name in ADAPTERS else None
-    else:
-        entry = next((row for row in entries if row.name == name), None)
+    entry = entry_of(entries, name)
     if entry is None or entry.provider is None:
         missing = " and ".join(entry.missing) if entry else "a newer version of this server"
         raise RequestError(

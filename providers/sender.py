@@ -12,7 +12,7 @@ from controlnet_mcp.foundation.errors import ImageError, RequestError
 from controlnet_mcp.foundation.limits import DIRECT, RESULT_LIMITS, Network
 from controlnet_mcp.providers.base import Provider
 from controlnet_mcp.providers.errors import ProviderError, told_with, undelivered
-from controlnet_mcp.providers.http import HttpCall, Steps
+from controlnet_mcp.providers.http import HttpCall, HttpReply, Steps
 from controlnet_mcp.providers.placeholders import PictureSource
 from controlnet_mcp.providers.types import Output, RemoteTask, Report, ResolvedRequest, Submission
 
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 ResultT = TypeVar("ResultT")
 Fetch: TypeAlias = Callable[[str], Awaitable[bytes]]
 OK = 200
+_GONE = frozenset({404, 410})
+_ABOUT_THE_KEY = frozenset({401, 402, 403})
+_PASSING = frozenset({408, 425, 429, *range(500, 600)})
+"""Statuses that say nothing about the result itself."""
 _DOWNLOADS_AT_ONCE = 8
 """Results of one provider that are downloaded at the same time."""
 _DECODED_AT_ONCE = 2
@@ -135,42 +139,50 @@ class Sender:
             result: ResultT = end.value
             return result
 
+    async def locate(self, provider: Provider, output: Output) -> Output:
+        """Find where a result can be fetched now, and what is known of it by then."""
+        return output if output.url else await self.run(provider, provider.locate(output))
+
     async def download(self, provider: Provider, output: Output) -> bytes:
         """Fetch a result: from the provider's own origin like any call, from elsewhere as an untrusted picture.
 
         Redirects are followed, within the origin and from it to elsewhere; nothing that is sent holds a key.
 
         Raises:
-            ProviderError: It cannot be had from the provider, or its link is none: not the caller's fault.
-            ImageError: It cannot be had from elsewhere, or a redirect may not be followed.
+            ProviderError: It cannot be had, or a redirect may not be followed: not the caller's fault. It is `lasting`
+                where the host answers, and would answer the same again.
         """
+        from controlnet_mcp.images.download import TooShortError
+
+        url = (await self.locate(provider, output)).url or ""
+        try:
+            return await self._followed(provider, url)
+        except ProviderError as error:
+            too_much = error.delivery == "unknown" and not error.retryable
+            error.lasting |= too_much or isinstance(error.__cause__, TooShortError)
+            raise
+        except (RequestError, ImageError) as error:
+            failure = undelivered(provider.name, provider.title, error)
+            failure.lasting |= isinstance(error.__cause__, TooShortError)  # a broken file on a server is cut each time
+            raise failure from error
+
+    async def _followed(self, provider: Provider, url: str) -> bytes:
+        """The bytes behind a link of a result, after all redirects."""
         from controlnet_mcp.images.download import REDIRECTS, web_link
         from controlnet_mcp.providers.connections import is_configured
 
-        url = await self.run(provider, provider.locate(output))
         for _ in range(RESULT_LIMITS.max_redirects + 1):
-            try:
-                if not is_configured(provider, url):
-                    return await self._fetch(url)
-                call = HttpCall("GET", url, timeout_seconds=120.0, max_reply_bytes=RESULT_LIMITS.max_bytes)
-                reply = await self._connections.send(provider, call)
-                if reply.status not in REDIRECTS or "location" not in reply.headers:
-                    break
-                url = str(web_link(reply.headers["location"], web_link(url)))
-            except RequestError as error:
-                raise undelivered(provider.name, provider.title, error) from error
-        else:
-            message = f"The host of the link redirects more than {RESULT_LIMITS.max_redirects} times."
-            raise undelivered(provider.name, provider.title, ImageError("image_unreadable", message))
-        if reply.status != OK:
-            raise ProviderError(
-                "provider_failed",
-                f"The result could not be downloaded from {provider.title}: HTTP {reply.status}.",
-                provider=provider.name,
-                retryable=True,
-                provider_message=reply.text,
-            )
-        return reply.body
+            if not is_configured(provider, url):
+                return await self._fetch(url)
+            call = HttpCall("GET", url, timeout_seconds=120.0, max_reply_bytes=RESULT_LIMITS.max_bytes)
+            reply = await self._connections.send(provider, call)
+            if reply.status == OK:
+                return reply.body
+            if reply.status not in REDIRECTS or "location" not in reply.headers:
+                raise _no_result(provider, reply)
+            url = str(web_link(reply.headers["location"], web_link(url)))
+        message = f"The host of the link redirects more than {RESULT_LIMITS.max_redirects} times."
+        raise ImageError("image_unreadable", message)
 
     def download_turns(self, provider: Provider) -> CapacityLimiter:
         """Turns to download results of one provider: until they are stored they are held in memory."""
@@ -180,3 +192,16 @@ class Sender:
         """Close all connections."""
         if "_connections" in vars(self):
             await self._connections.aclose()
+
+
+def _no_result(provider: Provider, reply: HttpReply) -> ProviderError:
+    """The error of a result that the provider's own origin does not deliver."""
+    return ProviderError(
+        "not_found" if reply.status in _GONE else "provider_failed",
+        f"The result could not be downloaded from {provider.title}: HTTP {reply.status}.",
+        provider=provider.name,
+        hint=f"The history on {provider.title}'s own pages may still show the picture.",
+        retryable=reply.status in _PASSING,
+        lasting=reply.status not in _PASSING | _ABOUT_THE_KEY,
+        provider_message=reply.text,
+    )

@@ -53,6 +53,19 @@ class ModelInfo:
     summary: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class LookRate:
+    """The rate at which a provider bears to be asked how jobs stand, all of them together: a bucket of tokens.
+
+    Attributes:
+        per_second: Tokens that come in; infinite for an engine in this process.
+        at_once: Most tokens in it.
+    """
+
+    per_second: float = 5.0
+    at_once: int = 1
+
+
 Setting: TypeAlias = Literal[
     "negative_prompt", "init_image", "mask_image", "strength", "model", "steps", "guidance", "scheduler", "seed"
 ]
@@ -72,6 +85,7 @@ class Capabilities:
         needs_public_url: Whether pictures can only be handed over as links that the provider fetches.
         upload_lifetime_seconds: How long an upload may be used again.
         shortest_poll_seconds: Shortest pause between two looks at a job.
+        looks: Looks at all jobs together: from a documented limit, or five a second.
         deduplication: How double submission can be prevented.
         free: Whether nobody ever charges for it, so that no cap on spending applies.
         ai_generated: Whether a model draws; `False` only for engines that say so.
@@ -91,6 +105,7 @@ class Capabilities:
     cancels: bool = False
     prices: bool = False
     shortest_poll_seconds: float = 0.1
+    looks: LookRate = field(default_factory=LookRate)
     deduplication: Deduplication = "none"
     free: bool = False
     ai_generated: bool = True

@@ -33,8 +33,8 @@ from controlnet_mcp.providers.wire import text_of
 
 ReplyT = TypeVar("ReplyT", bound=BaseModel)
 SUCCESS = range(200, 300)
-_NOT_FOUND = 404
-_NO_SUCH_PATH = frozenset({_NOT_FOUND, 405})
+_GONE = frozenset({404, 410})
+_NO_SUCH_PATH = frozenset({404, 405})
 """A path that is not there may look like another one that only knows another method."""
 _KEY_REFUSED = frozenset({401, 403})
 _CANNOT_BE_STOPPED = frozenset({400, 404, 409})
@@ -252,26 +252,36 @@ class QueueProvider(Provider):
         """Ask how a task stands, and for its result once it is done.
 
         Raises:
-            ProviderError: It says nothing of the task, or there is no picture in the result of its own.
+            ProviderError: It says nothing of the task, or that it is done without a picture, which is not believed at
+                once, because pictures were paid for and may come later.
         """
-        report = self.understand(self._found((yield self.status_call(task))), task)
+        reply = yield self.status_call(task)
+        report = self.understand(self._found(reply), task)
         asked = self.result_call(task) if report.phase == "succeeded" and not report.outputs else None
         if asked is not None:
             reply = yield asked
             report = self.understand_result(self._found(reply), task)
-            if report.phase == "succeeded" and not report.outputs:
-                raise self.unexpected(reply)
-        return report.believed
+        if report.phase == "succeeded" and not report.outputs:
+            raise ProviderError(
+                "provider_failed",
+                f"{self.title} says that the job is done, and names no picture.",
+                provider=self.name,
+                hint=f"The history on {self.title}'s own pages may show the picture.",
+                retryable=True,
+                lasting=True,
+            )
+        return report
 
     def _found(self, reply: HttpReply) -> HttpReply:
         """The answer to a question about a task, unless the service does not know it, or no longer."""
-        if reply.status != _NOT_FOUND or not self.keeps_jobs:
+        if reply.status not in _GONE:
             return reply
+        kept = f"; it keeps jobs for {self.keeps_jobs}" if self.keeps_jobs else ""
         raise ProviderError(
             "not_found",
-            f"{self.title} does not know this job; it keeps jobs for {self.keeps_jobs}.",
+            f"{self.title} does not know this job{kept}.",
             provider=self.name,
-            hint=f"It is asked again until the deadline; the history on {self.title}'s own pages may still show it.",
+            hint=f"The history on {self.title}'s own pages may still show it.",
             retryable=True,
             provider_message=self.said(reply),
         )

@@ -104,6 +104,7 @@ async def open_application(settings: Settings, decoder: Decoder = decode_channel
                 map_models=settings.map_models,
                 reachable=public_link is not None,
                 deadline_seconds=settings.job_timeout_seconds,
+                patience_seconds=max(1.0, 0.75 * settings.wait_seconds_without_progress),
                 submissions_in_flight=settings.submissions_in_flight,
                 spending=settings.spending,
             )

@@ -145,7 +145,7 @@ def check_keys(keys: dict[str, SecretStr]) -> dict[str, SecretStr]:
 def plain(message: str) -> str:
     """A sentence of pydantic's as it follows the name of a variable."""
     said = message.removeprefix("Value error, ").partition(", unable to")[0]
-    return said.replace("Input should", "should").replace("a valid boolean", "true or false")
+    return said.replace("Input should", "should").replace("a valid boolean", "true or false").replace("'", "")
 
 
 def _split(given: object) -> object:

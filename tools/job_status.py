@@ -1,4 +1,4 @@
-"""`job_status`: one job, optionally waiting for it."""
+"""`job_status`: one job, optionally waiting for it, or asking again for pictures that it lacks."""
 
 from pydantic import Field
 
@@ -12,12 +12,14 @@ class StatusArguments(Arguments):
 
     job_id: str
     wait_seconds: float = Field(default=0, ge=0, le=300)
+    fetch: bool = False
     previews: bool = True
 
 
 async def status(services: Services, arguments: StatusArguments, call: Call) -> Answer:
     """Read, wait, answer."""
-    job = await services.jobs.get(arguments.job_id, call.caller)
+    find = services.jobs.fetch if arguments.fetch else services.jobs.get
+    job = await find(arguments.job_id, call.caller)
     if arguments.wait_seconds and not job.ended:
         job = await wait_for(services, call, job, arguments.wait_seconds, services.jobs.clock())
     return await job_answer(services, call, job, previews=arguments.previews)

@@ -15,8 +15,6 @@ from controlnet_mcp.tools.tool import Answer, Call, Hints, Services, one_or_all,
 from controlnet_mcp.tools.views import Job, View, views_of
 
 _PROMPT_CHARACTERS = 200
-_MOST_BYTES = 400_000
-"""Longest list as JSON, which an answer holds twice."""
 _WORDS: dict[Status, frozenset[str]] = {
     "queued": frozenset({"pending", "waiting", "submitted", "inqueue", "new"}),
     "running": frozenset({"processing", "inprogress", "active", "started", "working", "generating"}),
@@ -26,6 +24,8 @@ _WORDS: dict[Status, frozenset[str]] = {
     "uncertain": frozenset({"unknown", "unclear"}),
 }
 """Other services' words for a status."""
+_MOST_BYTES = 400_000
+"""Longest list as JSON, which an answer holds twice."""
 
 
 class ListArguments(Arguments):

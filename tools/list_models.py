@@ -82,7 +82,7 @@ async def list_models(services: Services, arguments: ModelArguments, _call: Call
     sizes = accumulate(len(json.dumps(view.model_dump())) for view in views)
     fitting = sum(size < _MOST_BYTES for size in sizes)
     if fitting < len(views):
-        notes.append(f"{len(views) - fitting} more do not fit into an answer; each can be asked for by its name.")
+        notes.append(f"{len(views) - fitting} more models do not fit into an answer; each can be asked for by name.")
     fields = provider.options.model_fields if provider else {}
     return Answer(
         ModelList(

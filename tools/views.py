@@ -165,6 +165,8 @@ def _moment(seconds: float) -> datetime:
 
 _LONGEST_URL, _MOST_URLS = 2000, 4
 """Addresses of results that are told; a longer one is cut."""
+FETCH_AGAIN = "fetch=true"
+"""The argument that `next` names where a job that ended may still be got."""
 _RAISE = 1.4
 """Factor by which a weight is raised."""
 
@@ -201,9 +203,15 @@ def next_step(job: JobRecord, patience_seconds: int = _WAIT_SECONDS_WITHOUT_PROG
                 f"Show the user the {pictures}; {advice(job)}to build on one, pass its uri as "
                 "control_image or init_image of controlnet_generate."
             )
+            if job.can_be_fetched:
+                said = f"{said} job_status with job_id={job.job_id} and {FETCH_AGAIN} tries for the missing ones."
         case "failed":
             hint = job.fault.hint if job.fault else ""
             said = hint or "Tell the user why it failed."
+            if job.can_be_fetched:
+                place = _place_of(job)
+                at_place = f"; the provider had it at {place}" if place else "."
+                said = f"{said} job_status with job_id={job.job_id} and {FETCH_AGAIN} tries again to get it{at_place}"
         case "canceled":
             said = "Nothing more will happen; call controlnet_generate for a new job."
         case "uncertain":
@@ -212,15 +220,23 @@ def next_step(job: JobRecord, patience_seconds: int = _WAIT_SECONDS_WITHOUT_PROG
                 f"What they find they can tell with `controlnet-mcp jobs resolve {job.job_id}`. "
                 "Nothing is sent again unless asked for with a new request_key."
             )
-        case "fetching" if job.failures and (urls := [row.url for row in job.outputs if row.url]):
-            place = " ".join(url if len(url) <= _LONGEST_URL else shortened(url) for url in urls[:_MOST_URLS])
-            said = f"The picture is finished but cannot be stored yet; until then the provider has it at {place}"
+        case "fetching" if job.failures and _place_of(job):
+            said = (
+                f"The picture is finished but cannot be stored yet: job_status with job_id={job.job_id} tells when it "
+                f"is. Until then the provider has it at {_place_of(job)}"
+            )
         case _ if job.cancel_answered:
             said = f"It could not be stopped. If its picture comes, it is kept: job_status with job_id={job.job_id}."
         case _:
             wait = f"wait_seconds={patience_seconds}"
             said = f"Call job_status with job_id={job.job_id} and {wait}; do not submit it again."
     return said
+
+
+def _place_of(job: JobRecord) -> str:
+    """The links to pictures that are not stored here."""
+    urls = [output.url for output in job.outputs if output.url and not output.sha256]
+    return " ".join(url if len(url) <= _LONGEST_URL else shortened(url) for url in urls[:_MOST_URLS])
 
 
 _NOTIFICATION_SECONDS = 0.5

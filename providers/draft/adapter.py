@@ -4,6 +4,7 @@ Test mode (`simulate`) therefore takes the same way as a paid provider's answers
 """
 
 import difflib
+import math
 from http import HTTPStatus
 from typing import Literal
 from urllib.parse import urlencode
@@ -20,6 +21,7 @@ from controlnet_mcp.providers.types import (
     Cost,
     FittedRequest,
     Frozen,
+    LookRate,
     ModelInfo,
     RemoteTask,
     Report,
@@ -108,6 +110,7 @@ class DraftProvider(Provider):
         cancels=True,
         prices=True,
         free=True,
+        looks=LookRate(per_second=math.inf),
         deduplication="key",
         ai_generated=False,
         models=tuple(ModelInfo(name, "draft", summary) for name, summary in MEDIA.items()),

@@ -308,8 +308,8 @@ class ScenarioProvider(QueueProvider):
         """The job as it stands."""
         return self._report(self.checked(reply, JobReply))
 
-    def locate(self, output: Output) -> Steps[str]:
-        """Look at the asset again: its signed link lives for a time that is not published.
+    def locate(self, output: Output) -> Steps[Output]:
+        """Look at the asset again: its signed link lives for a time that is not published; its filter's word is there.
 
         Raises:
             ProviderError: `provider_failed`, worth another try while the asset is still being made.
@@ -323,8 +323,9 @@ class ScenarioProvider(QueueProvider):
                 provider=self.name,
                 hint="Ask for the job again later.",
                 retryable=asset.status != "error",
+                lasting=asset.status == "error",
             )
-        return asset.url
+        return output.model_copy(update={"url": asset.url, "flagged": output.flagged or asset.flagged})
 
     def cancel(self, task: RemoteTask) -> Steps[bool]:
         """Ask to stop the job; HTTP 400 means that this kind of job cannot be stopped."""

@@ -5,13 +5,14 @@ Shapes: the vendor's guide, and scenario-sdk 2.4.0 (`types/`). Fields that are n
 
 from dataclasses import replace
 
-from pydantic import AliasPath, Field, FiniteFloat
+from pydantic import AliasPath, Field, FiniteFloat, JsonValue
 
 from controlnet_mcp.providers.refusals import MODERATION, Meaning
 from controlnet_mcp.providers.types import Cost, Phase
 from controlnet_mcp.providers.wire import Id, Number, Strings, Text, Wire
 
 UNIT = "creative units"
+_UNMARKED = frozenset({"false", "none", "no", "0", "safe", "sfw"})
 _FILTERED = rf"{MODERATION}|moderat|sensitive|safety|ip detection|intellectual"
 _UNPAID = Meaning(
     {402}, "payment_required", "not enough creative units", "Buy creative units or choose another provider."
@@ -120,6 +121,14 @@ class AssetReply(Wire):
     id: Id = Field(validation_alias=AliasPath("asset", "id"))
     url: str | None = Field(default=None, validation_alias=AliasPath("asset", "url"))
     status: str | None = Field(default=None, validation_alias=AliasPath("asset", "status"))
+    nsfw: JsonValue = Field(default=None, validation_alias=AliasPath("asset", "nsfw"))
+
+    @property
+    def flagged(self) -> bool:
+        """True where the safety filter named something: the SDK knows a list of labels."""
+        told = self.nsfw
+        named = told if isinstance(told, list) else list(told.values()) if isinstance(told, dict) else [told]
+        return any(row and str(row).lower() not in _UNMARKED for row in named)
 
 
 class UploadReply(Wire):

@@ -33,6 +33,7 @@ from controlnet_mcp.providers.types import (
     Capabilities,
     Cost,
     Fault,
+    LookRate,
     Output,
     Phase,
     RemoteTask,
@@ -196,6 +197,7 @@ class SegmindProvider(QueueProvider):
         modalities=supports(MODELS, "picture"),
         settings=frozenset({"negative_prompt", "model", "steps", "guidance", "scheduler", "seed"}),
         upload_lifetime_seconds=3600.0,
+        looks=LookRate(per_second=40 / 60, at_once=10),  # 50 requests a minute on the smallest paid plan
         models=model_infos(MODELS),
         schedulers=(*SCHEDULERS, "sgm_uniform", "simple"),
     )

@@ -36,6 +36,7 @@ from controlnet_mcp.providers.refusals import CHANGE, LATER, UNSAFE, Meaning, fa
 from controlnet_mcp.providers.types import (
     Capabilities,
     Cost,
+    LookRate,
     ModelInfo,
     Phase,
     RemoteTask,
@@ -110,6 +111,8 @@ _UNION = ModelSpec(
 MODELS = (_DEPTH, replace(_DEPTH, name=_CANNY, keeps={"canny": _CANNY}), _UNION)
 """The first that keeps a modality is its default."""
 
+_LOOKS = LookRate(per_second=40.0, at_once=2500)
+"""Within 5,000 a minute, the documented limit of the highest tier; accounts of lower ones have fewer tasks at once."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,79}/[a-z0-9][a-z0-9._-]{0,79}")
 _OK = 200
 _SYNC_TIMEOUT_SECONDS = 300.0
@@ -303,6 +306,7 @@ class WaveSpeedProvider(QueueProvider):
         sizes=SizeLimits(minimum=512, maximum=1536, multiple=8, preferred=1024),
         control_range=True,
         upload_lifetime_seconds=3600.0,
+        looks=_LOOKS,
         prices=True,
         models=model_infos(MODELS),
     )

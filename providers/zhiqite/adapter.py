@@ -6,9 +6,10 @@ page's. The vendor's table of preprocessors and models is not public; the names 
 whose unit the page describes, and are unverified (reference: section 3.2).
 """
 
+import re
 from typing import Literal, NamedTuple
 
-from pydantic import AliasPath, Field, SecretStr
+from pydantic import AliasChoices, AliasPath, Field, JsonValue, SecretStr
 
 from controlnet_mcp.foundation.text import quote
 from controlnet_mcp.images.picture import StoredPicture
@@ -16,12 +17,13 @@ from controlnet_mcp.providers.base import Uploaded, prefixed
 from controlnet_mcp.providers.errors import ProviderError
 from controlnet_mcp.providers.http import Body, HttpCall, HttpReply, PictureData, Steps
 from controlnet_mcp.providers.model_spec import present
-from controlnet_mcp.providers.refusals import STANDARD, Meaning, fault
+from controlnet_mcp.providers.refusals import CHANGE, LATER, MODERATION, STANDARD, Meaning, fault, meaning_of
 from controlnet_mcp.providers.types import (
     EVERY_SETTING,
     Capabilities,
     Frozen,
     ModelInfo,
+    Phase,
     RemoteTask,
     Report,
     ResolvedRequest,
@@ -30,7 +32,7 @@ from controlnet_mcp.providers.types import (
     Support,
 )
 from controlnet_mcp.providers.vendor import HostedSettings, QueueProvider
-from controlnet_mcp.providers.wire import Number, Text, Whole, Wire, pictures_in, whole
+from controlnet_mcp.providers.wire import Text, Whole, Wire, number, pictures_in, whole
 
 _OK = 200
 _ROOT = "/AIGCImgOpenServ/saas/sd/v2"
@@ -39,6 +41,70 @@ _WITHHELD = Meaning(
 )
 _DONE = 2
 """A public client takes this status as done; the vendor's list of status integers is not public (unverified)."""
+_SAYS_DONE = re.compile(
+    r"(任务|生成|绘制|绘图)?(已|已经)?(完成|成功)|finished|done|success(ful)?|completed?|100 ?%", re.IGNORECASE
+)
+_FAILS = r"失败|错误|异常|出错|报错|拒绝|驳回|(?<![a-z])(fail|error|reject|refus|exception|denied|crash)"
+_NO_FAULT = re.compile(
+    r"重试中|正在重试|自动重试|重新(排队|生成|提交)|retrying|will retry|re-?queued"
+    r"|(无|没有|未)(任何)?(失败|错误|异常)|\b(no|without|0) (errors?|fail\w*)"
+    rf"|({_FAILS})\w*\W*[:\uff1a=]\W*(0|none|null|false|无)\b",
+    re.IGNORECASE,
+)
+"""Phrases that name a fault and tell of none, or of one that is overcome."""
+_CHANGE = "Change the prompt or the picture and try again."
+_ENDINGS = (
+    Meaning(
+        (),
+        "moderated",
+        "refused by its audit",
+        _CHANGE,
+        words=rf"{MODERATION}|审核.{{0,4}}(不|未|没|失败|拒|驳)|(不|未|没)(能|有)?(通过|过审)|违规|违禁|敏感|色情|涉黄|不合规"
+        r"|(audit|review).{0,20}(reject|refus|fail|not pass|den)|(reject|refus|fail|den).{0,20}(audit|review)",
+    ),
+    Meaning(
+        (),
+        "payment_required",
+        "not enough credit",
+        "Top up the zhiqite account.",
+        words="余额|欠费|(积分|点数).{0,3}不足",
+    ),
+    Meaning(
+        (),
+        "invalid_request",
+        "a setting was not accepted",
+        CHANGE,
+        words=r"参数.{0,8}(错|误|异常|不|无效|缺|非法|超)|(无效|非法|错误|缺少).{0,3}参数|(?<![a-z])(invalid|illegal)"
+        r"|param\w*.{0,20}(error|wrong|missing)|(error|wrong|missing|bad).{0,10}(param|argument|request)",
+    ),
+    Meaning((), "timed_out", "the time ran out", LATER, words=r"超时|time(d)?[ -]?out", retryable=True),
+    Meaning(
+        (),
+        "canceled",
+        "the task was stopped",
+        "Submit it again if it is still wanted.",
+        words="取消|终止|中止|cancel|abort",
+    ),
+    Meaning((), "provider_failed", "the task failed", LATER, words=_FAILS, retryable=True),
+)
+"""Words of a task that has ended without a picture: the vendor's list of them is not public (unverified)."""
+_UNKNOWN = Meaning(
+    (),
+    "not_found",
+    "the task is not known",
+    "zhiqite can be asked about tasks of the current month only; its own pages may show older ones.",
+    words=r"不存在|未找到|找不到|查无|无此|没有.{0,4}任务|not (be )?(found|exist)|n.t exist|no such|unknown (task|id)",
+)
+_ABOUT_THE_KEY = frozenset({"unauthorized", "payment_required", "rate_limited"})
+_ABOUT_THE_QUESTION = frozenset({"payment_required", "timed_out"})
+_PASSING = re.compile(r"系统|服务|网络|繁忙|稍后|查询|system|serv(er|ice)|network|busy|later|internal", re.IGNORECASE)
+"""Words of a fault of the service, not of a task."""
+_BROKEN = range(500, 600)
+
+
+def ending_of(said: str) -> Meaning | None:
+    """The meaning of a task's words, if they say that it has failed."""
+    return None if _NO_FAULT.search(said) else meaning_of(_ENDINGS, (), said)
 
 
 class Family(NamedTuple):
@@ -139,16 +205,30 @@ class Picture(Wire):
 
 
 class Task(Wire):
-    """A task as it stands."""
+    """A task as it stands; the status is an integer, or a word."""
 
-    status: Whole = None
+    status: JsonValue = None
     desc: Text = ""
-    progress: Number = None
+    why: Text = Field(default="", validation_alias=AliasChoices("errorMsg", "errMsg", "failReason", "reason", "error"))
+    progress: JsonValue = None
     pictures: tuple[Picture, ...] | None = Field(default=None, alias="differentialImageRspList")
 
     @property
-    def report(self) -> Report:
-        """A link to a picture means done; unknown integers mean running, until the job's own deadline."""
+    def is_told(self) -> bool:
+        """True where there is anything in it."""
+        told = (self.status, self.progress, self.pictures)
+        return bool(self.desc or self.why) or any(value not in (None, "", ()) for value in told)
+
+    @property
+    def fraction(self) -> float | None:
+        """The progress, 0 to 1: the page shows no value, so that larger ones are taken for per cent (unverified)."""
+        text = str(self.progress)
+        told = number(text.rstrip("% "))
+        told = None if told is None else told / 100 if told > 1 or "%" in text else told
+        return told if told is not None and 0 <= told <= 1 else None
+
+    def report(self, envelope_said: str = "") -> Report:
+        """A link to a picture means done; unknown integers and words mean running, until the job's own deadline."""
         pictures = self.pictures or ()
         withheld = [row.img_audit_status is False for row in pictures]
         outputs = pictures_in([row.image_url for row in pictures], [*withheld])
@@ -156,16 +236,25 @@ class Task(Wire):
         if outputs:
             seed = next((row.seed for row in pictures if row.seed), None)
             return Report(phase="succeeded", outputs=outputs, seed=seed)
-        if pictures and self.status == _DONE and all(withheld):
+        done = whole(self.status) == _DONE
+        if pictures and done and all(withheld):
             return Report(phase="failed", stage=stage, fault=fault(_WITHHELD, "zhiqite"))
-        progress = self.progress if self.progress is not None and 0 <= self.progress <= 1 else None
-        return Report(phase="running", stage=stage, progress=progress)
+        word = self.status if isinstance(self.status, str) and number(self.status) is None else ""
+        said = " ".join(filter(None, (self.desc, self.why, word, envelope_said)))
+        row = ending_of(said)
+        if row is not None:
+            phase: Phase = "canceled" if row.code == "canceled" else "failed"
+            return Report(phase=phase, stage=stage, fault=fault(row, "zhiqite", said))
+        if done or self.fraction == 1 or any(map(_SAYS_DONE.fullmatch, (self.desc, word))):
+            return Report(phase="succeeded", stage=stage)
+        return Report(phase="running", stage=stage, progress=self.fraction)
 
 
 class TaskReply(Envelope):
     """The answer to the question how a task stands."""
 
     data: Task | None = None
+    msg: Text = ""
 
 
 class ModelRow(Wire):
@@ -272,24 +361,37 @@ class ZhiqiteProvider(QueueProvider):
         return self.call("POST", f"{_ROOT}/queryTaskInfo", {"businessTaskId": task.remote_id})
 
     def understand(self, reply: HttpReply, task: RemoteTask) -> Report:  # noqa: ARG002  # the reply says all
-        """A task, or nothing of it yet."""
-        found = self.checked(reply, TaskReply).data
-        return found.report if found else Report(phase="running")
+        """A task, or nothing of it yet.
+
+        Raises:
+            ProviderError: The question failed; it is lasting where the words blame the task.
+        """
+        if self.accepts(reply):
+            answer = reply.read(TaskReply)
+            return (answer.data or Task()).report("" if _SAYS_DONE.fullmatch(answer.msg) else answer.msg)
+        said = self.said(reply)
+        row = meaning_of((_UNKNOWN, *_ENDINGS), (), said) if reply.status == _OK else None
+        if row is None or row.code in _ABOUT_THE_QUESTION or (row.code == "provider_failed" and _PASSING.search(said)):
+            raise self.refused(reply)
+        told = f"zhiqite: {row.what}."
+        raise ProviderError(row.code, told, provider=self.name, hint=row.hint, lasting=True, provider_message=said)
 
     def look_up(self, reference: str) -> Steps[Submission | None]:
         """Our `id_task` is the task's id, so asking about it finds what a lost answer would have named.
 
-        How an unknown id is answered is not documented: no data, or a code that blames the request, is taken for it.
+        How an unknown id is answered is not documented: no data, or a code that is neither about the keys nor about a
+        fault of the service, is taken for it.
         """
         task = RemoteTask(remote_id=reference)
         reply = yield self.status_call(task)
-        try:
-            found = self.checked(reply, TaskReply).data
-        except ProviderError as error:
-            if error.code in {"not_found", "invalid_request"}:
-                return None
-            raise
-        return Submission(task=task, report=found.report) if found else None
+        if self.accepts(reply):
+            found = reply.read(TaskReply).data
+            return Submission(task=task, report=found.report().believed) if found and found.is_told else None
+        error, unknown = self.refused(reply), meaning_of((_UNKNOWN,), (), self.said(reply)) is not None
+        answered = reply.status == _OK and (unknown or whole(reply.read(Envelope).code) not in _BROKEN)
+        if error.code == "not_found" or (answered and error.code not in _ABOUT_THE_KEY):
+            return None
+        raise error
 
     def models(self) -> Steps[tuple[ModelInfo, ...]]:
         """The vendor's checkpoints; `model` must be the full name with its code."""

@@ -1,5 +1,6 @@
-"""The commands on jobs: `jobs` with `resolve`, `status`, `cancel` and `sheet`."""
+"""The commands on jobs: `jobs` with `resolve` and `fetch`, `status`, `cancel` and `sheet`."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,11 +28,19 @@ from controlnet_mcp.tools.views import Job
 if TYPE_CHECKING:
     from PIL import Image
 
+_FETCH_SECONDS = 150.0
+"""Longer than a picture that can never be had is asked for."""
 _LIST_TEXTS = {
     "status": "Only jobs that stand like this",
     "provider": "Only this provider",
     "limit": "Most jobs",
     "cursor": "Where the last page ended",
+}
+
+
+_STATUS_TEXTS = {
+    "wait_seconds": "How many seconds to wait for the end",
+    "fetch": "Ask the provider at once for pictures that are missing",
 }
 
 
@@ -85,26 +94,47 @@ def resolve(job_id: str, remote_id: str | None, *, failed: bool, send_again: boo
     click.echo(f"The job is {job.status}.{again}")
 
 
+@jobs.command()
+@click.argument("job_id", metavar="JOB")
+@click.option("--wait", type=click.FloatRange(0), default=_FETCH_SECONDS, show_default=True, help="Longest, in seconds")
+@click.option("-o", "--output", metavar="PATH", help="Copy finished pictures to this file or folder.")
+@click.option("--json", "as_json", is_flag=True, help="Print the job as JSON.")
+def fetch(job_id: str, wait: float, output: str | None, *, as_json: bool) -> None:
+    """Try again to get the pictures of a job that was paid for and ended without them.
+
+    The provider is asked, and nothing is submitted. Prints where the pictures are.
+    """
+    job = _followed({"job_id": job_id, "fetch": True}, wait)
+    show_job(job, output, as_json=as_json, copies=False, sidecars=False)
+
+
+def _followed(arguments: Mapping[str, object], wait_seconds: float) -> Job:
+    """The job that `job_status` tells of, once it ended or was waited for."""
+
+    async def look(services: Services) -> Job:
+        job = Job.model_validate((await call(services, JOB_STATUS, arguments)).body)
+        return await wait_for(services, job, wait_seconds)
+
+    with interruptible(lambda: interruption_note(str(arguments["job_id"]))):
+        return run(look)
+
+
 @click.command()
 @click.argument("job_id", metavar="JOB")
-@tool_options(JOB_STATUS, {"wait_seconds": "How many seconds to wait for the end"}, positional=("job_id",))
+@tool_options(JOB_STATUS, _STATUS_TEXTS, positional=("job_id",))
 @click.option("-o", "--output", metavar="PATH", help="Copy finished pictures to this file or folder.")
 @click.option(
     "--sidecar", is_flag=True, help="With --output, save how each picture was made in a .json file beside it."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the job as JSON.")
-def status(job_id: str, wait_seconds: float | None, output: str | None, *, sidecar: bool, as_json: bool) -> None:
+def status(
+    job_id: str, wait_seconds: float | None, output: str | None, *, fetch: bool, sidecar: bool, as_json: bool
+) -> None:
     """Look at a job, and wait for it.
 
     Prints where its pictures are. Jobs that an earlier process left are driven on while this one waits.
     """
-
-    async def look(services: Services) -> Job:
-        job = Job.model_validate((await call(services, JOB_STATUS, {"job_id": job_id})).body)
-        return await wait_for(services, job, wait_seconds or 0)
-
-    with interruptible(lambda: interruption_note(job_id)):
-        job = run(look)
+    job = _followed({"job_id": job_id, "fetch": fetch}, wait_seconds or 0)
     show_job(job, output, as_json=as_json, copies=False, sidecars=sidecar)
 
 

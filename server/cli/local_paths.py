@@ -37,7 +37,7 @@ def _written(name: str, value: object, folders: set[Path]) -> object:
             raise ImageError(
                 "image_unreadable",
                 f"There is no file {quote(value, 100)!r}, and no folder that it could be in.",
-                hint="Check the spelling; PROMPT comes before IMAGE.",
+                hint="Check the spelling; in `generate`, PROMPT comes before IMAGE.",
             )
         if path is not None:
             folders.add(path.parent)

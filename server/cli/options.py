@@ -103,7 +103,7 @@ def _option(name: str, field: FieldInfo, text: str) -> Callable[[CommandT], Comm
         name,
         type=str if name in _READ_BY_THE_TOOL else types.get(origin, str),
         multiple=repeated,
-        is_flag=origin is bool,
+        is_flag=origin is bool or None,  # a plain False would let a value that begins with a hyphen be left out
         metavar=_METAVARS.get(origin),
         help=text,
     )

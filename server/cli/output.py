@@ -15,7 +15,7 @@ import click
 from controlnet_mcp.images.blob_store import note_beside
 from controlnet_mcp.images.picture import EXTENSIONS
 from controlnet_mcp.server.mcp.rendering import text_of
-from controlnet_mcp.tools.views import Job
+from controlnet_mcp.tools.views import FETCH_AGAIN, Job
 
 _LONGEST_NAME = 48
 _EXTENSIONS: dict[str, str] = dict(EXTENSIONS.items())
@@ -120,7 +120,8 @@ def show_job(job: Job, output: str | None, *, as_json: bool, copies: bool, sidec
             click.echo(path)
     if job.status in _ENDS:
         fault = f"{job.error.message} {job.error.hint}".strip() if job.error else job.next
-        raise click.ClickException(for_people(f"The job {_ENDS[job.status]}. {fault}"))
+        again = f" Try again to get it: controlnet-mcp jobs fetch {job.job_id}" if FETCH_AGAIN in job.next else ""
+        raise click.ClickException(for_people(f"The job {_ENDS[job.status]}. {fault}") + again)
 
 
 def _pictures(job: Job, output: str | None, *, copies: bool, sidecars: bool) -> Iterator[Path]:

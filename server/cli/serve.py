@@ -95,7 +95,7 @@ def serve(context: click.Context, transport: Transport, host: str, port: int) ->
         ]
         if given:
             raise click.UsageError(
-                f"{' and '.join(given)} need --transport streamable-http (or sse); stdio has no port."
+                f"Over stdio nothing listens: with {' and '.join(given)} goes --transport streamable-http (or sse)."
             )
         serve_stdio()
     else:

@@ -6,6 +6,7 @@ Users are asked in an answer that wants the call again, or by a request of the s
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -22,7 +23,7 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from controlnet_mcp.foundation.errors import ControlNetError, RequestError
 from controlnet_mcp.foundation.redaction import Redactor
 from controlnet_mcp.foundation.text import bounded, shortened
-from controlnet_mcp.images.references import parse, path_spellings
+from controlnet_mcp.images.references import path_spellings
 from controlnet_mcp.jobs.budget import AskUser
 from controlnet_mcp.jobs.service import Caller
 from controlnet_mcp.server import __version__
@@ -131,9 +132,11 @@ def ask_roots_by(context: Context, params: types.CallToolRequestParams) -> AskRo
 
 def _folders(answer: types.ListRootsResult) -> Sequence[Path]:
     """The folders of this machine among the roots of a client."""
-    named = [parse(str(root.uri)) for root in answer.roots[:_MOST_ROOTS]]
-    spellings = [path_spellings(row.text)[0] for row in named if row.kind == "path"]
-    return [Path(spelling) for spelling in spellings if Path(spelling).is_absolute()]
+    folders: list[Path] = []
+    for root in answer.roots[:_MOST_ROOTS]:
+        with suppress(RequestError):  # a folder of another machine
+            folders += [Path(spelling) for spelling in path_spellings(str(root.uri))[:1]]
+    return [folder for folder in folders if folder.is_absolute()]
 
 
 INSTRUCTIONS = (

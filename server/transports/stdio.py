@@ -4,6 +4,7 @@ The SDK's transport reads stdin in a worker thread that no signal can interrupt:
 hang until its host wrote another line. Here a daemon thread reads; the event loop waits for a stream, and that can be
 closed at any time. The SDK drops a line that it cannot read, so that its sender waits for ever, and raises when nobody
 reads stdout any more; here such a line is answered with an error, and a reader who is gone is a client that has left.
+What was asked before the end of stdin is answered, as in `echo REQUEST | controlnet-mcp`.
 """
 
 import logging
@@ -12,9 +13,11 @@ import sys
 import threading
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass, field
 from typing import BinaryIO, TypeAlias
 
 import anyio
+import mcp_types as types
 from anyio import from_thread, to_thread
 from anyio.lowlevel import EventLoopToken, current_token
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
@@ -34,13 +37,67 @@ _Receiver: TypeAlias = MemoryObjectReceiveStream[Message | Unreadable]
 _log = logging.getLogger(__name__)
 
 
+_STREAM = "subscriptions/listen"  # a request that is answered when the server ends
+_PATIENT_SECONDS, _HURRIED_SECONDS = 2.0, 1.0
+"""Time for the answers to what was asked before the end of stdin, before and after calls are told not to wait for their
+jobs any longer; hosts in a hurry send a signal after two seconds."""
+
+
+@dataclass(slots=True)
+class StandardInput:
+    """The messages of the client, until the end of stdin or until they are ended from here.
+
+    Attributes:
+        ended: The client has closed stdin: it may have left, and not read what is answered from here on.
+        hurry: Lets calls that wait for a job answer at once.
+    """
+
+    sender: _Sender
+    receiver: _Receiver
+    ended: bool = False
+    hurry: Callable[[], None] = lambda: None
+    _asked: set[str] = field(default_factory=set[str])
+    _all_answered: anyio.Event = field(default_factory=anyio.Event)
+
+    def close(self) -> None:
+        """End the messages as if stdin had ended, and wait for no answer."""
+        self._all_answered.set()
+        self.sender.close()
+
+    def take(self, message: Message) -> None:
+        """Take note of a message of the client: a request waits for its answer, unless it is cancelled."""
+        if isinstance(message, types.JSONRPCRequest) and message.method != _STREAM:
+            self._asked.add(str(message.id))
+        elif isinstance(message, types.JSONRPCNotification) and message.method == "notifications/cancelled":
+            self._asked.discard(str((message.params or {}).get("requestId")))
+
+    def answered(self, message: Message) -> None:
+        """Take note of a message to the client that was written."""
+        if isinstance(message, types.JSONRPCResponse | types.JSONRPCError):
+            self._asked.discard(str(message.id))
+        if self.ended and not self._asked:
+            self._all_answered.set()
+
+    async def drain(self) -> None:
+        """After the end of stdin, wait for the answers to what was asked, within three seconds."""
+        self.ended = True
+        if self._asked:
+            with anyio.move_on_after(_PATIENT_SECONDS):
+                await self._all_answered.wait()
+        if self._asked:
+            self.hurry()
+            with anyio.move_on_after(_HURRIED_SECONDS):
+                await self._all_answered.wait()
+
+
 class StandardOutput:
     """Lines to stdout, one at a time, until its reader has left."""
 
-    def __init__(self, descriptor: int, gone: Callable[[], None]) -> None:
-        """Take the descriptor, and a function to call when the reader has left."""
+    def __init__(self, descriptor: int, stdin: StandardInput) -> None:
+        """Take the descriptor, and the input, which is ended when the reader has left."""
         self._descriptor = descriptor
-        self._gone = gone
+        self._stdin = stdin
+        self._unread: list[str] = []
         self._unwritten: list[str] = []
         self._broken = False
         self._done = anyio.Event()
@@ -60,22 +117,24 @@ class StandardOutput:
                 await to_thread.run_sync(_write_whole, self._descriptor, line.encode(), limiter=self._thread)
             except OSError:
                 self._broken = True
-                self._gone()
+                self._stdin.close()
             else:
                 self._unwritten.remove(line)
+                if self._stdin.ended:
+                    self._unread.append(line)
             if self._broken or not self._unwritten:
                 self._done.set()
 
-    async def unwritten(self, patience_seconds: float) -> Sequence[str]:
-        """The lines that were not wholly written, after some patience with a slow reader."""
+    async def unread(self, patience_seconds: float) -> Sequence[str]:
+        """The lines that may not have been read: written after the end of stdin, or not wholly, after some patience."""
         with anyio.move_on_after(patience_seconds):
             await self._done.wait()
-        return tuple(self._unwritten)
+        return (*self._unread, *self._unwritten)
 
 
 @contextmanager
-def standard_streams() -> Generator[tuple[_Receiver, StandardOutput, Callable[[], None]]]:
-    """Talk over stdin and stdout for the length of the block; the function ends the messages as if stdin had ended.
+def standard_streams() -> Generator[tuple[StandardInput, StandardOutput]]:
+    """Talk over stdin and stdout for the length of the block.
 
     Meanwhile other code finds stdin empty, and its prints go to stderr, as with the SDK's own streams.
     """
@@ -87,8 +146,9 @@ def standard_streams() -> Generator[tuple[_Receiver, StandardOutput, Callable[[]
     sender, receiver = anyio.create_memory_object_stream[Message | Unreadable]()
     source = os.fdopen(wire_in, "rb", closefd=False)  # a thread may wait for it until the process ends
     threading.Thread(target=_read, args=(source, sender, current_token()), name="stdin", daemon=True).start()
+    stdin = StandardInput(sender, receiver)
     try:
-        yield receiver, StandardOutput(wire_out, sender.close), sender.close
+        yield stdin, StandardOutput(wire_out, stdin)
     finally:
         sender.close()
         receiver.close()
@@ -122,7 +182,7 @@ _PATIENCE_SECONDS = 1.0
 
 @asynccontextmanager
 async def exchange(
-    received: _Receiver, output: StandardOutput
+    stdin: StandardInput, output: StandardOutput
 ) -> AsyncGenerator[
     tuple[MemoryObjectReceiveStream[SessionMessage | Exception], MemoryObjectSendStream[SessionMessage]]
 ]:
@@ -133,17 +193,20 @@ async def exchange(
     async def receive() -> None:
         with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
             async with to_session:
-                async for message in received:
+                async for message in stdin.receiver:
                     if not isinstance(message, Unreadable):
+                        stdin.take(message)
                         await to_session.send(SessionMessage(message))
                     elif message.awaited:
                         tasks.start_soon(output.write, f"{message.answer}\n")  # stdin may end while nobody reads it
+                await stdin.drain()  # the session cancels what is in flight when its input ends
 
     async def send() -> None:
         async with from_session:
             async for item in from_session:
                 text = item.message.model_dump_json(by_alias=True, exclude_unset=True)
                 await output.write(f"{in_one_line(text)}\n")
+                stdin.answered(item.message)
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(receive)
@@ -153,12 +216,13 @@ async def exchange(
 
 async def serve(settings: Settings) -> int:
     """Serve one client until it closes stdin, or until a signal does; gives the exit code."""
-    with standard_streams() as (stdin, stdout, end_input):
-        async with ending_on_signals(end_input) as ending, exchange(stdin, stdout) as (read, write):
+    with standard_streams() as (stdin, stdout):
+        async with ending_on_signals(stdin.close) as ending, exchange(stdin, stdout) as (read, write):
             async with open_application(settings) as application:
+                stdin.hurry = application.services.jobs.subscriptions.close
                 deliveries = Deliveries(application.services.jobs)
                 answers = await serve_client(build_server(application, local=True), read, write, deliveries)
-                await deliveries.mark_lines_lost(answers, await stdout.unwritten(_PATIENCE_SECONDS))
+                await deliveries.mark_lines_lost(answers, await stdout.unread(_PATIENCE_SECONDS))
             leave_soon(ending)
     return ending.exit_code
 

@@ -28,7 +28,7 @@ from controlnet_mcp.jobs.submission_log import (
     next_action,
 )
 from controlnet_mcp.providers.types import Deduplication, Submission
-from tests.support.crash_simulation import Outcome, Process, Rules, Service, World, memory
+from tests.support.crash_simulation import UNPREPARED, Ending, Outcome, Process, Rules, Service, World, memory
 
 pytestmark = pytest.mark.anyio
 
@@ -43,12 +43,17 @@ Store: TypeAlias = tuple[BlobStore, str]
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A provider's class, and what becomes of its first submissions."""
+    """A provider's class, what becomes of its first submissions and of the task, and whether the job is unprepared."""
 
     deduplication: Deduplication
-    outcomes: tuple[Outcome, ...]
+    outcomes: tuple[Outcome, ...] = ("accepted",)
+    ending: Ending = "well"
+    prepares: bool = False
 
 
+MENDED: Mapping[Ending, Ending] = {"forgotten": "well", "picture gone": "picture late"}
+"""Endings that need help: the job has failed with the reason, and its picture comes when it is asked for again."""
+LATE: tuple[Ending, ...] = ("known late", "picture late")
 COMMON: tuple[Outcome, ...] = ("accepted", "lost after", "too many")
 LEAST_RUNS: Mapping[Deduplication, int] = {"none": 400, "lookup": 900, "key": 700}
 """Schedules that there are at least, by class of provider."""
@@ -78,6 +83,7 @@ def wrong_with(world: World, job: JobRecord) -> list[str]:
         "bought and told as failed": charges > 0 and job.state in {"failed", "canceled"},
         "an answer was heard and is lost": bool(heard) and lost,
         "could have been found and is lost": charges > 0 and world.service.deduplication != "none" and lost,
+        "bought before it was prepared": charges > 0 and job.request.prompt == UNPREPARED,
         "nothing bought and a picture": charges == 0 and job.state == "succeeded",
     }
     return [text for text, wrong in found.items() if wrong]
@@ -90,6 +96,13 @@ async def aftermath(world: World) -> JobRecord:
         await world.live(Process())
         if (await world.read()).ended:
             break
+    job = await world.read()
+    mended = MENDED.get(world.service.ending)
+    if mended is None or not job.can_be_fetched:
+        return job
+    assert job.fault is not None
+    assert (job.state, job.fault.code) == ("failed", "not_found")
+    await world.fetch_again(mended)
     return await world.read()
 
 
@@ -160,7 +173,8 @@ async def survey(
     runs, wrong = 0, list[str]()
     with memory() as connection:
         for case, schedules in product(cases, (crashes, pauses)):
-            world = World(Service(case.deduplication, case.outcomes, picture), blobs, connection, rules)
+            service = Service(case.deduplication, case.outcomes, picture, blobs.get(picture), ending=case.ending)
+            world = World(service, blobs, connection, rules, prepares=case.prepares)
             async with aclosing(schedules(world)) as schedule:
                 async for label in schedule:
                     job = await aftermath(world)
@@ -173,13 +187,41 @@ async def survey(
     return runs, wrong
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize(("deduplication", "least"), LEAST_RUNS.items())
 async def test_no_schedule_buys_twice_or_loses_anything(store: Store, deduplication: Deduplication, least: int) -> None:
     """Every schedule of up to two crashes or two pauses, for a class of provider and the usual outcomes."""
     runs, wrong = await survey(store, Rules(), tuple(Case(deduplication, (outcome,)) for outcome in COMMON))
     assert wrong == []
     assert runs > least, runs
+
+
+@pytest.mark.timeout(600)
+async def test_no_schedule_does_so_to_a_job_that_is_on_record_before_it_is_prepared(store: Store) -> None:
+    """H3: the process that prepares it dies or sleeps before, while and after its request is written."""
+    cases = tuple(Case(row, ("lost after",), prepares=True) for row in CLASSES)
+    runs, wrong = await survey(store, Rules(), cases)
+    assert wrong == []
+    assert runs > 500, runs
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("ending", LATE)
+async def test_e1_e2_no_schedule_gives_up_what_comes_late(store: Store, ending: Ending) -> None:
+    """E1, E2: a task that is not known at first, and a picture that is not there at first: the job succeeds."""
+    runs, wrong = await survey(store, Rules(), (Case("none", ending=ending),))
+    assert wrong == []
+    assert runs > 200, runs
+
+
+@pytest.mark.exhaustive
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("ending", MENDED)
+async def test_e1_e2_no_schedule_loses_what_was_given_up(store: Store, ending: Ending) -> None:
+    """E1, E2: the job has failed with the true code, and is bought once; asked for again, the picture comes."""
+    runs, wrong = await survey(store, Rules(), tuple(Case(row, ending=ending) for row in CLASSES))
+    assert wrong == []
+    assert runs > 1000, runs
 
 
 @pytest.mark.exhaustive

@@ -10,7 +10,7 @@ from pydantic import JsonValue
 
 from controlnet_mcp.server.settings import Settings
 from controlnet_mcp.tools.views import Job
-from tests.support.fault_server import CALLS, FAULTS, SIDE, Call, Faulty, faulty, hurry
+from tests.support.fault_server import CALLS, FAULTS, LASTING, SIDE, Call, Faulty, faulty, give_up_soon, hurry
 from tests.support.mcp_session import WAIT_SECONDS, Session, open_session, settings_for
 from tests.support.simulators.wavespeed import KEY
 
@@ -71,9 +71,9 @@ def arguments_of(vendor: Faulty, prompt: str, picture: Path) -> dict[str, JsonVa
     }
 
 
-async def end_of(session: Session, arguments: dict[str, JsonValue]) -> Job:
+async def end_of(session: Session, arguments: dict[str, JsonValue], tool: str = "controlnet_generate") -> Job:
     """Ask for a job, and for how it stands until it ends; every answer names it."""
-    answers = [(await session.call("controlnet_generate", wait_seconds=0.5, **arguments)).job]
+    answers = [(await session.call(tool, wait_seconds=0.5, **arguments)).job]
     job_id = answers[0].job_id
     while answers[-1].status in {"queued", "running"}:
         assert job_id in answers[-1].next
@@ -98,11 +98,98 @@ async def test_every_fault_in_every_call_ends_as_it_should(tmp_path: Path, monke
             outcomes[case] = Outcome(job.status, job.error.code if job.error else None, vendor.charges(prompt))
 
         async with open_session(settings_of(vendor, tmp_path / "data", tmp_path)) as session:
-            with anyio.fail_after(60):
+            with anyio.fail_after(120):
                 async with anyio.create_task_group() as tasks:
                     for number, case in enumerate(EXPECTED):
                         tasks.start_soon(live_through, number, case)
     assert outcomes == EXPECTED
+
+
+class Ending(NamedTuple):
+    """How a job ends that meets the same fault each time: its code, and a word of the reason."""
+
+    code: str
+    reason: str
+
+
+FOR_EVER: Mapping[Case, Ending] = {
+    **{Case("poll", fault): Ending("not_found", "know") for fault in ("404", "404 page", "410")},
+    Case("poll", "404 inside 200"): Ending("not_found", "not found"),
+    Case("poll", "no picture"): Ending("provider_failed", "no picture"),
+    Case("poll", "inside"): Ending("image_blocked", "10.0.0.1"),
+    **{Case("download", fault): Ending("not_found", fault[:3]) for fault in ("404", "404 page", "410")},
+    Case("download", "page"): Ending("provider_failed", "web page"),
+    Case("download", "SVG"): Ending("provider_failed", "SVG"),
+    Case("download", "half"): Ending("provider_failed", "truncated"),
+    Case("download", "broken off"): Ending("provider_failed", "broke"),
+    Case("download", "huge"): Ending("provider_failed", "60000x60000"),
+    Case("download", "empty"): Ending("provider_failed", "could not be downloaded"),
+}
+"""E1 and E2: it has failed with the true reason, was charged once, and is fetched when the fault is gone."""
+MAY_PASS = tuple(Case(call, fault) for call in ("poll", "download") for fault in ("500", "503", "reset"))
+"""What may pass is waited for."""
+
+
+async def test_e1_e2_a_fault_that_lasts_ends_the_job_and_what_was_paid_for_can_be_fetched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """E1, E2: a job that the provider forgot, or whose result can never be had, fails soon; `fetch=true` gets it."""
+    endings: dict[Case, Ending] = {}
+    fetched: dict[Case, Outcome] = {}
+    with faulty() as vendor:
+        hurry(vendor, monkeypatch)
+        give_up_soon(monkeypatch)
+
+        async def live_through(number: int, case: Case) -> None:
+            prompt = f"{case.fault} in every {case.call}"
+            arguments = arguments_of(vendor, prompt, tmp_path / f"{number}.png")
+            vendor.due[prompt, case.call] = LASTING[case.fault]
+            job = await end_of(session, arguments)
+            assert job.error is not None, job
+            reason = FOR_EVER[case].reason
+            told = reason if reason in job.error.message else job.error.message
+            endings[case] = Ending(job.error.code, told)
+            assert f"job_id={job.job_id} and fetch=true" in job.next
+            assert ("/outputs/" in job.next) == (case.call == "download" or case.fault == "inside")
+            del vendor.due[prompt, case.call]
+            await session.call("job_status", job_id=job.job_id, fetch=True)
+            job = await end_of(session, {"job_id": job.job_id}, tool="job_status")
+            fetched[case] = Outcome(job.status, job.error.code if job.error else None, vendor.charges(prompt))
+
+        async with open_session(settings_of(vendor, tmp_path / "data", tmp_path)) as session:
+            with anyio.fail_after(60):
+                async with anyio.create_task_group() as tasks:
+                    for number, case in enumerate(FOR_EVER):
+                        tasks.start_soon(live_through, number, case)
+    assert endings == FOR_EVER
+    assert fetched == dict.fromkeys(FOR_EVER, SURVIVED)
+
+
+async def test_e2_what_may_pass_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """E2: errors of a server and broken connections are met far longer than a fault that lasts, and the job lives."""
+    outcomes: dict[Case, Outcome] = {}
+    with faulty() as vendor:
+        hurry(vendor, monkeypatch)
+        give_up_soon(monkeypatch)
+
+        async def live_through(number: int, case: Case) -> None:
+            prompt = f"{case.fault} in every {case.call}"
+            arguments = arguments_of(vendor, prompt, tmp_path / f"{number}.png")
+            vendor.due[prompt, case.call] = LASTING[case.fault]
+            job = (await session.call("controlnet_generate", wait_seconds=0, **arguments)).job
+            while vendor.given[prompt] < 20:  # a quarter of a second apart
+                job = (await session.call("job_status", job_id=job.job_id, wait_seconds=0.2)).job
+                assert job.status in {"queued", "running"}
+            del vendor.due[prompt, case.call]
+            job = await end_of(session, {"job_id": job.job_id}, tool="job_status")
+            outcomes[case] = Outcome(job.status, job.error.code if job.error else None, vendor.charges(prompt))
+
+        async with open_session(settings_of(vendor, tmp_path / "data", tmp_path)) as session:
+            with anyio.fail_after(60):
+                async with anyio.create_task_group() as tasks:
+                    for number, case in enumerate(MAY_PASS):
+                        tasks.start_soon(live_through, number, case)
+    assert outcomes == dict.fromkeys(MAY_PASS, SURVIVED)
 
 
 async def test_a_prompt_is_kept_and_sent_as_it_was_written(tmp_path: Path) -> None:

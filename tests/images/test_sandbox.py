@@ -225,7 +225,7 @@ def test_a_worker_that_is_asked_no_more_ends_as_locked_as_it_was(tmp_path: Path,
         worker.decode(b"<svg/>", LIMITS, Allowance())
     assert worker.process.stdin is not None
     worker.process.stdin.close()
-    assert worker.process.wait(20) == exit_code
+    assert worker.process.wait(120) == exit_code
     worker.end()
     assert (tmp_path / "made").exists() == (lock == "unlocked")
 

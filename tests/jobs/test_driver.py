@@ -27,7 +27,7 @@ async def running(layer: JobLayer) -> AsyncGenerator[JobRunner]:
 
 async def until_ended(layer: JobLayer, job_id: str) -> str:
     """Wait for the end of a job, and give its status."""
-    with anyio.fail_after(20):
+    with anyio.fail_after(120):
         while not (job := await layer.read(job_id)).ended:
             await anyio.lowlevel.checkpoint()
     return job.status
@@ -69,7 +69,7 @@ async def test_a_submission_is_finished_before_the_process_stops(tmp_path: Path)
 
     async with open_job_layer(tmp_path, Service(before=hold)) as layer:
         await layer.add()
-        with anyio.fail_after(20):
+        with anyio.fail_after(120):
             async with running(layer):
                 await sent.wait()
         assert answered.is_set()
@@ -81,7 +81,7 @@ async def test_a_stopped_process_gives_its_jobs_back(tmp_path: Path) -> None:
     async with open_job_layer(tmp_path, Service(poll=[says("running", eta=9)])) as layer:
         await layer.add()
         async with running(layer):
-            with anyio.fail_after(20):
+            with anyio.fail_after(120):
                 while (await layer.read()).task is None:
                     await anyio.lowlevel.checkpoint()
         assert await layer.claim("two") is not None
@@ -93,7 +93,7 @@ async def test_waking_a_job_that_is_being_driven_starts_no_second_drive(tmp_path
     async with open_job_layer(tmp_path, service) as layer:
         await layer.add()
         async with running(layer) as runner:
-            with anyio.fail_after(20):
+            with anyio.fail_after(120):
                 while (await layer.read()).task is None:
                     runner.wake("job_1")
             for _ in range(20):

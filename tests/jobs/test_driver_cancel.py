@@ -75,7 +75,7 @@ async def test_a_cancel_told_to_another_process_is_heard(tmp_path: Path, monkeyp
         await layer.add()
         runner = JobRunner(layer.driver, JobSubscriptions(layer.store), "one")
         runner.start(tasks)
-        with anyio.fail_after(20):
+        with anyio.fail_after(120):
             while (await layer.read()).task is None:
                 await anyio.lowlevel.checkpoint()
             await layer.store.request_cancel("job_1")

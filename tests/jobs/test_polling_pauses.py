@@ -1,8 +1,9 @@
 """When jobs are looked at: bounds that hold for whatever a provider tells, and what the policy achieves."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import pairwise
+from random import Random
 from statistics import fmean
 
 import pytest
@@ -16,6 +17,7 @@ from tests.support.polling_simulation import (
     fixed,
     learned,
     lognormal,
+    looks_at,
     mean_lag,
     mean_requests,
     seeded,
@@ -34,6 +36,7 @@ looks = st.builds(
     progress=st.none() | st.floats(0, 1, allow_nan=False),
     queue_position=st.none() | st.integers(0, 10_000),
     shortest_seconds=st.floats(0.01, 5, allow_nan=False),
+    looks=st.integers(0, 10_000),
 )
 
 
@@ -123,6 +126,46 @@ def test_a_provider_that_changed_is_noticed(now_seconds: float, most_requests: f
     assert fmean(rows[0].requests for rows in found) <= most_requests
     assert fmean(rows[0].lag_seconds for rows in found) <= most_lag
     assert fmean(rows[-1].lag_seconds for rows in found) <= max(0.06 * now_seconds, 0.5)
+
+
+TELLS: Mapping[str, Callable[[float, float], tuple[float | None, float | None]]] = {
+    "nothing": lambda _now, _length: (None, None),
+    "the truth": lambda now, length: (max(length - now, 0.0), None),
+    "whole seconds, rounded down": lambda now, length: (math.floor(max(length - now, 0.0)), None),
+    "whole seconds, rounded up": lambda now, length: (math.ceil(max(length - now, 0.0)), None),
+    "how much is done": lambda now, length: (None, min(now / length, 1.0)),
+    "how much is done, in tenths": lambda now, length: (None, math.floor(10 * min(now / length, 1.0)) / 10),
+    "half of the time": lambda now, length: (max(length / 2 - now, 0.0), None),
+    "always at once": lambda _now, _length: (0.0, None),
+    "always a second": lambda _now, _length: (1.0, None),
+    "always nearly done": lambda _now, _length: (None, 0.99),
+    "done for long": lambda _now, _length: (None, 1.0),
+}
+"""Remaining seconds and progress as providers tell them, by the seconds that passed and that the job takes."""
+MOST_LAG: Mapping[str, float] = {"nothing": 1.0, "half of the time": 1.3, "always at once": 1.3, "always a second": 1.3}
+"""Where a provider tells nothing, or what is not so; all others are believed to good purpose."""
+
+
+@pytest.mark.parametrize("seconds", [2.0, 8.0, 20.0])
+@pytest.mark.parametrize("tells", TELLS)
+def test_e6_a_job_without_history_is_looked_at_a_few_times(tells: str, seconds: float) -> None:
+    """E6: 8 times before 3 s, 12 times before 10 s and 14 times before 20 s at most, whatever the provider tells."""
+    lags: list[float] = []
+    for seed in range(100):
+        chance = seeded(seed)
+        length = seconds * (0.9 + 0.2 * chance.random())
+
+        def pause(now: float, looks: int, length: float = length, chance: Random = chance) -> float:
+            eta, progress = TELLS[tells](now, length)
+            return pause_seconds((), Look(now, math.inf, eta, progress, looks=looks), chance.random())
+
+        found = [*looks_at(length, pause)]
+        times = [row.lag_seconds + length for row in found]
+        counted = [sum(time < before for time in times) for before in (3, 10, 20)]
+        assert all(count <= most for count, most in zip(counted, (8, 12, 14), strict=True)), times
+        lags.append(found[-1].lag_seconds)
+    wrong = tells in {"always nearly done", "done for long"}
+    assert fmean(lags) < (1.3 if wrong else MOST_LAG.get(tells, 0.5))
 
 
 def _lag_when_told(eta_of: Callable[[float], float]) -> float:

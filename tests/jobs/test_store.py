@@ -95,7 +95,7 @@ async def test_a_record_survives_writing_and_reading(tmp_path: Path) -> None:
 
 
 async def test_a_finished_job_that_is_kept_in_memory_stays_its_owner_s(tmp_path: Path) -> None:
-    """A delivered success is read once; somebody else who knows its id still gets nothing."""
+    """A document is parsed once; somebody else who knows its id still gets nothing."""
     async with open_job_layer(tmp_path, Service()) as layer:
         job = await ask(layer, "job_1")
         claimed = await layer.store.claim("job_1", "here")

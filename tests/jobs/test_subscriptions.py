@@ -91,7 +91,7 @@ async def followed_job(folder: Path, *polls: float) -> AsyncGenerator[FollowedJo
     """
     accepted = [says("queued", 201, eta=9)]  # the first pause is real time, too
     told = [says("running", progress=value, eta=9) for value in polls]
-    with closing(Database(folder / "jobs.sqlite3")) as database, anyio.fail_after(20):
+    with closing(Database(folder / "jobs.sqlite3")) as database, anyio.fail_after(120):
         async with open_job_layer(folder, Service(accepted, [*told, says("failed")])) as layer, background() as tasks:
             store = CountingStore(database)
             watch = JobSubscriptions(store)
@@ -105,7 +105,7 @@ async def followed_job(folder: Path, *polls: float) -> AsyncGenerator[FollowedJo
                 resolve_resource=_none,
             )
             preparer = Preparer((), reader, layer.blobs, reachable=False)
-            service = JobService(store, preparer, runner, watch, layer.sender, time.time, 600)
+            service = JobService(store, preparer, runner, watch, layer.sender, time.time, 600, 3)
             await layer.add()
             runner.start(tasks)
             await anyio.wait_all_tasks_blocked()

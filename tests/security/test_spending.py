@@ -85,7 +85,7 @@ async def codes_of(session: Session, count: int) -> Counter[str]:
         reply = await buy(session, prompt=f"picture {number}")
         codes[reply.error.code if reply.result.is_error else "job"] += 1
 
-    with anyio.fail_after(30):
+    with anyio.fail_after(120):
         async with anyio.create_task_group() as tasks:
             for number in range(count):
                 tasks.start_soon(one, number)
@@ -164,7 +164,7 @@ async def admitted(service: JobService, requests: list[GenerateRequest], caller:
         with suppress(RequestError):
             jobs.append(await service.submit(request, caller))
 
-    with anyio.fail_after(30):
+    with anyio.fail_after(120):
         async with anyio.create_task_group() as tasks:
             for request in requests:
                 tasks.start_soon(submit, request)

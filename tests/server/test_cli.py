@@ -20,7 +20,7 @@ from controlnet_mcp.server.cli.output import WORD_OF_TOOL, for_people
 from controlnet_mcp.tools import TOOLS
 from controlnet_mcp.tools.tool import Tool
 
-TIMEOUT_SECONDS = 40
+TIMEOUT_SECONDS = 120
 PROGRAM = [sys.executable, "-P", "-m", "controlnet_mcp.server"]
 """The command line as another process: `controlnet-mcp` itself may be missing where only the sources are."""
 

@@ -164,6 +164,25 @@ def test_zero_is_a_value(terminal: Terminal, photo: Path) -> None:
     assert Job.model_validate_json(ended.stdout).seed == 0
 
 
+@pytest.mark.parametrize("seed", ["-1", "random"])
+def test_a_random_seed_may_be_asked_for_by_hand(terminal: Terminal, photo: Path, seed: str) -> None:
+    """C1: -1 and the word mean a random seed here, too; another number below 0 is refused."""
+    ended = terminal.run("generate", "a house", photo, *SMALL, "--seed", seed, "--modality", "CannyDetector", "--json")
+    job = Job.model_validate_json(ended.stdout)
+    assert (job.seed or -1) >= 0
+    assert [row.modality for row in job.controls] == ["canny"]
+    refused = terminal.run("generate", "a house", photo, *SMALL, "--seed", "-7")
+    assert refused.exit_code != 0
+    assert "-7" in refused.stderr
+
+
+@pytest.mark.parametrize("word", ["SUCCEEDED", "Succeeded"])
+def test_a_status_needs_no_exact_case_by_hand(terminal: Terminal, photo: Path, word: str) -> None:
+    """C1: as for the tool."""
+    terminal.run("generate", "a house", photo, *SMALL)
+    assert "succeeded" in terminal.run("jobs", "--status", word).stdout
+
+
 def test_a_failed_job_ends_with_1_and_a_sentence(terminal: Terminal, photo: Path) -> None:
     """Also with JSON, which still tells the job."""
     moderated = ("--provider-option", "simulate=moderated", "--provider-option", "seconds=0")

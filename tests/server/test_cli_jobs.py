@@ -101,6 +101,37 @@ def test_what_people_write_is_no_markup(terminal: Terminal, pictures: Path) -> N
     assert "[bold]a house[/bold] [nonsense" in terminal.run("jobs").stdout
 
 
+def test_e2_pictures_that_were_given_up_are_fetched_by_hand(terminal: Terminal, pictures: Path) -> None:
+    """E2: `jobs fetch` asks the provider again, waits, and prints where the picture is; `status` names it before."""
+    job = generate(terminal, pictures)
+    with closing(sqlite3.connect(terminal.data_dir / "jobs.sqlite3")) as record, record:
+        fault = '{"code": "not_found", "message": "The result is gone.", "hint": "Look there."}'
+        document = "json_set(document, '$.state', 'failed', '$.given_up', json('true'), '$.images', json('[]'),"
+        record.execute(
+            f"UPDATE jobs SET status = 'failed', document = {document} '$.fault', json(?))",  # noqa: S608  # a constant
+            (fault,),
+        )
+    failed = terminal.run("status", job.job_id)
+    assert (failed.exit_code, failed.stdout) == (1, "")
+    assert f"controlnet-mcp jobs fetch {job.job_id}" in failed.stderr
+    fetched = terminal.run("jobs", "fetch", job.job_id)
+    assert fetched.exit_code == 0, fetched.stderr
+    assert Path(fetched.stdout.strip()).is_file()
+    assert terminal.run("status", job.job_id, "--fetch").stdout == fetched.stdout
+
+
+def test_e2_there_is_nothing_to_fetch_of_a_job_that_was_refused(terminal: Terminal, pictures: Path) -> None:
+    """E2: its fault is told, and no command that does not help."""
+    terminal.run(
+        "generate", "a house", pictures / "photo.png", *SMALL, "--provider-option", "simulate=payment_required"
+    )
+    (job,) = JobList.model_validate_json(terminal.run("jobs", "--json").stdout).jobs
+    ended = terminal.run("jobs", "fetch", job.job_id)
+    assert (ended.exit_code, ended.stdout) == (1, "")
+    assert "jobs fetch" not in ended.stderr
+    assert terminal.run("jobs", "fetch", "job_nobody").exit_code == 1
+
+
 def test_only_an_uncertain_job_is_resolved(terminal: Terminal, pictures: Path) -> None:
     """Any other is left as it is, and one finding at a time is told."""
     job = generate(terminal, pictures)

@@ -29,7 +29,7 @@ FIRST_CALL = 100
 @pytest.fixture
 async def pipe(tmp_path: Path, pictures: Path) -> AsyncGenerator[Pipe]:
     """A server over stdio."""
-    with anyio.fail_after(50):
+    with anyio.fail_after(120):
         async with piped(Place(tmp_path / "data", pictures), tmp_path / "stderr") as opened:
             yield opened
 
@@ -48,7 +48,7 @@ async def finished_unseen(session: Session) -> str:
 @pytest.mark.parametrize("era", ERAS)
 async def test_a_call_that_is_cancelled_at_whatever_moment_was_not_answered(settings: Settings, era: Era) -> None:
     """Its job is not delivered, whether the server was reading, drawing the preview, noting or writing just then."""
-    with anyio.fail_after(50):
+    with anyio.fail_after(120):
         async with (
             open_session(settings) as session,
             create_client_server_memory_streams() as ((hear, say), (read, write)),

@@ -65,7 +65,7 @@ async def stopped(client: Client, uri: str) -> None:
 @pytest.fixture
 async def house(settings: Settings) -> AsyncGenerator[House]:
     """A running server."""
-    with anyio.fail_after(50):
+    with anyio.fail_after(120):
         async with open_application(settings) as application:
             yield House(settings, application, JobUpdates(application.services.jobs, application.tasks))
 

@@ -20,7 +20,7 @@ from tests.support.server_process import Era, Place, Transport, Web, connected, 
 from tests.support.stalled_provider import STAGES, Stage, StalledProvider
 
 pytestmark = pytest.mark.anyio
-SECONDS = 50
+SECONDS = 120
 Way: TypeAlias = Literal["cancel", "vanish"]
 
 

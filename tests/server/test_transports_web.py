@@ -157,7 +157,7 @@ async def test_a_signal_ends_the_server_in_good_order(tmp_path: Path, pictures: 
             assert job.status == "queued"
             assert Reply(await client.call_tool("list_jobs", {})).listed
             server.process.send_signal(signal.SIGTERM)
-            with fail_after(15):
+            with fail_after(120):
                 await to_thread.run_sync(server.process.wait)
     assert server.process.returncode == 0
     assert "Traceback" not in "".join(server.log), "".join(server.log)

@@ -19,6 +19,7 @@ import httpx2
 from controlnet_mcp.images.blob_store import BlobStore
 from controlnet_mcp.jobs.database import MIGRATIONS, Database
 from controlnet_mcp.jobs.driver import build_driver
+from controlnet_mcp.jobs.preparation import Preparation, PreparedJob
 from controlnet_mcp.jobs.record import JobRecord
 from controlnet_mcp.jobs.store import JobStore, LeaseLostError
 from controlnet_mcp.jobs.submission_log import Decide, next_action
@@ -26,12 +27,19 @@ from controlnet_mcp.providers.placeholders import PictureSource
 from controlnet_mcp.providers.registry import ProviderEntry
 from controlnet_mcp.providers.sender import Sender
 from controlnet_mcp.providers.types import Control, Deduplication, ResolvedRequest
-from tests.support.job_layer import LEASE_SECONDS, PRINCIPAL, Clock, ScriptedProvider
+from tests.support.job_layer import LEASE_SECONDS, PRINCIPAL, URL, Clock, ScriptedProvider
 
 ResultT = TypeVar("ResultT")
 JOB_ID = "job_1"
+UNPREPARED = "not prepared"
+"""The prompt of a job until it is prepared."""
+RESULT_URL = f"{URL}/results/1.png"
 Outcome: TypeAlias = Literal["accepted", "lost before", "lost after", "error after", "unreachable", "too many"]
 """What becomes of a submission on its way: only the first, third and fourth are charged, only the first is answered."""
+Ending: TypeAlias = Literal["well", "known late", "picture late", "forgotten", "picture gone"]
+"""What becomes of an accepted task: the second and third are well after some answers, the others only when mended."""
+_LATE = 3
+"""Answers until a task is known, or its picture is there."""
 
 
 class Crash(BaseException):  # no error: the end of a process
@@ -46,27 +54,45 @@ class Service:
         deduplication: Whether it recognises our reference as a key, can be asked about it, or neither.
         outcomes: What becomes of each submission, in order; those after the last are accepted.
         picture: SHA-256 of the result, which is stored already.
+        content: Its bytes, for endings in which it is downloaded.
         charges: Our reference of every accepted submission; the task's id is its place.
+        ending: What becomes of accepted tasks.
+        refusals: How often a task or a picture was not there.
     """
 
     deduplication: Deduplication
     outcomes: Sequence[Outcome]
     picture: str
+    content: bytes = b""
     charges: list[str] = field(default_factory=list[str])
     submissions: int = 0
+    ending: Ending = "well"
+    refusals: int = 0
 
     def answer(self, request: httpx2.Request) -> httpx2.Response:
         """Answer a request, or break the connection."""
         match request.method, request.url.path.split("/")[1:]:
             case "POST", ["jobs"]:
                 return self._submitted(request)
+            case "GET", ["jobs", _] if self._refuses("forgotten", "known late"):
+                return httpx2.Response(404)
             case "GET", ["jobs", task]:
-                return httpx2.Response(200, json={"id": task, "phase": "succeeded", "sha256": self.picture})
+                place = {"sha256": self.picture} if "picture" not in self.ending else {"url": RESULT_URL}
+                return httpx2.Response(200, json={"id": task, "phase": "succeeded", **place})
+            case "GET", ["results", _] if self._refuses("picture gone", "picture late"):
+                return httpx2.Response(404)
+            case "GET", ["results", _]:
+                return httpx2.Response(200, content=self.content)
             case "GET", ["references", reference]:
                 known = reference in self.charges
                 return self._told(self.charges.index(reference)) if known else httpx2.Response(404)
             case _:
                 raise AssertionError(f"nobody asks for {request.url}")
+
+    def _refuses(self, always: Ending, at_first: Ending) -> bool:
+        refuses = self.ending == always or (self.ending == at_first and self.refusals < _LATE)
+        self.refusals += refuses
+        return refuses
 
     def _submitted(self, request: httpx2.Request) -> httpx2.Response:
         self.submissions += 1
@@ -171,7 +197,11 @@ class Wire(httpx2.AsyncBaseTransport):
 
 @dataclass(slots=True)
 class World:
-    """One job, its provider, and a succession of processes."""
+    """One job, its provider, and a succession of processes.
+
+    Attributes:
+        prepares: Whether the job is on record before it is prepared, by the first process.
+    """
 
     service: Service
     blobs: BlobStore
@@ -179,16 +209,18 @@ class World:
     rules: Rules = field(default_factory=Rules)
     clock: Clock = field(default_factory=Clock)
     processes: list[Process] = field(default_factory=list[Process])
+    prepares: bool = False
 
     async def begin(self) -> None:
-        """Forget everything, and keep one new job."""
+        """Forget everything, and keep one new job, or one that the first process still prepares."""
         self.processes.clear()
         self.service.charges.clear()
-        self.service.submissions = 0
+        self.service.submissions = self.service.refusals = 0
         for table in ("jobs", "attempts"):
             self.connection.execute(f"DELETE FROM {table}")  # noqa: S608  # two names
         now = self.clock()
-        request = ResolvedRequest(prompt="a", controls=(Control(modality="canny"),), width=64, height=64, seed=1)
+        prompt, state = (UNPREPARED, "preparing") if self.prepares else ("a", "new")
+        request = ResolvedRequest(prompt=prompt, controls=(Control(modality="canny"),), width=64, height=64, seed=1)
         job = JobRecord(
             job_id=JOB_ID,
             principal=PRINCIPAL,
@@ -199,7 +231,7 @@ class World:
             created_at=now,
             updated_at=now,
             deadline_at=now + 3600,
-        )
+        ).model_copy(update={"state": state})
         store = JobStore(SharedDatabase(Process(), self.connection))
         await store.add(job, request_key=None, fingerprint="")
 
@@ -227,6 +259,10 @@ class World:
             if claimed is None:
                 return
             job, lease = claimed
+            if self.prepares and process is self.processes[0]:
+                preparation = Preparation(lambda: _prepared(process, job))
+                driver.preparations.running[JOB_ID] = preparation
+                await preparation.run()
             for _ in range(most):
                 if job.ended:
                     return
@@ -234,9 +270,24 @@ class World:
                 await store.renew(owner)
                 job = await driver.step(job, lease)
 
+    async def fetch_again(self, ending: Ending) -> None:
+        """Mend the provider, and ask again for what the job lacks, as a person does; then end as it does now."""
+        usual, self.service.ending = self.service.ending, ending
+        store = JobStore(SharedDatabase(Process(), self.connection), self.clock)
+        await store.reopen(JOB_ID, self.clock() + 600)
+        await self.live(Process())
+        self.service.ending = usual
+
     def forget_leases(self) -> None:
         """Let so much time pass that nobody's lease is in force."""
         self.clock.now += LEASE_SECONDS + 1
+
+
+async def _prepared(process: Process, outlined: JobRecord) -> PreparedJob:
+    """A job with its request, which everybody admits; its process may die or sleep before it is ready."""
+    await process.point()
+    request = outlined.request.model_copy(update={"prompt": "a"})
+    return PreparedJob(outlined.model_copy(update={"state": "new", "request": request}), lambda _account, _job: None)
 
 
 async def _no_fetch(url: str) -> bytes:

@@ -3,6 +3,8 @@
 import gzip
 import hashlib
 import re
+import zlib
+from collections import Counter
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -19,6 +21,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from controlnet_mcp.images.encode import encode_png
+from controlnet_mcp.jobs import polling
 from controlnet_mcp.providers.base import Provider
 from controlnet_mcp.providers.connections import Confirm, Connections
 from controlnet_mcp.providers.http import MAX_JSON_BYTES, HttpCall, HttpReply
@@ -56,11 +59,13 @@ class Fault:
         give: The answer.
         heard: Whether the vendor has acted on the request; a submission is charged then.
         slow: Whether the answer would be waited for.
+        lasts: Whether every such call is answered so, until the test says otherwise.
     """
 
     give: Give
     heard: bool = True
     slow: bool = False
+    lasts: bool = False
 
 
 def _saying(body: bytes | Callable[[bytes], bytes], status: int = 200, /, **headers: str) -> Give:
@@ -170,6 +175,38 @@ FAULTS: Mapping[str, Fault] = {
 }
 
 
+def _elsewhere(right: bytes) -> bytes:
+    """A report that names a place inside for its pictures."""
+    return re.sub(rb"http://127[.]0[.]0[.]1:[0-9]+/outputs/", b"https://10.0.0.1/outputs/", right)
+
+
+_SIZE = b"IHDR" + (60_000).to_bytes(4, "big") * 2 + b"\x08\x02\0\0\0"
+_HUGE = b"\x89PNG\r\n\x1a\n\0\0\0\r" + _SIZE + zlib.crc32(_SIZE).to_bytes(4, "big") + b"\0\0\0\x40IDAT" + bytes(68)
+"""The beginning of a PNG of 3,600 megapixels."""
+_UNKNOWN = b'{"code": 404, "message": "task not found"}'
+LASTING: Mapping[str, Fault] = {
+    name: replace(fault, lasts=True)
+    for name, fault in {
+        "404": Fault(_saying(_UNKNOWN, 404)),
+        "404 page": Fault(_saying(_PAGE, 404, content_type="text/html")),
+        "404 inside 200": Fault(_saying(_UNKNOWN)),
+        "410": Fault(_saying(b"", 410)),
+        "page": FAULTS["page"],
+        "SVG": Fault(_saying(b'<svg xmlns="http://www.w3.org/2000/svg"/>', content_type="image/svg+xml")),
+        "half": FAULTS["half"],
+        "broken off": FAULTS["broken off"],
+        "huge": Fault(_saying(_HUGE, content_type="image/png")),
+        "empty": FAULTS["empty"],
+        "no picture": Fault(_saying(lambda right: re.sub(rb'"outputs":\s*\[[^\]]*\]', b'"outputs":[]', right))),
+        "inside": Fault(_saying(_elsewhere)),
+        "500": FAULTS["500"],
+        "503": FAULTS["503"],
+        "reset": FAULTS["reset"],
+    }.items()
+}
+"""Faults of every call of a kind."""
+
+
 @dataclass(slots=True)
 class Faulty:
     """The simulated vendor behind a line that fails; jobs are told apart by their prompts.
@@ -179,12 +216,14 @@ class Faulty:
         app: The vendor.
         due: What is still to go wrong, by prompt and call.
         files: Prompts by the beginning of their control picture's SHA-256.
+        given: How often something went wrong, by prompt.
     """
 
     studio: WaveSpeedStudio
     app: ASGIApp
     due: dict[tuple[str, Call], Fault] = field(default_factory=dict[tuple[str, Call], Fault])
     files: dict[str, str] = field(default_factory=dict[str, str])
+    given: Counter[str] = field(default_factory=Counter[str])
 
     def picture(self, prompt: str) -> bytes:
         """A control picture of a job's own, as PNG: a frame, and the number of the job as dots."""
@@ -227,10 +266,13 @@ class Faulty:
             kept.append(message)
 
         place = self.place_of(scope["path"], _FIELDS.validate_json(body) if body.startswith(b"{") else {})
-        fault = self.due.pop(place, None) if place else None
-        if fault is None:
+        fault = self.due.get(place) if place else None
+        if place is None or fault is None:
             await self.app(scope, again, send)
             return
+        self.given[place[0]] += 1
+        if not fault.lasts:
+            del self.due[place]
         if fault.heard:
             await self.app(scope, again, keep)
         await fault.give(b"".join(message.get("body", b"") for message in kept), send, receive)
@@ -256,3 +298,14 @@ def hurry(vendor: Faulty, patch: pytest.MonkeyPatch) -> None:
         return await unhurried(self, provider, replace(call, timeout_seconds=seconds, max_reply_bytes=most), confirm)
 
     patch.setattr(Connections, "send", send)
+
+
+def give_up_soon(patch: pytest.MonkeyPatch) -> None:
+    """Try again after fractions of a second, and give up after a second or two what is given up after a minute or two.
+
+    The proportions are kept; `tests/jobs/test_polling_endings.py` holds the seconds.
+    """
+    patch.setattr(polling, "UNKNOWN_SECONDS", 1.0)
+    patch.setattr(polling, "LASTING_SECONDS", 1.5)
+    patch.setattr(polling, "FIRST_BACKOFF_SECONDS", 0.02)
+    patch.setattr(polling, "LONGEST_BACKOFF_SECONDS", 0.25)

@@ -3,6 +3,7 @@
 The provider's other end is an `httpx2.MockTransport`: requests and replies take the way of a paid provider's.
 """
 
+import math
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, closing
 from dataclasses import dataclass, field
@@ -24,12 +25,13 @@ from controlnet_mcp.providers.http import HttpCall, HttpReply, Steps
 from controlnet_mcp.providers.placeholders import PictureSource
 from controlnet_mcp.providers.refusals import refusal
 from controlnet_mcp.providers.registry import ProviderEntry
-from controlnet_mcp.providers.sender import Sender
+from controlnet_mcp.providers.sender import Fetch, Sender
 from controlnet_mcp.providers.types import (
     Capabilities,
     Control,
     Deduplication,
     Frozen,
+    LookRate,
     Output,
     Phase,
     RemoteTask,
@@ -134,7 +136,9 @@ class ScriptedProvider(Provider):
     def __init__(self, deduplication: Deduplication, *, cancels: bool) -> None:
         """Take what differs between providers."""
         modalities = {name: Support(native=name, takes="either") for name in MODALITIES}
-        self.capabilities = Capabilities(modalities=modalities, deduplication=deduplication, cancels=cancels)
+        self.capabilities = Capabilities(
+            modalities=modalities, looks=LookRate(math.inf), deduplication=deduplication, cancels=cancels
+        )
 
     def build(self, request: ResolvedRequest, reference: str, uploaded: Uploaded) -> HttpCall:  # noqa: ARG002  # none
         """Send prompt and reference."""
@@ -256,7 +260,7 @@ async def _no_fetch(url: str) -> bytes:
 
 
 @asynccontextmanager
-async def open_job_layer(
+async def open_job_layer(  # noqa: PLR0913  # all but two are named, and have defaults
     folder: Path,
     service: Service,
     *,
@@ -264,6 +268,7 @@ async def open_job_layer(
     deduplication: Deduplication = "none",
     cancels: bool = True,
     ready: bool = True,
+    fetch: Fetch = _no_fetch,
 ) -> AsyncGenerator[JobLayer]:
     """Open the job layer of one process on a data folder; several on one folder are several processes.
 
@@ -274,6 +279,7 @@ async def open_job_layer(
         deduplication: How the provider recognises a double.
         cancels: Whether it can stop a task.
         ready: Whether its key is set.
+        fetch: Downloads results from elsewhere.
     """
     clock = clock or Clock()
     blobs = BlobStore(folder / "pictures")
@@ -281,7 +287,7 @@ async def open_job_layer(
     transports = {provider.name: httpx2.MockTransport(service.answer)}
     async with AsyncExitStack() as opened:
         database = opened.enter_context(closing(Database(folder / "jobs.sqlite3")))
-        sender = await opened.enter_async_context(aclosing(Sender(PictureSource(blobs), _no_fetch, transports)))
+        sender = await opened.enter_async_context(aclosing(Sender(PictureSource(blobs), fetch, transports)))
         store = JobStore(database, clock, LEASE_SECONDS)
         entry = ProviderEntry(provider.name, provider.capabilities, provider if ready else None, ("SCRIPTED_KEY",))
         driver = build_driver(store, sender, (entry,), blobs, clock=clock, chance=lambda: 0.5)

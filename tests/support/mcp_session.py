@@ -25,7 +25,8 @@ from controlnet_mcp.tools.views import Job
 
 SIDE = 128
 """Sides of the pictures that tests have drawn, in pixels: the smaller, the faster."""
-WAIT_SECONDS = 20
+_OPEN = frozenset({"queued", "running"})
+WAIT_SECONDS = 60
 """How long a call may wait for a job; a job takes a fraction of a second on an idle machine."""
 
 
@@ -134,6 +135,13 @@ class Session:
         with anyio.fail_after(WAIT_SECONDS):
             while not holds(job := (await self.call("job_status", job_id=job_id, wait_seconds=0.2)).job):
                 assert not job.images, f"{job_id} has ended"
+        return job
+
+    async def until_ended(self, job_id: str) -> Job:
+        """Look at a job until it ends."""
+        with anyio.fail_after(3 * WAIT_SECONDS):
+            while (job := (await self.call("job_status", job_id=job_id, wait_seconds=1)).job).status in _OPEN:
+                pass
         return job
 
     async def read(self, uri: str) -> list[types.TextResourceContents | types.BlobResourceContents]:

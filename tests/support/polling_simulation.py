@@ -1,7 +1,7 @@
 """Jobs of known durations, looked at by some policy: what `bench/detection.py` and the tests of the pace share."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 from statistics import fmean
@@ -56,12 +56,19 @@ class Found:
 
 def watch(duration_seconds: float, pause: Pause) -> Found:
     """Look at one job until it is done."""
+    return [*looks_at(duration_seconds, lambda now, _: pause(now))][-1]
+
+
+def looks_at(duration_seconds: float, pause: Callable[[float, int], float]) -> Iterator[Found]:
+    """Look at one job until it is done; gives what was found at each look. Pauses may depend on the looks so far."""
     before = now = 0.0
     requests = 0
+    if duration_seconds <= 0:
+        yield Found(0, 0.0, 0.0)
     while now < duration_seconds:
-        before, now = now, now + pause(now)
+        before, now = now, now + pause(now, requests)
         requests += 1
-    return Found(requests, now - duration_seconds, (before + now) / 2)
+        yield Found(requests, now - duration_seconds, (before + now) / 2)
 
 
 def learned(history: Sequence[float], chance: Random) -> Pause:

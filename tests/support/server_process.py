@@ -108,8 +108,8 @@ def serving_http(place: Place, port: int, **variables: str) -> Generator[Web]:
             yield web
         finally:
             process.terminate()
-            process.wait(20)
-            reader.join(20)
+            process.wait(120)
+            reader.join(120)
 
 
 @asynccontextmanager

@@ -20,7 +20,7 @@ from tests.support.simulators.wavespeed import KEY, WaveSpeedStudio, wavespeed
 Stage: TypeAlias = Literal["reading", "submitting", "running", "fetching"]
 """While the control picture is fetched, accepted but not answered, asked about, and while the result is fetched."""
 STAGES: tuple[Stage, ...] = get_args(Stage)
-_SECONDS = 30.0
+_SECONDS = 100.0
 _KINDS: tuple[tuple[Stage, str], ...] = (
     ("reading", r"/pictures/(?P<prompt>.+)\.png"),
     ("running", r"/api/v3/predictions/(?P<task>[0-9a-f]+)(/result)?"),

@@ -225,6 +225,18 @@ async def test_faults_inside_options_are_told_beside_the_others(session: Session
         assert part in error.message
 
 
+async def test_all_pictures_that_cannot_be_read_are_told_in_one_answer(session: Session) -> None:
+    """C1: each by its argument, with the code of the first."""
+    names = {name: str(session.pictures / f"no-{name}.png") for name in ("control_image", "init_image", "mask_image")}
+    extra: JsonValue = [{"modality": "depth", "image": str(session.pictures / "none-such.png")}]
+    error = (await session.generate(**names, extra_controls=extra)).error
+    assert error.code == "image_unreadable"
+    for part in (*names, "extra_control_0", "no-init_image.png", "none-such.png"):
+        assert part in error.message
+    one = (await session.generate(init_image=names["init_image"])).error
+    assert "pictures cannot be read" not in one.message
+
+
 async def test_many_faults_are_bounded(session: Session) -> None:
     """C1: a thousand unknown arguments with long names make no long answer."""
     wrong: dict[str, JsonValue] = {f"{number}{'x' * 300}": "y" * 3000 for number in range(1000)}

@@ -3,7 +3,8 @@
 import io
 import struct
 from collections.abc import Callable
-from pathlib import Path
+from dataclasses import replace
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -11,9 +12,11 @@ from PIL import Image, ImageDraw
 
 from controlnet_mcp.images import pillow_decoder
 from controlnet_mcp.images.maps.arrays import Rgb
+from controlnet_mcp.images.read import PictureReader
+from controlnet_mcp.images.references import Reference
+from controlnet_mcp.jobs.request import GenerateRequest
 from controlnet_mcp.tools.extract_control_map import MapView
-from tests.support.hosted_providers import serving_file
-from tests.support.mcp_session import Reply, Session, open_session, settings_for
+from tests.support.mcp_session import Reply, Session
 from tests.support.picture_files import (
     ADOBE_RGB,
     DISPLAY_P3,
@@ -191,6 +194,18 @@ async def test_a_blank_first_frame_is_passed_over(session: Session, kind: str, b
     pixels, _ = await taken(session, content, "scribble")
     assert lit(pixels) > 0.03
     assert pixels[20:60].min() < 90 < pixels[:12].min(), "it is the first such frame"
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG"])
+@pytest.mark.parametrize("background", ["black", None])
+async def test_a_picture_that_fades_in_is_waited_for(session: Session, kind: str, background: str | None) -> None:
+    """B3: the first frames are black or transparent, the next nearly so; the one that is taken can be seen."""
+    full = photo(96, 72).convert("RGBA")
+    ground = Image.new("RGBA", full.size, background or (0, 0, 0, 0))
+    frames = [Image.blend(ground, full, step / 20) for step in range(21)]
+    content = saved(frames[0], kind, save_all=True, append_images=frames[1:])
+    pixels, _ = await taken(session, content, "tile")
+    assert int(pixels.max()) - int(pixels.min()) > 48
 
 
 @pytest.mark.parametrize("modality", ["canny", "scribble", "lineart", "tile", "gray", "normal"])
@@ -406,6 +421,15 @@ async def test_what_is_not_read_is_named_truly(session: Session, content: bytes,
     assert hint in reply.error.hint
 
 
+class Elsewhere(PictureReader):
+    """Reads one file, whatever link is asked for."""
+
+    content: ClassVar[bytes]
+
+    async def _linked(self, named: Reference) -> bytes:  # noqa: ARG002  # as that of the reader
+        return self.content
+
+
 @pytest.mark.parametrize(
     ("content", "modality", "kept"),
     [
@@ -420,15 +444,14 @@ async def test_what_is_not_read_is_named_truly(session: Session, content: bytes,
     ids=["PNG", "JPEG", "dark on nothing", "light on nothing", "millimetres", "AVIF", "TIFF"],
 )
 async def test_a_link_is_passed_on_only_where_it_shows_what_was_read(
-    tmp_path: Path, content: bytes, modality: str, *, kept: bool
+    session: Session, monkeypatch: pytest.MonkeyPatch, content: bytes, modality: str, *, kept: bool
 ) -> None:
     """B2 to B5: a provider that takes links is sent the picture itself where the file says something else to others."""
-    (tmp_path / "pictures").mkdir()
-    path = Path(put(tmp_path / "pictures", "file", content))
-    settings = settings_for(tmp_path / "data", path.parent, trusted_hosts="127.0.0.1")
-    with serving_file(path) as origin:
-        async with open_session(settings) as session:
-            link = f"{origin}/file"
-            job = (await session.generate(control_image=link, modality=modality, control_is_map=True)).job
-            record = await session.application.services.jobs.store.get(job.job_id, "local")
-    assert record.request.controls[0].source_url == (link if kept else None)
+    monkeypatch.setattr(Elsewhere, "content", content, raising=False)
+    ours = session.application.services.reader
+    reader = Elsewhere(ours.blobs, ours.limits, (), frozenset(), ours.resolve_resource)
+    preparer = replace(session.application.services.jobs.preparer, reader=reader)
+    link = "https://pictures.example/file"
+    asked = GenerateRequest(prompt="a house", control_image=link, modality=modality, control_is_map=True)
+    prepared = await preparer.prepare(asked, local_paths=False, owner="local")
+    assert prepared.request.controls[0].source_url == (link if kept else None)

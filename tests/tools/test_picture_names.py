@@ -328,6 +328,20 @@ async def test_a6_without_roots_the_error_names_the_folder(
         assert f"There is no 'house.png' in '{folder}'" in (await named(session, "house.png")).error.message
 
 
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+async def test_a6_roots_elsewhere_are_passed_over(tmp_path: Path, folder: Path, mode: str) -> None:
+    """A6: folders of another machine, files and folders that are gone do not keep the others from being used."""
+
+    class Mixed(Host):
+        async def __call__(self, context: ClientRequestContext) -> types.ListRootsResult:
+            del context
+            uris = ["file://nas/share", "file:///gone", (folder / "photo.png").as_uri(), folder.as_uri()]
+            return types.ListRootsResult.model_validate({"roots": [{"uri": uri} for uri in uris]})
+
+    async with hosted(settings_for(tmp_path / "data", tmp_path / "nothing"), mode, Mixed()) as session:
+        assert read(await named(session, "photo.png")).width == 64
+
+
 async def test_a6_a_client_that_fails_to_name_its_roots_has_none(tmp_path: Path, folder: Path) -> None:
     """A6: the answer is that of a client without any."""
 

@@ -27,7 +27,8 @@ KEYS = {
 @pytest.fixture
 async def wired(tmp_path: Path, pictures: Path) -> AsyncGenerator[Session]:
     """A server with keys of providers that nobody answers for."""
-    async with open_session(settings_for(tmp_path / "data", pictures, keys=KEYS, trusted_hosts="127.0.0.1")) as opened:
+    more = {"trusted_hosts": "127.0.0.1", "public_url": "https://pictures.example"}
+    async with open_session(settings_for(tmp_path / "data", pictures, keys=KEYS, **more)) as opened:
         yield opened
 
 

@@ -133,7 +133,7 @@ async def test_a_job_can_be_looked_at_while_another_process_writes(session: Sess
     database = session.application.settings.data_folder / "jobs.sqlite3"
     other = sqlite3.connect(database, isolation_level=None, check_same_thread=False)
     await to_thread.run_sync(other.execute, "BEGIN IMMEDIATE")
-    with fail_after(3):
+    with fail_after(120):
         assert (await session.call("job_status", job_id=done.job_id)).job == done
     await to_thread.run_sync(other.execute, "ROLLBACK")
     other.close()

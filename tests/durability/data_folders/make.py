@@ -22,7 +22,7 @@ import time
 import urllib.request
 import zipfile
 from collections.abc import Callable, Generator, Iterable, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -432,7 +432,7 @@ def _leave(folder: Path, pictures: Path, vendor: Vendor, unheard: dict[str, Json
 
 def _states(folder: Path, name: str = "state") -> dict[str, str]:
     """The states of all jobs, or another field of theirs, as it is on disk."""
-    with sqlite3.connect(f"file:{folder}/jobs.sqlite3?mode=ro", uri=True) as db:
+    with closing(sqlite3.connect(f"file:{folder}/jobs.sqlite3?mode=ro", uri=True)) as db:
         return dict(db.execute("SELECT job_id, json_extract(document, ?) FROM jobs", (f"$.{name}",)).fetchall())
 
 

@@ -38,13 +38,14 @@ def refused(status: int, message: str, **more: JsonValue) -> Response:
 
 @dataclass(slots=True)
 class ScenarioStore:
-    """Assets by id, what their links are signed with, and tickets of large uploads."""
+    """Assets by id, what their links are signed with, tickets of large uploads, and the filter's marks on assets."""
 
     origin: str
     studio: Studio
     assets: dict[str, bytes] = field(default_factory=dict[str, bytes])
     signatures: dict[str, int] = field(default_factory=dict[str, int])
     tickets: dict[str, dict[str, JsonValue]] = field(default_factory=dict[str, dict[str, JsonValue]])
+    nsfw: JsonValue = None
 
     def keep(self, content: bytes) -> str:
         """Store a picture; gives its asset id."""
@@ -153,6 +154,7 @@ class ScenarioStore:
             "status": "success",
             "metadata": {"kind": "image", "type": "inference-controlnet"},
             "properties": {"size": len(self.assets[asset_id])},
+            "nsfw": self.nsfw,
             "createdAt": WHEN,
             "updatedAt": WHEN,
         }

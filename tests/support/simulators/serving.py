@@ -50,7 +50,7 @@ def running(app: ASGIApp, listening: socket.socket, keep_alive_seconds: int = 5)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()
     try:
-        assert server.is_up.wait(10), "the simulator did not start"
+        assert server.is_up.wait(60), "the simulator did not start"
         yield origin_of(listening)
     finally:
         server.should_exit = True

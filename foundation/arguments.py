@@ -36,7 +36,7 @@ _NUMBER = re.compile(r"([-+]?\d*\.?\d+)\s*(px|pixels?|s|secs?|seconds?|steps?|%)
 _SIZE = re.compile(r"(\d{2,5})\s*(?:px)?\s*(?:[x\u00d7*]|by)\s*(\d{2,5})\s*(?:px|pixels)?", re.IGNORECASE)
 _SHOWN_CHARACTERS = 60
 _MOST_FAULTS = 16
-_TOLD_CHARACTERS, _MOST_CHARACTERS = 150, 1900
+_TOLD_CHARACTERS, _MOST_CHARACTERS, _MOST_HINT_CHARACTERS = 150, 2200, 1400
 """Faults of one call that are told in full; the others are only named."""
 
 
@@ -65,6 +65,18 @@ class Fault:
     hint: str
 
 
+class SeveralFaultsError(RequestError):
+    """A refusal for several faults of a call.
+
+    Attributes:
+        faults: Each of them.
+    """
+
+    def __init__(self, faults: Sequence[Fault], message: str, hint: str) -> None:
+        super().__init__("invalid_request", message, hint=hint)
+        self.faults = tuple(faults)
+
+
 def checked(model: type[ModelT], given: Mapping[str, object], context: object = None) -> ModelT:
     """Read arguments as they are meant, and validate them; validators may look at `context`.
 
@@ -79,7 +91,9 @@ def checked(model: type[ModelT], given: Mapping[str, object], context: object = 
     except ValidationError as error:
         faults = [_fault(model, row) for row in error.errors(include_url=False)]
     further = model.faults(meant, context) if issubclass(model, Arguments) else ()
-    faults = [*(Fault("", error.message, error.hint) for error in further), *faults]
+    for refusal in reversed([*further]):
+        own = Fault("", refusal.message, refusal.hint)
+        faults = [*(refusal.faults if isinstance(refusal, SeveralFaultsError) else [own]), *faults]
     if made is None or faults:
         raise _refusal(model, faults)
     return made
@@ -269,10 +283,7 @@ def _refusal(model: type[BaseModel], faults: Sequence[Fault]) -> RequestError:
     hints = [(fault.where, fault.hint.removesuffix(known).strip()) for fault in shown]
     rest = shortened(f"; and {', '.join(further)}", _TOLD_CHARACTERS) if further else ""
     ways = [shortened(f"{where}: {hint}" if where else hint, _TOLD_CHARACTERS) for where, hint in hints if hint]
-    if any(fault.hint.endswith(known) for fault in shown):
-        ways.append(known)
-    return RequestError(
-        "invalid_request",
-        f"{len(faults)} faults: {shortened(told, _MOST_CHARACTERS)}{rest}.",
-        hint=shortened(" ".join(dict.fromkeys(ways)), _MOST_CHARACTERS),
-    )
+    ends = [known] if any(fault.hint.endswith(known) for fault in shown) else []
+    told_ways = shortened(" ".join(dict.fromkeys(ways)), _MOST_HINT_CHARACTERS - len("".join(ends)))
+    said = f"{len(faults)} faults: {shortened(told, _MOST_CHARACTERS)}{rest}."
+    return SeveralFaultsError(faults, said, " ".join([told_ways, *ends]))

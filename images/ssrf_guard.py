@@ -145,7 +145,7 @@ class GuardedBackend(httpcore2.AsyncNetworkBackend):
             answers = await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
             hint = "Check the spelling of the link, and that this machine is online."
-            way = DIRECT if trusted else self._network
+            way = self._network if is_public_name(host) and not trusted else DIRECT  # a proxy gets no other names
             raise unreached(f"The host {host[:200]!r} cannot be found", hint, way) from error
         addresses = list(dict.fromkeys(answer[4][0] for answer in answers))
         if not trusted:

@@ -271,15 +271,15 @@ class JobService:
         return await self.get(job_id, caller)
 
     async def fetch(self, job_id: str, caller: Caller) -> JobRecord:
-        """Ask the provider at once for what a job still lacks, also where that was given up; nothing is submitted.
+        """Ask the provider at once for pictures that a job still lacks, also where they were given up.
 
-        A job that lacks nothing, or was never accepted, is returned as it is.
+        Nothing is submitted. A job that lacks none, was never accepted or is not done yet is returned as it is.
 
         Raises:
             RequestError: `not_found`.
         """
         job = await self.get(job_id, caller)
-        if job.ended and not await self.store.reopen(job_id, self.clock() + self.deadline_seconds):
+        if job.state != "fetching" and not await self.store.reopen(job_id, self.clock() + self.deadline_seconds):
             return job
         self.runner.wake(job_id)
         return await self.get(job_id, caller)

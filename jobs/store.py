@@ -433,7 +433,7 @@ class JobStore:
                 return False
             db.execute("UPDATE jobs SET cancel_requested = 0 WHERE job_id = ?", (job_id,))
             state = "fetching" if record.outputs else "running"
-            more = {"deadline_at": deadline_at, "lasting_since": None, "given_up": False}
+            more = {"deadline_at": deadline_at, "lasting_since": None, "given_up": False, "cancel_answered": False}
             return self._change_ended(db, job_id, only=record.state, state=state, **more)
 
         return await self._database.run(work)

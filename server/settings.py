@@ -329,12 +329,21 @@ class Settings(BaseModel):
 
     @property
     def data_folder(self) -> Path:
-        """The data folder that is in force."""
+        """The data folder that is in force.
+
+        Raises:
+            RequestError: `not_configured`: none is set, and this user has no home folder.
+        """
         if self.data_dir is not None:
             return _full(self.data_dir)
         from platformdirs import user_data_path
 
-        return user_data_path("controlnet-mcp", appauthor=False)
+        try:
+            return user_data_path("controlnet-mcp", appauthor=False)
+        except RuntimeError as error:
+            message = "There is no place for jobs and pictures, because this user has no home folder."
+            hint = f"Set {PREFIX}DATA_DIR to a folder that can be written."
+            raise RequestError("not_configured", message, hint=hint) from error
 
     @property
     def allowed_folders(self) -> tuple[Path, ...]:

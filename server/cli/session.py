@@ -122,8 +122,13 @@ def ask(tool: Tool, arguments: Mapping[str, object]) -> Answer:
     return run(partial(call, tool=tool, arguments=arguments), allow(load_settings(), folders))
 
 
+@told()
 def allow(settings: Settings, folders: frozenset[Path]) -> Settings:
-    """Let pictures be read from further folders."""
+    """Let pictures be read from further folders.
+
+    Raises:
+        click.ClickException: There is no data folder.
+    """
     return settings.model_copy(update={"allowed_dirs": (*sorted(folders), *settings.allowed_folders)})
 
 

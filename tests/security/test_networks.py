@@ -207,6 +207,8 @@ async def test_d2_a_name_that_only_the_proxy_could_resolve_says_so(
     assert variable in error.message
     assert "CONTROLNET_MCP_FETCH_PROXY=environment" in error.hint
     assert error.retryable
+    private = await refusal("https://nas.local/cat.png", settings_for(tmp_path, tmp_path).network)
+    assert "PROXY" not in str(private), "it would be refused there"
 
 
 async def test_d2_links_are_fetched_through_the_proxy_of_the_setting(

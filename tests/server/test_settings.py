@@ -1,6 +1,7 @@
 """The environment at the doors: what a wrong or half-filled one does to a server, to a command and to `doctor`."""
 
 import json
+import os
 import re
 import socket
 import stat
@@ -295,6 +296,16 @@ EMPTY = {f"{PREFIX}{name.upper()}": "" for name in Settings.model_fields if name
 def test_c3_c4_a_half_configured_server_starts_and_lists_its_tools(tmp_path: Path, more: dict[str, str]) -> None:
     """C3, C4: a fresh installation with whatever a host hands it, also without a home folder."""
     assert len(tools_of(Terminal(tmp_path / "data", more), "HOME", "USER", "LOGNAME")) == 7
+
+
+def test_c4_a_user_without_a_home_folder_is_told_what_to_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """C4: as in a container with a user of its own; with a data folder that user is served."""
+    monkeypatch.setattr(os, "getuid", lambda: 2_000_000_011)
+    terminal = Terminal(tmp_path / "data", {"HOME": "nowhere", "XDG_DATA_HOME": None, f"{PREFIX}DATA_DIR": None})
+    ended = terminal.run("jobs")
+    assert (ended.exit_code, ended.stdout) == (1, "")
+    assert f"Set {PREFIX}DATA_DIR" in ended.stderr
+    assert Terminal(tmp_path / "data", {"HOME": "nowhere", "XDG_DATA_HOME": None}).run("jobs").exit_code == 0
 
 
 def test_c4_a_data_folder_that_cannot_be_written_lists_its_tools(tmp_path: Path) -> None:

@@ -288,6 +288,22 @@ async def test_e2_only_its_owner_fetches_a_job(settings: Settings) -> None:
         assert "fetch=true" not in again.next
 
 
+async def test_e2_fetching_hurries_no_submission_and_no_look(zhiqite: Zhiqite) -> None:
+    """E2: a job that is not done yet is looked at when it is due, however often its pictures are asked for."""
+    zhiqite.studio.fail_next(f"{ROOT}/controlnet", Response("bad gateway", 502))
+    zhiqite.studio.fail_next(QUERY, *[NOTHING["404"]] * 200)
+    async with open_session(zhiqite.settings) as session:
+        job = (
+            await session.generate(provider="zhiqite", width=SIDE, height=SIDE, modality="canny", wait_seconds=0)
+        ).job
+        begun = time.monotonic()
+        for _ in range(30):
+            job = (await session.call("job_status", job_id=job.job_id, fetch=True)).job
+        elapsed = time.monotonic() - begun
+        assert job.status == "queued"
+        assert len(zhiqite.studio.calls(QUERY)) <= 3 + elapsed
+
+
 async def test_f10_two_hundred_calls_at_once_start_as_many_jobs_as_one_caller_may_have(settings: Settings) -> None:
     """F10: one hundred, by the count in the transaction that writes the job."""
     statuses: list[str] = []

@@ -221,8 +221,9 @@ async def test_faults_inside_options_are_told_beside_the_others(session: Session
         assert part in error.message
     knobs: dict[str, JsonValue] = {"low_threshold": 0, "lowthreshold": 5}
     error = (await session.call("extract_control_map", image="a.png", modality="cany", parameters=knobs)).error
-    for part in ("cany", "low_threshold", "lowthreshold"):
+    for part in ("3 faults", "cany", "low_threshold", "lowthreshold"):
         assert part in error.message
+    assert error.message.count("faults") == 1
 
 
 async def test_all_pictures_that_cannot_be_read_are_told_in_one_answer(session: Session) -> None:

@@ -7,9 +7,9 @@ from urllib.parse import urlsplit
 
 MOST_REPEATED_CHARACTERS = 100
 """Most characters that a sentence repeats of what was handed in, or of what a provider said."""
-MOST_MESSAGE_BYTES = 2400
+MOST_MESSAGE_BYTES = 2700
 """Longest sentences on what happened: with a hint of at most `MOST_HINT_BYTES` an error has less than 4 kB."""
-MOST_HINT_BYTES = 1500
+MOST_HINT_BYTES = 1200
 _TERMINAL = re.compile(r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b.?")
 """Control sequences of terminals (ECMA-48): colours, cursor, titles and links, with their parameters."""
 LONGEST_PATH = 300
@@ -17,8 +17,8 @@ LONGEST_PATH = 300
 _EXAMINED_CHARACTERS = 2000
 """Characters of a text's beginning and of its end that can be in a sentence: what lies between is repeated."""
 _MARKS = "'\"`"
-_QUOTED = re.compile(rf"(?<!\w)([{_MARKS}])((?:(?!\1(?!\w)).){{{MOST_REPEATED_CHARACTERS + 1},}})\1(?!\w)", re.DOTALL)
-"""What stands between quotation marks, and not what lies between two such; an apostrophe inside a word is none."""
+_QUOTED = re.compile(rf"(?<!\w)([{_MARKS}])((?:(?!\1(?!\w)).)+)\1(?!\w)", re.DOTALL)
+"""What stands between quotation marks; an apostrophe inside a word is none."""
 _UNBROKEN = re.compile(rf"[^\s{_MARKS}/\\]{{{MOST_REPEATED_CHARACTERS + 1},}}")
 """What no word and no part of a path is as long as."""
 _PATH = re.compile(rf"[^\s{_MARKS}]{{{MOST_REPEATED_CHARACTERS + 1},}}")

@@ -198,7 +198,7 @@ async def test_a_client_that_gives_up_does_not_stop_its_job(connection: Connecti
         "width": SIDE,
         "height": SIDE,
         "wait_seconds": WAIT_SECONDS,
-        "provider_options": {"simulate": "progress", "seconds": 0.6},
+        "provider_options": {"simulate": "progress", "seconds": 2},
     }
     before = {row.job_id for row in Reply(await client.call_tool("list_jobs", {})).listed}
     with anyio.CancelScope() as scope:

@@ -310,11 +310,11 @@ class JobRunner:
             if claimed is None:
                 return
             job, lease = claimed
-            await load_adapter(self._driver.entries, job.provider)  # the first look at one of an earlier run needs it
             again = job.ended
             # who drove it before may have looked later than it wrote, and may have waited for something that is there
             job = job.model_copy(update={"looked_at": None, "wake_at": 0.0})
             try:
+                await load_adapter(self._driver.entries, job.provider)  # a job of an earlier run may be the first of it
                 while not job.ended:
                     job = await self._driver.step(await self._rested(job), lease)
                     self._subscriptions.publish(job)

@@ -229,6 +229,16 @@ async def test_a_watch_that_is_closed_lets_nobody_wait(tmp_path: Path) -> None:
         assert place.seen == [before, before]
 
 
+@pytest.mark.timeout(20)
+async def test_a_watch_that_is_closed_waits_for_no_scores(tmp_path: Path) -> None:
+    """The process ends while the pictures of a job are scored: its callers neither wait nor keep the event loop."""
+    async with followed_job(tmp_path, 0.2) as place:
+        unscored = (await place.job()).model_copy(update={"state": "succeeded", "measured": False})
+        assert place.service.subscriptions.drives(unscored.job_id)
+        place.service.subscriptions.close()
+        assert (await place.service.scored(unscored, 5)).job_id == unscored.job_id
+
+
 async def test_announcements_keep_their_distance(tmp_path: Path) -> None:
     """However often the job changes, the first change and the end are told, and hardly anything between."""
     async with followed_job(tmp_path, *(number / 100 for number in range(20))) as place:

@@ -105,24 +105,26 @@ class StalledProvider:
             messages.append(message)
 
         path: str = scope["path"]
-        before = len(self.studio.tasks)
         app = FileResponse(self.picture) if path.startswith("/pictures/") else self.app
         await app(scope, receive, keep)
-        key = self._key(path, new=len(self.studio.tasks) > before)
+        key = self._key(path, b"".join(message.get("body", b"") for message in messages))
         hold = self.holds.pop(key, None) if key else None
         if hold is not None:
             await hold.pass_through()
         for message in messages:
             await send(message)
 
-    def _key(self, path: str, *, new: bool) -> tuple[str, Stage] | None:
+    def _key(self, path: str, answer: bytes) -> tuple[str, Stage] | None:
+        """The job and the stage of a request; a submission's task is in its answer, for several may come at once."""
         for stage, pattern in _KINDS:
             match = re.fullmatch(pattern, path)
-            if match is None or (stage == "submitting" and not new):
+            if match is None:
                 continue
             told = match.groupdict()
-            task = told.get("task", next(reversed(self.studio.tasks), ""))
-            return told.get("prompt") or self.studio.tasks[task].form.prompt, stage
+            accepted = (task for task in self.studio.tasks if task.encode() in answer)
+            task = told.get("task") or next(accepted, None)
+            prompt = told.get("prompt") or (self.studio.tasks[task].form.prompt if task else None)
+            return (prompt, stage) if prompt else None
         return None
 
 

@@ -300,7 +300,7 @@ async def test_a6_a_relative_path_starts_at_the_roots_of_the_client(
         )
         assert not reply.result.is_error, reply.text
         error = (await named(session, "art work/mouse.png")).error
-        assert str(tmp_path / "project" / "art work") in error.message
+        assert str(tmp_path / "project" / "art work")[:90] in error.message  # a long one is cut at 100 characters
         assert "house.png" in error.hint
 
 

@@ -66,15 +66,25 @@ class Fault:
 
 
 class SeveralFaultsError(RequestError):
-    """A refusal for several faults of a call.
+    """A refusal for several faults of a call, told in one sentence, and their remedies in another.
 
     Attributes:
         faults: Each of them.
     """
 
-    def __init__(self, faults: Sequence[Fault], message: str, hint: str) -> None:
-        super().__init__("invalid_request", message, hint=hint)
+    def __init__(self, faults: Sequence[Fault], names: Iterable[str]) -> None:
+        """Take the faults, and the names of all arguments that the call can have."""
         self.faults = tuple(faults)
+        shown, further = faults[:_MOST_FAULTS], [fault.where for fault in faults[_MOST_FAULTS:]]
+        known = f"Known: {', '.join(names)}."
+        told = "; ".join(shortened(fault.message.removesuffix("."), _TOLD_CHARACTERS) for fault in shown)
+        hints = [(fault.where, fault.hint.removesuffix(known).strip()) for fault in shown]
+        rest = shortened(f"; and {', '.join(further)}", _TOLD_CHARACTERS) if further else ""
+        ways = [shortened(f"{where}: {hint}" if where else hint, _TOLD_CHARACTERS) for where, hint in hints if hint]
+        ends = [known] if any(fault.hint.endswith(known) for fault in shown) else []
+        told_ways = shortened(" ".join(dict.fromkeys(ways)), _MOST_HINT_CHARACTERS - len("".join(ends)))
+        said = f"{len(faults)} faults: {shortened(told, _MOST_CHARACTERS)}{rest}."
+        super().__init__("invalid_request", said, hint=" ".join([told_ways, *ends]))
 
 
 def checked(model: type[ModelT], given: Mapping[str, object], context: object = None) -> ModelT:
@@ -94,8 +104,10 @@ def checked(model: type[ModelT], given: Mapping[str, object], context: object = 
     for refusal in reversed([*further]):
         own = Fault("", refusal.message, refusal.hint)
         faults = [*(refusal.faults if isinstance(refusal, SeveralFaultsError) else [own]), *faults]
+    if len(faults) == 1:
+        raise RequestError("invalid_request", faults[0].message, hint=faults[0].hint)
     if made is None or faults:
-        raise _refusal(model, faults)
+        raise SeveralFaultsError(faults, model.model_fields)
     return made
 
 
@@ -117,20 +129,17 @@ def loosened(
             if value is not None:
                 meant[name] = value
             continue
-        kind = _plain(field.annotation)
+        kind: object = field.annotation
+        if get_origin(kind) in {Union, UnionType}:  # its value is optional
+            kind = next(inner for inner in get_args(kind) if inner is not NoneType)
+        if get_origin(kind) is Annotated:  # and has limits
+            kind = get_args(kind)[0]
         read = value if name in kept else _as_meant(value, kind)
         is_empty = isinstance(read, str) and not read.strip()
         fills = says_nothing(read) and not (get_origin(kind) is Literal and read in get_args(kind))
         if read is not None and (name in kept or not fills or (field.is_required() and is_empty)):
             meant[name] = read
     return meant
-
-
-def _plain(kind: object) -> object:
-    """A type without what is added to it: that its value is optional, and its limits."""
-    if get_origin(kind) in {Union, UnionType}:
-        kind = next(inner for inner in get_args(kind) if inner is not NoneType)
-    return get_args(kind)[0] if get_origin(kind) is Annotated else kind
 
 
 def _model(kind: object) -> type[BaseModel] | None:
@@ -149,8 +158,9 @@ def _as_meant(value: object, kind: object) -> object:
             read = _as_meant(only, kind)
         case str() if origin in {int, float}:
             read = _number(value, whole=origin is int)
-        case str() | bool() if origin is Literal:
-            read = _choice(value, get_args(kind))
+        case str() | bool() if origin is Literal:  # in any case, with spaces or hyphens; true and false as yes and no
+            key = _bare_word(value if isinstance(value, str) else ("no", "yes")[value])
+            read = next((choice for choice in get_args(kind) if _bare_word(str(choice)) == key), value)
         case list() | dict() if origin in {list, tuple}:
             rows = cast("list[object]", value if isinstance(value, list) else [value])
             read = _rows(rows, get_args(kind)[0])
@@ -199,11 +209,9 @@ def _number(text: str, *, whole: bool) -> object:
     return float(found[1]) / 100 if found[2] == "%" else found[1]
 
 
-def _choice(value: str | bool, choices: Sequence[object]) -> object:  # noqa: FBT001  # a value as it was given
-    """The member of a closed set that is meant, in any case, with spaces or hyphens; true and false as yes and no."""
-    said = value if isinstance(value, str) else ("no", "yes")[value]
-    key = re.sub(r"[\s_\"'`-]+", "", said).casefold()
-    return next((row for row in choices if re.sub(r"[\s_-]+", "", str(row)).casefold() == key), value)
+def _bare_word(text: str) -> str:
+    """A word of a closed set as it is compared: without case, quotes, spaces and hyphens."""
+    return re.sub(r"[\s_\"'`-]+", "", text).casefold()
 
 
 def size_in(text: object) -> tuple[str, str] | None:
@@ -249,7 +257,7 @@ def _fault(model: type[BaseModel], error: ErrorDetails) -> Fault:
     for part in place[:-1]:  # to the model that the last part is a field of
         outer = model.model_fields.get(str(part))
         kinds = (outer.annotation, *get_args(outer.annotation)) if outer else ()
-        model = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), model)
+        model = next(filter(None, map(_model, kinds)), model)
     known = model.model_fields
     match error["type"]:
         case "extra_forbidden":
@@ -271,19 +279,3 @@ def _meaning(field: FieldInfo | None) -> str:
     if field and field.description:
         return f"It means: {field.description.removesuffix('.')}."
     return "Leave it out for the default." if field and not field.is_required() else "Every call needs it."
-
-
-def _refusal(model: type[BaseModel], faults: Sequence[Fault]) -> RequestError:
-    """The refusal for all faults of a call; several are told in one sentence, and their remedies in another."""
-    if len(faults) == 1:
-        return RequestError("invalid_request", faults[0].message, hint=faults[0].hint)
-    shown, further = faults[:_MOST_FAULTS], [fault.where for fault in faults[_MOST_FAULTS:]]
-    known = f"Known: {', '.join(model.model_fields)}."
-    told = "; ".join(shortened(fault.message.removesuffix("."), _TOLD_CHARACTERS) for fault in shown)
-    hints = [(fault.where, fault.hint.removesuffix(known).strip()) for fault in shown]
-    rest = shortened(f"; and {', '.join(further)}", _TOLD_CHARACTERS) if further else ""
-    ways = [shortened(f"{where}: {hint}" if where else hint, _TOLD_CHARACTERS) for where, hint in hints if hint]
-    ends = [known] if any(fault.hint.endswith(known) for fault in shown) else []
-    told_ways = shortened(" ".join(dict.fromkeys(ways)), _MOST_HINT_CHARACTERS - len("".join(ends)))
-    said = f"{len(faults)} faults: {shortened(told, _MOST_CHARACTERS)}{rest}."
-    return SeveralFaultsError(faults, said, " ".join([told_ways, *ends]))

@@ -210,12 +210,18 @@ def _mask(pixels: Pixels, frame: tuple[int, int] | None) -> Taken:
     """A mask: white where its picture is to be repainted, of the frame's size."""
     deep = _deep(pixels)
     picture, deep_notes = (_eight_bits(pixels), ()) if deep is None else _brightness(deep)
-    plane, notes = _by_alpha(picture) if _is_see_through(picture) else _by_colour(picture[..., :3])
+    alpha = picture[..., 3:]
+    see_through = np.count_nonzero(alpha < _SEE_THROUGH) > _few(alpha.size)
+    plane, notes = _by_alpha(picture) if see_through else _by_colour(picture[..., :3])
     notes += deep_notes
     stretched = _stretched(plane)
     if stretched is not plane:
         notes.append("The few grey levels of the mask were stretched from black to white.")
-    _refuse_blank(stretched)
+    white = np.count_nonzero(stretched > HALF)
+    if white <= _few(stretched.size):
+        raise _blank("black", "nothing of init_image would be repainted")
+    if stretched.size - white <= _few(stretched.size):
+        raise _blank("white", "all of init_image would be repainted")
     changed, (height, width) = bool(notes) or deep is not None, stretched.shape
     if frame and frame != (width, height):
         notes.append(f"The mask ({width}x{height}) was scaled to the size of init_image, {frame[0]}x{frame[1]}.")
@@ -229,10 +235,6 @@ def _mask(pixels: Pixels, frame: tuple[int, int] | None) -> Taken:
 def _few(pixels: int) -> float:
     """So many pixels of that many may be there by accident."""
     return max(_STRAY_PIXELS, _STRAY_SHARE * pixels)
-
-
-def _is_see_through(picture: Rgb) -> bool:
-    return bool(picture.shape[2] > 3 and np.count_nonzero(picture[..., 3] < _SEE_THROUGH) > _few(picture[..., 3].size))  # noqa: PLR2004  # red, green, blue
 
 
 def _by_alpha(rgba: Rgb) -> tuple[Plane, list[str]]:
@@ -286,14 +288,6 @@ def _stretched(plane: Plane) -> Plane:
     if high - low < _NOISE_LEVELS and whole < cv2.countNonZero(above) / 2:
         return plane
     return _scaled(np.asarray(plane, dtype=np.float32), low, high)
-
-
-def _refuse_blank(plane: Plane) -> None:
-    white = np.count_nonzero(plane > HALF)
-    if white <= _few(plane.size):
-        raise _blank("black", "nothing of init_image would be repainted")
-    if plane.size - white <= _few(plane.size):
-        raise _blank("white", "all of init_image would be repainted")
 
 
 def _blank(what: str, outcome: str) -> ImageError:

@@ -31,7 +31,7 @@ from controlnet_mcp.foundation.limits import Limits
 from controlnet_mcp.images.picture import SourceType, not_read, recognise, too_large, webp_canvas
 
 if TYPE_CHECKING:
-    from controlnet_mcp.images.maps.arrays import Levels, Pixels, Rgb
+    from controlnet_mcp.images.maps.arrays import Pixels
 
 DECODERS: dict[SourceType, type[ImageFile]] = {
     "image/png": PngImageFile,
@@ -173,7 +173,15 @@ def _decoded(content: bytes, source_type: SourceType, limits: Limits) -> "Pixels
             return np.asarray(_upright(deep.reduce(2) if large else deep, picture), dtype=np.float32)
         shown = deep or picture
         shown = shown.convert("RGBA") if large and shown.mode in {"1", "P", "PA"} else shown
-        return _eight_bits(shown.reduce(2) if large else shown, picture)
+        shown = shown.reduce(2) if large else shown
+        if shown.has_transparency_data:
+            shown = shown.convert("RGBA")
+            if shown.getchannel("A").getextrema() == (255, 255):
+                shown = shown.convert("RGB")
+        elif shown.mode not in {"RGB", "L", "CMYK", "LAB"}:
+            shown = shown.convert("RGB")
+        shown = _upright(_in_srgb(shown, picture.info.get("icc_profile")), picture)
+        return np.asarray(shown if shown.mode in {"RGB", "RGBA"} else shown.convert("RGB"), dtype=np.uint8)
 
 
 def _check_size(size: tuple[int, int], limits: Limits, *, jpeg: bool = False) -> None:
@@ -254,34 +262,24 @@ def _contrast(frame: Image.Image) -> int:
 
 
 def _deep(content: bytes, picture: ImageFile) -> Image.Image | None:
-    """The values of a grey picture of more than eight bits as a picture of floats, NaN where there are none."""
-    values: Levels | None = None
+    """A picture of more than eight bits a channel; `None` where eight are enough for what it holds.
+
+    As floats where it is grey, NaN where nothing is; colours of a PNG that are too low for eight bits are brightened.
+    """
     if picture.mode.startswith(("I", "F")):
         values = np.array(picture, dtype=np.float32)
         if isinstance(nothing := picture.info.get("transparency"), int):
             values[values == nothing] = np.nan
         values[~np.isfinite(values)] = np.nan
-    elif isinstance(picture, PngImageFile) and content[_PNG_DEPTH] == _SIXTEEN:  # Pillow keeps the high bytes alone
-        if content[_PNG_COLOUR] == _GREY_WITH_ALPHA:
-            grey, low, alpha = (_channels_of(content, "RGBA")[..., index] for index in (0, 1, 2))
-            if ((alpha == 0) | (alpha == 255)).all():  # noqa: PLR2004  # all or nothing
-                values = np.where(alpha > 0, grey * np.float32(256) + low, np.float32(np.nan))
-        else:
-            return _low_values(content, picture)
-    return None if values is None else Image.fromarray(values)
-
-
-def _channels_of(content: bytes, form: str) -> npt.NDArray[np.uint8]:
-    """The bytes of a PNG of 16 bits in another form of Pillow's decoder than its own."""
-    with PngImageFile(io.BytesIO(content)) as picture:
-        picture.tile = [picture.tile[0]._replace(args=form)]
-        picture.load()
-        return np.array(picture, dtype=np.uint8)
-
-
-def _low_values(content: bytes, picture: PngImageFile) -> Image.Image | None:
-    """A PNG of 16 bits a channel whose values are too low for eight: as floats where it is grey, else brightened."""
-    high = np.asarray(picture, dtype=np.uint8)
+        return Image.fromarray(values)
+    if not isinstance(picture, PngImageFile) or content[_PNG_DEPTH] != _SIXTEEN:
+        return None
+    if content[_PNG_COLOUR] == _GREY_WITH_ALPHA:
+        grey, low, alpha = (_channels_of(content, "RGBA")[..., index] for index in (0, 1, 2))
+        values = np.where(alpha > 0, grey * np.float32(256) + low, np.float32(np.nan))
+        all_or_nothing = ((alpha == 0) | (alpha == 255)).all()  # noqa: PLR2004  # the ends of its range
+        return Image.fromarray(values) if all_or_nothing else None
+    high = np.asarray(picture, dtype=np.uint8)  # Pillow keeps the high bytes alone
     if high[..., :3].max() > _DIM_HIGH_BYTE:
         return None
     values = high * np.float32(256) + _channels_of(content, f"{picture.mode};16L")
@@ -294,6 +292,14 @@ def _low_values(content: bytes, picture: PngImageFile) -> Image.Image | None:
     return Image.fromarray(np.dstack((brighter, there * np.float32(255))).astype(np.uint8))
 
 
+def _channels_of(content: bytes, form: str) -> npt.NDArray[np.uint8]:
+    """The bytes of a PNG of 16 bits in another form of Pillow's decoder than its own."""
+    with PngImageFile(io.BytesIO(content)) as picture:
+        picture.tile = [picture.tile[0]._replace(args=form)]
+        picture.load()
+        return np.array(picture, dtype=np.uint8)
+
+
 def _upright(picture: Image.Image, file: ImageFile) -> Image.Image:
     """The picture as the camera was held; damaged EXIF must not cost the picture, and counts as upright."""
     orientation = None
@@ -302,18 +308,6 @@ def _upright(picture: Image.Image, file: ImageFile) -> Image.Image:
             orientation = file.getexif().get(ExifTags.Base.Orientation)
     method = _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
     return picture if method is None else picture.transpose(method)
-
-
-def _eight_bits(picture: Image.Image, file: ImageFile) -> "Rgb":
-    """The pixels in sRGB, upright, eight bits per channel, with alpha where some are transparent."""
-    if picture.has_transparency_data:
-        picture = picture.convert("RGBA")
-        if picture.getchannel("A").getextrema() == (255, 255):
-            picture = picture.convert("RGB")
-    elif picture.mode not in {"RGB", "L", "CMYK", "LAB"}:
-        picture = picture.convert("RGB")
-    picture = _upright(_in_srgb(picture, file.info.get("icc_profile")), file)
-    return np.asarray(picture if picture.mode in {"RGB", "RGBA"} else picture.convert("RGB"), dtype=np.uint8)
 
 
 def _in_srgb(picture: Image.Image, profile: object) -> Image.Image:
@@ -357,7 +351,9 @@ def _is_srgb(profile: bytes) -> bool:
         primaries = [part / 65536 for name in _PRIMARIES for part in struct.unpack_from(">3i", tags[name], 8)]
         curves = {_curve(tags[name]) for name in (b"rTRC", b"gTRC", b"bTRC")}
         near = (abs(ours - its) < _PRIMARY_TOLERANCE for ours, its in zip(_SRGB_PRIMARIES, primaries, strict=True))
-        return all(near) and len(curves) == 1 and _is_srgb_curve(*curves)
+        usual = [((part + 0.055) / 1.055) ** 2.4 for part in _BRIGHTNESSES]
+        alike = (abs(ours - its) < _CURVE_TOLERANCE for row in curves for ours, its in zip(usual, row, strict=True))
+        return all(near) and len(curves) == 1 and all(alike)
     return False
 
 
@@ -378,11 +374,6 @@ def _curve(tag: bytes) -> tuple[float, ...]:
         raise KeyError(tag[:10])
     gamma, slope, offset, *_ = (part / 65536 for part in struct.unpack_from(">5i", tag, 12))
     return tuple(max(slope * part + offset, 0.0) ** gamma for part in _BRIGHTNESSES)
-
-
-def _is_srgb_curve(light: tuple[float, ...]) -> bool:
-    usual = (((part + 0.055) / 1.055) ** 2.4 for part in _BRIGHTNESSES)
-    return all(abs(ours - its) < _CURVE_TOLERANCE for ours, its in zip(usual, light, strict=True))
 
 
 def _without_profile(content: bytes) -> bytes:

@@ -12,7 +12,7 @@ import binascii
 import json
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -96,7 +96,15 @@ def parse(text: str, *, windows: bool = os.name == "nt") -> Reference:
         if inner == text:
             break
         text = inner
-    return _classified(text, windows=windows)
+    if not text:
+        return Reference("nothing", "")
+    if re.match(_WEB, text) or re.match(_SIGNED, text):
+        return _link(text)
+    if uri := _data_uri(text):
+        return Reference("data", uri)
+    if stored := _stored(text):
+        return Reference("stored", stored)
+    return Reference(_unread_kind(text, windows=windows), text)
 
 
 def plain_text(value: object) -> object:
@@ -105,17 +113,14 @@ def plain_text(value: object) -> object:
     What is long is left as it is, because it is read within limits later; what is no reference is left as well.
     """
     if isinstance(value, dict | list):
-        found = _only_picture(cast("object", value))
-        value = _outline(cast("dict[object, object] | list[object]", value)) if found is None else found
+        named = _only_picture(cast("object", value))
+        if named is None:  # as an error may show it
+            members = ", ".join(f'"{str(name)[:40]}": …' for name in list(cast("Iterable[object]", value))[:5])
+            named = f"{{{members}}}" if isinstance(value, dict) else "[{…}]"
+        value = named
     if isinstance(value, str) and len(value) <= EXTRA_CHARACTERS:
         return parse(value).text
     return value
-
-
-def _outline(value: dict[object, object] | list[object]) -> str:
-    """An object that names no picture, as an error may show it."""
-    members = ", ".join(f'"{str(name)[:40]}": …' for name in list(value)[:5])
-    return f"{{{members}}}" if isinstance(value, dict) else "[{…}]"
 
 
 def _unwrapped(text: str) -> str:
@@ -123,7 +128,7 @@ def _unwrapped(text: str) -> str:
     text = text.strip(_BLANK)
     if not text or re.match(_PLAIN, text):
         return text
-    for unwrap in (_in_json, _in_fence, _in_markdown, _in_html, _in_css, _in_pair):
+    for unwrap in (_in_json, _in_markdown, _in_html, _in_css, _in_pair):
         inner = unwrap(text)
         if inner is not None:
             return inner
@@ -146,13 +151,10 @@ def _in_json(text: str) -> str | None:
     return None
 
 
-def _in_fence(text: str) -> str | None:
-    fence = re.match(_FENCE, text[:_HEAD])
-    return text[fence.end() :].removesuffix(fence[1]) if fence else None
-
-
 def _in_markdown(text: str) -> str | None:
-    """The target of `![alternative](target "title")` or `[words](<target>)`."""
+    """What stands between fences, or the target of `![alternative](target "title")` or `[words](<target>)`."""
+    if fence := re.match(_FENCE, text[:_HEAD]):
+        return text[fence.end() :].removesuffix(fence[1])
     if text.startswith("[!["):  # a picture that is a link
         return text[1:]
     found = re.match(_MARKDOWN, text[:_HEAD])
@@ -238,8 +240,14 @@ def _pictures(value: object, depth: int) -> list[str]:
         case str():
             return [value] if value.strip(_BLANK) else []
         case list():
-            items = cast("list[object]", value)[:_MOST_ENTRIES]
-            return [text for item in items if not _is_prose(item) for text in _pictures(item, depth + 1)]
+            found: list[str] = []
+            for item in cast("list[object]", value)[:_MOST_ENTRIES]:
+                match item:
+                    case {"type": "text"}:  # a block of text beside the pictures
+                        pass
+                    case _:
+                        found += _pictures(item, depth + 1)
+            return found
         case dict():
             return _pictures_of_members(cast("dict[str, object]", value), depth + 1)
         case _:
@@ -254,30 +262,17 @@ def _pictures_of_members(rows: dict[str, object], depth: int) -> list[str]:
             with suppress(TypeError, ValueError):
                 return [f"base64,{binascii.b2a_base64(bytes(cast('list[int]', inner)), newline=False).decode()}"]
         if isinstance(inner, str) and inner:
-            return [_as_base64(inner, surely=name != "data" or not _TYPES.isdisjoint(rows))]
+            surely = name != "data" or not _TYPES.isdisjoint(rows)
+            unmarked = len(inner) <= _HEAD and parse(inner).kind == "path"  # a longer one is base64 without a mark
+            return [f"base64,{inner}" if surely and unmarked else inner]
     known = [found for name in (*_BYTES, *_NAMES) if (found := _pictures(rows.get(name), depth))]
     if known:
         return known[0]
     others = [text for name, row in rows.items() if name not in _NAMES for text in _pictures(row, depth)]
-    return others if len(rows) == 1 else [text for text in others if _is_plain(text)]
-
-
-def _is_prose(value: object) -> bool:
-    """Tell whether an entry of a list is a block of text beside the pictures."""
-    return isinstance(value, dict) and cast("dict[str, object]", value).get("type") == "text"
-
-
-def _is_plain(text: str) -> bool:
-    """Tell whether a text names a picture wherever it stands: a path may be any word."""
-    return parse(text[:_HEAD]).kind in {"data", "link", "signed", "stored"}
-
-
-def _as_base64(text: str, *, surely: bool) -> str:
-    """The text, marked as base64 where it is `surely` that and does not say so itself."""
-    inner = parse(text[:_HEAD])
-    if not surely or inner.kind != "path" or len(text) > _HEAD:
-        return text
-    return f"base64,{text}"
+    if len(rows) == 1:
+        return others
+    # a path may be any word; the others name a picture wherever they stand
+    return [text for text in others if parse(text[:_HEAD]).kind in {"data", "link", "signed", "stored"}]
 
 
 _JOB = (
@@ -307,19 +302,6 @@ _LIKE_AN_ATTACHMENT = (
 _WEB = r"(?i)https?:|www\."
 _FILE_SCHEME = r"(?i)^file:[/\\]*"
 _SCHEME = r"(?P<scheme>[A-Za-z][A-Za-z0-9+.\-]+)://"
-
-
-def _classified(text: str, *, windows: bool) -> Reference:
-    """The kind of a text that has no wrapping."""
-    if not text:
-        return Reference("nothing", "")
-    if re.match(_WEB, text) or re.match(_SIGNED, text):
-        return _link(text)
-    if uri := _data_uri(text):
-        return Reference("data", uri)
-    if stored := _stored(text):
-        return Reference("stored", stored)
-    return Reference(_unread_kind(text, windows=windows), text)
 
 
 def _unread_kind(text: str, *, windows: bool) -> Kind:

@@ -139,27 +139,24 @@ class GuardedBackend(httpcore2.AsyncNetworkBackend):
     async def checked_addresses(self, host: str, port: int) -> list[str]:
         """All addresses of a host, in the system's order; raises as `connect_tcp`."""
         trusted = is_trusted(host, port, self._trusted_hosts)
+        named = is_public_name(host)
         if not trusted:
             _check_port(host, port)
         try:
             answers = await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
             hint = "Check the spelling of the link, and that this machine is online."
-            way = self._network if is_public_name(host) and not trusted else DIRECT  # a proxy gets no other names
+            way = self._network if named and not trusted else DIRECT  # a proxy gets no other names
             raise unreached(f"The host {host[:200]!r} cannot be found", hint, way) from error
         addresses = list(dict.fromkeys(answer[4][0] for answer in answers))
-        if not trusted:
-            self._check_addresses(host, addresses)
-        return addresses
-
-    def _check_addresses(self, host: str, addresses: list[str]) -> None:
-        """Refuse a host with any address that is closed, and is no stand-in which the operator allows for names."""
-        named = is_public_name(host)
+        if trusted:
+            return addresses
+        # one that is closed, and is no stand-in which the operator allows for names, closes the host
         stand_ins = self._network.stand_ins if named else ()
         closed = [address for address in addresses if not is_public(address)]
         closed = [row for row in closed if not any(ipaddress.ip_address(row) in allowed for allowed in stand_ins)]
         if not closed:
-            return
+            return addresses
         ranges = {stand_in_range(address) for address in closed}
         if not named or None in ranges:
             raise blocked(host, "it is not on the public internet")

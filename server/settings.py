@@ -4,6 +4,7 @@ import difflib
 import math
 import os
 import re
+from collections.abc import Callable
 from contextlib import suppress
 from functools import cached_property
 from ipaddress import ip_network
@@ -148,35 +149,22 @@ def plain(message: str) -> str:
     return said.replace("Input should", "should").replace("a valid boolean", "true or false").replace("'", "")
 
 
-def _split(given: object) -> object:
-    return split_names(given) if isinstance(given, str) else given
+def _from_text(read: Callable[[str], object]) -> BeforeValidator:
+    """Reads text by a function; what came as another type stays as it is."""
+    return BeforeValidator(lambda given: read(given) if isinstance(given, str) else given)
 
 
-def _lower(given: object) -> object:
-    return given.lower() if isinstance(given, str) else given
-
-
-def _level(given: object) -> object:
-    return {"WARN": "WARNING"}.get(given.upper(), given.upper()) if isinstance(given, str) else given
-
-
-Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
+Names = Annotated[tuple[str, ...], _from_text(split_names)]
 """A list, written with commas."""
 Ranges = Annotated[
     tuple[AddressRange, ...],
     AfterValidator(check_stand_ins),
     BeforeValidator(read_ranges),
-    BeforeValidator(_split),
+    _from_text(split_names),
 ]
-Providers = Annotated[tuple[str, ...], AfterValidator(check_names), BeforeValidator(_split), BeforeValidator(_lower)]
-Folders = Annotated[
-    tuple[Path, ...], BeforeValidator(lambda given: split_folders(given) if isinstance(given, str) else given)
-]
-Amounts = Annotated[
-    dict[str, float],
-    AfterValidator(check_amounts),
-    BeforeValidator(lambda given: split_amounts(given) if isinstance(given, str) else given),
-]
+Providers = Annotated[tuple[str, ...], AfterValidator(check_names), _from_text(split_names), _from_text(str.lower)]
+Folders = Annotated[tuple[Path, ...], _from_text(split_folders)]
+Amounts = Annotated[dict[str, float], AfterValidator(check_amounts), _from_text(split_amounts)]
 """Provider to an amount in its own unit, written as `scenario=20, wavespeed=1.5`; `jobs` counts paid jobs of all."""
 Url = Annotated[str, AfterValidator(checked_url)]
 
@@ -207,7 +195,7 @@ class Settings(BaseModel):
         description="Comma list of folders from which local pictures may be read. Default: the data folder, the "
         "working directory unless it is / or the home folder, and Pictures, Downloads, Desktop",
     )
-    trusted_hosts: Annotated[frozenset[str], BeforeValidator(_split)] = Field(
+    trusted_hosts: Annotated[frozenset[str], _from_text(split_names)] = Field(
         default=frozenset(),
         description="Comma list of host or host:port that pictures may come from although private or http",
     )
@@ -237,9 +225,10 @@ class Settings(BaseModel):
     resource_links: bool = Field(
         default=False, description="Whether answers link to pictures by blocks of their own also where no https URL is"
     )
-    log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(_level)] = Field(
-        default="WARNING", description="What goes to stderr"
-    )
+    log_level: Annotated[
+        Literal["DEBUG", "INFO", "WARNING", "ERROR"],
+        _from_text(lambda level: {"WARN": "WARNING"}.get(level.upper(), level.upper())),
+    ] = Field(default="WARNING", description="What goes to stderr")
     max_image_bytes: int = Field(default=64 * _MEBIBYTE, ge=1024, description="Largest picture that is read, in bytes")
     max_image_pixels: int = Field(default=40_000_000, ge=1024, description="Largest picture that is decoded, in pixels")
     max_request_bytes: int = Field(default=96 * _MEBIBYTE, ge=65536, description="Largest HTTP request, in bytes")

@@ -140,6 +140,11 @@ async def open_access(settings: Settings) -> Access:
     return Access(settings.max_requests_per_minute, security, verifier, oauth)
 
 
+def base_url(host: str, port: int) -> str:
+    """The URL of a server that listens on a host, which may be an IPv6 address."""
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
 def check_host(host: str, *, authenticates: bool) -> None:
     """Refuse to be reachable by others without authentication.
 

@@ -91,9 +91,7 @@ class FileLinks:
 
     def opens(self, name: str, expires: str, signature: str) -> tuple[str, StoredType] | None:
         """The picture that a link opens, as hash and MIME type; `None` for a forged, altered or expired link."""
-        if not _SECONDS.fullmatch(expires) or int(expires) < self.clock():
-            return None
-        if not hmac.compare_digest(self._sign(name, int(expires)).encode(), signature.encode()):
+        if not self._signed(name, expires, signature) or int(expires) < self.clock():
             return None
         sha256, _, extension = name.partition(".")
         return next(((sha256, kind) for kind, ending in EXTENSIONS.items() if ending == extension), None)
@@ -107,9 +105,7 @@ class FileLinks:
         parts = urlsplit(url)
         query, name = parse_qs(parts.query), parts.path.rpartition("/")[2]
         expires, signature = (query.get(key, [""])[0] for key in ("expires", "signature"))
-        if not _SECONDS.fullmatch(expires):
-            return None
-        if not hmac.compare_digest(self._sign(name, int(expires)).encode(), signature.encode()):
+        if not self._signed(name, expires, signature):
             return None
         if opened := self.opens(name, expires, signature):
             return opened[0]
@@ -118,6 +114,12 @@ class FileLinks:
             "This link to a picture of this server has expired: such links work for a day.",
             hint="Pass the picture's controlnet:// URI, which job_status tells.",
         )
+
+    def _signed(self, name: str, expires: str, signature: str) -> bool:
+        """Tell whether a link was made with this secret, expired or not."""
+        if not _SECONDS.fullmatch(expires):
+            return False
+        return hmac.compare_digest(self._sign(name, int(expires)).encode(), signature.encode())
 
     def _sign(self, name: str, expires: int) -> str:
         return hmac.digest(self.secret, f"{name}\n{expires}".encode(), "sha256").hex()

@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import TypeVar
 
 import anyio
 import click
@@ -29,8 +29,9 @@ from pydantic import BaseModel, JsonValue
 import controlnet_mcp
 from controlnet_mcp.foundation.errors import RequestError
 from controlnet_mcp.images.contact_sheet import Panel, Sheet
-from controlnet_mcp.images.contact_sheet.page import compose, encode
-from controlnet_mcp.server.cli.output import place_for, save
+from controlnet_mcp.images.contact_sheet.page import compose
+from controlnet_mcp.server.cli.output import save_page
+from controlnet_mcp.server.cli.session import innermost
 from controlnet_mcp.server.settings import PREFIX
 from controlnet_mcp.tools.extract_control_map import MapView
 from controlnet_mcp.tools.views import Job
@@ -185,13 +186,9 @@ def command(output: str | None) -> None:
         try:
             anyio.run(demo.run)
         except Exception as error:
-            cause = error
-            while isinstance(cause, ExceptionGroup):  # the task groups of the client
-                cause = cast("ExceptionGroup[Exception]", cause).exceptions[0]
-            raise click.ClickException(f"The demo stopped: {cause}. Try: controlnet-mcp doctor") from error
-    as_jpeg = (output or "").lower().endswith((".jpg", ".jpeg"))
-    page = encode(compose(Sheet(_HEADING, (), tuple(demo.panels), _FOOTER)), as_jpeg=as_jpeg)
-    path = save(page, place_for(output, "controlnet-demo", "image/jpeg" if as_jpeg else "image/png"))
+            said = f"The demo stopped: {innermost(error)}. Try: controlnet-mcp doctor"
+            raise click.ClickException(said) from error
+    path = save_page(compose(Sheet(_HEADING, (), tuple(demo.panels), _FOOTER)), output, "controlnet-demo")
     click.echo(
         "\nThe last two keep the lines of the sketch. They are by the built-in draft engine, which is not an AI model:"
     )

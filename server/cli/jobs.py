@@ -16,7 +16,7 @@ from controlnet_mcp.jobs.submission_log import DENIAL, accepted_as
 from controlnet_mcp.server.auth.principals import LOCAL
 from controlnet_mcp.server.cli import interruptible
 from controlnet_mcp.server.cli.options import arguments_of, tool_options
-from controlnet_mcp.server.cli.output import interruption_note, place_for, readable_name, save, show_job, show_table
+from controlnet_mcp.server.cli.output import interruption_note, readable_name, save_page, show_job, show_table
 from controlnet_mcp.server.cli.session import ask, call, run, wait_for
 from controlnet_mcp.server.mcp.rendering import text_of
 from controlnet_mcp.tools.cancel_job import CANCEL_JOB
@@ -175,9 +175,7 @@ def sheet(job_id: str, output: str | None, width: int, *, as_json: bool) -> None
     Shows the control image, its map and the results with their structure scores, under the prompt, the provider, the
     model and the seed.
     """
-    as_jpeg = (output or "").lower().endswith((".jpg", ".jpeg"))
-
-    from controlnet_mcp.images.contact_sheet.page import compose, encode
+    from controlnet_mcp.images.contact_sheet.page import compose
     from controlnet_mcp.jobs.results import sheet_of
 
     async def draw(services: Services) -> tuple[JobRecord, "Image.Image"]:
@@ -185,7 +183,6 @@ def sheet(job_id: str, output: str | None, width: int, *, as_json: bool) -> None
         return job, await to_thread.run_sync(lambda: compose(sheet_of(job, services.blobs), width))
 
     job, page = run(draw)
-    wanted = place_for(output, f"{readable_name(job.request.prompt)}-sheet", "image/jpeg" if as_jpeg else "image/png")
-    path = save(encode(page, as_jpeg=as_jpeg), wanted)
+    path = save_page(page, output, f"{readable_name(job.request.prompt)}-sheet")
     saved = SavedSheet(path=path, uri=sheet_uri(job_id), width=page.width, height=page.height)
     click.echo(text_of(saved) if as_json else path)

@@ -9,6 +9,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,6 +17,9 @@ from controlnet_mcp.images.blob_store import note_beside
 from controlnet_mcp.images.picture import EXTENSIONS
 from controlnet_mcp.server.mcp.rendering import text_of
 from controlnet_mcp.tools.views import FETCH_AGAIN, Job
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 _LONGEST_NAME = 48
 _EXTENSIONS: dict[str, str] = dict(EXTENSIONS.items())
@@ -66,6 +70,18 @@ def save(content: bytes, wanted: Path, *, kept: Path | None = None) -> Path:
         elsewhere = f" It is kept as {kept}." if kept else ""
         said = f"The picture cannot be saved as {wanted}: {error.strerror or error}.{elsewhere}"
         raise click.ClickException(said) from error
+
+
+def save_page(page: "Image", output: str | None, name: str) -> Path:
+    """Write a page of a contact sheet as PNG, or as JPEG where `output` is called so; else as `place_for` and `save`.
+
+    Raises:
+        click.ClickException: As `save`.
+    """
+    from controlnet_mcp.images.contact_sheet.page import encode
+
+    as_jpeg = (output or "").lower().endswith((".jpg", ".jpeg"))
+    return save(encode(page, as_jpeg=as_jpeg), place_for(output, name, "image/jpeg" if as_jpeg else "image/png"))
 
 
 _WIDE = 220

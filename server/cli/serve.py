@@ -68,8 +68,7 @@ def serve_http(transport: Transport, host: str, port: int) -> None:
                 reason = str(error.strerror or error).partition(" (")[0]
                 said = f"Port {port} of {host} cannot be used: {reason}. Choose another one with --port."
                 raise click.ClickException(said) from error
-            base = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-            url, other = (f"{base}/{path}" for path in _PATHS[transport])
+            url, other = (f"{access.base_url(host, port)}/{path}" for path in _PATHS[transport])
             said = f"Serving MCP at {url} (also at {other}). Ctrl-C ends it."
             http.run(settings, host, port, partial(click.echo, said, err=True))
 

@@ -83,20 +83,23 @@ def refused(error: ControlNetError) -> Refused:
     return Refused(for_people(str(error)), render_error(error).structured_content or {})
 
 
+def innermost(error: Exception) -> Exception:
+    """The error that groups of tasks have wrapped; of several, the first."""
+    while isinstance(error, ExceptionGroup):
+        error = cast("ExceptionGroup[Exception]", error).exceptions[0]
+    return error
+
+
 @contextmanager
 def told() -> Generator[None]:
     """Turn refusals into one line on stderr and exit code 1; a group of tasks may have wrapped them."""
     try:
         yield
-    except ControlNetError as error:
-        raise refused(error) from error
-    except ExceptionGroup as group:
-        inner = cast("Exception", group)
-        while isinstance(inner, ExceptionGroup):
-            inner = cast("ExceptionGroup[Exception]", inner).exceptions[0]
+    except Exception as error:
+        inner = innermost(error)
         if not isinstance(inner, ControlNetError):
             raise
-        raise refused(inner) from group
+        raise refused(inner) from error
 
 
 async def call(

@@ -66,8 +66,7 @@ async def get_prompt(_context: object, params: types.GetPromptRequestParams) -> 
     """
     name, arguments = params.name, params.arguments or {}
     if name not in _TEMPLATES:
-        known = ", ".join(_TEMPLATES)
-        raise MCPError(code=types.INVALID_PARAMS, message=f"There is no prompt {name[:60]!r}. Known: {known}.")
+        raise MCPError(code=types.INVALID_PARAMS, message=_no_prompt(name))
     missing = [field for field in ("image", "look") if not arguments.get(field)]
     if missing:
         raise MCPError(code=types.INVALID_PARAMS, message=f"The prompt {name} needs {' and '.join(missing)}.")
@@ -79,6 +78,11 @@ async def get_prompt(_context: object, params: types.GetPromptRequestParams) -> 
     text = f"{task} Call controlnet_generate with modality {modality}."
     message = types.PromptMessage(role="user", content=types.TextContent(type="text", text=text))
     return types.GetPromptResult(description=description, messages=[message])
+
+
+def _no_prompt(name: str) -> str:
+    """The refusal of a prompt that does not exist, with the names of those that do."""
+    return f"There is no prompt {name[:60]!r}. Known: {', '.join(_TEMPLATES)}."
 
 
 _PLACE = re.compile(r"\{\w+\}")
@@ -103,7 +107,7 @@ async def complete(
     """
     match params.ref:
         case types.PromptReference(name=name):
-            known, said = name in _TEMPLATES, f"There is no prompt {name[:60]!r}. Known: {', '.join(_TEMPLATES)}."
+            known, said = name in _TEMPLATES, _no_prompt(name)
         case types.ResourceTemplateReference(uri=uri):
             known, said = _RESOURCE.fullmatch(uri) is not None, f"There is no resource {uri[:100]!r}."
     if not known:

@@ -49,6 +49,7 @@ _ANSWER_SECONDS = 600.0
 _NO_FIELDS: Mapping[str, Any] = {"type": "object", "properties": {}}
 """The form of a question that accepting or declining answers."""
 _log = logging.getLogger(__name__)
+AskT = TypeVar("AskT", AskUser, AskRoots)
 
 
 class InputNeededError(Exception):
@@ -94,9 +95,7 @@ def ask_user_by(context: Context, params: types.CallToolRequestParams) -> AskUse
     forms = declared.elicitation if declared is not None else None
     if forms is None or (forms.form is None and forms.url is not None):  # an empty capability means forms
         return None
-    if context.protocol_version in MODERN_PROTOCOL_VERSIONS:
-        return read_answer
-    return ask if context.session.can_send_request else None
+    return _of_its_era(context, read_answer, ask)
 
 
 def ask_roots_by(context: Context, params: types.CallToolRequestParams) -> AskRoots | None:
@@ -125,6 +124,11 @@ def ask_roots_by(context: Context, params: types.CallToolRequestParams) -> AskRo
     declared = context.session.client_capabilities
     if declared is None or declared.roots is None:
         return None
+    return _of_its_era(context, read_answer, ask)
+
+
+def _of_its_era(context: Context, read_answer: AskT, ask: AskT) -> AskT | None:
+    """The way to ask that a client's era of the protocol has: by a repeated call, or by a request of the server."""
     if context.protocol_version in MODERN_PROTOCOL_VERSIONS:
         return read_answer
     return ask if context.session.can_send_request else None

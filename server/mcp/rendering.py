@@ -76,21 +76,12 @@ async def render(
     structured = (
         answer.body.model_dump(mode="json", exclude_none=True, by_alias=True) if typed or not previews else None
     )
-    result = types.CallToolResult(content=content, structured_content=structured)
-    return _checked(result, typed=typed)
-
-
-def _checked(result: types.CallToolResult, *, typed: bool) -> types.CallToolResult:
-    """The answer as far as a message holds it: what is said twice is said once.
-
-    Raises:
-        RequestError: It is longer than a message may be all the same.
-    """
-    for shorter in (result, result if typed else result.model_copy(update={"structured_content": None})):
-        if _WIDEST_CHARACTER * len(shorter.model_dump_json().encode()) < MOST_ANSWER_BYTES:
-            return shorter
-        if len(json.dumps(shorter.model_dump(mode="json", by_alias=True))) < MOST_ANSWER_BYTES:
-            return shorter
+    for repeated in (structured, structured if typed else None):  # what is too long when said twice is said once
+        result = types.CallToolResult(content=content, structured_content=repeated)
+        if _WIDEST_CHARACTER * len(result.model_dump_json().encode()) < MOST_ANSWER_BYTES:
+            return result
+        if len(json.dumps(result.model_dump(mode="json", by_alias=True))) < MOST_ANSWER_BYTES:
+            return result
     raise RequestError(
         "unsupported",
         "The answer is longer than a message may be (1,000,000 bytes).",

@@ -31,7 +31,7 @@ from controlnet_mcp.images.decode import Decoder
 from controlnet_mcp.images.sandbox import DecodeWorkers
 from controlnet_mcp.server import __version__
 from controlnet_mcp.server.app import Application, open_application
-from controlnet_mcp.server.auth.access import Access, check_host, open_access
+from controlnet_mcp.server.auth.access import Access, base_url, check_host, open_access
 from controlnet_mcp.server.auth.file_links import FileLinks, forwarded_prefix, load_secret
 from controlnet_mcp.server.logs import log_to_stderr
 from controlnet_mcp.server.mcp.delivery import SCOPE_KEY, AnswerDelivery, Deliveries, serve_client
@@ -226,8 +226,8 @@ async def serve(settings: Settings, host: str, port: int, announce: Callable[[],
         async with open_application(settings, decoder) as application, background() as tasks:
             access = await open_access(settings)
             secret = await to_thread.run_sync(load_secret, settings.data_folder)
-            listening = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-            links = FileLinks(settings.public_url or listening, secret, time.time, told=settings.public_url is not None)
+            address = settings.public_url or base_url(host, port)
+            links = FileLinks(address, secret, time.time, told=settings.public_url is not None)
             updates = JobUpdates(application.services.jobs, application.tasks)
             config = uvicorn.Config(
                 build_app(application, links, access, updates),

@@ -14,12 +14,12 @@ import threading
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import BinaryIO, TypeAlias
+from typing import TypeAlias
 
 import anyio
 import mcp_types as types
 from anyio import from_thread, to_thread
-from anyio.lowlevel import EventLoopToken, current_token
+from anyio.lowlevel import current_token
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from mcp.shared.message import SessionMessage
 
@@ -145,7 +145,21 @@ def standard_streams() -> Generator[tuple[StandardInput, StandardOutput]]:
     os.close(nothing)
     sender, receiver = anyio.create_memory_object_stream[Message | Unreadable]()
     source = os.fdopen(wire_in, "rb", closefd=False)  # a thread may wait for it until the process ends
-    threading.Thread(target=_read, args=(source, sender, current_token()), name="stdin", daemon=True).start()
+    loop = current_token()
+
+    def read() -> None:
+        """Pass messages on, each when the one before was taken, until the input or the event loop ends (blocks)."""
+        with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.RunFinishedError, OSError):
+            for line in source:
+                message = well_formed(line)
+                messages = recovered(line) if message is None else [message]
+                if messages and isinstance(messages[0], Unreadable):
+                    _log.warning("A line on stdin was no message. %s", messages[0].why)
+                for found in messages:
+                    from_thread.run(sender.send, found, token=loop)
+            from_thread.run_sync(sender.close, token=loop)
+
+    threading.Thread(target=read, name="stdin", daemon=True).start()
     stdin = StandardInput(sender, receiver)
     try:
         yield stdin, StandardOutput(wire_out, stdin)
@@ -154,19 +168,6 @@ def standard_streams() -> Generator[tuple[StandardInput, StandardOutput]]:
         receiver.close()
         os.dup2(wire_in, _STDIN)
         os.dup2(wire_out, _STDOUT)
-
-
-def _read(source: BinaryIO, sender: _Sender, loop: EventLoopToken) -> None:
-    """Pass messages on, each when the one before was taken, until the input or the event loop ends (blocks)."""
-    with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.RunFinishedError, OSError):
-        for line in source:
-            message = well_formed(line)
-            messages = recovered(line) if message is None else [message]
-            if messages and isinstance(messages[0], Unreadable):
-                _log.warning("A line on stdin was no message. %s", messages[0].why)
-            for found in messages:
-                from_thread.run(sender.send, found, token=loop)
-        from_thread.run_sync(sender.close, token=loop)
 
 
 def _write_whole(descriptor: int, content: bytes) -> None:

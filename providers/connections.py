@@ -186,7 +186,23 @@ class Connections:
             else:
                 content = content_of(call, self._source)
             client = await self._client(provider, call)
-            request = _request(client, provider, call, content)
+            try:  # part of it may come from a reply, and be no URL or no header at all
+                request = client.build_request(
+                    call.method,
+                    call.url,
+                    params=dict(call.query) or None,
+                    headers=headers_of(call),
+                    content=content,
+                    timeout=call.timeout_seconds,
+                )
+            except (httpx2.InvalidURL, ValueError) as error:
+                raise ProviderError(
+                    "provider_failed",
+                    f"{provider.title}: the address or a header of the request is malformed.",
+                    provider=provider.name,
+                    hint="Check the provider's base URL.",
+                    delivery="not_sent",
+                ) from error
         if confirm is not None:
             await confirm()
         with _told_as_ours(provider):
@@ -234,27 +250,6 @@ class Connections:
                     delivery="not_sent",
                 ) from error
         return self._clients[provider.name, own]
-
-
-def _request(client: httpx2.AsyncClient, provider: Provider, call: HttpCall, content: bytes | None) -> httpx2.Request:
-    """The request; part of it may come from a reply, and be no URL or no header at all."""
-    try:
-        return client.build_request(
-            call.method,
-            call.url,
-            params=dict(call.query) or None,
-            headers=headers_of(call),
-            content=content,
-            timeout=call.timeout_seconds,
-        )
-    except (httpx2.InvalidURL, ValueError) as error:
-        raise ProviderError(
-            "provider_failed",
-            f"{provider.title}: the address or a header of the request is malformed.",
-            provider=provider.name,
-            hint="Check the provider's base URL.",
-            delivery="not_sent",
-        ) from error
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from controlnet_mcp.foundation.errors import ImageError, RequestError
 from controlnet_mcp.foundation.limits import DIRECT, RESULT_LIMITS, Network
 from controlnet_mcp.providers.base import Provider
 from controlnet_mcp.providers.errors import ProviderError, told_with, undelivered
-from controlnet_mcp.providers.http import HttpCall, HttpReply, Steps
+from controlnet_mcp.providers.http import HttpCall, Steps
 from controlnet_mcp.providers.placeholders import PictureSource
 from controlnet_mcp.providers.types import Output, RemoteTask, Report, ResolvedRequest, Submission
 
@@ -179,7 +179,15 @@ class Sender:
             if reply.status == OK:
                 return reply.body
             if reply.status not in REDIRECTS or "location" not in reply.headers:
-                raise _no_result(provider, reply)
+                raise ProviderError(
+                    "not_found" if reply.status in _GONE else "provider_failed",
+                    f"The result could not be downloaded from {provider.title}: HTTP {reply.status}.",
+                    provider=provider.name,
+                    hint=f"The history on {provider.title}'s own pages may still show the picture.",
+                    retryable=reply.status in _PASSING,
+                    lasting=reply.status not in _PASSING | _ABOUT_THE_KEY,
+                    provider_message=reply.text,
+                )
             url = str(web_link(reply.headers["location"], web_link(url)))
         message = f"The host of the link redirects more than {RESULT_LIMITS.max_redirects} times."
         raise ImageError("image_unreadable", message)
@@ -192,16 +200,3 @@ class Sender:
         """Close all connections."""
         if "_connections" in vars(self):
             await self._connections.aclose()
-
-
-def _no_result(provider: Provider, reply: HttpReply) -> ProviderError:
-    """The error of a result that the provider's own origin does not deliver."""
-    return ProviderError(
-        "not_found" if reply.status in _GONE else "provider_failed",
-        f"The result could not be downloaded from {provider.title}: HTTP {reply.status}.",
-        provider=provider.name,
-        hint=f"The history on {provider.title}'s own pages may still show the picture.",
-        retryable=reply.status in _PASSING,
-        lasting=reply.status not in _PASSING | _ABOUT_THE_KEY,
-        provider_message=reply.text,
-    )

@@ -185,7 +185,18 @@ class ScenarioProvider(QueueProvider):
                 "(extract_control_map makes some) or use an SDXL or SD 1.5 model, where the service makes it."
             )
             work.warn("assumed", "control_image", detail)
-        _fit_weights(work)
+        nothing = next((row.modality for row in controls if row.weight <= 0), None)
+        if nothing is not None:
+            raise RequestError(
+                "invalid_request",
+                f"The weight of {nothing} must be above 0 on Scenario.",
+                hint=f"Leave {nothing} out, or give it a weight above 0 and up to 1.",
+            )
+        heavy = [row.modality for row in controls if row.weight > 1]  # the vendor's range is ]0.0, 1.0]
+        if heavy:
+            lighter = tuple(row.model_copy(update={"weight": min(row.weight, 1.0)}) for row in controls)
+            detail = f"Scenario's weights end at 1; {' and '.join(heavy)} got 1."
+            work.warn("adjusted", "weight", detail, controls=lighter)
         _fit_negative_prompt(work, spec, options)
 
     def uploads(self, request: ResolvedRequest) -> tuple[StoredPicture, ...]:
@@ -419,23 +430,6 @@ def _refuse_combinations(request: ResolvedRequest, options: ScenarioOptions) -> 
             "provider_options.ip_adapter_scales needs one number for each of ip_adapter_image_ids.",
             hint="Give as many scales as asset ids, or none for the usual 0.9.",
         )
-
-
-def _fit_weights(work: Fitting) -> None:
-    """The vendor's range is `]0.0, 1.0]`."""
-    controls = work.request.controls
-    nothing = next((control.modality for control in controls if control.weight <= 0), None)
-    if nothing is not None:
-        raise RequestError(
-            "invalid_request",
-            f"The weight of {nothing} must be above 0 on Scenario.",
-            hint=f"Leave {nothing} out, or give it a weight above 0 and up to 1.",
-        )
-    heavy = [control.modality for control in controls if control.weight > 1]
-    if heavy:
-        lighter = tuple(row.model_copy(update={"weight": min(row.weight, 1.0)}) for row in controls)
-        detail = f"Scenario's weights end at 1; {' and '.join(heavy)} got 1."
-        work.warn("adjusted", "weight", detail, controls=lighter)
 
 
 def _fit_negative_prompt(work: Fitting, spec: ModelSpec, options: ScenarioOptions) -> None:

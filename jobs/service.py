@@ -23,8 +23,7 @@ from controlnet_mcp.images.blob_store import BlobStore
 from controlnet_mcp.images.maps import NO_MODELS, MapModels
 from controlnet_mcp.images.read import PictureReader
 from controlnet_mcp.jobs.budget import DAY_SECONDS, Admission, AskUser, Spending
-from controlnet_mcp.jobs.driver import JobRunner, build_driver, repeat
-from controlnet_mcp.jobs.preparation import Preparation, PreparedJob
+from controlnet_mcp.jobs.driver import JobRunner, Preparation, PreparedJob, build_driver, repeat
 from controlnet_mcp.jobs.prepare import Prepared, Preparer, recorded_request, rerun_request
 from controlnet_mcp.jobs.record import JobRecord
 from controlnet_mcp.jobs.request import PICTURES, GenerateRequest

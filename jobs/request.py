@@ -21,6 +21,8 @@ CONTROL, START, MASK = "control_image", "init_image", "mask_image"
 """Names of input pictures, which are those of the request's fields."""
 PICTURES = frozenset({CONTROL, START, MASK, "extra_controls"})
 """The fields of a request that name pictures."""
+REMOVABLE = frozenset({START, MASK, "negative_prompt", "model", "scheduler"})
+"""Settings that an empty text takes out; a start image with all that means nothing without it."""
 
 
 def extra_name(index: int) -> str:
@@ -280,3 +282,15 @@ class Details(Frozen):
 
 class GenerateRequest(Details, Essentials):
     """The parameters of a generation; `controlnet_generate` adds how long to wait and what to show."""
+
+    @property
+    def asset_id(self) -> str | None:
+        """The provider's own id of the control picture, where that is what the caller gave."""
+        return self.control_image if self.control_image.startswith("asset_") else None
+
+    @property
+    def pictures(self) -> dict[str, str]:
+        """The references to pictures, by name; without an asset that only the provider has."""
+        named = {CONTROL: self.control_image} if self.asset_id is None else {}
+        named |= {extra_name(index): extra.image for index, extra in enumerate(self.extra_controls)}
+        return named | {name: row for name, row in ((START, self.init_image), (MASK, self.mask_image)) if row}

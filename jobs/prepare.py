@@ -368,11 +368,6 @@ def reading_warnings(pictures: Mapping[str, ReadPicture]) -> list[RequestWarning
     ]
 
 
-def _use_of(modalities: Sequence[RequestedModality]) -> Use:
-    """The use of a control picture: as depth where one of its modalities is about that."""
-    return "depth" if any(row.modality.structure in {"depth", "normal"} for row in modalities) else "picture"
-
-
 async def read_images(
     read: Read,
     asked: GenerateRequest,
@@ -388,8 +383,9 @@ async def read_images(
     Raises:
         ControlNetError: Those that cannot be read, or may not be read; one that cannot be reached is the last.
     """
-    uses: dict[str, Use] = {CONTROL: _use_of(modalities), MASK: "mask"}
-    uses |= {extra_name(index): _use_of([row]) for index, row in enumerate(extras)}
+    uses: dict[str, Use] = {MASK: "mask"} | {extra_name(index): row.use for index, row in enumerate(extras)}
+    if any(row.use == "depth" for row in modalities):
+        uses[CONTROL] = "depth"
     images: dict[str, ReadPicture] = {}
     faults: dict[str, ControlNetError] = {}
     for name, reference in asked.pictures.items():

@@ -13,6 +13,7 @@ from pydantic_core import PydanticCustomError
 
 from controlnet_mcp.foundation.errors import RequestError
 from controlnet_mcp.images.modalities import MODALITIES, Modality, is_own_name, read_name
+from controlnet_mcp.images.picture import Use
 from controlnet_mcp.images.references import plain_text
 from controlnet_mcp.providers.types import Frozen, RequestWarning
 
@@ -43,6 +44,11 @@ class RequestedModality:
     weight: float
     word: str = ""
     read_from: str = ""
+
+    @property
+    def use(self) -> Use:
+        """The use of its picture: as depth where it is about that."""
+        return "depth" if self.modality.structure in {"depth", "normal"} else "picture"
 
 
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)\s*%?"
@@ -212,12 +218,9 @@ def lone_settings(given: Mapping[str, object]) -> list[RequestError]:
     return [refusal for name, refusal in refusals.items() if given.get(name) is not None]
 
 
-def _as_text(value: object) -> object:
-    """A list or an object of modalities as JSON text."""
-    return json.dumps(value) if isinstance(value, list | dict) else value
-
-
-ModalityText = Annotated[str, BeforeValidator(_as_text)]
+ModalityText = Annotated[
+    str, BeforeValidator(lambda value: json.dumps(value) if isinstance(value, list | dict) else value)
+]
 """Modalities as they are written; a list or an object is taken as its JSON text."""
 Prompt = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=8000)]
 

@@ -398,24 +398,18 @@ async def read_images(
                 faults[name] = error
                 if is_unreached:
                     break  # nobody waits for the next one, too
-    if faults:
-        raise _all_of(faults)
-    return images
-
-
-def _all_of(faults: Mapping[str, ControlNetError]) -> ControlNetError:
-    """One error for all pictures that cannot be read, with the code of the first."""
+    if not faults:
+        return images
     first, *others = faults.values()
     if not others:
-        return first
+        raise first
     told = "; ".join(f"{name}: {fault.message.removesuffix('.')}" for name, fault in faults.items())
     hints = dict.fromkeys(fault.hint for fault in faults.values())
-    retryable = all(fault.retryable for fault in faults.values())
-    return ControlNetError(
+    raise ControlNetError(
         first.code,
         f"{len(faults)} pictures cannot be read: {shortened(told, _MOST_TOLD)}.",
         hint=shortened(" ".join(hints), _MOST_TOLD),
-        retryable=retryable,
+        retryable=all(fault.retryable for fault in faults.values()),
     )
 
 

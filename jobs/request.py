@@ -98,8 +98,13 @@ def _parts(text: str) -> list[str]:
         text = text[1:-1]
     parts: list[str] = []
     for part in re.split(r"[,;、|\n]", re.sub(r"([:=(]\s*\d+),(\d+)", r"\1.\2", text)):
-        several = _AND.split(part) if _AND.search(part) else []
-        parts += several if several and all(map(_is_name, several)) else [part]
+        several = _AND.split(part)
+        try:
+            for name in several:
+                _parse_part(name)
+        except RequestError:  # not all of them are modalities: the word belongs to a name
+            several = [part]
+        parts += several
     return parts
 
 
@@ -116,12 +121,6 @@ def _parts_of_json(value: JsonValue) -> list[str]:
             return [key if weight is None or weight is True else f"{key}:{weight}" for key, weight in value.items()]
         case _:
             return [str(value)]
-
-
-def _is_name(part: str) -> bool:
-    with suppress(RequestError):
-        return bool(_parse_part(part))
-    return False
 
 
 def _parse_part(part: str) -> RequestedModality:

@@ -266,10 +266,20 @@ def select_providers(
     Raises:
         RequestError: Nobody of that name, not ready, or nobody can do it; the hint names who can.
     """
-    if asked.provider != "auto":
-        return [(_named_provider(asked, modalities, entries), ())]
     ready = [(entry, entry.provider) for entry in entries if entry.provider]
     able = [(entry, provider) for entry, provider in ready if not obstacles(asked, modalities, provider)]
+    if asked.provider != "auto":
+        entry = entry_named(asked.provider, entries)
+        if entry.provider is None:
+            raise RequestError(
+                "not_configured",
+                f"The provider {entry.name} is not ready.",
+                hint=f"Set {' and '.join(entry.missing)} for the server, or use another provider.",
+            )
+        if reasons := obstacles(asked, modalities, entry.provider):
+            others = f"These can: {', '.join(row.name for row, _ in able)}." if able else "No ready provider can."
+            raise RequestError("unsupported", f"{entry.name} cannot do this: {', '.join(reasons)}.", hint=others)
+        return [(entry.provider, ())]
     sides = [side for side in (asked.width, asked.height) if side]
 
     def is_adjusted(row: tuple[ProviderEntry, Provider]) -> bool:
@@ -339,24 +349,6 @@ def _entry(name: str, entries: Sequence[ProviderEntry]) -> ProviderEntry | None:
     key = re.sub("[^a-z0-9]", "", name.lower())
     keys = {key, *(key.removesuffix(ending) for ending in ("ai", "com", "api"))}
     return next((entry for entry in entries if entry.name in keys), None)
-
-
-def _named_provider(
-    asked: GenerateRequest, modalities: Sequence[RequestedModality], entries: Sequence[ProviderEntry]
-) -> Provider:
-    """The provider that the caller names, if it is ready and can do this."""
-    entry = entry_named(asked.provider, entries)
-    if entry.provider is None:
-        raise RequestError(
-            "not_configured",
-            f"The provider {entry.name} is not ready.",
-            hint=f"Set {' and '.join(entry.missing)} for the server, or use another provider.",
-        )
-    if reasons := obstacles(asked, modalities, entry.provider):
-        able = [row.name for row in entries if row.provider and not obstacles(asked, modalities, row.provider)]
-        others = f"These can: {', '.join(able)}." if able else "No ready provider can."
-        raise RequestError("unsupported", f"{entry.name} cannot do this: {', '.join(reasons)}.", hint=others)
-    return entry.provider
 
 
 def reading_warnings(pictures: Mapping[str, ReadPicture]) -> list[RequestWarning]:

@@ -203,7 +203,7 @@ class Preparer:
         if provider.capabilities.needs_public_url:
             sent = [control.source_url for control in fitted.request.controls]
             sent += [links.get(name) for name in (START, MASK) if name in images]
-            if not self.reachable and None in sent:
+            if only_links and None in sent:
                 raise no_public_url(provider.name)
             detail = f"The link could not be read from here; it was passed on to {provider.name} without being checked."
             unread = {_feature(name): None for name in shared if name not in images}

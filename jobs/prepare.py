@@ -375,9 +375,8 @@ async def read_images(
     Raises:
         ControlNetError: Those that cannot be read, or may not be read; one that cannot be reached is the last.
     """
-    uses: dict[str, Use] = {MASK: "mask"} | {extra_name(index): row.use for index, row in enumerate(extras)}
-    if any(row.use == "depth" for row in modalities):
-        uses[CONTROL] = "depth"
+    uses: dict[str, Use] = {extra_name(index): row.use for index, row in enumerate(extras)}
+    uses |= {CONTROL: "depth" if any(row.use == "depth" for row in modalities) else "picture", MASK: "mask"}
     images: dict[str, ReadPicture] = {}
     faults: dict[str, ControlNetError] = {}
     for name, reference in asked.pictures.items():

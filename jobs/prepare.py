@@ -28,7 +28,6 @@ from controlnet_mcp.images.read import PictureReader
 from controlnet_mcp.images.references import EXTRA_CHARACTERS, parse
 from controlnet_mcp.images.resize import fit_size
 from controlnet_mcp.jobs.preprocess import OutputSize, Preprocessor
-from controlnet_mcp.jobs.record import JobRecord
 from controlnet_mcp.jobs.request import (
     CONTROL,
     MASK,
@@ -42,7 +41,6 @@ from controlnet_mcp.jobs.request import (
     parse_modalities,
     reading_notes,
 )
-from controlnet_mcp.jobs.resource_uris import source_uri
 from controlnet_mcp.providers.base import Provider
 from controlnet_mcp.providers.placeholders import no_public_url
 from controlnet_mcp.providers.registry import ProviderEntry
@@ -52,15 +50,9 @@ _ANY = USUAL | EVERYTHING | {"best"}
 """Words that leave the provider to be chosen."""
 _MOST_TOLD = 1000
 """Most characters about options that are not right."""
-_ASSET = "asset_"
-"""Begins a provider's own id of a picture."""
 _CROPPED_ASPECT = 1.02
 """Aspects that differ by more than this factor are worth a warning."""
 _SETTINGS: tuple[Setting, ...] = get_args(Setting)
-_OF_THE_PROVIDER = ("model", "scheduler", "provider_options")
-"""Settings that mean something to one provider only."""
-REMOVABLE = frozenset({START, MASK, "negative_prompt", "model", "scheduler"})
-"""Settings that an empty text takes out; a start image with all that means nothing without it."""
 
 
 class Read(Protocol):
@@ -169,13 +161,16 @@ class Preparer:
         options = options_for(provider, asked.provider_options)
         shared = {
             name: link
-            for name, reference in pictures_of(asked).items()
+            for name, reference in asked.pictures.items()
             if (link := shared_link(reference, self.reader.trusted_hosts))
         }
         passed_on = shared if provider.capabilities.needs_public_url else ()
         pictures = await read_images(read, asked, modalities, extras, passed_on)
         images = {name: row.picture for name, row in pictures.items()}
-        links = self._links(shared, pictures, provider)
+        # a provider that takes nothing but links and cannot reach this server is handed the link all the same
+        only_links = provider.capabilities.needs_public_url and not self.reachable
+        changed = [name for name, row in pictures.items() if row.changed and not only_links]
+        links = {name: link for name, link in shared.items() if name not in changed}
         size, warnings = output_size(asked, images, provider.capabilities.sizes)
         warnings += reading_warnings(pictures)
         preprocessor = Preprocessor(
@@ -208,26 +203,12 @@ class Preparer:
         if provider.capabilities.needs_public_url:
             sent = [control.source_url for control in fitted.request.controls]
             sent += [links.get(name) for name in (START, MASK) if name in images]
-            if not self.reachable and None in sent:
+            if only_links and None in sent:
                 raise no_public_url(provider.name)
             detail = f"The link could not be read from here; it was passed on to {provider.name} without being checked."
             unread = {_feature(name): None for name in shared if name not in images}
             warnings += [RequestWarning(kind="assumed", feature=feature, detail=detail) for feature in unread]
         return Prepared(provider, fitted.request, tuple(warnings), preprocessor.first_map, images)
-
-    def _links(
-        self, shared: Mapping[str, str], pictures: Mapping[str, ReadPicture], provider: Provider
-    ) -> dict[str, str]:
-        """The shared links, by name, where they show what was read.
-
-        A provider that takes nothing but links and cannot reach this server is handed the link all the same.
-        """
-        only_links = provider.capabilities.needs_public_url and not self.reachable
-        return {
-            name: link
-            for name, link in shared.items()
-            if only_links or name not in pictures or not pictures[name].changed
-        }
 
 
 def _modalities(asked: GenerateRequest) -> tuple[Sequence[RequestedModality], Sequence[RequestedModality]]:
@@ -280,10 +261,20 @@ def select_providers(
     Raises:
         RequestError: Nobody of that name, not ready, or nobody can do it; the hint names who can.
     """
-    if asked.provider != "auto":
-        return [(_named_provider(asked, modalities, entries), ())]
     ready = [(entry, entry.provider) for entry in entries if entry.provider]
     able = [(entry, provider) for entry, provider in ready if not obstacles(asked, modalities, provider)]
+    if asked.provider != "auto":
+        entry = entry_named(asked.provider, entries)
+        if entry.provider is None:
+            raise RequestError(
+                "not_configured",
+                f"The provider {entry.name} is not ready.",
+                hint=f"Set {' and '.join(entry.missing)} for the server, or use another provider.",
+            )
+        if reasons := obstacles(asked, modalities, entry.provider):
+            others = f"These can: {', '.join(row.name for row, _ in able)}." if able else "No ready provider can."
+            raise RequestError("unsupported", f"{entry.name} cannot do this: {', '.join(reasons)}.", hint=others)
+        return [(entry.provider, ())]
     sides = [side for side in (asked.width, asked.height) if side]
 
     def is_adjusted(row: tuple[ProviderEntry, Provider]) -> bool:
@@ -320,7 +311,7 @@ def obstacles(asked: GenerateRequest, modalities: Sequence[RequestedModality], p
         (bool(asked.extra_controls) and not can.picture_per_control, "its controls share one picture"),
         (asked.init_image is not None and "init_image" not in can.settings, "it has no image-to-image"),
         (asked.mask_image is not None and "mask_image" not in can.settings, "it has no inpainting"),
-        (asked.control_image.startswith(_ASSET) and not can.asset_ids, "it has no asset ids"),
+        (asked.asset_id is not None and not can.asset_ids, "it has no asset ids"),
     )
     return [reason for failed, reason in checks if failed]
 
@@ -355,31 +346,6 @@ def _entry(name: str, entries: Sequence[ProviderEntry]) -> ProviderEntry | None:
     return next((entry for entry in entries if entry.name in keys), None)
 
 
-def _named_provider(
-    asked: GenerateRequest, modalities: Sequence[RequestedModality], entries: Sequence[ProviderEntry]
-) -> Provider:
-    """The provider that the caller names, if it is ready and can do this."""
-    entry = entry_named(asked.provider, entries)
-    if entry.provider is None:
-        raise RequestError(
-            "not_configured",
-            f"The provider {entry.name} is not ready.",
-            hint=f"Set {' and '.join(entry.missing)} for the server, or use another provider.",
-        )
-    if reasons := obstacles(asked, modalities, entry.provider):
-        able = [row.name for row in entries if row.provider and not obstacles(asked, modalities, row.provider)]
-        others = f"These can: {', '.join(able)}." if able else "No ready provider can."
-        raise RequestError("unsupported", f"{entry.name} cannot do this: {', '.join(reasons)}.", hint=others)
-    return entry.provider
-
-
-def pictures_of(asked: GenerateRequest) -> dict[str, str]:
-    """The references of a request to pictures, by name; without an asset that only the provider has."""
-    named = {CONTROL: asked.control_image} if not asked.control_image.startswith(_ASSET) else {}
-    named |= {extra_name(index): extra.image for index, extra in enumerate(asked.extra_controls)}
-    return named | {name: row for name, row in ((START, asked.init_image), (MASK, asked.mask_image)) if row}
-
-
 def reading_warnings(pictures: Mapping[str, ReadPicture]) -> list[RequestWarning]:
     """The warnings about how pictures were taken, by the parameters that name them."""
     return [
@@ -387,11 +353,6 @@ def reading_warnings(pictures: Mapping[str, ReadPicture]) -> list[RequestWarning
         for name, row in pictures.items()
         for note in row.notes
     ]
-
-
-def _use_of(modalities: Sequence[RequestedModality]) -> Use:
-    """The use of a control picture: as depth where one of its modalities is about that."""
-    return "depth" if any(row.modality.structure in {"depth", "normal"} for row in modalities) else "picture"
 
 
 async def read_images(
@@ -409,11 +370,11 @@ async def read_images(
     Raises:
         ControlNetError: Those that cannot be read, or may not be read; one that cannot be reached is the last.
     """
-    uses: dict[str, Use] = {CONTROL: _use_of(modalities), MASK: "mask"}
-    uses |= {extra_name(index): _use_of([row]) for index, row in enumerate(extras)}
+    uses: dict[str, Use] = {extra_name(index): row.use for index, row in enumerate(extras)}
+    uses |= {CONTROL: "depth" if any(row.use == "depth" for row in modalities) else "picture", MASK: "mask"}
     images: dict[str, ReadPicture] = {}
     faults: dict[str, ControlNetError] = {}
-    for name, reference in pictures_of(asked).items():
+    for name, reference in asked.pictures.items():
         frame = images[START].picture if name == MASK and START in images else None
         try:
             images[name] = await read(reference, use=uses.get(name, "picture"), frame=frame)
@@ -423,24 +384,18 @@ async def read_images(
                 faults[name] = error
                 if is_unreached:
                     break  # nobody waits for the next one, too
-    if faults:
-        raise _all_of(faults)
-    return images
-
-
-def _all_of(faults: Mapping[str, ControlNetError]) -> ControlNetError:
-    """One error for all pictures that cannot be read, with the code of the first."""
+    if not faults:
+        return images
     first, *others = faults.values()
     if not others:
-        return first
+        raise first
     told = "; ".join(f"{name}: {fault.message.removesuffix('.')}" for name, fault in faults.items())
     hints = dict.fromkeys(fault.hint for fault in faults.values())
-    retryable = all(fault.retryable for fault in faults.values())
-    return ControlNetError(
+    raise ControlNetError(
         first.code,
         f"{len(faults)} pictures cannot be read: {shortened(told, _MOST_TOLD)}.",
         hint=shortened(" ".join(hints), _MOST_TOLD),
-        retryable=retryable,
+        retryable=all(fault.retryable for fault in faults.values()),
     )
 
 
@@ -460,7 +415,7 @@ def requested_controls(
             modality=row.modality.name,
             word=row.word,
             picture=images.get(CONTROL),
-            asset_id=asked.control_image if asked.control_image.startswith(_ASSET) else None,
+            asset_id=asked.asset_id,
             source_url=links.get(CONTROL),
             weight=row.weight,
             is_map=asked.control_is_map,
@@ -567,83 +522,3 @@ def unsupported_settings(
         detail = f"{provider.name} draws at most {can.max_images} pictures at once; {asked.num_images} were asked for."
         warnings.insert(len(dropped), RequestWarning(kind="adjusted", feature="num_images", detail=detail))
     return request.model_copy(update={name: None for name in dropped if name != "seed"}), warnings
-
-
-def recorded_request(asked: GenerateRequest, job_id: str, sources: Container[str] | None = None) -> GenerateRequest:
-    """The request as it goes into the record: pictures that were read, or still are, are named by the job's own URIs.
-
-    A path, a link or a `data:` URI says little later: files change and links end. The pictures are kept with the job
-    under `controlnet://jobs/{job_id}/sources/{name}`, which belongs to the job's caller as the job does. What was never
-    read here (an asset of the provider, a link only it can follow) stays as it was written.
-    """
-    if sources is None:
-        sources = pictures_of(asked)
-    extras = [
-        extra.model_copy(update={"image": source_uri(job_id, extra_name(index))})
-        if extra_name(index) in sources
-        else extra
-        for index, extra in enumerate(asked.extra_controls)
-    ]
-    named = {name: source_uri(job_id, name) for name in (CONTROL, START, MASK) if name in sources}
-    return asked.model_copy(update={**named, "extra_controls": extras})
-
-
-def rerun_request(
-    earlier: JobRecord, changes: Mapping[str, JsonValue], *, by_link: bool = False
-) -> tuple[GenerateRequest, tuple[RequestWarning, ...]]:
-    """The request of an earlier job with changes.
-
-    The changes are fields that were checked already. It goes to the provider that drew it and with the seed that was
-    used, unless the changes name others. An empty text takes out what the earlier job had (a start image, a negative
-    prompt).
-
-    Where the provider only takes links (`by_link`), those that the earlier job was given are used again, and not the
-    pictures that were read from them. Returns warnings about what could not be taken over, too.
-
-    Raises:
-        RequestError: `unsupported` when the record of the job is too old to be repeated, or its pictures were not read.
-    """
-    if earlier.asked is None:
-        raise RequestError(
-            "unsupported",
-            f"The job {earlier.job_id} was made by a version that did not keep enough to repeat it.",
-            hint="Give prompt and control_image without like_job; job_status shows what it was.",
-        )
-    if not earlier.prepared and CONTROL not in changes:
-        raise RequestError(
-            "unsupported",
-            f"The pictures of the job {earlier.job_id} are not prepared, so it cannot be repeated.",
-            hint="Give prompt and control_image without like_job.",
-        )
-    seed = earlier.request.seed if earlier.seed is None else earlier.seed
-    before = earlier.asked.model_dump(mode="json") | {"provider": earlier.provider, "seed": seed}
-    if by_link:
-        request = earlier.request
-        links = {CONTROL: request.controls[0].source_url, START: request.init_url, MASK: request.mask_url}
-        before |= {name: link for name, link in links.items() if link}
-        further = earlier.asked.extra_controls
-        if len(request.controls) > len(further):
-            sent = zip(further, request.controls[len(request.controls) - len(further) :], strict=True)
-            before["extra_controls"] = [
-                extra.model_copy(update={"image": control.source_url or extra.image}).model_dump(mode="json")
-                for extra, control in sent
-            ]
-    provider = changes.get("provider", earlier.provider)
-    lost = [name for name in _OF_THE_PROVIDER if provider != earlier.provider and name not in changes and before[name]]
-    if CONTROL in changes:
-        before.pop("control_is_map")  # said of the earlier picture
-    removed = {name for name in REMOVABLE if changes.get(name) == ""}
-    given = {name: value for name, value in changes.items() if name not in removed}
-    if START in removed:
-        removed |= {MASK, "strength"}
-    kept = {name: value for name, value in before.items() if name not in {*lost, *removed}}
-    warnings = [
-        RequestWarning(
-            kind="adjusted",
-            feature=name,
-            detail=f"{name} of the earlier job means something to {earlier.provider} only and was not taken over; "
-            f"give {name} for one of the new provider's.",
-        )
-        for name in lost
-    ]
-    return GenerateRequest.model_validate(kept | given), tuple(warnings)

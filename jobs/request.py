@@ -13,6 +13,7 @@ from pydantic_core import PydanticCustomError
 
 from controlnet_mcp.foundation.errors import RequestError
 from controlnet_mcp.images.modalities import MODALITIES, Modality, is_own_name, read_name
+from controlnet_mcp.images.picture import Use
 from controlnet_mcp.images.references import plain_text
 from controlnet_mcp.providers.types import Frozen, RequestWarning
 
@@ -21,6 +22,8 @@ CONTROL, START, MASK = "control_image", "init_image", "mask_image"
 """Names of input pictures, which are those of the request's fields."""
 PICTURES = frozenset({CONTROL, START, MASK, "extra_controls"})
 """The fields of a request that name pictures."""
+REMOVABLE = frozenset({START, MASK, "negative_prompt", "model", "scheduler"})
+"""Settings that an empty text takes out; a start image with all that means nothing without it."""
 
 
 def extra_name(index: int) -> str:
@@ -41,6 +44,11 @@ class RequestedModality:
     weight: float
     word: str = ""
     read_from: str = ""
+
+    @property
+    def use(self) -> Use:
+        """The use of its picture: as depth where it is about that."""
+        return "depth" if self.modality.structure in {"depth", "normal"} else "picture"
 
 
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)\s*%?"
@@ -90,8 +98,13 @@ def _parts(text: str) -> list[str]:
         text = text[1:-1]
     parts: list[str] = []
     for part in re.split(r"[,;、|\n]", re.sub(r"([:=(]\s*\d+),(\d+)", r"\1.\2", text)):
-        several = _AND.split(part) if _AND.search(part) else []
-        parts += several if several and all(map(_is_name, several)) else [part]
+        several = _AND.split(part)
+        try:
+            for name in several:
+                _parse_part(name)
+        except RequestError:  # not all of them are modalities: the word belongs to a name
+            several = [part]
+        parts += several
     return parts
 
 
@@ -108,12 +121,6 @@ def _parts_of_json(value: JsonValue) -> list[str]:
             return [key if weight is None or weight is True else f"{key}:{weight}" for key, weight in value.items()]
         case _:
             return [str(value)]
-
-
-def _is_name(part: str) -> bool:
-    with suppress(RequestError):
-        return bool(_parse_part(part))
-    return False
 
 
 def _parse_part(part: str) -> RequestedModality:
@@ -210,12 +217,9 @@ def lone_settings(given: Mapping[str, object]) -> list[RequestError]:
     return [refusal for name, refusal in refusals.items() if given.get(name) is not None]
 
 
-def _as_text(value: object) -> object:
-    """A list or an object of modalities as JSON text."""
-    return json.dumps(value) if isinstance(value, list | dict) else value
-
-
-ModalityText = Annotated[str, BeforeValidator(_as_text)]
+ModalityText = Annotated[
+    str, BeforeValidator(lambda value: json.dumps(value) if isinstance(value, list | dict) else value)
+]
 """Modalities as they are written; a list or an object is taken as its JSON text."""
 Prompt = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=8000)]
 
@@ -280,3 +284,15 @@ class Details(Frozen):
 
 class GenerateRequest(Details, Essentials):
     """The parameters of a generation; `controlnet_generate` adds how long to wait and what to show."""
+
+    @property
+    def asset_id(self) -> str | None:
+        """The provider's own id of the control picture, where that is what the caller gave."""
+        return self.control_image if self.control_image.startswith("asset_") else None
+
+    @property
+    def pictures(self) -> dict[str, str]:
+        """The references to pictures, by name; without an asset that only the provider has."""
+        named = {CONTROL: self.control_image} if self.asset_id is None else {}
+        named |= {extra_name(index): extra.image for index, extra in enumerate(self.extra_controls)}
+        return named | {name: row for name, row in ((START, self.init_image), (MASK, self.mask_image)) if row}

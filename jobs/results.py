@@ -113,12 +113,8 @@ async def download_results(job: JobRecord, provider: Provider, sender: Sender, b
         else:
             images.append(ResultImage(picture=picture, flagged=flagged))
             outputs.append(output.model_copy(update={"sha256": picture.sha256, "flagged": flagged}))
-    return Results(tuple(images), tuple(outputs), min(faults, key=_lasts, default=None))
-
-
-def _lasts(error: ControlNetError) -> bool:
-    """True for a fault that another try would meet again."""
-    return isinstance(error, ProviderError) and error.lasting
+    missing = min(faults, key=lambda fault: isinstance(fault, ProviderError) and fault.lasting, default=None)
+    return Results(tuple(images), tuple(outputs), missing)
 
 
 def depth_by(models: MapModels) -> "DepthOf | None":

@@ -6,7 +6,7 @@ import math
 import secrets
 import socket
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -23,11 +23,11 @@ from controlnet_mcp.images.blob_store import BlobStore
 from controlnet_mcp.images.maps import NO_MODELS, MapModels
 from controlnet_mcp.images.read import PictureReader
 from controlnet_mcp.jobs.budget import DAY_SECONDS, Admission, AskUser, Spending
-from controlnet_mcp.jobs.driver import JobRunner, build_driver, repeat
-from controlnet_mcp.jobs.preparation import Preparation, PreparedJob
-from controlnet_mcp.jobs.prepare import Prepared, Preparer, recorded_request, rerun_request
+from controlnet_mcp.jobs.driver import JobRunner, Preparation, PreparedJob, build_driver, repeat
+from controlnet_mcp.jobs.prepare import Prepared, Preparer
 from controlnet_mcp.jobs.record import JobRecord
-from controlnet_mcp.jobs.request import PICTURES, GenerateRequest
+from controlnet_mcp.jobs.request import CONTROL, MASK, PICTURES, REMOVABLE, START, GenerateRequest, extra_name
+from controlnet_mcp.jobs.resource_uris import source_uri
 from controlnet_mcp.jobs.results import Scorer
 from controlnet_mcp.jobs.store import JobStore
 from controlnet_mcp.jobs.submission_log import SubmissionEvent
@@ -38,6 +38,8 @@ from controlnet_mcp.providers.sender import Sender
 from controlnet_mcp.providers.types import Cost, RequestWarning
 
 _RETENTION_PAUSE_SECONDS = 3600.0
+_OF_THE_PROVIDER = ("model", "scheduler", "provider_options")
+"""Settings that mean something to one provider only."""
 _log = logging.getLogger(__name__)
 
 OnChange: TypeAlias = Callable[[JobRecord], Awaitable[None]]
@@ -314,6 +316,86 @@ def _with_mismatch(job: JobRecord, asked: GenerateRequest) -> JobRecord:
     )
     warning = RequestWarning(kind="adjusted", feature="request_key", detail=detail)
     return job.model_copy(update={"warnings": (*job.warnings, warning)})
+
+
+def recorded_request(asked: GenerateRequest, job_id: str, sources: Container[str] | None = None) -> GenerateRequest:
+    """The request as it goes into the record: pictures that were read, or still are, are named by the job's own URIs.
+
+    A path, a link or a `data:` URI says little later: files change and links end. The pictures are kept with the job
+    under `controlnet://jobs/{job_id}/sources/{name}`, which belongs to the job's caller as the job does. What was never
+    read here (an asset of the provider, a link only it can follow) stays as it was written.
+    """
+    if sources is None:
+        sources = asked.pictures
+    extras = [
+        extra.model_copy(update={"image": source_uri(job_id, extra_name(index))})
+        if extra_name(index) in sources
+        else extra
+        for index, extra in enumerate(asked.extra_controls)
+    ]
+    named = {name: source_uri(job_id, name) for name in (CONTROL, START, MASK) if name in sources}
+    return asked.model_copy(update={**named, "extra_controls": extras})
+
+
+def rerun_request(
+    earlier: JobRecord, changes: Mapping[str, JsonValue], *, by_link: bool = False
+) -> tuple[GenerateRequest, tuple[RequestWarning, ...]]:
+    """The request of an earlier job with changes.
+
+    The changes are fields that were checked already. It goes to the provider that drew it and with the seed that was
+    used, unless the changes name others. An empty text takes out what the earlier job had (a start image, a negative
+    prompt).
+
+    Where the provider only takes links (`by_link`), those that the earlier job was given are used again, and not the
+    pictures that were read from them. Returns warnings about what could not be taken over, too.
+
+    Raises:
+        RequestError: `unsupported` when the record of the job is too old to be repeated, or its pictures were not read.
+    """
+    if earlier.asked is None:
+        raise RequestError(
+            "unsupported",
+            f"The job {earlier.job_id} was made by a version that did not keep enough to repeat it.",
+            hint="Give prompt and control_image without like_job; job_status shows what it was.",
+        )
+    if not earlier.prepared and CONTROL not in changes:
+        raise RequestError(
+            "unsupported",
+            f"The pictures of the job {earlier.job_id} are not prepared, so it cannot be repeated.",
+            hint="Give prompt and control_image without like_job.",
+        )
+    seed = earlier.request.seed if earlier.seed is None else earlier.seed
+    before = earlier.asked.model_dump(mode="json") | {"provider": earlier.provider, "seed": seed}
+    if by_link:
+        request = earlier.request
+        links = {CONTROL: request.controls[0].source_url, START: request.init_url, MASK: request.mask_url}
+        before |= {name: link for name, link in links.items() if link}
+        further = earlier.asked.extra_controls
+        if len(request.controls) > len(further):
+            sent = zip(further, request.controls[len(request.controls) - len(further) :], strict=True)
+            before["extra_controls"] = [
+                extra.model_copy(update={"image": control.source_url or extra.image}).model_dump(mode="json")
+                for extra, control in sent
+            ]
+    provider = changes.get("provider", earlier.provider)
+    lost = [name for name in _OF_THE_PROVIDER if provider != earlier.provider and name not in changes and before[name]]
+    if CONTROL in changes:
+        before.pop("control_is_map")  # said of the earlier picture
+    removed = {name for name in REMOVABLE if changes.get(name) == ""}
+    given = {name: value for name, value in changes.items() if name not in removed}
+    if START in removed:
+        removed |= {MASK, "strength"}
+    kept = {name: value for name, value in before.items() if name not in {*lost, *removed}}
+    warnings = [
+        RequestWarning(
+            kind="adjusted",
+            feature=name,
+            detail=f"{name} of the earlier job means something to {earlier.provider} only and was not taken over; "
+            f"give {name} for one of the new provider's.",
+        )
+        for name in lost
+    ]
+    return GenerateRequest.model_validate(kept | given), tuple(warnings)
 
 
 def build_service(  # noqa: PLR0913  # the parts and choices of the job layer, by name

@@ -150,10 +150,16 @@ class JobStore:
                 return earlier, None
             if admit is not None:
                 admit(Account(db, record.principal), record)
-            if earlier is not None:
-                return record, self._begin_again(db, record, owner)
+            until = self._clock() + self.lease_seconds if owner else 0.0
+            if earlier is not None:  # in the place of its first try, under a new lease
+                sql = (
+                    "UPDATE jobs SET document = ?, status = ?, ended = ?, provider = ?, cancel_requested = 0,"
+                    " lease_owner = ?, lease_until = ?, fence = fence + 1 WHERE job_id = ? RETURNING fence"
+                )
+                values = (*_document(record), record.provider, owner, until, record.job_id)
+                return record, Lease(record.job_id, int(db.execute(sql, values).fetchone()[0]))
             named = (record.job_id, record.principal, record.provider, record.created_at, request_key, fingerprint)
-            leased = (None, 0.0, 0) if owner is None else (owner, self._clock() + self.lease_seconds, 1)
+            leased = (owner, until, int(owner is not None))
             db.execute(
                 "INSERT INTO jobs (job_id, principal, provider, created_at, request_key, fingerprint, document, status,"
                 " ended, lease_owner, lease_until, fence) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -162,16 +168,6 @@ class JobStore:
             return record, None if owner is None else Lease(record.job_id, 1)
 
         return await self._database.run(work)
-
-    def _begin_again(self, db: sqlite3.Connection, record: JobRecord, owner: str | None) -> Lease:
-        """Write a job in the place of its first try, under a new lease."""
-        sql = (
-            "UPDATE jobs SET document = ?, status = ?, ended = ?, provider = ?, cancel_requested = 0,"
-            " lease_owner = ?, lease_until = ?, fence = fence + 1 WHERE job_id = ? RETURNING fence"
-        )
-        until = self._clock() + self.lease_seconds if owner else 0.0
-        values = (*_document(record), record.provider, owner, until, record.job_id)
-        return Lease(record.job_id, int(db.execute(sql, values).fetchone()[0]))
 
     async def earlier(
         self, principal: str, *, request_key: str | None, fingerprint: str
@@ -562,10 +558,8 @@ def _document(job: JobRecord) -> tuple[str, Status, int]:
     return job.model_dump_json(by_alias=True), job.status, int(job.settled)
 
 
-@lru_cache(_KEPT_JOBS)
-def _parsed(document: str) -> JobRecord:
-    """Read a document; the same one is parsed once, because finished jobs are asked for again and again."""
-    return JobRecord.model_validate_json(document)
+_parsed = lru_cache(_KEPT_JOBS)(JobRecord.model_validate_json)
+"""Reads a document; the same one is parsed once, because finished jobs are asked for again and again."""
 
 
 def _record_of(row: tuple[object, ...]) -> JobRecord:

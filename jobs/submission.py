@@ -75,24 +75,27 @@ class Submitter:
             case Send(again):
                 return await self._send(job, lease, provider, again=again)
             case LookUp():
-                return await self._look_up(job, lease, provider)
+                try:
+                    found = await self.sender.run(provider, provider.look_up(job.reference))
+                except ControlNetError as error:
+                    return await self._try_again(job, lease, error)
+                if found is None:
+                    return await self._append(job, lease, provider, "nothing_found", _NOTHING_FOUND)
+                return await self.store.accept(self._accepted(job, found), lease, found)
             case End() as action:
                 return await self._end(job, lease, action, events)
 
-    async def _look_up(self, job: JobRecord, lease: Lease, provider: Provider) -> JobRecord:
-        """Ask the provider about our reference; the last of some empty answers ends the job at once."""
-        try:
-            found = await self.sender.run(provider, provider.look_up(job.reference))
-        except ControlNetError as error:
-            return await self._try_again(job, lease, error)
-        if found is not None:
-            return await self.store.accept(self._accepted(job, found), lease, found)
-        await self.store.append(job.job_id, SubmissionEvent.of("nothing_found", fault_of(_NOTHING_FOUND)))
+    async def _append(
+        self, job: JobRecord, lease: Lease, provider: Provider, kind: EventKind, error: ControlNetError
+    ) -> JobRecord:
+        """Append what went wrong to the log; the job ends at once where that decides it, else it is tried again."""
+        await self.store.append(job.job_id, SubmissionEvent.of(kind, fault_of(error)))
         events = await self.store.events(job.job_id)
         action = self._next(events, job, provider)
         if isinstance(action, End):
             return await self._end(job, lease, action, events)
-        return await self._try_again(job, lease, _NOTHING_FOUND)
+        waiting = job if events.unresolved > 0 else job.model_copy(update={"state": "new"})
+        return await self._try_again(waiting, lease, error)
 
     async def _end(self, job: JobRecord, lease: Lease, action: End, events: SubmissionEvents) -> JobRecord:
         """End a job by the events that were read."""
@@ -146,13 +149,7 @@ class Submitter:
             raise
         except ProviderError as error:
             kind: EventKind = "unknown" if error.delivery == "unknown" else "refusal"
-            await self.store.append(job.job_id, SubmissionEvent.of(kind, fault_of(error)))
-            events = await self.store.events(job.job_id)
-            action = self._next(events, job, provider)
-            if isinstance(action, End):
-                return await self._end(job, lease, action, events)
-            waiting = job if events.unresolved > 0 else job.model_copy(update={"state": "new"})
-            return await self._try_again(waiting, lease, error)
+            return await self._append(job, lease, provider, kind, error)
         accepted = self._accepted(job, submission)
         return await _write_until_stored(lambda: self.store.accept(accepted, lease, submission), job, submission)
 

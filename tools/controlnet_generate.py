@@ -6,8 +6,9 @@ from pydantic import BaseModel, Field, JsonValue, field_validator
 
 from controlnet_mcp.foundation.arguments import USUAL, Arguments, loosened, none_of, passing, says_nothing, size_in
 from controlnet_mcp.foundation.errors import RequestError
-from controlnet_mcp.jobs.prepare import REMOVABLE, options_fault
+from controlnet_mcp.jobs.prepare import options_fault
 from controlnet_mcp.jobs.request import (
+    REMOVABLE,
     START,
     Details,
     Essentials,
@@ -131,8 +132,7 @@ async def generate(services: Services, arguments: GenerateArguments, call: Call)
         asked, warnings = await jobs.rerun(arguments.like_job, given, call.caller)
     broken = [name for name in ("prompt", "negative_prompt") if "\ufffd" in (getattr(asked, name) or "")]
     warnings += tuple(RequestWarning(kind="assumed", feature=name, detail=_BROKEN) for name in broken)
-    pictures = (asked.control_image, asked.init_image, asked.mask_image, *(row.image for row in asked.extra_controls))
-    caller = await with_roots(services, call, [name for name in pictures if name and not name.startswith("asset_")])
+    caller = await with_roots(services, call, [*asked.pictures.values()])
     if arguments.dry_run:
         plan = await jobs.plan(asked, caller)
         sent = plan.call

@@ -11,7 +11,7 @@ from controlnet_mcp.foundation.arguments import Arguments, checked, passing, sho
 from controlnet_mcp.foundation.errors import RequestError
 from controlnet_mcp.foundation.limits import RESULT_LIMITS
 from controlnet_mcp.images.maps import MapParameters
-from controlnet_mcp.images.picture import StoredPicture, Use
+from controlnet_mcp.images.picture import StoredPicture
 from controlnet_mcp.images.resize import fit_for_detection
 from controlnet_mcp.jobs.request import ModalityText, PictureName, RequestedModality, parse_one, reading_notes
 from controlnet_mcp.jobs.resource_uris import map_uri
@@ -77,9 +77,8 @@ async def extract(services: Services, arguments: ExtractArguments, call: Call) -
     asked, parameters = _parse(arguments.modality), checked(MapParameters, arguments.parameters)
     modality = asked.modality
     caller, blobs = await with_roots(services, call, [arguments.image]), services.blobs
-    use: Use = "depth" if modality.structure in {"depth", "normal"} else "picture"
     source = await services.reader.read(
-        arguments.image, local_paths=caller.local, owner=caller.principal, roots=caller.roots, use=use
+        arguments.image, local_paths=caller.local, owner=caller.principal, roots=caller.roots, use=asked.use
     )
 
     def make() -> tuple[StoredPicture, MapView]:

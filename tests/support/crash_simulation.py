@@ -18,8 +18,7 @@ import httpx2
 
 from controlnet_mcp.images.blob_store import BlobStore
 from controlnet_mcp.jobs.database import MIGRATIONS, Database
-from controlnet_mcp.jobs.driver import build_driver
-from controlnet_mcp.jobs.preparation import Preparation, PreparedJob
+from controlnet_mcp.jobs.driver import Preparation, PreparedJob, build_driver
 from controlnet_mcp.jobs.record import JobRecord
 from controlnet_mcp.jobs.store import JobStore, LeaseLostError
 from controlnet_mcp.jobs.submission_log import Decide, next_action

@@ -239,7 +239,7 @@ class JobService:
         """Wait a little for the structure scores of a job that has just succeeded, if this process is at them."""
         if job.state == "succeeded" and not job.measured:
             with self.subscriptions.follow(job) as followed, anyio.move_on_after(seconds):
-                while self.subscriptions.drives(job.job_id) and not (job.measured or followed.closed):
+                while not followed.closed and self.subscriptions.drives(job.job_id) and not job.measured:
                     job = await followed.after(job)
         return job
 

@@ -95,14 +95,7 @@ class PictureReader:
             case "data":
                 content = await to_thread.run_sync(read_data_uri, named.text, self.limits.max_bytes)
             case "link" | "signed":
-                original = await to_thread.run_sync(self.open_link, named.text) if named.kind == "signed" else None
-                if original is not None:
-                    content = await to_thread.run_sync(self.blobs.get, original)
-                else:
-                    from controlnet_mcp.images.download import fetch
-
-                    hosts, network = self.trusted_hosts, self.network
-                    content = await fetch(named.text, limits=self.limits, trusted_hosts=hosts, network=network)
+                content = await self._linked(named)
             case "stored":
                 content = await to_thread.run_sync(self.blobs.get, await self.resolve_resource(named.text, owner))
             case "path" if local_paths:
@@ -126,6 +119,15 @@ class PictureReader:
             return False
 
         return await to_thread.run_sync(look)
+
+    async def _linked(self, named: Reference) -> bytes:
+        """The bytes behind a link; an original of this server comes from its store."""
+        sha256 = await to_thread.run_sync(self.open_link, named.text) if named.kind == "signed" else None
+        if sha256 is not None:
+            return await to_thread.run_sync(self.blobs.get, sha256)
+        from controlnet_mcp.images.download import fetch
+
+        return await fetch(named.text, limits=self.limits, trusted_hosts=self.trusted_hosts, network=self.network)
 
     def _file(self, path: str, roots: Sequence[Path], notices: list[str]) -> bytes:
         """The bytes of a file; where there is none, what looks like an attachment of the chat is told as such."""

@@ -84,7 +84,7 @@ async def test_a_damaged_record_is_told_and_left_as_it_is(settings: Settings) ->
     async with open_session(settings) as session:
         for reply in (await session.generate(), await session.call("list_jobs")):
             assert "damaged" in told(reply)
-            assert str(database)[:80] in told(reply)  # a long path is cut in its middle
+            assert str(database)[:50] in told(reply)  # a long path is cut in its middle
             assert database.name in told(reply)
             assert not reply.error.retryable
         assert not (

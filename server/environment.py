@@ -15,6 +15,7 @@ from typing import Literal, TypeAlias, cast
 from urllib.parse import unquote, urlsplit
 
 from controlnet_mcp.foundation.text import quote
+from controlnet_mcp.providers.registry import NAMES
 
 Kind: TypeAlias = Literal["text", "path", "folders", "key"]
 """`folders` is a list of paths; a `key` is a secret of a provider."""
@@ -45,8 +46,8 @@ _NO_KEY = re.compile(r"[\W_]*|n/?a|\{.*\}|\[.*\]|[a-z][a-z0-9+.-]*://.*|.*(\*{3}
 _PLACEHOLDER_WORDS = re.compile(
     r"(your|my|our|the|own|real|actual|new|api|app|access|auth|secret|private|keys?|tokens?|ids?|credentials?|code"
     r"|value|string|here|goes|insert|paste|enter|replace|with|me|this|it|change|add|put|fill|set|todo|tbd|fixme"
-    r"|placeholder|dummy|example|sample|fake|empty|unset|missing|x{3,}+|be|from|dashboard|provider|sk|pk|sg|wsk"
-    r"|scenario|segmind|zhiqite|modelslab|wavespeed|fal)+"
+    rf"|placeholder|dummy|example|sample|fake|empty|unset|missing|x{{3,}}+|be|from|dashboard|provider|sk|pk|sg|wsk"
+    rf"|{'|'.join(NAMES)})+"
 )
 """Words that placeholders are made of, written together: `YOUR_API_KEY`, `insert-key-here`, `sk-xxxx`."""
 _TELLING = re.compile(

@@ -10,7 +10,6 @@ from contextlib import closing
 from pathlib import Path
 from typing import TypeVar
 
-import anyio
 import httpx2
 import mcp_types as types
 import pytest
@@ -18,7 +17,6 @@ from mcp.client.client import Client
 from mcp.server.transport_security import TransportSecuritySettings
 from mcp.shared.exceptions import MCPError
 from pydantic import JsonValue
-from starlette.types import Message
 
 from controlnet_mcp.foundation.errors import RequestError
 from controlnet_mcp.jobs.database import Database
@@ -26,7 +24,7 @@ from controlnet_mcp.jobs.store import JobStore
 from controlnet_mcp.server.auth.access import Access, check_host
 from controlnet_mcp.server.settings import Settings
 from controlnet_mcp.tools.extract_control_map import MapView
-from tests.support.asgi_client import ACCEPT, ALICE, BOB, INITIALIZE, Gate, bearing, open_gate, unnamed, write_tokens
+from tests.support.asgi_client import ACCEPT, ALICE, BOB, INITIALIZE, Gate, open_gate, unnamed, write_tokens
 from tests.support.mcp_session import settings_for
 
 pytestmark = pytest.mark.anyio
@@ -224,30 +222,10 @@ async def test_a_session_serves_only_whoever_opened_it(gate: Gate) -> None:
 
 async def test_an_sse_connection_serves_only_whoever_opened_it(gate: Gate) -> None:
     """Messages of somebody else are refused as if there were no such connection."""
-    told, ended = anyio.Event(), anyio.Event()
-    sent: list[str] = []
-
-    async def receive() -> Message:
-        await ended.wait()
-        return {"type": "http.disconnect"}
-
-    async def send(message: Message) -> None:
-        sent.append(message.get("body", b"").decode())
-        if "session_id=" in sent[-1]:
-            told.set()
-
-    fields = {"host": "127.0.0.1", **bearing(ALICE)}
-    scope = {"type": "http", "method": "GET", "path": "/sse", "query_string": b"", "root_path": "", "scheme": "http"}
-    headers = [(name.encode(), value.encode()) for name, value in fields.items()]
-    with anyio.fail_after(120):
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(gate.app, {**scope, "headers": headers}, receive, send)
-            await told.wait()
-            path = next(row for row in sent if "session_id=" in row).partition("data: ")[2].split()[0]
-            for token, status in ((BOB, 404), (None, 401), (ALICE, 202)):
-                async with gate.browser(token) as browser:
-                    assert (await browser.post(path, json=INITIALIZE, headers=ACCEPT)).status_code == status
-            ended.set()
+    async with gate.sse() as place:
+        for token, status in ((BOB, 404), (None, 401), (ALICE, 202)):
+            async with gate.browser(token) as browser:
+                assert (await browser.post(place, json=INITIALIZE, headers=ACCEPT)).status_code == status
 
 
 async def test_one_key_of_two_callers_means_two_jobs(guarded: Settings) -> None:

@@ -2,11 +2,9 @@
 
 import ipaddress
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 
 import anyio
-import numpy as np
 import pytest
 from anyio import from_thread, to_thread
 from hypothesis import given
@@ -18,16 +16,14 @@ from controlnet_mcp.foundation.errors import ControlNetError
 from controlnet_mcp.foundation.limits import DIRECT, STAND_IN_SPACE, Limits, Network
 from controlnet_mcp.images import ssrf_guard
 from controlnet_mcp.images.download import fetch
-from controlnet_mcp.images.encode import encode_png
 from controlnet_mcp.images.ssrf_guard import GuardedBackend, is_public, is_public_name
 from controlnet_mcp.server.settings import Settings
-from tests.support.attack_targets import Detour, Victim, always, answering, giving, victim_of
+from tests.support.attack_targets import PICTURE, Detour, Victim, always, answering, giving, victim_of
 from tests.support.mcp_session import settings_for
 from tests.support.tls_site import NAME, proxy_before, tls_site
 
 pytestmark = pytest.mark.anyio
 
-PICTURE = encode_png(np.zeros((16, 16, 3), dtype=np.uint8))
 STAND_INS = ["198.18.0.7", "198.19.255.255", "fc00::7", "fdfe:dcba:9876::7", "2001:2::7", "240.0.0.7"]
 ALLOWING = Network(stand_ins=STAND_IN_SPACE)
 PUBLIC = "93.184.216.34"
@@ -49,21 +45,6 @@ PRIVATE_NAMES = [
     *("router", "nas.local", "metadata.google.internal", "printer.lan", "a.home.arpa", "x.localhost", "a.corp"),
     *("db.intranet", "NAS.Local", "router.", "files.private", "a.home", "a.localdomain"),
 ]
-
-
-@pytest.fixture
-def victim() -> Iterator[Victim]:
-    """A server inside, with a picture that an attacker would like to see."""
-    with victim_of(giving(PICTURE)) as made:
-        yield made
-
-
-@pytest.fixture
-def network(victim: Victim, monkeypatch: pytest.MonkeyPatch) -> Detour:
-    """Every address leads to the victim, so that what is dialled is what decides."""
-    detour = Detour(victim.port)
-    monkeypatch.setattr(ssrf_guard, "DIALLER", detour)
-    return detour
 
 
 async def outcome(url: str, network: Network, trusted: frozenset[str] = frozenset()) -> bytes | ControlNetError:

@@ -11,7 +11,6 @@ from typing import TypeAlias
 import anyio
 import httpcore2
 import httpx2
-import numpy as np
 import pytest
 from anyio import from_thread, to_thread
 from hypothesis import given, settings
@@ -26,13 +25,11 @@ from controlnet_mcp.foundation.limits import Limits
 from controlnet_mcp.images import download as fetching
 from controlnet_mcp.images import ssrf_guard
 from controlnet_mcp.images.download import fetch
-from controlnet_mcp.images.encode import encode_png
 from controlnet_mcp.images.ssrf_guard import is_public
-from tests.support.attack_targets import Detour, Victim, always, answering, giving, victim_of
+from tests.support.attack_targets import Detour, Victim, always, answering, giving
 
 pytestmark = pytest.mark.anyio
 
-PICTURE = encode_png(np.zeros((16, 16, 3), dtype=np.uint8))
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 PUBLIC = "93.184.216.34"
 INSIDE = [
@@ -44,21 +41,6 @@ SPELLINGS = ["2130706433", "0x7f.1", "0x7f000001", "127.1", "localhost", "[::fff
 NO_HOSTS = ["0177.0.0.1", "localhost.", "①②⑦.0.0.1", "127.0.0.1.", "0x7f000001.", "[::1%25lo]"]
 """What is refused as a link already, or by this system's resolver, and by others is taken for this machine."""
 CALM = Limits(fetch_timeout_seconds=5.0)
-
-
-@pytest.fixture
-def victim() -> Generator[Victim]:
-    """A server inside, with a picture that an attacker would like to see."""
-    with victim_of(giving(PICTURE)) as made:
-        yield made
-
-
-@pytest.fixture
-def network(victim: Victim, monkeypatch: pytest.MonkeyPatch) -> Detour:
-    """Every address leads to the victim, so that what is dialled is what decides; the guard is on."""
-    detour = Detour(victim.port)
-    monkeypatch.setattr(ssrf_guard, "DIALLER", detour)
-    return detour
 
 
 def unchecked(text: str, _: frozenset[str], base: httpx2.URL | None = None) -> httpx2.URL:

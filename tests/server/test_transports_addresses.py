@@ -5,7 +5,6 @@ import json
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
-import anyio
 import httpx2
 import pytest
 from pydantic import JsonValue
@@ -13,7 +12,7 @@ from starlette.types import Message
 
 from controlnet_mcp.server.auth.file_links import FileLinks
 from controlnet_mcp.server.settings import Settings
-from tests.support.asgi_client import ACCEPT, ALICE, INITIALIZE, Gate, bearing, open_gate, write_tokens
+from tests.support.asgi_client import ACCEPT, ALICE, INITIALIZE, Gate, open_gate, write_tokens
 from tests.support.mcp_session import settings_for
 
 pytestmark = pytest.mark.anyio
@@ -221,32 +220,11 @@ async def test_d4_a_name_that_is_not_known_names_the_setting(gate: Gate, host: s
 
 async def announced(gate: Gate, path: str = "/sse", **headers: str) -> str:
     """The path for messages that an SSE connection names; one message to it is accepted."""
-    told, ended, place = anyio.Event(), anyio.Event(), ""
-    sent: list[str] = []
-
-    async def receive() -> Message:
-        await ended.wait()
-        return {"type": "http.disconnect"}
-
-    async def send(message: Message) -> None:
-        sent.append(message.get("body", b"").decode())
-        if "session_id=" in sent[-1]:
-            told.set()
-
-    fields = {"host": "127.0.0.1", **bearing(ALICE), **headers}
-    scope = {"type": "http", "method": "GET", "path": path, "query_string": b"", "root_path": "", "scheme": "http"}
-    raw = [(name.encode(), value.encode()) for name, value in fields.items()]
-    with anyio.fail_after(20):
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(gate.app, {**scope, "headers": raw}, receive, send)
-            await told.wait()
-            place = next(row for row in sent if "session_id=" in row).partition("data: ")[2].split()[0]
-            inner = place[place.index("/messages/") :]
-            async with gate.browser(ALICE) as browser:
-                assert (await browser.post(inner, json=INITIALIZE, headers=ACCEPT)).status_code == 202
-                if path != "/sse":
-                    assert (await browser.post(place, json=INITIALIZE, headers=ACCEPT)).status_code == 202
-            ended.set()
+    async with gate.sse(path, **headers) as place, gate.browser(ALICE) as browser:
+        inner = place[place.index("/messages/") :]
+        assert (await browser.post(inner, json=INITIALIZE, headers=ACCEPT)).status_code == 202
+        if path != "/sse":
+            assert (await browser.post(place, json=INITIALIZE, headers=ACCEPT)).status_code == 202
     return place.partition("?")[0]
 
 

@@ -6,11 +6,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import anyio
 import httpx2
 from mcp.client.client import Client
 from mcp.client.streamable_http import streamable_http_client
 from pydantic import JsonValue
 from starlette.applications import Starlette
+from starlette.types import Message
 
 from controlnet_mcp.server.app import Application, open_application
 from controlnet_mcp.server.auth.access import Access, open_access
@@ -66,6 +68,31 @@ class Gate:
             Client(streamable_http_client(f"{ORIGIN}/mcp", http_client=browser), mode=mode) as client,
         ):
             yield Caller(client, self.application.settings.allowed_folders[0] / "photo.png")
+
+    @asynccontextmanager
+    async def sse(self, path: str = "/sse", **headers: str) -> AsyncGenerator[str]:
+        """Hold an SSE connection of Alice open; gives the address for messages that it announces."""
+        told, ended = anyio.Event(), anyio.Event()
+        sent: list[str] = []
+
+        async def receive() -> Message:
+            await ended.wait()
+            return {"type": "http.disconnect"}
+
+        async def send(message: Message) -> None:
+            sent.append(message.get("body", b"").decode())
+            if "session_id=" in sent[-1]:
+                told.set()
+
+        fields = {"host": "127.0.0.1", **bearing(ALICE), **headers}
+        scope = {"type": "http", "method": "GET", "path": path, "query_string": b"", "root_path": "", "scheme": "http"}
+        raw = [(name.encode(), value.encode()) for name, value in fields.items()]
+        with anyio.fail_after(120):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self.app, {**scope, "headers": raw}, receive, send)
+                await told.wait()
+                yield next(row for row in sent if "session_id=" in row).partition("data: ")[2].split()[0]
+                ended.set()
 
 
 @dataclass(frozen=True, slots=True)

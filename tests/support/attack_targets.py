@@ -13,9 +13,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TypeAlias
 
 import httpcore2
+import numpy as np
 
 from controlnet_mcp.images import ssrf_guard
+from controlnet_mcp.images.encode import encode_png
 
+PICTURE = encode_png(np.zeros((16, 16, 3), dtype=np.uint8))
 Answer: TypeAlias = Callable[[BaseHTTPRequestHandler], None]
 
 
